@@ -1,0 +1,89 @@
+"""Every error Keeper raises on purpose.
+
+    KeeperError
+    ├── RetryableError              the cause can pass: the daemon retries with backoff
+    │   ├── RpcUnavailable          no endpoint answered (timeouts, disconnects, 5xx)
+    │   ├── RpcRateLimited          429 or -32005; carries how long to wait
+    │   ├── RpcMalformed            an answer that cannot be true (wrong hash, truncated hex, null block)
+    │   ├── LogRangeTooLarge        the node refuses this many blocks or logs in one eth_getLogs
+    │   ├── StateUnavailable        the node does not have the state of this block (any more, or yet)
+    │   └── StaleHead               no new head for longer than configured
+    ├── RpcRefused                  the node understood and said no (an execution error, an unknown method)
+    ├── ConfigError                 configuration names something that is wrong or missing
+    ├── WrongChain                  an endpoint serves another chain id than configured
+    ├── DecodeError                 a log or a call result does not have the shape its ABI promises
+    ├── StoreError                  the database is corrupt, newer than this program, or not writable
+    └── UnrecoverableReorg          a reorg reaches below finality
+
+A message carries the value, the limit and the remedy. An expected "no" is a `Skip`, not an exception.
+"""
+
+from __future__ import annotations
+
+
+class KeeperError(Exception):
+    """Root of every error raised on purpose."""
+
+
+class RetryableError(KeeperError):
+    """The cause can pass by itself; trying again later is right."""
+
+
+class RpcUnavailable(RetryableError):
+    """No answer: refused, disconnected, timed out, or a 5xx."""
+
+
+class RpcRateLimited(RetryableError):
+    """The endpoint asks for fewer requests."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class RpcMalformed(RetryableError):
+    """An answer that cannot be true; another endpoint, or a later try, may tell better."""
+
+
+class LogRangeTooLarge(RetryableError):
+    """The node refuses a log range of this size; a smaller one may pass."""
+
+
+class StateUnavailable(RetryableError):
+    """The node has no state for the asked block: pruned, orphaned, or not imported yet."""
+
+
+class StaleHead(RetryableError):
+    """No new head for longer than configured."""
+
+
+class RpcRefused(KeeperError):
+    """The node understood the request and refused it.
+
+    `data` is the revert data of a failed execution, if the node gave any.
+    """
+
+    def __init__(self, message: str, code: int | None = None, data: bytes | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.data = data
+
+
+class ConfigError(KeeperError):
+    """Configuration names something that is wrong or missing; the message says what and the remedy."""
+
+
+class WrongChain(KeeperError):
+    """An endpoint serves another chain id than configured."""
+
+
+class DecodeError(KeeperError):
+    """Bytes from the chain do not have the shape their ABI promises."""
+
+
+class StoreError(KeeperError):
+    """The database is corrupt, newer than this program, or not writable."""
+
+
+class UnrecoverableReorg(KeeperError):
+    """The canonical chain no longer contains our finalized block."""

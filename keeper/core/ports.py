@@ -1,0 +1,189 @@
+"""What the house asks of its parts. Time, prices and chain state are arguments, never calls."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from keeper.core.types import (
+    Assessment,
+    Block,
+    Book,
+    BreachPrice,
+    Call,
+    CallResult,
+    Demand,
+    Health,
+    Linear,
+    LiquidationPlan,
+    LogFilter,
+    Prices,
+    RawLog,
+    Skip,
+    Slack,
+    Update,
+)
+
+R = TypeVar("R")
+M = TypeVar("M")
+A = TypeVar("A")
+
+Reads = Generator[Sequence[Call], Sequence[CallResult], R]
+"""I/O as data: yields calls, is sent their results (same order), returns the answer. One yield is one round trip;
+the shell runs several of these in lockstep and merges their calls, so many protocols still cost one round trip."""
+
+
+class ProtocolAdapter(Protocol[M, A]):
+    """Everything Keeper knows about one deployment of one protocol. Pure: no I/O, no clock.
+
+    M is the market (parameters and indices shared by all), A one position's raw state (scaled balances or shares,
+    never accrued values). Both are frozen values.
+    """
+
+    kind: str
+    name: str
+    start_block: int
+
+    # --- tracking
+    def addresses(self) -> Mapping[str, bytes]:
+        """Configured addresses by what they are called; each must have code (`keeper check`)."""
+        ...
+
+    def bootstrap(self) -> Reads[M]:
+        """Discover the whole market at one block. Raises ConfigError when an address is not what it should be."""
+        ...
+
+    def filter(self, market: M) -> LogFilter: ...
+
+    def head_calls(self, market: M) -> Sequence[Call]:
+        """What must be read at every block whatever happened in it (prices); sent along with the block's logs."""
+        ...
+
+    def sync(
+        self, book: Book[M, A], block: Block, logs: Sequence[RawLog], head: Sequence[CallResult]
+    ) -> Reads[Update[M, A]]:
+        """The book's change by one block. Yields nothing when no log touched what it holds.
+
+        When the returned market's `filter` differs from the old one, the shell fetches the block's logs again with the
+        wider filter and calls sync again from the same book.
+        Raises DecodeError on a log that does not have the shape of its event.
+        """
+        ...
+
+    def touches(self, market: M, logs: Sequence[RawLog]) -> Iterable[bytes]:
+        """Keys of what these logs may have changed, for a backfill that reads each once at its end."""
+        ...
+
+    def snapshot(
+        self, market: M, touches: Sequence[bytes], block: Block, head: Sequence[CallResult]
+    ) -> Reads[Update[M, A]]:
+        """Raw state of everything touched, at one block; used after backfill and catch-up. May yield many times."""
+        ...
+
+    # --- stored form
+    def dump_market(self, market: M) -> bytes: ...
+    def load_market(self, payload: bytes) -> M: ...
+    def dump_position(self, position: A) -> bytes: ...
+    def load_position(self, payload: bytes) -> A: ...
+
+    # --- judging
+    def account(self, key: bytes) -> bytes:
+        """Owner (20 bytes) of the position with this key."""
+        ...
+
+    def base_decimals(self, market: M) -> int:
+        """Decimals of the base currency in which values and prices are counted."""
+        ...
+
+    def health(self, market: M, prices: Prices, position: A, now: int) -> Health: ...
+    def assess(self, market: M, prices: Prices, position: A, now: int) -> Assessment: ...
+    def demands(self, market: M, prices: Prices, position: A, now: int, target_wad: int) -> tuple[Demand, ...]: ...
+    def breach_prices(self, market: M, prices: Prices, position: A, now: int) -> tuple[BreachPrice, ...]: ...
+
+    # --- the screen
+    def linear(self, market: M, position: A) -> Linear: ...
+    def factors(self, market: M, prices: Prices, now: int) -> Sequence[float]:
+        """Value of every slot; NaN for a slot without a usable price."""
+        ...
+
+    def slack(self, market: M) -> Slack: ...
+    def same_weights(self, before: M, after: M) -> bool:
+        """Whether `linear` gives the same for both markets, so that only factors need refreshing."""
+        ...
+
+    # --- acting
+    def plan(
+        self,
+        market: M,
+        prices: Prices,
+        key: bytes,
+        position: A,
+        now: int,
+        wallet: Mapping[bytes, int],
+        receiver: bytes,
+    ) -> LiquidationPlan | Skip:
+        """The best liquidation at time `now` that this wallet (raw units by token) can pay for."""
+        ...
+
+    def wallet_tokens(self, market: M) -> Sequence[bytes]:
+        """Tokens with which a liquidation can be paid."""
+        ...
+
+    def spenders(self, market: M) -> Sequence[bytes]:
+        """Contracts that must be approved to take those tokens."""
+        ...
+
+    def explain_revert(self, data: bytes) -> str:
+        """A revert of this protocol's contracts in words, from its error selectors."""
+        ...
+
+    def confirm_calls(self, market: M, key: bytes) -> Sequence[Call]:
+        """Calls that return the protocol's own view of this position."""
+        ...
+
+    def native_view(self, results: Sequence[CallResult]) -> Mapping[str, Any]:
+        """Decode `confirm_calls` results into the same mapping as Assessment.native."""
+        ...
+
+
+class Signer(Protocol):
+    """Holds a key and never shows it."""
+
+    @property
+    def address(self) -> bytes: ...
+    def sign(self, transaction: Mapping[str, Any]) -> bytes:
+        """Raw signed bytes of an EIP-1559 transaction."""
+        ...
+
+
+class Submitter(Protocol):
+    """Brings one signed transaction toward a block. Exactly one attempt: resending is the journal's decision."""
+
+    async def submit(self, raw: bytes) -> None:
+        """Raises RpcRefused when the node definitely refused, RetryableError when nobody can know."""
+        ...
+
+
+class Notifier(Protocol):
+    """One channel. Sending twice must be harmless to the receiver: the message carries its idempotency key."""
+
+    name: str
+
+    async def send(self, message: Message) -> None:
+        """Return when the channel accepted the message. Raises RetryableError or KeeperError otherwise."""
+        ...
+
+    async def check(self) -> str:
+        """A line for `keeper check`; raises ConfigError when the channel cannot work."""
+        ...
+
+
+class Message(Protocol):
+    """What a channel needs of a notice."""
+
+    id: str
+    event: str
+    band: str
+    body: Mapping[str, Any]
+    text: str
+    markdown: str

@@ -1,0 +1,312 @@
+"""The domain's values. Frozen: a change is a new value. Addresses and hashes are bytes inside, text only at the edges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Generic, Protocol, TypeVar
+
+M = TypeVar("M")
+A = TypeVar("A")
+
+# --- chain ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRef:
+    number: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A header, as far as Keeper needs it. base_fee_wei is None before EIP-1559. bloom is the 256-byte logsBloom."""
+
+    ref: BlockRef
+    parent_hash: bytes
+    timestamp: int
+    base_fee_wei: int | None = None
+    gas_limit: int = 0
+    gas_used: int = 0
+    bloom: bytes = b""
+
+    @property
+    def number(self) -> int:
+        return self.ref.number
+
+    @property
+    def hash(self) -> bytes:
+        return self.ref.hash
+
+
+class RawLog(Protocol):
+    """A log with the strings the wire carries: hex with 0x, lower case, undecoded.
+
+    Decoding by slicing these strings where an adapter needs a word is an order of magnitude faster than any general
+    decoder, so nothing is converted before somebody asks. `block_number` and `log_index` are hex quantities.
+    """
+
+    @property
+    def address(self) -> str: ...
+    @property
+    def topics(self) -> Sequence[str]: ...
+    @property
+    def data(self) -> str: ...
+    @property
+    def block_number(self) -> str: ...
+    @property
+    def block_hash(self) -> str: ...
+    @property
+    def transaction_hash(self) -> str: ...
+    @property
+    def log_index(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A `RawLog` built by hand."""
+
+    address: str
+    topics: tuple[str, ...]
+    data: str = "0x"
+    block_number: str = "0x0"
+    block_hash: str = "0x" + "00" * 32
+    transaction_hash: str = "0x" + "00" * 32
+    log_index: str = "0x0"
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """Which logs a protocol needs: any of these addresses, and any of these first topics."""
+
+    addresses: frozenset[bytes]
+    topics: frozenset[bytes]
+
+    def union(self, other: LogFilter) -> LogFilter:
+        return LogFilter(self.addresses | other.addresses, self.topics | other.topics)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A read-only contract call as data; the shell executes it pinned to a block hash (EIP-1898)."""
+
+    target: bytes
+    data: bytes
+
+
+CallResult = bytes | None
+"""What a call returned; None when it reverted or the target has no code and returned nothing."""
+
+
+# --- protocols --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """An oracle answer. `value / 10**decimals` is the price in the protocol's base currency.
+
+    updated_at: unix seconds of the feed's last round, or None where the feed does not tell.
+    """
+
+    value: int
+    decimals: int
+    updated_at: int | None = None
+
+
+Prices = Mapping[bytes, Price]
+"""Usable (positive) prices by asset. An asset that is absent has no usable price at this block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A position judged at one block and time.
+
+    factor_wad: collateral over requirement, scaled by 1e18 with the protocol's own rounding; None when nothing is owed
+        (the protocol calls that infinite).
+    liquidatable: by the protocol's own comparison, not by ours.
+    collateral_value, debt_value: in the protocol's base currency units, unweighted.
+    stale_assets: assets whose feed is older than its heartbeat.
+    unpriced_assets: assets without a usable price; with any of these, factor_wad is None and nothing may be acted on.
+    """
+
+    factor_wad: int | None
+    liquidatable: bool
+    collateral_value: int
+    debt_value: int
+    stale_assets: tuple[bytes, ...] = ()
+    unpriced_assets: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """One asset of a position. amount is in raw token units at the judged time, value in base currency units."""
+
+    asset: bytes
+    symbol: str
+    decimals: int
+    amount: int
+    value: int | None
+    counts: bool = True  # collateral that its owner has not enabled does not count
+    liquidation_threshold_bps: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """Everything an owner may ask about a position at one block.
+
+    native: the protocol's own view under its own names; equals what the contract returns at that block, bit for bit.
+    """
+
+    health: Health
+    collaterals: tuple[Holding, ...]
+    debts: tuple[Holding, ...]
+    native: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A position's collateral and requirement as sums over shared factors, for the vectorised screen.
+
+    collateral ≈ Σ weight * factors[slot], requirement ≈ Σ weight * factors[slot]; weights are floats that depend on the
+    position (scaled balance, its threshold), factors on the market and its prices only.
+    """
+
+    collateral: tuple[tuple[int, float], ...]
+    requirement: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Slack:
+    """How far the float screen may be from the exact integers: |float - exact| is within relative * value + absolute.
+
+    Sound candidates for `health < t`: collateral < t * (1 + relative) * requirement + absolute.
+    """
+
+    relative: float
+    absolute: float
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """The smallest single action that restores the target health, verified by evaluating the position after it."""
+
+    action: str  # add_collateral | repay
+    asset: bytes
+    symbol: str
+    decimals: int
+    amount: int  # raw token units, rounded up
+    resulting_health_wad: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BreachPrice:
+    """The price of one asset, all else equal, at which the position becomes liquidatable.
+
+    move_bps: from the present price, negative for a fall; truncated toward zero.
+    """
+
+    asset: bytes
+    symbol: str
+    price: int
+    decimals: int
+    move_bps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Liquidated:
+    """A liquidation seen on chain, by whomever."""
+
+    account: bytes
+    liquidator: bytes
+    debt_asset: bytes
+    repaid_assets: int
+    collateral_asset: bytes
+    seized_assets: int
+    transaction_hash: bytes
+    log_index: int
+
+
+@dataclass(slots=True)
+class Book(Generic[M, A]):
+    """A protocol's state in memory at the tip: its market, the prices, and every open position's raw state by key.
+
+    A key is what distinguishes positions within the protocol: the account (20 bytes), or market id and account.
+    """
+
+    market: M | None = None
+    prices: Prices = field(default_factory=dict)
+    positions: dict[bytes, A] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Update(Generic[M, A]):
+    """What one block, or one catch-up, changes in a book.
+
+    market: the new market, or None when unchanged. positions: new raw state by key; None for a position that closed.
+    """
+
+    market: M | None
+    prices: Prices
+    positions: Mapping[bytes, A | None]
+    liquidations: tuple[Liquidated, ...] = ()
+
+
+# --- margin calls -----------------------------------------------------------------------------------------------------
+
+
+class Band(IntEnum):
+    """How near a position is to liquidation; a deeper band is a larger number."""
+
+    SAFE = 0
+    WATCH = 1
+    CALL = 2
+    URGENT = 3
+    LIQUIDATABLE = 4
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+
+# --- execution --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TxCall:
+    """A transaction's content, before anybody pays for it."""
+
+    to: bytes
+    data: bytes
+    value_wei: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """An expected no, with its reason: `code` for machines, `detail` for people."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class LiquidationPlan:
+    """One liquidation, sized by the protocol's present rules and paid from the wallet's own tokens.
+
+    repay_assets: the most the wallet can be charged. expected_*: what the protocol will charge and pay at `judged_at`.
+    profit_base: seized less repaid, in base currency units, before gas.
+    approval: (token, spender, amount) that must be in place.
+    """
+
+    account: bytes
+    debt_asset: bytes
+    repay_assets: int
+    collateral_asset: bytes
+    expected_repaid_assets: int
+    expected_seized_assets: int
+    profit_base: int
+    judged_at: int  # unix seconds
+    health_wad: int | None
+    call: TxCall
+    approval: tuple[bytes, bytes, int]
+    gas_limit_hint: int
