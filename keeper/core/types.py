@@ -1,4 +1,4 @@
-"""The domain's values. Frozen: a change is a new value. Addresses and hashes are bytes inside, text only at the edges."""
+"""The domain's values. Frozen: a change is a new value. Addresses and hashes are bytes inside, text at the edges."""
 
 from __future__ import annotations
 
