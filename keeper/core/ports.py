@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
+from keeper.core.records import CommittedBlock, Delivery, DeliveryStatus, Intent, Notice, Told
 from keeper.core.types import (
     Assessment,
+    Band,
     Block,
+    BlockRef,
     Book,
     BreachPrice,
     Call,
@@ -146,6 +150,93 @@ class ProtocolAdapter(Protocol[M, A]):
         ...
 
 
+class Transaction(Protocol):
+    """One atomic, durable unit. Everything said through it holds together or not at all."""
+
+    def commit_block(self, committed: CommittedBlock) -> None:
+        """Append the versions of a block and move the cursor to it. Its parent must be the cursor (or there is none,
+        or the gap was scanned: `advance`). Raises StoreError otherwise."""
+        ...
+
+    def advance(self, committed: CommittedBlock) -> None:
+        """Move the cursor over a scanned gap to a block whose parent is not stored; older headers are forgotten."""
+        ...
+
+    def revert_to(self, ancestor: BlockRef) -> frozenset[tuple[str, str, bytes]]:
+        """Delete every version above the ancestor, move the cursor to it, and drop the pending notices judged above.
+        Returns (protocol, kind, key) of all that changed. Raises UnrecoverableReorg when the ancestor is not stored."""
+        ...
+
+    def finalize(self, number: int) -> None:
+        """Forget headers below `number` and versions superseded at or below it. The tip is always kept."""
+        ...
+
+    def add_touches(self, protocol: str, touches: Iterable[bytes], scanned_to: int) -> None:
+        """Remember what a backfill saw, and how far it came, so that it can resume."""
+        ...
+
+    def clear_touches(self, protocol: str) -> None: ...
+
+    def add_notice(self, notice: Notice, channels: Sequence[str], due_at: float) -> None:
+        """Put a notice in the outbox once per channel. A notice id that is already there changes nothing."""
+        ...
+
+    def claim(self, notice_id: str, channel: str) -> None:
+        """PENDING -> SENDING, before the attempt."""
+        ...
+
+    def settle(
+        self,
+        notice_id: str,
+        channel: str,
+        status: DeliveryStatus,
+        *,
+        at: float,
+        due_at: float = 0.0,
+        error: str | None = None,
+    ) -> None:
+        """Record how an attempt ended; counts it."""
+        ...
+
+    def put_intent(self, intent: Intent) -> None:
+        """Insert or replace an intent and all its attempts; appends to the audit trail when the status changed."""
+        ...
+
+
+class Store(Protocol):
+    """The durable memory of one daemon. One writer; readers may be other processes."""
+
+    def transaction(self) -> AbstractContextManager[Transaction]: ...
+    def cursor(self) -> BlockRef | None: ...
+    def blocks(self) -> Sequence[Block]:
+        """Stored headers, oldest first, contiguous, ending at the cursor; reaching back to finality."""
+        ...
+
+    def facts(self, protocol: str, kind: str) -> Iterator[tuple[bytes, bytes]]:
+        """Key and payload of the newest version of everything of a kind that has not closed."""
+        ...
+
+    def fact(self, protocol: str, kind: str, key: bytes) -> bytes | None: ...
+    def scanned_to(self, protocol: str) -> int | None: ...
+    def touches(self, protocol: str) -> Iterator[bytes]: ...
+
+    def told(self) -> Mapping[str, Told]:
+        """By position, what was last told on any channel (deliveries SENDING or SENT); PENDING ones count as well,
+        since they will be told. Only positions whose last told event does not close."""
+        ...
+
+    def outbox(self, now: float, limit: int = 1000) -> Sequence[Delivery]:
+        """Deliveries PENDING or SENDING and due, oldest first; per position and channel only the oldest unsettled one,
+        so that order holds."""
+        ...
+
+    def next_due(self) -> float | None: ...
+    def deliveries(self, episode: str | None = None) -> Sequence[Delivery]: ...
+    def intents(self, *, unsettled: bool = False) -> Sequence[Intent]: ...
+    def intent(self, intent_id: str) -> Intent | None: ...
+    def close(self) -> None: ...
+
+
 class Signer(Protocol):
     """Holds a key and never shows it."""
 
@@ -165,25 +256,17 @@ class Submitter(Protocol):
 
 
 class Notifier(Protocol):
-    """One channel. Sending twice must be harmless to the receiver: the message carries its idempotency key."""
+    """One channel. Sending twice must be harmless to the receiver: the notice carries its idempotency key."""
 
     name: str
+    min_band: Band
 
-    async def send(self, message: Message) -> None:
-        """Return when the channel accepted the message. Raises RetryableError or KeeperError otherwise."""
+    async def send(self, notice: Notice) -> None:
+        """Return when the channel accepted it. Raises RetryableError when later may work, KeeperError when not."""
         ...
 
     async def check(self) -> str:
         """A line for `keeper check`; raises ConfigError when the channel cannot work."""
         ...
 
-
-class Message(Protocol):
-    """What a channel needs of a notice."""
-
-    id: str
-    event: str
-    band: str
-    body: Mapping[str, Any]
-    text: str
-    markdown: str
+    async def close(self) -> None: ...

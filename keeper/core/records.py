@@ -1,0 +1,180 @@
+"""What Keeper has told people and sent to chains: world facts, which a reorg never reverts, only reconciles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from keeper.core.types import Block
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One version of something the chain said, keyed (protocol, kind, key, block number). payload None: it closed.
+
+    kind: market | prices | position | episode.
+    """
+
+    protocol: str
+    kind: str
+    key: bytes
+    payload: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedBlock:
+    """A block and everything it changed; the unit in which the store moves forward."""
+
+    block: Block
+    facts: tuple[Fact, ...]
+
+
+# --- notices ----------------------------------------------------------------------------------------------------------
+
+
+class NoticeEvent(StrEnum):
+    OPENED = "opened"
+    ESCALATED = "escalated"
+    CURED = "cured"
+    LIQUIDATED = "liquidated"
+    REPAID = "repaid"
+    WITHDRAWN = "withdrawn"
+
+    @property
+    def closes(self) -> bool:
+        return self not in (NoticeEvent.OPENED, NoticeEvent.ESCALATED)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing to tell, to every channel that wants it. `id` is the idempotency key: a retry repeats it and the body.
+
+    position: "<protocol name>:<account>[:<market>]". block_hash: where it was judged.
+    body: the JSON object of the webhook (interface.md), without `text` and `markdown`.
+    """
+
+    id: str
+    position: str
+    account: bytes
+    protocol: str
+    episode: str
+    event: NoticeEvent
+    band: str
+    block_number: int
+    block_hash: bytes
+    body: Mapping[str, Any]
+    text: str
+    markdown: str
+
+
+class DeliveryStatus(StrEnum):
+    PENDING = "pending"
+    SENDING = (
+        "sending"  # stored before the attempt: after a crash nobody can know, so it counts as told and is sent again
+    )
+    SENT = "sent"
+    DROPPED = "dropped"  # its block was orphaned before anybody was told
+    DEAD = "dead"  # the channel refused it for good
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One notice on one channel. Times are unix seconds."""
+
+    notice: Notice
+    channel: str
+    status: DeliveryStatus
+    attempts: int = 0
+    due_at: float = 0.0
+    sent_at: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the last notice that was, or may have been, delivered said about a position."""
+
+    position: str
+    episode: str
+    event: NoticeEvent
+    band: str
+    block_number: int
+    block_hash: bytes
+
+
+# --- transactions -----------------------------------------------------------------------------------------------------
+
+
+class IntentStatus(StrEnum):
+    PLANNED = "planned"  # journalled with its signed transaction, not yet known to have left
+    BROADCAST = "broadcast"
+    INCLUDED = "included"
+    CONFIRMED = "confirmed"
+    FAILED = "failed"  # mined and reverted, to the depth of a confirmation
+    ABANDONED = "abandoned"  # its nonce went to something else, or judging again said no
+    REORGED = "reorged"  # its block was orphaned; becomes broadcast again or abandoned
+
+    @property
+    def settled(self) -> bool:
+        return self in (IntentStatus.CONFIRMED, IntentStatus.FAILED, IntentStatus.ABANDONED)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One signed transaction of an intent. Its raw bytes are durable before it is broadcast for the first time.
+
+    purpose: act | cancel (an empty transfer to ourselves that frees the nonce).
+    status: signed | broadcast | refused | replaced | included | reverted | lost
+    """
+
+    tx_hash: bytes
+    intent_id: str
+    nonce: int
+    raw: bytes
+    max_fee_wei: int
+    max_priority_fee_wei: int
+    gas_limit: int
+    purpose: str
+    status: str
+    created_at: float
+    broadcast_at: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One thing we decided to do on chain, from decision to settlement.
+
+    kind: liquidation | approval. cause: what it acts on; while an intent of a cause is unsettled no other is made.
+    plan: the LiquidationPlan as JSON-ready values (amounts as decimal strings), empty for approvals.
+    judged_*: the block at which it was decided. included_*: where its transaction was mined, if it was.
+    Amounts are raw token units; profit_* are base-currency units.
+    """
+
+    id: str
+    kind: str
+    cause: str
+    protocol: str
+    position: str
+    account: bytes
+    status: IntentStatus
+    judged_number: int
+    judged_hash: bytes
+    created_at: float
+    updated_at: float
+    plan: Mapping[str, Any]
+    tx_hash: bytes | None = None
+    included_number: int | None = None
+    included_hash: bytes | None = None
+    debt_asset: bytes | None = None
+    repaid_assets: int | None = None
+    collateral_asset: bytes | None = None
+    seized_assets: int | None = None
+    profit_expected: int | None = None
+    profit_realized: int | None = None
+    gas_used: int | None = None
+    gas_cost_wei: int | None = None
+    reason: str | None = None
+    attempts: tuple[Attempt, ...] = ()
