@@ -19,6 +19,7 @@ from keeper.core.types import (
     Demand,
     Health,
     Linear,
+    Liquidated,
     LiquidationPlan,
     LogFilter,
     Prices,
@@ -78,6 +79,10 @@ class ProtocolAdapter(Protocol[M, A]):
         """Keys of what these logs may have changed, for a backfill that reads each once at its end."""
         ...
 
+    def liquidations(self, market: M, logs: Sequence[RawLog]) -> Sequence[Liquidated]:
+        """Every liquidation in these logs, in their order."""
+        ...
+
     def snapshot(
         self, market: M, touches: Sequence[bytes], block: Block, head: Sequence[CallResult]
     ) -> Reads[Update[M, A]]:
@@ -93,6 +98,10 @@ class ProtocolAdapter(Protocol[M, A]):
     # --- judging
     def account(self, key: bytes) -> bytes:
         """Owner (20 bytes) of the position with this key."""
+        ...
+
+    def position_id(self, key: bytes) -> str:
+        """"<name>:<account>[:<market>]", checksummed; what people and records call the position."""
         ...
 
     def base_decimals(self, market: M) -> int:
