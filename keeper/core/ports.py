@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
-from keeper.core.records import CommittedBlock, Delivery, DeliveryStatus, Intent, Notice, Told
+from keeper.core.records import AuditEntry, CommittedBlock, Delivery, DeliveryStatus, Intent, Notice, Told
 from keeper.core.types import (
     Assessment,
     Band,
@@ -101,7 +101,7 @@ class ProtocolAdapter(Protocol[M, A]):
         ...
 
     def position_id(self, key: bytes) -> str:
-        """"<name>:<account>[:<market>]", checksummed; what people and records call the position."""
+        """ "<name>:<account>[:<market>]", checksummed; what people and records call the position."""
         ...
 
     def base_decimals(self, market: M) -> int:
@@ -190,8 +190,9 @@ class Transaction(Protocol):
         """Put a notice in the outbox once per channel. A notice id that is already there changes nothing."""
         ...
 
-    def claim(self, notice_id: str, channel: str) -> None:
-        """PENDING -> SENDING, before the attempt."""
+    def claim(self, notice_id: str, channel: str) -> bool:
+        """PENDING -> SENDING, before the attempt. False when a revert dropped it, or it was settled, since it was read
+        from the outbox: then it must not be sent."""
         ...
 
     def settle(
@@ -208,8 +209,17 @@ class Transaction(Protocol):
         ...
 
     def put_intent(self, intent: Intent) -> None:
-        """Insert or replace an intent and all its attempts; appends to the audit trail when the status changed."""
+        """Insert or replace an intent and all its attempts; appends to the audit trail when the status changed.
+        Raises StoreError when an attempt that is stored would be missing: what was signed is never forgotten."""
         ...
+
+    def audit(
+        self, subject: str, event: str, evidence: Mapping[str, Any], *, at: float, before: str | None = None
+    ) -> None:
+        """Append one step to the audit trail. evidence: JSON-ready values, big integers as decimal strings."""
+        ...
+
+    def set_meta(self, key: str, value: str) -> None: ...
 
 
 class Store(Protocol):
@@ -243,6 +253,19 @@ class Store(Protocol):
     def deliveries(self, episode: str | None = None) -> Sequence[Delivery]: ...
     def intents(self, *, unsettled: bool = False) -> Sequence[Intent]: ...
     def intent(self, intent_id: str) -> Intent | None: ...
+    def episodes(self, protocol: str | None = None) -> Iterator[tuple[str, bytes, bytes, int]]:
+        """Protocol, key, payload and block number of the newest version of every episode, closed ones included."""
+        ...
+
+    def audit(self, subject: str | None = None) -> Iterator[AuditEntry]:
+        """The audit trail, oldest first."""
+        ...
+
+    def meta(self, key: str) -> str | None: ...
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Reads inside see one moment, whatever a daemon in another process commits meanwhile."""
+        ...
+
     def close(self) -> None: ...
 
 

@@ -178,3 +178,20 @@ class Intent:
     gas_cost_wei: int | None = None
     reason: str | None = None
     attempts: tuple[Attempt, ...] = ()
+
+
+# --- audit ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One step that happened to a subject (an intent, an episode, a notice), kept for ever with its evidence.
+
+    at: unix seconds. before, event: the status left and the one reached, or None and what happened.
+    """
+
+    at: float
+    subject: str
+    before: str | None
+    event: str
+    evidence: Mapping[str, Any]
