@@ -1,0 +1,286 @@
+"""One TOML file describes one deployment. `load_config` reads it, or says everything that is wrong with it at once.
+
+A protocol or a notifier describes its own keys: its module (found by `kind`) exposes `Options`, a frozen dataclass
+whose fields have `metadata={"doc": …}`. The plain type of a field says how it is written and checked: bytes is an
+address, Secret a text that may be "env:NAME" (with `metadata={"schemes": (…)}`: a URL), Decimal an exact decimal
+string. `build` receives these values by key, together with the common ones.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from dotenv import dotenv_values
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from keeper.configtable import InTable, Table, explain, options_table
+from keeper.configtypes import (
+    Address,
+    Amount,
+    BandName,
+    FilePath,
+    Finality,
+    Gwei,
+    NodeUrl,
+    Origin,
+    Problem,
+    SecretText,
+    StoreUrl,
+    Wad,
+    at_least_one,
+    describe,
+)
+from keeper.core.errors import ConfigError
+from keeper.core.secret import Secret
+from keeper.core.types import Band
+
+WAD_ONE = 10**18
+MULTICALL3 = bytes.fromhex("cA11bde05977b3631167028862bE2a173976CA11")  # the same address on nearly every chain
+
+
+class Chain(Table):
+    id: int = Field(ge=1, description="Chain id; every endpoint must serve it.", examples=[1])
+    rpc: Annotated[tuple[NodeUrl, ...], AfterValidator(at_least_one)] = Field(
+        description="Endpoints: `ws(s)://`, `http(s)://` or an IPC path; several are used for failover in this order.",
+        examples=[["env:KEEPER_RPC_URL"]],
+    )
+    finality: Finality = Field("finalized", description='`"finalized"`, `"safe"`, or a number of confirmations.')
+    poll_interval_s: float = Field(
+        2.0, gt=0, le=600, description="How often to ask for the head where subscriptions do not work."
+    )
+    stale_after_s: float = Field(
+        120.0, gt=0, description="Without a new head for this long the watchdog reports and reconnects."
+    )
+    wrapped_native: Address | None = Field(
+        None, description="Wrapped native coin (WETH): its price values gas. Needed to count gas into profit."
+    )
+    multicall: Address = Field(MULTICALL3, description="Multicall3.")
+
+
+class Store(Table):
+    url: StoreUrl = Field(
+        description="Database; a relative SQLite path is relative to this file.", examples=["sqlite:///var/keeper.db"]
+    )
+
+
+class MarginCalls(Table):
+    """Bands of the health factor; see docs/configuration.md for the procedure."""
+
+    watch_wad: Wad = Field(1_250_000_000_000_000_000, alias="watch", description="Below: judged exactly every block.")
+    call_wad: Wad = Field(
+        1_100_000_000_000_000_000, alias="call", description="Below: an episode opens, a notice is sent."
+    )
+    urgent_wad: Wad = Field(1_030_000_000_000_000_000, alias="urgent", description="Below: one more, urgent notice.")
+    hysteresis_wad: Wad = Field(
+        20_000_000_000_000_000,
+        alias="hysteresis",
+        description="How far above a line health must rise to leave its band.",
+    )
+    target_wad: Wad = Field(1_250_000_000_000_000_000, alias="target", description="The health that a cure restores.")
+    accounts: tuple[Address, ...] = Field((), description="Only these accounts; empty means every account.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> MarginCalls:
+        if not WAD_ONE < self.urgent_wad < self.call_wad <= self.watch_wad:
+            raise Problem("the lines must be ordered 1 < urgent < call <= watch; change the one that is out of order")
+        if self.target_wad < self.call_wad + self.hysteresis_wad:
+            raise Problem("target is below call + hysteresis: a cure would not end the episode; raise target")
+        return self
+
+
+class Executor(Table):
+    mode: str = Field("off", description='`"off"` (alert-only), `"dry_run"` (simulate, send nothing) or `"live"`.')
+    private_key: SecretText | None = Field(None, description="The wallet's key, as hex. Or use a keystore.")
+    keystore: FilePath | None = Field(None, description="Encrypted key file (web3 secret storage).")
+    password: SecretText | None = Field(None, description="Password of the keystore.")
+    account: Address | None = Field(
+        None, description="The wallet's address. With a key it must match; a dry run can do with the address alone."
+    )
+    liquidator: Address | None = Field(
+        None, description="Our flash-loan contract; absent: the wallet's own tokens pay."
+    )
+    min_profit: Amount = Field(Decimal("1.00"), description="Least profit after gas, in the protocol's base currency.")
+    confirmations: int = Field(3, ge=1, description="Blocks until a transaction of ours counts as confirmed.")
+    max_fee_wei: Gwei = Field(500 * 10**9, alias="max_fee_gwei", description="Never pay more than this per gas.")
+    max_pending: int = Field(16, ge=1, le=64, description="Most transactions in flight; nodes queue few per account.")
+    replace_after_blocks: int = Field(3, ge=1, description="Raise the fee of what was not mined for this many blocks.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Executor:
+        if self.mode not in ("off", "dry_run", "live"):
+            raise Problem(f'mode is {self.mode!r}; expected "off", "dry_run" or "live"')
+        if self.private_key is not None and self.keystore is not None:
+            raise Problem("both private_key and keystore are given; keep one")
+        if self.mode != "off" and self.keystore is not None and self.password is None:
+            raise Problem('keystore needs its password; add password = "env:KEEPER_KEYSTORE_PASSWORD"')
+        if self.mode == "live" and self.private_key is None and self.keystore is None:
+            raise Problem('mode "live" needs a key; add private_key = "env:KEEPER_PRIVATE_KEY" or a keystore')
+        if self.mode == "dry_run" and self.private_key is None and self.keystore is None and self.account is None:
+            raise Problem('mode "dry_run" needs to know the wallet; add account = "0x…", or a key')
+        return self
+
+
+class Jobs(Table):
+    reconcile_minutes: float = Field(
+        5.0, gt=0, description="How often a sample of positions is compared with the chain."
+    )
+    reconcile_sample: int = Field(50, ge=1, description="How many positions are compared each time.")
+
+
+class ProtocolCommon(Table):
+    kind: str = Field(description="Module name under `keeper/protocols`.", examples=["aave_v3"])
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$", description="Unique; prefixes position ids.", examples=["aave"]
+    )
+    start_block: int = Field(0, ge=0, description="Where indexing begins: the block of the protocol's deployment.")
+
+
+class NotifierCommon(Table):
+    kind: str = Field(description="Module name under `keeper/notifier`.", examples=["webhook"])
+    name: str = Field(
+        "", pattern=r"^[a-z0-9_-]{0,32}$", description="Unique; by default the kind, numbered if repeated."
+    )
+    min_band: BandName = Field(
+        Band.CALL, description="Tell only of episodes this deep: `watch`, `call`, `urgent` or `liquidatable`."
+    )
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A configured protocol or notifier: `settings` is what `build` of its module receives."""
+
+    kind: str
+    name: str
+    settings: Mapping[str, Any]
+
+
+def _plugin(package: str, common: type[Table]) -> Callable[[object, ValidationInfo], Plugin]:
+    """A validator of one `[[protocols]]` or `[[notifiers]]` table, whose keys depend on its `kind`."""
+
+    def parse(value: object, info: ValidationInfo) -> Plugin:
+        if not isinstance(value, Mapping):
+            raise Problem(f"expected a table, not {describe(value)}")
+        model = options_table(package, value["kind"], common) if isinstance(value.get("kind"), str) else common
+        try:
+            table = model.model_validate(value, context=info.context)
+        except ValidationError as error:
+            raise InTable(error, model) from None
+        settings = {name: getattr(table, name) for name in model.model_fields}
+        return Plugin(settings["kind"], settings["name"], MappingProxyType(settings))
+
+    return parse
+
+
+ProtocolTable = Annotated[Plugin, PlainValidator(_plugin("keeper.protocols", ProtocolCommon))]
+NotifierTable = Annotated[Plugin, PlainValidator(_plugin("keeper.notifier", NotifierCommon))]
+
+
+class Config(Table):
+    """A whole deployment, checked."""
+
+    chain: Chain
+    store: Store
+    protocols: Annotated[tuple[ProtocolTable, ...], AfterValidator(at_least_one)]
+    margin_calls: MarginCalls = MarginCalls.model_validate({})
+    notifiers: tuple[NotifierTable, ...] = ()
+    executor: Executor = Executor.model_validate({})
+    jobs: Jobs = Jobs.model_validate({})
+
+    @field_validator("protocols", "notifiers")
+    @classmethod
+    def _distinct(cls, plugins: tuple[Plugin, ...]) -> tuple[Plugin, ...]:
+        names = [plugin.name for plugin in plugins]
+        for name in names:
+            if names.count(name) > 1:
+                raise Problem(f"name {name!r} is used {names.count(name)} times; give each its own")
+        return plugins
+
+    def secrets(self) -> Iterator[Secret]:
+        """Everything in it that must never be printed."""
+        yield from (*self.chain.rpc, self.store.url)
+        yield from (s for s in (self.executor.private_key, self.executor.password) if s is not None)
+        for plugin in (*self.protocols, *self.notifiers):
+            yield from (value for value in plugin.settings.values() if isinstance(value, Secret))
+
+
+def load_config(path: Path | str, *, mode: str | None = None, environment: Mapping[str, str] | None = None) -> Config:
+    """The checked configuration of a file.
+
+    mode: overrides `executor.mode`, for `--alert-only` and `--dry-run`. environment: by default the process's, then
+    `.env` beside the file, then `.env` in the working directory.
+    Raises ConfigError with one line per problem: `file: path.to.key: problem; remedy`.
+    """
+    file = Path(path)
+    tables = _read(file)
+    if mode is not None:
+        tables["executor"] = {**tables.get("executor", {}), "mode": mode}
+    origin = Origin(file.resolve().parent, _environment(file) if environment is None else environment)
+    _complete(tables, origin)
+    try:
+        return Config.model_validate(tables, context=origin)
+    except ValidationError as error:
+        problems = explain(error, Config)
+    # Raised outside the handler: the original error repeats inputs, and one of them may be a secret.
+    raise ConfigError("\n".join(f"{file}: {problem}" for problem in problems))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        parsed = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror}); give the right path with --config") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: is no valid TOML: {error}") from None
+    return {key: _tuples(value) for key, value in parsed.items()}
+
+
+def _tuples(value: Any) -> Any:
+    """TOML's lists as tuples: a configuration is immutable."""
+    if isinstance(value, list):
+        return tuple(_tuples(item) for item in value)
+    return {key: _tuples(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _environment(file: Path) -> Mapping[str, str]:
+    merged: dict[str, str] = {}
+    for source in (dotenv_values(".env"), dotenv_values(file.parent / ".env"), os.environ):
+        merged.update({name: value for name, value in source.items() if value is not None})
+    return merged
+
+
+def _complete(tables: dict[str, Any], origin: Origin) -> None:
+    """Name notifiers that have no name, and forget keys of an executor that is off and has none to use."""
+    kinds: Counter[str] = Counter()
+    for notifier in _tables_in(tables.get("notifiers")):
+        kind = str(notifier.get("kind"))
+        kinds[kind] += 1
+        notifier.setdefault("name", kind if kinds[kind] == 1 else f"{kind}-{kinds[kind]}")
+    executor = tables.get("executor")
+    if isinstance(executor, dict) and executor.get("mode", "off") == "off":
+        for key in ("private_key", "password"):
+            written = executor.get(key)
+            if isinstance(written, str) and written.startswith("env:") and not origin.environment.get(written[4:]):
+                del executor[key]
+
+
+def _tables_in(value: object) -> Iterator[dict[str, Any]]:
+    if isinstance(value, tuple):
+        yield from (item for item in value if isinstance(item, dict))

@@ -1,0 +1,243 @@
+"""How values are written in a configuration file, and what they become.
+
+    "0x…" address         bytes (20)      checksum verified when the letters are of mixed case
+    "1.25" decimal        int (wad), int (wei) or Decimal; never a TOML float, which is not exact
+    "env:NAME" secret     Secret          read from the environment, or from a `.env` file
+    URL                   Secret          may carry a token, so it is a secret as well
+
+Validators raise `Problem` with what is wrong and the remedy; none repeats a secret's text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from urllib.parse import urlsplit
+
+from pydantic import PlainSerializer, PlainValidator, ValidationInfo
+
+from keeper.core.secret import MASK, Secret
+from keeper.core.types import Band
+from keeper.core.units import scale_decimal
+
+T = TypeVar("T")
+
+NODE_SCHEMES = ("ws", "wss", "http", "https")
+WEB_SCHEMES = ("http", "https")
+
+
+class Problem(ValueError):
+    """What is wrong with one value, and the remedy. A ValueError, so that pydantic collects all of them."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a configuration comes from: what relative paths and "env:NAME" refer to."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+
+def _origin(info: ValidationInfo) -> Origin:
+    if not isinstance(info.context, Origin):
+        raise TypeError("configuration models are validated by load_config, which knows the folder and environment")
+    return info.context
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise Problem(f"{what} is text in quotes, not {describe(value)}")
+    if not value.strip():
+        raise Problem(f"{what} is empty; give a value or remove the key")
+    return value
+
+
+def describe(value: object) -> str:
+    """A TOML value in words, for messages."""
+    names: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number with a point", str: "text"}
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    return f"{names[type(value)]} ({value!r})" if type(value) in names else f"a {type(value).__name__}"
+
+
+def at_least_one(values: tuple[T, ...]) -> tuple[T, ...]:
+    if not values:
+        raise Problem("is empty; give at least one")
+    return values
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+def resolve(value: object, info: ValidationInfo) -> Secret:
+    """The text itself, or for "env:NAME" the variable's."""
+    if not isinstance(value, str):  # a key typed as a bare number is a key all the same: not repeated
+        raise Problem('is no text; write it in quotes, best as "env:NAME"')
+    text = _text(value, "a secret")
+    if not text.startswith("env:"):
+        return Secret(text)
+    name = text.removeprefix("env:")
+    found = _origin(info).environment.get(name)
+    if not found:
+        state = "not set" if found is None else "empty"
+        raise Problem(f"environment variable {name} is {state}; export it or put it in a .env file beside this file")
+    return Secret(found)
+
+
+def url_of(schemes: tuple[str, ...], *, or_ipc_path: bool = False) -> Callable[[object, ValidationInfo], Secret]:
+    """A validator for a URL of one of these schemes. The message shows the scheme and nothing after it."""
+
+    def parse(value: object, info: ValidationInfo) -> Secret:
+        secret = resolve(value, info)
+        scheme, separator, rest = secret.reveal().partition("://")
+        if not separator:
+            if or_ipc_path and (scheme.startswith("/") or scheme.endswith(".ipc")):
+                return Secret(str(_origin(info).folder / scheme))
+            expected = " or ".join(f"{s}://" for s in schemes) + (
+                ", or the path of an IPC socket" if or_ipc_path else ""
+            )
+            raise Problem(f"is no URL; expected {expected}")
+        if scheme.lower() not in schemes:
+            raise Problem(f"has scheme {scheme!r}; supported are {', '.join(schemes)}")
+        try:
+            parts = urlsplit(secret.reveal())
+            host, _ = parts.hostname, parts.port  # .port raises when it is out of range or no number
+        except ValueError:
+            raise Problem("is a malformed URL; check host and port") from None
+        if not rest or not host:
+            raise Problem(f"has no host after {scheme}://")
+        return secret
+
+    return parse
+
+
+def parse_store_url(value: object, info: ValidationInfo) -> Secret:
+    """A database URL; a relative SQLite path is relative to the configuration file."""
+    secret = resolve(value, info)
+    scheme, separator, rest = secret.reveal().partition("://")
+    if not separator or scheme.split("+")[0] not in ("sqlite", "postgresql"):
+        raise Problem("is no database URL; expected sqlite:///path/to/file.db or postgresql://user@host/name")
+    if not scheme.startswith("sqlite"):
+        return secret
+    path = rest.removeprefix("/")
+    if not rest.startswith("/") or not path:
+        raise Problem("names no file; expected sqlite:///relative/path.db or sqlite:////absolute/path.db")
+    return Secret(f"{scheme}:///{_origin(info).folder / path}")
+
+
+def parse_path(value: object, info: ValidationInfo) -> Path:
+    path = _origin(info).folder / Path(_text(value, "a path")).expanduser()
+    if not path.is_file():
+        raise Problem(f"{path} is no file; a relative path is relative to the configuration file")
+    return path
+
+
+# --- chain values -----------------------------------------------------------------------------------------------------
+
+
+def parse_address(value: object) -> bytes:
+    text = _text(value, "an address")
+    digits = text.removeprefix("0x")
+    try:
+        address = bytes.fromhex(digits)
+    except ValueError:
+        address = b""
+    if not text.startswith("0x") or len(digits) != 40 or len(address) != 20:
+        shown = repr(text) if len(text) <= 42 else f"text of {len(text)} characters"  # a longer one may be a key
+        raise Problem(f"{shown} is no address; expected 0x and 40 hex digits")
+    if digits not in (digits.lower(), digits.upper()):
+        from eth_utils.address import to_checksum_address
+
+        if to_checksum_address(address) != text:
+            raise Problem(
+                f"{text!r} has a wrong checksum; copy it again, or write it in lower case if it is surely right"
+            )
+    return address
+
+
+def parse_finality(value: object) -> str | int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    if value in ("finalized", "safe"):
+        return str(value)
+    raise Problem(f'expected "finalized", "safe" or a number of confirmations of at least 1, not {describe(value)}')
+
+
+def parse_band(value: object) -> Band:
+    names = [band.label for band in Band if band is not Band.SAFE]
+    if not isinstance(value, str) or value not in names:
+        raise Problem(f"expected one of {', '.join(names)}, not {describe(value)}")
+    return Band[value.upper()]
+
+
+# --- exact decimals ---------------------------------------------------------------------------------------------------
+
+
+def scaled(decimals: int) -> Callable[[object], int]:
+    """A validator for a non-negative decimal string, as an integer with this many digits after the point."""
+
+    def parse(value: object) -> int:
+        return scale_decimal(_decimal_text(value), decimals)
+
+    return parse
+
+
+def parse_decimal(value: object) -> Decimal:
+    text = _decimal_text(value)
+    scale_decimal(text, 36)  # refuses what is not finite; the constructor itself is exact
+    return Decimal(text)
+
+
+def _decimal_text(value: object) -> str:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        raise Problem(f'is a bare number; write it in quotes, "{value}", so that it stays exact')
+    text = _text(value, "a decimal number")
+    if text.startswith("-"):
+        raise Problem(f"{text!r} is negative")
+    return text
+
+
+# --- as annotations ---------------------------------------------------------------------------------------------------
+
+_masked = PlainSerializer(lambda _: MASK, return_type=str)
+
+Address = Annotated[bytes, PlainValidator(parse_address)]
+SecretText = Annotated[Secret, PlainValidator(resolve), _masked]
+NodeUrl = Annotated[Secret, PlainValidator(url_of(NODE_SCHEMES, or_ipc_path=True)), _masked]
+StoreUrl = Annotated[Secret, PlainValidator(parse_store_url), _masked]
+FilePath = Annotated[Path, PlainValidator(parse_path)]
+Finality = Annotated[str | int, PlainValidator(parse_finality)]
+BandName = Annotated[Band, PlainValidator(parse_band)]
+Wad = Annotated[int, PlainValidator(scaled(18))]
+Gwei = Annotated[int, PlainValidator(scaled(9))]
+Amount = Annotated[Decimal, PlainValidator(parse_decimal)]
+
+_BY_PLAIN_TYPE: Mapping[Any, Any] = {
+    bytes: Address,
+    Secret: SecretText,
+    Decimal: Amount,
+    Band: BandName,
+    Path: FilePath,
+}
+
+
+def annotated(hint: Any, schemes: tuple[str, ...] = ()) -> Any:
+    """The annotation that validates a plain type: bytes are an address, Secret may be "env:NAME", and so on.
+
+    schemes: for a Secret that is a URL, the schemes it may have.
+    """
+    if schemes and hint is Secret:
+        return Annotated[Secret, PlainValidator(url_of(schemes)), _masked]
+    if hint in _BY_PLAIN_TYPE:
+        return _BY_PLAIN_TYPE[hint]
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is None or hint is Ellipsis:
+        return hint
+    inner = tuple(annotated(argument, schemes) for argument in arguments)
+    return Union[inner] if origin in (Union, UnionType) else origin[inner]  # noqa: UP007 - built at run time
