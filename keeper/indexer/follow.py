@@ -1,0 +1,51 @@
+"""From a head to the steps that lead there: fetches whatever `reconcile` asks for, by hash."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from keeper.core.chain import NeedBlock, Step, Window, reconcile
+from keeper.core.errors import StateUnavailable
+from keeper.core.types import Block, BlockRef
+
+
+class Headers(Protocol):
+    """Where headers come from."""
+
+    async def block_by_hash(self, block_hash: bytes) -> Block | None: ...
+    async def block_by_number(self, number: int | str) -> Block | None: ...
+
+
+async def steps_to(window: Window, head: Block, headers: Headers) -> tuple[Step, ...]:
+    """Everything between our tip and this head.
+
+    A gap is fetched by height at once, as a guess that parent hashes then confirm or discard.
+    Raises StateUnavailable when the node no longer has a block of the branch (it reorged meanwhile: ask again with its
+    new head) and UnrecoverableReorg as `reconcile` does.
+    """
+    missed = range(window.tip.number + 1, head.number)
+    guesses = await asyncio.gather(*(headers.block_by_number(number) for number in missed))
+    by_hash = {block.hash: block for block in guesses if block is not None}
+    branch = [head]
+    while isinstance(answer := reconcile(window, branch), NeedBlock):
+        parent = by_hash.get(answer.ref.hash) or await headers.block_by_hash(answer.ref.hash)
+        if parent is None:
+            raise StateUnavailable(
+                f"the node has no block {answer.ref.number} (0x{answer.ref.hash.hex()}), the parent of a head it "
+                "announced; it may have reorganized meanwhile, asking again"
+            )
+        branch.insert(0, parent)
+    return answer
+
+
+async def canonical_ancestor(window: Window, headers: Headers) -> BlockRef | None:
+    """The newest block we hold that the node still has at its height; None when it has none of them.
+
+    For a start after an outage: the cursor may be on an orphaned block far below the present head.
+    """
+    for block in reversed(window.blocks):
+        theirs = await headers.block_by_number(block.number)
+        if theirs is not None and theirs.hash == block.hash:
+            return block.ref
+    return None

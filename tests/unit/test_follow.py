@@ -1,0 +1,74 @@
+"""steps_to(): from an announced head to the steps that lead there, whatever was missed."""
+
+from __future__ import annotations
+
+import pytest
+
+from keeper.core.chain import Committed, Reverted, Window
+from keeper.core.errors import StateUnavailable
+from keeper.core.types import Block
+from keeper.indexer.follow import canonical_ancestor, steps_to
+from tests.unit.test_chain import chain
+
+
+class Node:
+    """Serves one canonical chain by height and any given block by hash."""
+
+    def __init__(self, canonical: list[Block], *others: Block) -> None:
+        self.by_number = {block.number: block for block in canonical}
+        self.by_hash = {block.hash: block for block in (*canonical, *others)}
+        self.asked: list[object] = []
+
+    async def block_by_hash(self, block_hash: bytes) -> Block | None:
+        self.asked.append(block_hash)
+        return self.by_hash.get(block_hash)
+
+    async def block_by_number(self, number: int | str) -> Block | None:
+        assert isinstance(number, int)
+        self.asked.append(number)
+        return self.by_number.get(number)
+
+
+async def test_a_child_of_the_tip_needs_no_request():
+    blocks = chain(4)
+    node = Node(blocks)
+    assert await steps_to(Window(blocks[:4]), blocks[4], node) == (Committed(blocks[4], tip=True),)
+    assert node.asked == []
+
+
+async def test_a_gap_is_fetched_by_height_and_proven_by_parent_hash():
+    blocks = chain(6)
+    node = Node(blocks)
+    steps = await steps_to(Window(blocks[:3]), blocks[6], node)
+    assert [step.block for step in steps] == blocks[3:]
+    assert node.asked == [103, 104, 105]
+
+
+async def test_heights_that_belong_to_another_branch_are_not_believed():
+    """While the gap was fetched the node moved to another branch: the head's own ancestors are asked for by hash."""
+    ours = chain(6)
+    theirs = chain(4, root=ours[2], salt="b")
+    node = Node(theirs, *ours)
+    steps = await steps_to(Window(ours[:3]), ours[6], node)
+    assert [step.block for step in steps] == ours[3:]
+
+
+async def test_a_fork_below_the_tip_is_walked_back_to_the_common_ancestor():
+    ours = chain(5)
+    theirs = chain(5, root=ours[2], salt="b")[1:]
+    steps = await steps_to(Window(ours), theirs[-1], Node([*ours[:3], *theirs]))
+    assert steps[0] == Reverted(ours[2].ref, Window(ours).above(102))
+    assert [step.block for step in steps[1:]] == theirs
+
+
+async def test_a_missing_ancestor_is_worth_another_try():
+    blocks = chain(4)
+    with pytest.raises(StateUnavailable, match="asking again"):
+        await steps_to(Window(blocks[:2]), blocks[4], Node([]))
+
+
+async def test_after_an_outage_the_newest_block_both_have_is_found():
+    ours = chain(5)
+    theirs = chain(9, root=ours[3], salt="b")
+    assert await canonical_ancestor(Window(ours), Node([*ours[:3], *theirs])) == ours[3].ref
+    assert await canonical_ancestor(Window(ours), Node([])) is None
