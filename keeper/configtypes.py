@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import PlainSerializer, PlainValidator, ValidationInfo
 
 from keeper.core.secret import MASK, Secret
 from keeper.core.types import Band
-from keeper.core.units import scale_decimal
+from keeper.core.units import format_units, scale_decimal
 
 T = TypeVar("T")
 
@@ -205,18 +205,40 @@ def _decimal_text(value: object) -> str:
 
 # --- as annotations ---------------------------------------------------------------------------------------------------
 
-_masked = PlainSerializer(lambda _: MASK, return_type=str)
 
-Address = Annotated[bytes, PlainValidator(parse_address)]
-SecretText = Annotated[Secret, PlainValidator(resolve), _masked]
-NodeUrl = Annotated[Secret, PlainValidator(url_of(NODE_SCHEMES, or_ipc_path=True)), _masked]
-StoreUrl = Annotated[Secret, PlainValidator(parse_store_url), _masked]
-FilePath = Annotated[Path, PlainValidator(parse_path)]
-Finality = Annotated[str | int, PlainValidator(parse_finality)]
-BandName = Annotated[Band, PlainValidator(parse_band)]
-Wad = Annotated[int, PlainValidator(scaled(18))]
-Gwei = Annotated[int, PlainValidator(scaled(9))]
-Amount = Annotated[Decimal, PlainValidator(parse_decimal)]
+@dataclass(frozen=True)
+class Written:
+    """How a value is written in the file: the name of its notation, and a value in it."""
+
+    notation: str
+    show: Callable[[Any], str] = repr
+
+
+def _secret(parse: Callable[[object, ValidationInfo], Secret], notation: str) -> Any:
+    masked = PlainSerializer(lambda _: MASK, return_type=str)
+    return Annotated[Secret, PlainValidator(parse), masked, Written(notation)]
+
+
+def _decimal(decimals: int) -> Any:
+    written = Written("decimal string", lambda value: f'"{format_units(value, decimals)}"')
+    return Annotated[int, PlainValidator(scaled(decimals)), written]
+
+
+if TYPE_CHECKING:
+    SecretText = NodeUrl = StoreUrl = Secret
+    Wad = Gwei = int
+else:
+    SecretText = _secret(resolve, "secret")
+    NodeUrl = _secret(url_of(NODE_SCHEMES, or_ipc_path=True), "URL")
+    StoreUrl = _secret(parse_store_url, "URL")
+    Wad = _decimal(18)
+    Gwei = _decimal(9)
+
+Address = Annotated[bytes, PlainValidator(parse_address), Written("address", lambda value: f'"0x{value.hex()}"')]
+FilePath = Annotated[Path, PlainValidator(parse_path), Written("path")]
+Finality = Annotated[str | int, PlainValidator(parse_finality), Written("tag or integer", lambda value: f'"{value}"')]
+BandName = Annotated[Band, PlainValidator(parse_band), Written("band", lambda value: f'"{value.label}"')]
+Amount = Annotated[Decimal, PlainValidator(parse_decimal), Written("decimal string", lambda value: f'"{value}"')]
 
 _BY_PLAIN_TYPE: Mapping[Any, Any] = {
     bytes: Address,
@@ -233,7 +255,7 @@ def annotated(hint: Any, schemes: tuple[str, ...] = ()) -> Any:
     schemes: for a Secret that is a URL, the schemes it may have.
     """
     if schemes and hint is Secret:
-        return Annotated[Secret, PlainValidator(url_of(schemes)), _masked]
+        return _secret(url_of(schemes), "URL")
     if hint in _BY_PLAIN_TYPE:
         return _BY_PLAIN_TYPE[hint]
     origin, arguments = get_origin(hint), get_args(hint)
