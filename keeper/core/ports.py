@@ -26,6 +26,7 @@ from keeper.core.types import (
     RawLog,
     Skip,
     Slack,
+    UnsignedTransaction,
     Update,
 )
 
@@ -274,8 +275,8 @@ class Signer(Protocol):
 
     @property
     def address(self) -> bytes: ...
-    def sign(self, transaction: Mapping[str, Any]) -> bytes:
-        """Raw signed bytes of an EIP-1559 transaction."""
+    def sign(self, transaction: UnsignedTransaction) -> bytes:
+        """The raw bytes to broadcast. Raises WrongChain for a transaction of another chain."""
         ...
 
 

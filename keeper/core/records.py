@@ -112,7 +112,7 @@ class IntentStatus(StrEnum):
     BROADCAST = "broadcast"
     INCLUDED = "included"
     CONFIRMED = "confirmed"
-    FAILED = "failed"  # mined and reverted, to the depth of a confirmation
+    FAILED = "failed"  # mined and reverted
     ABANDONED = "abandoned"  # its nonce went to something else, or judging again said no
     REORGED = "reorged"  # its block was orphaned; becomes broadcast again or abandoned
 

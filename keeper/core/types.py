@@ -282,6 +282,18 @@ class TxCall:
 
 
 @dataclass(frozen=True, slots=True)
+class UnsignedTransaction:
+    """An EIP-1559 transaction with an empty access list, as it will be signed. Fees are per gas."""
+
+    chain_id: int
+    nonce: int
+    max_priority_fee_wei: int
+    max_fee_wei: int
+    gas_limit: int
+    call: TxCall
+
+
+@dataclass(frozen=True, slots=True)
 class Skip:
     """An expected no, with its reason: `code` for machines, `detail` for people."""
 
