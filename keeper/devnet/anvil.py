@@ -1,0 +1,236 @@
+"""The Anvil process and the clock of its chain."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from keeper.devnet.errors import DevnetError
+from keeper.devnet.npm import anvil_binary
+from keeper.devnet.rpc import Rpc
+
+_START_S = 20.0
+_STOP_S = 5.0
+_PR_SET_PDEATHSIG = 1
+
+
+class Anvil:
+    """A running Anvil, stopped on leaving the context (and, on Linux, when the thread that started it ends).
+
+        with Anvil.start(block_time_s=2) as anvil:
+            anvil.rpc("eth_blockNumber")
+
+    By default every transaction is mined at once into its own block. `no_mining` leaves mining to `mine()`,
+    `block_time_s` to the clock.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path, scratch: Path) -> None:
+        self._process = process
+        self._log = log
+        self._scratch = scratch
+        self.port = port
+        self.rpc = Rpc(port)
+
+    @classmethod
+    def start(
+        cls,
+        *,
+        port: int | None = None,
+        chain_id: int = 31337,
+        accounts: int = 10,
+        block_time_s: float | None = None,
+        no_mining: bool = False,
+        gas_limit: int = 60_000_000,
+        history: int = 20_000,
+        slots_in_epoch: int = 32,
+        code_size_limit: int | None = None,
+        fork_url: str | None = None,
+        fork_block: int | None = None,
+        ipc: Path | None = None,
+        extra: Sequence[str] = (),
+    ) -> Self:
+        """Start the binary and wait until it answers.
+
+        port: None takes a free one. history: states kept in memory; a reorg can go no deeper (Anvil's own default keeps
+        so few after a thousand blocks that a reorg loses the whole state). slots_in_epoch: `safe` and `finalized` are
+        one and two epochs behind the tip. Raises DevnetError when it does not start, with the end of its log.
+        """
+        arguments = ["--host", "127.0.0.1", "--accounts", str(accounts), "--balance", "1000000000"]
+        arguments += ["--gas-limit", str(gas_limit), "--prune-history", str(history)]
+        arguments += ["--slots-in-an-epoch", str(slots_in_epoch)]
+        if fork_url is None:
+            arguments += ["--chain-id", str(chain_id)]
+        else:
+            arguments += ["--fork-url", fork_url, "--no-storage-caching"]
+            arguments += [] if fork_block is None else ["--fork-block-number", str(fork_block)]
+        arguments += [] if block_time_s is None else ["--block-time", str(block_time_s)]
+        arguments += ["--no-mining"] if no_mining else []
+        arguments += [] if code_size_limit is None else ["--code-size-limit", str(code_size_limit)]
+        arguments += [] if ipc is None else ["--ipc", str(ipc)]
+        command = [str(anvil_binary()), *arguments, *extra]
+        if port is not None:
+            return cls._launch(command, port)
+        for _ in range(4):
+            # Between our looking and Anvil's binding, somebody else may take the port; then it exits and we look again.
+            with contextlib.suppress(_PortTaken):
+                return cls._launch(command, _free_port())
+        return cls._launch(command, _free_port())
+
+    @classmethod
+    def _launch(cls, command: Sequence[str], port: int) -> Self:
+        scratch = Path(tempfile.mkdtemp(prefix="keeper-anvil-"))
+        log = scratch / "anvil.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603  (our own arguments)
+                [*command, "--port", str(port)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_die_with_parent(),
+            )
+        anvil = cls(process, port, log, scratch)
+        try:
+            anvil._wait_until_it_answers()
+        except BaseException:
+            anvil.stop()
+            raise
+        return anvil
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                said = self.log_tail()
+                kind = _PortTaken if "in use" in said.lower() else DevnetError
+                raise kind(f"Anvil exited with code {self._process.returncode} on port {self.port}: {said}")
+            # Ours has the port once its log says so; before that, another process's Anvil might be answering there.
+            if f"Listening on 127.0.0.1:{self.port}" in self.log_tail():
+                self.rpc("anvil_setLoggingEnabled", False)
+                return
+            time.sleep(0.01)
+        raise DevnetError(f"Anvil did not answer on port {self.port} within {_START_S:.0f} s: {self.log_tail()}")
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def rpc_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    def log_tail(self, size: int = 2000) -> str:
+        return self._log.read_bytes()[-size:].decode(errors="replace").strip()
+
+    def pause(self) -> None:
+        """Freeze the process: connections stay open and nothing answers, like a node that hangs."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """Terminate, and kill after five seconds. Harmless when already stopped."""
+        self.rpc.close()
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait(_STOP_S)
+        self._log.unlink(missing_ok=True)
+        if self._scratch.is_dir():
+            self._scratch.rmdir()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # --- the chain's clock
+
+    def block_number(self) -> int:
+        return int(self.rpc("eth_blockNumber"), 16)
+
+    def timestamp(self) -> int:
+        """Unix seconds of the latest block."""
+        return int(self.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+
+    def mine(self, blocks: int = 1, interval_s: int | None = None) -> None:
+        """Mine blocks; interval_s is the time between them when there are several."""
+        gap = [] if interval_s is None else [hex(interval_s)]
+        self.rpc("anvil_mine", hex(blocks), *gap)
+
+    def set_next_timestamp(self, timestamp: int) -> None:
+        """Unix seconds of the next block; must be after the latest one's."""
+        self.rpc("evm_setNextBlockTimestamp", timestamp)
+
+    def warp(self, seconds: int) -> None:
+        """Let time pass, and mine one block at its end."""
+        self.set_next_timestamp(self.timestamp() + seconds)
+        self.mine()
+
+    def reorg(self, depth: int, transactions: Sequence[tuple[str | dict[str, str], int]] = ()) -> None:
+        """Replace the last `depth` blocks by others, empty but for `transactions`.
+
+        transactions: (signed hex, or a request of an unlocked sender; block offset from the first replaced) each.
+        Transactions of the orphaned blocks vanish: no receipt, nonce rolled back, not in the pool.
+        """
+        self.rpc("anvil_reorg", depth, list(transactions))
+
+    def snapshot(self) -> str:
+        return str(self.rpc("evm_snapshot"))
+
+    def revert(self, snapshot: str) -> None:
+        """Back to a snapshot, which is used up. Subscribers are told nothing: only for chains that nobody follows."""
+        if not self.rpc("evm_revert", snapshot):
+            raise DevnetError(f"Anvil does not know the snapshot {snapshot}; a snapshot can be reverted to only once")
+
+
+class _PortTaken(DevnetError):
+    """Another process got the port first."""
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """What the child does before Anvil starts: ask Linux to terminate it when the thread that started it ends."""
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def ask() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+    return ask

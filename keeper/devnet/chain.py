@@ -1,0 +1,256 @@
+"""DevChain: a local chain with the real contracts, for tests, the demo and `keeper devnet`.
+
+    with DevChain.start() as chain:
+        alice = chain.accounts[0]
+        chain.aave.supply(alice, "WETH", Decimal(10))
+        chain.aave.borrow(alice, "USDC", Decimal(14_000))
+        chain.set_price("WETH", Decimal(1_600))
+        chain.aave.health(alice)
+
+Everything blocks until it is mined. Amounts and prices: an int is raw units, a Decimal is whole units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Self
+
+from eth_utils.crypto import keccak
+
+from keeper.devnet import multicall, uniswap
+from keeper.devnet.abi import Address, checksummed
+from keeper.devnet.anvil import Anvil
+from keeper.devnet.client import Block, Client, Receipt
+from keeper.devnet.errors import DevnetError
+from keeper.devnet.market import AaveMarket
+from keeper.devnet.tokens import Amount, FeedMode, Tokens
+
+_TOKENS = (
+    ("WETH", 18, Decimal(2_000)),
+    ("WBTC", 8, Decimal(60_000)),
+    ("USDC", 6, Decimal(1)),
+    ("DAI", 18, Decimal(1)),
+)
+_RESERVES = {"WETH": Decimal(50_000), "WBTC": Decimal(2_000), "USDC": Decimal(200_000_000), "DAI": Decimal(100_000_000)}
+_ETHER = 10**18
+
+# The last of the ten keys that Anvil, Hardhat and Foundry publish ("test test … junk"). Never a secret.
+_PUBLIC_TEST_KEY_9 = "0x2a871d0798f97d79848a013d4936a73bf4cc922c825d33c1cf7073dff6d409c6"
+_PUBLIC_TEST_ACCOUNT_9 = "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720"
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    address: str
+    private_key: str
+
+
+LIQUIDATOR = Wallet(_PUBLIC_TEST_ACCOUNT_9, _PUBLIC_TEST_KEY_9)
+"""Anvil's account 9, whose public test key is for Keeper to use; it begins with ether only: `fund_liquidator`."""
+
+
+class DevChain:
+    """See the module. `start` deploys a new one; `fork` carries this one's contracts to a second Anvil."""
+
+    def __init__(
+        self, anvil: Anvil, client: Client, tokens: Tokens, aave: AaveMarket, exchange: uniswap.Uniswap
+    ) -> None:
+        self.anvil = anvil
+        self.client = client
+        self.rpc = anvil.rpc
+        self.tokens = tokens
+        self.aave = aave
+        self.uniswap = exchange
+        self.chain_id = int(self.rpc("eth_chainId"), 16)
+        self.accounts: list[str] = [
+            checksummed(a) for a in self.rpc("eth_accounts") if checksummed(a) != LIQUIDATOR.address
+        ]
+        self.liquidator = LIQUIDATOR
+        self.start_block = 0
+
+    @classmethod
+    def start(
+        cls,
+        *,
+        port: int | None = None,
+        accounts: int = 10,
+        block_time_s: float | None = None,
+        manual_mining: bool = False,
+        gas_limit: int = 60_000_000,
+        history: int = 20_000,
+        slots_in_epoch: int = 32,
+    ) -> Self:
+        """A new chain; about two seconds once packages and builds are in the cache.
+
+        By default each transaction gets its own block at once. With block_time_s blocks come by the clock, and actions
+        wait for theirs. With manual_mining nothing is mined but by this object: one block per action, or `mine`.
+        The other parameters are Anvil's: see `Anvil.start`.
+        """
+        anvil = Anvil.start(
+            port=port, accounts=accounts, gas_limit=gas_limit, history=history, slots_in_epoch=slots_in_epoch
+        )
+        try:
+            client = Client(anvil)
+            multicall.install(client)
+            admin, provider = _named("admin"), _named("liquidity provider")
+            for rich in (admin, provider, _named("trader")):
+                client.rpc("anvil_setBalance", rich, hex(10**9 * _ETHER))
+            tokens = Tokens(client, admin)
+            for token in _TOKENS:
+                tokens.add(*token)
+            aave = AaveMarket.deployed(client, tokens, admin)
+            for symbol, depth in _RESERVES.items():
+                aave.supply(provider, symbol, depth)
+            exchange = uniswap.deploy(client, tokens, admin, provider)
+            if block_time_s is not None:
+                anvil.rpc("evm_setIntervalMining", block_time_s)
+                client.mining = "interval"
+            elif manual_mining:
+                anvil.rpc("evm_setAutomine", False)
+                client.mining = "manual"
+            return cls(anvil, client, tokens, aave, exchange)
+        except BaseException:
+            anvil.stop()
+            raise
+
+    def fork(self, **options: Any) -> DevChain:
+        """A second Anvil that forks this one at its tip, with the same contracts at the same addresses.
+
+        It does not follow this chain, and this one must outlive it. options: see `Anvil.start`.
+        """
+        anvil = Anvil.start(fork_url=self.rpc_url, **options)
+        client = Client(anvil)
+        client.reasons = self.client.reasons
+        tokens = Tokens(client, self.aave.market.admin)
+        tokens.by_symbol = dict(self.tokens.by_symbol)
+        return DevChain(
+            anvil, client, tokens, AaveMarket(client, tokens, self.aave.market, self.aave.reserves), self.uniswap
+        )
+
+    def stop(self) -> None:
+        self.anvil.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # --- where it is
+
+    @property
+    def rpc_url(self) -> str:
+        return self.anvil.rpc_url
+
+    @property
+    def ws_url(self) -> str:
+        return self.anvil.ws_url
+
+    @property
+    def multicall3(self) -> str:
+        return multicall.MULTICALL3
+
+    # --- who is there
+
+    def make_account(self, number: int, ether: Amount = Decimal(100)) -> str:
+        """Address of a numbered account beyond Anvil's own, funded with ether. Any number of them; always unlocked."""
+        address = _named(f"account {number}")
+        wei = ether if isinstance(ether, int) else int(ether * _ETHER)
+        self.client.send_ether(_named("admin"), address, wei)
+        return address
+
+    def fund(self, who: Address, symbol: str, amount: Amount) -> Receipt:
+        """Mint tokens."""
+        return self.tokens.mint(who, symbol, amount)
+
+    def fund_liquidator(self, dollars: Decimal = Decimal(1_000_000)) -> None:
+        """Give Keeper's wallet this much of every token, at the present prices."""
+        for symbol, token in self.tokens.by_symbol.items():
+            units = int(dollars * 10 ** (token.feed_decimals + token.decimals)) // self.tokens.price(symbol)
+            self.fund(self.liquidator.address, symbol, units)
+
+    def balance(self, who: Address, symbol: str, block: Block = None) -> int:
+        """Token balance in raw units."""
+        return self.tokens.balance(who, symbol, block)
+
+    # --- prices
+
+    def price(self, symbol: str, block: Block = None) -> int:
+        return self.tokens.price(symbol, block)
+
+    def set_price(self, symbol: str, price: Amount) -> Receipt:
+        return self.tokens.set_price(symbol, price)
+
+    def set_price_at(self, symbol: str, price: Amount, updated_at: int) -> Receipt:
+        return self.tokens.set_price_at(symbol, price, updated_at)
+
+    def break_feed(self, symbol: str, mode: FeedMode) -> Receipt:
+        return self.tokens.break_feed(symbol, mode)
+
+    def quote(self, sold: str, bought: str, amount: Amount) -> int:
+        """What Uniswap pays for an exact amount, raw units."""
+        token = self.tokens[sold]
+        return uniswap.quote(self.client, self.uniswap, token, self.tokens[bought], token.units(amount))
+
+    def move_pool(self, symbol: str, price: Decimal) -> Receipt:
+        """Trade Uniswap's `symbol`/USDC pool to a price, as arbitrage does after a feed moved."""
+        return uniswap.move_price(self.client, self.tokens, self.uniswap, _named("trader"), symbol, price)
+
+    # --- time and blocks
+
+    @property
+    def block_number(self) -> int:
+        return self.anvil.block_number()
+
+    @property
+    def timestamp(self) -> int:
+        return self.anvil.timestamp()
+
+    def block_hash(self, number: int) -> bytes:
+        block = self.rpc("eth_getBlockByNumber", hex(number), False)
+        if block is None:
+            raise DevnetError(f"there is no block {number}; the tip is {self.block_number}")
+        return bytes.fromhex(block["hash"][2:])
+
+    def mine(self, blocks: int = 1, interval_s: int | None = None) -> None:
+        self.anvil.mine(blocks, interval_s)
+
+    def warp(self, seconds: int) -> None:
+        self.anvil.warp(seconds)
+
+    def reorg(self, depth: int) -> None:
+        self.anvil.reorg(depth)
+
+    @contextmanager
+    def rewound(self) -> Iterator[None]:
+        """Everything done inside is undone afterwards, blocks included; nobody who follows the chain is told."""
+        snapshot, tokens, reserves = self.anvil.snapshot(), dict(self.tokens.by_symbol), dict(self.aave.reserves)
+        try:
+            yield
+        finally:
+            self.anvil.revert(snapshot)
+            self.tokens.by_symbol, self.aave.reserves = tokens, reserves
+
+    def one_block(self) -> AbstractContextManager[None]:
+        """Everything done inside is mined in one block; see `Client.one_block`."""
+        return self.client.one_block()
+
+    # --- anything else
+
+    def call(self, to: Address, signature: str, *args: object, block: Block = None) -> Any:
+        """Answer of a read-only call, like `call(token, "balanceOf(address)(uint256)", who)`."""
+        return self.client.call(to, signature, *args, block=block)
+
+    def send(self, sender: Address, to: Address, signature: str, *args: object, value_wei: int = 0) -> Receipt:
+        return self.client.send(sender, to, signature, *args, value_wei=value_wei)
+
+
+def _named(role: str) -> str:
+    """An address that nobody has the key of, the same on every dev chain."""
+    return checksummed(keccak(text=f"keeper devnet: {role}")[12:])
