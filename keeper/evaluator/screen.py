@@ -1,0 +1,117 @@
+"""Which rows may be below a threshold: never one too few, and as few too many as the adapter's slack allows.
+
+The adapter promises how far floats may be from its integers (`Slack`). A row is a candidate unless
+
+    collateral >= threshold * (1 + relative) * requirement + absolute
+
+holds for its float sums; a missing price makes the comparison false, so such a row is always a candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keeper.core.types import Linear, Slack
+from keeper.evaluator.columns import Columns, Floats, Rows
+from keeper.evaluator.ranking import Ranking
+
+Mask = NDArray[np.bool_]
+
+_NOISE = 1e-12  # what summing and multiplying a few hundred floats can add to the adapter's own slack
+_STALE = 512  # rewritten rows, or rows in reach beyond twice the usual, after which sorting again pays for itself
+
+
+def maybe_below(collateral: Floats, requirement: Floats, threshold: float | Floats, slack: Slack) -> Mask:
+    """Rows whose exact health may be below the threshold (a number, or one per row)."""
+    bound = requirement * (np.asarray(threshold) * _steep(slack))
+    bound += slack.absolute
+    return ~(collateral >= bound)
+
+
+def surely_below(collateral: Floats, requirement: Floats, threshold: Floats, slack: Slack) -> Mask:
+    """Rows whose exact health is below the threshold whatever the slack; doubled, since the adapter only promises the
+    other direction in so many words."""
+    bound = requirement * (threshold * (1 - 3 * slack.relative - _NOISE))
+    bound -= 4 * slack.absolute
+    return collateral < bound
+
+
+class Screen:
+    """The columns of one protocol's book, and the ranking that spares most of them."""
+
+    def __init__(self) -> None:
+        self.columns = Columns()
+        self._ranking: Ranking | None = None
+        self._unsorted: dict[int, None] = {}  # rows rewritten since the ranking was made
+        self._is_unsorted: Mask = np.zeros(0, np.bool_)
+        self._crowded = False
+
+    def put(self, key: bytes, linear: Linear | None) -> None:
+        """Insert or replace a position, or remove it."""
+        row = self.columns.put(key, linear)
+        if row is None or self._ranking is None:
+            return
+        self._unsorted[row] = None
+        if row < len(self._is_unsorted):
+            self._is_unsorted[row] = True
+
+    def load(self, positions: Iterable[tuple[bytes, Linear]]) -> None:
+        """Forget everything and hold these."""
+        self.columns, self._ranking = Columns(), None
+        for key, linear in positions:
+            self.columns.put(key, linear)
+
+    def below(self, vector: Floats, slack: Slack, threshold: float) -> Rows:
+        """Every row whose exact health may be below the threshold with these factors, each once, in no order."""
+        self._check(vector)
+        ranking = self._ranking
+        reach = (
+            None if ranking is None or self.columns.signed else ranking.reach(vector, slack, threshold * _steep(slack))
+        )
+        if ranking is None or reach is None:
+            self._crowded = True
+            return np.flatnonzero(maybe_below(*self.columns.totals(vector), threshold, slack))
+        self._crowded = self._crowded or reach > 2 * ranking.usual + _STALE
+        found = ranking.rows[:reach][maybe_below(*ranking.totals(vector, reach), threshold, slack)]
+        if not self._unsorted:
+            return found
+        unsorted = np.fromiter(self._unsorted, np.intp, len(self._unsorted))
+        again = unsorted[maybe_below(*self.columns.totals_of(vector, unsorted), threshold, slack)]
+        return np.concatenate((found[~self._is_unsorted[found]], again))
+
+    def totals_of(self, vector: Floats, rows: Rows) -> tuple[Floats, Floats]:
+        """Collateral and requirement of these rows."""
+        self._check(vector)
+        return self.columns.totals_of(vector, rows)
+
+    @property
+    def wants_sorting(self) -> bool:
+        """Whether `sort` would make the next blocks cheaper: never sorted, or too much has moved since."""
+        if self.columns.signed:
+            return False
+        return self._ranking is None or self._crowded or len(self._unsorted) > _STALE + self.columns.rows // 64
+
+    def sort(self, vector: Floats, slack: Slack, threshold: float) -> None:
+        """Rank the rows as they are now; the slow part, for when nobody is waiting.
+
+        threshold: the highest that is usually asked about.
+        """
+        self._check(vector)
+        self._ranking = Ranking(self.columns, vector, slack, threshold * _steep(slack))
+        self._unsorted.clear()
+        self._is_unsorted = np.zeros(self.columns.rows, np.bool_)
+        self._crowded = False
+
+    def _check(self, vector: Floats) -> None:
+        if self.columns.highest_slot >= len(vector):
+            raise ValueError(
+                f"a position refers to slot {self.columns.highest_slot - 2}, "
+                f"but the market has only {len(vector) - 2} factors"
+            )
+
+
+def _steep(slack: Slack) -> float:
+    return (1 + slack.relative) * (1 + _NOISE)
