@@ -1,0 +1,149 @@
+"""The store on a relational database, contract `keeper.core.ports.Store`. What it writes is in `transaction`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+
+from keeper.core.records import Attempt, AuditEntry, Delivery, Intent, Told
+from keeper.core.types import Block, BlockRef
+from keeper.store import statements as sql
+from keeper.store.beliefs import Beliefs
+from keeper.store.database import Database
+from keeper.store.encoding import to_attempt, to_audit, to_block, to_delivery, to_intent
+from keeper.store.engine import Row
+from keeper.store.transaction import SqlTransaction
+
+
+class SqlStore:
+    """One connection, synchronous: a commit costs about one sync of the disk, less than handing it to a thread would.
+
+    Reads inside an open transaction see what it has written so far. Not for use from several threads.
+    """
+
+    def __init__(self, database: Database, *, read_only: bool) -> None:
+        self._db = database
+        self._beliefs = Beliefs(database)
+        self._read_only = read_only
+
+    @contextmanager
+    def transaction(self) -> Iterator[SqlTransaction]:
+        try:
+            with self._db.transaction():
+                yield SqlTransaction(self._db, self._beliefs)
+        except BaseException:
+            self._beliefs.forget()
+            raise
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        return self._db.snapshot()
+
+    # --- chain facts
+
+    def cursor(self) -> BlockRef | None:
+        row = self._db.row(sql.CURSOR)
+        return None if row is None else BlockRef(*row)
+
+    def blocks(self) -> Sequence[Block]:
+        return [to_block(row) for row in self._db.rows(sql.ALL_BLOCKS)]
+
+    def facts(self, protocol: str, kind: str) -> Iterator[tuple[bytes, bytes]]:
+        for key, _number, payload in _newest(self._versions(protocol, kind)):
+            if payload is not None:
+                yield key, payload
+
+    def fact(self, protocol: str, kind: str, key: bytes) -> bytes | None:
+        row = self._db.row(sql.LATEST_FACT, protocol, kind, key)
+        return None if row is None else row[0]
+
+    def episodes(self, protocol: str | None = None) -> Iterator[tuple[str, bytes, bytes, int]]:
+        if protocol is not None:
+            said = (version for version in self._versions(protocol, "episode") if version[2] is not None)
+            for key, number, payload in _newest(said):
+                yield protocol, key, payload, number
+            return
+        for (name,) in self._db.rows(sql.PROTOCOLS_OF_KIND, "episode"):
+            yield from self.episodes(name)
+
+    def _versions(self, protocol: str, kind: str) -> Iterator[Row]:
+        """Key, block number and payload of every version, by key, oldest first; a page in memory at a time."""
+        page: Sequence[Row] = [(b"", -1, None)]
+        while page:
+            after_key, after_block, _ = page[-1]
+            page = self._db.rows(sql.FACTS_PAGE, protocol, kind, after_key, after_block)
+            yield from page
+
+    # --- backfill
+
+    def scanned_to(self, protocol: str) -> int | None:
+        row = self._db.row(sql.GET_SCAN, protocol)
+        return None if row is None else row[0]
+
+    def touches(self, protocol: str) -> Iterator[bytes]:
+        page: Sequence[Row] = [(b"",)]
+        while page:
+            page = self._db.rows(sql.TOUCHES_PAGE, protocol, page[-1][0])
+            yield from (key for (key,) in page)
+
+    # --- notices
+
+    def told(self) -> Mapping[str, Told]:
+        if self._read_only:
+            self._beliefs.forget()  # the daemon in another process may have told more since
+        return self._beliefs.read()
+
+    def outbox(self, now: float, limit: int = 1000, *, channel: str | None = None) -> Sequence[Delivery]:
+        if channel is None:
+            return [to_delivery(row) for row in self._db.rows(sql.OUTBOX, now, limit)]
+        return [to_delivery(row) for row in self._db.rows(sql.OUTBOX_OF, channel, now, limit)]
+
+    def next_due(self, channel: str | None = None) -> float | None:
+        row = self._db.row(sql.NEXT_DUE) if channel is None else self._db.row(sql.NEXT_DUE_OF, channel)
+        return None if row is None else row[0]
+
+    def deliveries(self, episode: str | None = None) -> Sequence[Delivery]:
+        if episode is None:
+            return [to_delivery(row) for row in self._db.rows(sql.ALL_DELIVERIES)]
+        return [to_delivery(row) for row in self._db.rows(sql.EPISODE_DELIVERIES, episode)]
+
+    # --- intents
+
+    def intents(self, *, unsettled: bool = False) -> Sequence[Intent]:
+        rows = self._db.rows(sql.OPEN_INTENTS if unsettled else sql.ALL_INTENTS)
+        return [to_intent(row, self._attempts(row[0])) for row in rows]
+
+    def intent(self, intent_id: str) -> Intent | None:
+        row = self._db.row(sql.INTENT, intent_id)
+        return None if row is None else to_intent(row, self._attempts(intent_id))
+
+    def _attempts(self, intent_id: str) -> tuple[Attempt, ...]:
+        return tuple(to_attempt(row) for row in self._db.rows(sql.ATTEMPTS, intent_id))
+
+    # --- audit and metadata
+
+    def audit(self, subject: str | None = None) -> Iterator[AuditEntry]:
+        if subject is not None:
+            yield from (to_audit(row) for row in self._db.rows(sql.AUDIT_OF_SUBJECT, subject))
+            return
+        page: Sequence[Row] = [(-1,)]
+        while page:
+            page = self._db.rows(sql.AUDIT_PAGE, page[-1][0])
+            yield from (to_audit(row) for row in page)
+
+    def meta(self, key: str) -> str | None:
+        row = self._db.row(sql.GET_META, key)
+        return None if row is None else row[0]
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _newest(versions: Iterator[Row]) -> Iterator[Row]:
+    """Of rows that share their first column and come in rising order, the last."""
+    held: Row | None = None
+    for version in versions:
+        if held is not None and held[0] != version[0]:
+            yield held
+        held = version
+    if held is not None:
+        yield held

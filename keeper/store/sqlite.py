@@ -1,0 +1,140 @@
+"""SQLite: the embedded default. One file, write-ahead log, every commit synced to disk.
+
+`synchronous=FULL`: with NORMAL a power cut may take back commits that a write-ahead log had already reported, and with
+them a transaction that was broadcast. The lease is a lock of the operating system on a file beside the database, so it
+ends with its process however that ended.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import URL, Dialect
+
+from keeper.core.errors import StoreError
+from keeper.store.engine import Driver
+
+PRAGMAS = (
+    "PRAGMA synchronous = FULL",
+    "PRAGMA cache_size = -65536",  # 64 MiB
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA journal_size_limit = 67108864",  # bytes kept of a log that a long backfill made grow
+)
+BUSY_TIMEOUT_S = 5.0  # readers never block a writer; this is for a backup tool that takes the write lock for a moment
+
+
+class SqliteEngine:
+    error: type[Exception] = sqlite3.Error
+    begin = "BEGIN IMMEDIATE"
+    begin_snapshot = "BEGIN DEFERRED"
+
+    def __init__(self, url: URL) -> None:
+        self.dialect: Dialect = sqlite.dialect(paramstyle="qmark")
+        in_memory = url.database in (None, "", ":memory:")
+        self._path = None if in_memory else Path(str(url.database)).absolute()
+        self._lease: int | None = None
+        self.label = str(self._path or "in-memory database")
+
+    def connect(self, *, read_only: bool) -> Driver:
+        if self._path is None:
+            return sqlite3.connect(":memory:", isolation_level=None)
+        if read_only:
+            if not self._path.exists():
+                raise StoreError(
+                    f"no database at {self._path}: start `keeper run` or `keeper backfill` first, or correct store.url"
+                )
+            return self._connect(self._path, "ro")
+        try:
+            _create(self._path)
+            self._lease = _lease(self._path)
+        except OSError as error:
+            raise StoreError(
+                f"{self._path} is not writable ({error.strerror}): "
+                "give this user write permission to the file and its directory, or correct store.url"
+            ) from None
+        try:
+            return self._connect(self._path, "rw")
+        except StoreError:
+            self.release()
+            raise
+
+    def _connect(self, path: Path, mode: str) -> Driver:
+        try:
+            driver = sqlite3.connect(
+                f"{path.as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S
+            )
+            try:
+                if mode == "rw":
+                    _check(driver, path)
+                for pragma in PRAGMAS:
+                    driver.execute(pragma)
+            except BaseException:
+                driver.close()
+                raise
+        except sqlite3.Error as error:
+            raise StoreError(self.explain(error)) from error
+        return driver
+
+    def explain(self, error: Exception) -> str:
+        name = str(getattr(error, "sqlite_errorname", ""))
+        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            return _corrupt(self.label, str(error))
+        if name.startswith("SQLITE_FULL"):
+            remedy = "free space on its disk and start again; nothing is half written"
+        elif name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+            remedy = "give this user write permission to the file and its directory"
+        elif name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            remedy = "another program holds it locked; stop that program and start again"
+        elif name.startswith("SQLITE_IOERR"):
+            remedy = "its disk failed to read or write; check the disk and the system log"
+        else:
+            remedy = "this is a defect of Keeper; nothing of this transaction was kept"
+        return f"{self.label}: {error} ({name or type(error).__name__}): {remedy}"
+
+    def release(self) -> None:
+        if self._lease is not None:
+            os.close(self._lease)
+            self._lease = None
+
+
+def _create(path: Path) -> None:
+    """The file and its directories, readable by their owner alone; the log files inherit the mode."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def _lease(path: Path) -> int:
+    """Lock a file beside the real database, so that no second path goes around it; it holds our pid."""
+    lock = path.resolve().with_name(path.resolve().name + ".lock")
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        raise StoreError(
+            f"{path} is in use by process {holder}: stop that daemon first, or give this one another store.url"
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    return descriptor
+
+
+def _check(driver: sqlite3.Connection, path: Path) -> None:
+    (verdict,) = driver.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise StoreError(_corrupt(str(path), str(verdict)))
+    (mode,) = driver.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StoreError(f"{path}: its file system allows no write-ahead log (mode {mode}): use a local disk")
+
+
+def _corrupt(label: str, detail: str) -> str:
+    return (
+        f"{label} is corrupt or no database ({detail}): restore a backup, or move it away and index anew "
+        "(chain facts come back, the record of notices and transactions does not)"
+    )

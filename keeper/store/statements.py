@@ -1,0 +1,329 @@
+"""Every statement the store runs, as SQLAlchemy Core. Names at the end give the order of the values it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Column,
+    ColumnClause,
+    ColumnElement,
+    LargeBinary,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.sql.functions import Function
+
+from keeper.core.records import DeliveryStatus, IntentStatus
+from keeper.store.database import Statement
+from keeper.store.schema import attempts, audit, blocks, deliveries, facts, intents, meta, notices, scans, touches
+
+PAGE = 20_000
+"""Rows fetched at once where a table is read whole. Pages resume by key, so writing between two of them is harmless."""
+
+
+def _insert(table: Table, *, skip: tuple[str, ...] = ()) -> Statement:
+    names = tuple(column.name for column in table.columns if column.name not in skip)
+    return Statement(insert(table).values({name: bindparam(name) for name in names}).inline(), names)
+
+
+def _constant(value: str) -> ColumnClause[str]:
+    """One of our own words, written into the statement."""
+    return literal_column(f"'{value}'", Text)
+
+
+def _one_of(column: Column[str], statuses: Iterable[str]) -> ColumnElement[bool]:
+    return or_(*(_is(column, status) for status in statuses))
+
+
+def _is(column: Column[str], value: str) -> ColumnElement[bool]:
+    return column == _constant(value)
+
+
+def _at(name: str) -> BindParameter[int]:
+    return bindparam(name, type_=BigInteger)
+
+
+# --- meta -------------------------------------------------------------------------------------------------------------
+
+GET_META = Statement(select(meta.c.value).where(meta.c.key == bindparam("key")), ("key",))
+INSERT_META = _insert(meta)
+UPDATE_META = Statement(
+    update(meta).values(value=bindparam("new_value")).where(meta.c.key == bindparam("of_key")), ("new_value", "of_key")
+)
+
+# --- blocks -----------------------------------------------------------------------------------------------------------
+
+INSERT_BLOCK = _insert(blocks)
+ALL_BLOCKS = Statement(select(blocks).order_by(blocks.c.number))
+CURSOR = Statement(select(blocks.c.number, blocks.c.hash).order_by(blocks.c.number.desc()).limit(1))
+HEADER_RANGE = Statement(select(func.min(blocks.c.number), func.max(blocks.c.number)))
+BLOCK_HASH = Statement(select(blocks.c.hash).where(blocks.c.number == _at("number")), ("number",))
+DELETE_BLOCKS_ABOVE = Statement(delete(blocks).where(blocks.c.number > _at("number")), ("number",))
+DELETE_BLOCKS_BELOW = Statement(delete(blocks).where(blocks.c.number < _at("number")), ("number",))
+
+# --- facts ------------------------------------------------------------------------------------------------------------
+
+INSERT_FACT = _insert(facts)
+LATEST_FACT = Statement(
+    select(facts.c.payload)
+    .where(
+        facts.c.protocol == bindparam("protocol"), facts.c.kind == bindparam("kind"), facts.c.key == bindparam("key")
+    )
+    .order_by(facts.c.block_number.desc())
+    .limit(1),
+    ("protocol", "kind", "key"),
+)
+FACTS_PAGE = Statement(
+    select(facts.c.key, facts.c.block_number, facts.c.payload)
+    .where(
+        facts.c.protocol == bindparam("protocol"),
+        facts.c.kind == bindparam("kind"),
+        tuple_(facts.c.key, facts.c.block_number)
+        > tuple_(bindparam("after_key", type_=LargeBinary), _at("after_block")),
+    )
+    .order_by(facts.c.key, facts.c.block_number)
+    .limit(PAGE),
+    ("protocol", "kind", "after_key", "after_block"),
+)
+PROTOCOLS_OF_KIND = Statement(
+    select(facts.c.protocol).where(facts.c.kind == bindparam("kind")).distinct().order_by(facts.c.protocol), ("kind",)
+)
+FACTS_ABOVE = Statement(
+    select(facts.c.protocol, facts.c.kind, facts.c.key).where(facts.c.block_number > _at("number")).distinct(),
+    ("number",),
+)
+DELETE_FACTS_ABOVE = Statement(delete(facts).where(facts.c.block_number > _at("number")), ("number",))
+
+_older = facts.alias("older")
+_newer = facts.alias("newer")
+_version = (facts.c.protocol, facts.c.kind, facts.c.key, facts.c.block_number)
+DELETE_SUPERSEDED = Statement(
+    delete(facts).where(
+        tuple_(*_version).in_(
+            select(_older.c.protocol, _older.c.kind, _older.c.key, _older.c.block_number)
+            .join_from(
+                _newer,
+                _older,
+                and_(
+                    _older.c.protocol == _newer.c.protocol,
+                    _older.c.kind == _newer.c.kind,
+                    _older.c.key == _newer.c.key,
+                    _older.c.block_number < _newer.c.block_number,
+                ),
+            )
+            .where(
+                _newer.c.block_number > _at("after"),
+                _newer.c.block_number <= _at("number"),
+                or_(~_is(_newer.c.kind, "episode"), _newer.c.payload.is_not(None)),
+            )
+        )
+    ),
+    ("after", "number"),
+)
+"""Versions that one newly final made history. Looks only at what became final since `after`, whatever the table holds.
+What an episode last said is kept though it was closed by a version without payload: it is the record of a call."""
+
+DELETE_CLOSED = Statement(
+    delete(facts).where(
+        facts.c.block_number > _at("after"),
+        facts.c.block_number <= _at("number"),
+        facts.c.payload.is_(None),
+        ~_is(facts.c.kind, "episode"),
+    ),
+    ("after", "number"),
+)
+
+# --- backfill ---------------------------------------------------------------------------------------------------------
+
+GET_SCAN = Statement(select(scans.c.scanned_to).where(scans.c.protocol == bindparam("protocol")), ("protocol",))
+INSERT_SCAN = _insert(scans)
+UPDATE_SCAN = Statement(
+    update(scans).values(scanned_to=_at("mark")).where(scans.c.protocol == bindparam("of_protocol")),
+    ("mark", "of_protocol"),
+)
+PULL_BACK_SCANS = Statement(
+    update(scans).values(scanned_to=_at("mark")).where(scans.c.scanned_to > _at("above")), ("mark", "above")
+)
+DELETE_SCAN = Statement(delete(scans).where(scans.c.protocol == bindparam("protocol")), ("protocol",))
+INSERT_TOUCH = Statement(
+    insert(touches)
+    .from_select(
+        ["protocol", "key"],
+        select(bindparam("protocol", type_=Text), bindparam("key", type_=LargeBinary)).where(
+            ~select(touches.c.key)
+            .where(touches.c.protocol == bindparam("of_protocol"), touches.c.key == bindparam("of_key"))
+            .exists()
+        ),
+    )
+    .inline(),
+    ("protocol", "key", "of_protocol", "of_key"),
+)
+TOUCHES_PAGE = Statement(
+    select(touches.c.key)
+    .where(touches.c.protocol == bindparam("protocol"), touches.c.key > bindparam("after_key"))
+    .order_by(touches.c.key)
+    .limit(PAGE),
+    ("protocol", "after_key"),
+)
+DELETE_TOUCHES = Statement(delete(touches).where(touches.c.protocol == bindparam("protocol")), ("protocol",))
+
+# --- notices ----------------------------------------------------------------------------------------------------------
+
+_unsettled = _one_of(deliveries.c.status, (DeliveryStatus.PENDING, DeliveryStatus.SENDING))
+_believed = _one_of(deliveries.c.status, (DeliveryStatus.PENDING, DeliveryStatus.SENDING, DeliveryStatus.SENT))
+_oldest: Function[int] = func.min(deliveries.c.seq)
+_newest: Function[int] = func.max(deliveries.c.seq)
+_next_in_line = select(_oldest).where(_unsettled).group_by(deliveries.c.position, deliveries.c.channel)
+"""Per position and channel the oldest unsettled delivery: no later one may overtake it."""
+
+_delivery = (
+    deliveries.c.channel,
+    deliveries.c.status,
+    deliveries.c.attempts,
+    deliveries.c.due_at,
+    deliveries.c.sent_at,
+    deliveries.c.error,
+)
+_with_notice = select(notices, *_delivery).join_from(deliveries, notices, deliveries.c.notice_id == notices.c.id)
+_told = select(
+    notices.c.position,
+    notices.c.episode,
+    notices.c.event,
+    notices.c.band,
+    notices.c.block_number,
+    notices.c.block_hash,
+).join_from(deliveries, notices, deliveries.c.notice_id == notices.c.id)
+
+HAS_NOTICE = Statement(select(notices.c.position).where(notices.c.id == bindparam("id")), ("id",))
+INSERT_NOTICE = _insert(notices)
+DELIVERY_STATUS = Statement(
+    select(deliveries.c.status, deliveries.c.position).where(
+        deliveries.c.notice_id == bindparam("notice_id"), deliveries.c.channel == bindparam("channel")
+    ),
+    ("notice_id", "channel"),
+)
+INSERT_DELIVERY = _insert(deliveries, skip=("seq",))
+DELETE_DELIVERY = Statement(
+    delete(deliveries).where(
+        deliveries.c.notice_id == bindparam("notice_id"), deliveries.c.channel == bindparam("channel")
+    ),
+    ("notice_id", "channel"),
+)
+CLAIM = Statement(
+    update(deliveries)
+    .values(status=_constant(DeliveryStatus.SENDING))
+    .where(
+        deliveries.c.notice_id == bindparam("of_notice"), deliveries.c.channel == bindparam("of_channel"), _unsettled
+    ),
+    ("of_notice", "of_channel"),
+)
+SETTLE = Statement(
+    update(deliveries)
+    .values(
+        status=bindparam("new_status"),
+        attempts=deliveries.c.attempts + literal_column("1"),
+        due_at=bindparam("new_due_at"),
+        sent_at=bindparam("new_sent_at"),
+        error=bindparam("new_error"),
+    )
+    .where(deliveries.c.notice_id == bindparam("of_notice"), deliveries.c.channel == bindparam("of_channel")),
+    ("new_status", "new_due_at", "new_sent_at", "new_error", "of_notice", "of_channel"),
+)
+_orphaned = and_(
+    _is(deliveries.c.status, DeliveryStatus.PENDING),
+    deliveries.c.notice_id.in_(select(notices.c.id).where(notices.c.block_number > _at("number"))),
+)
+ORPHANED_POSITIONS = Statement(select(deliveries.c.position).where(_orphaned).distinct(), ("number",))
+DROP_ORPHANED = Statement(
+    update(deliveries).values(status=_constant(DeliveryStatus.DROPPED)).where(_orphaned),
+    ("number",),
+)
+OUTBOX = Statement(
+    _with_notice.where(deliveries.c.seq.in_(_next_in_line), deliveries.c.due_at <= bindparam("now"))
+    .order_by(deliveries.c.seq)
+    .limit(_at("most")),
+    ("now", "most"),
+)
+OUTBOX_OF = Statement(
+    _with_notice.where(
+        deliveries.c.seq.in_(_next_in_line),
+        deliveries.c.channel == bindparam("channel"),
+        deliveries.c.due_at <= bindparam("now"),
+    )
+    .order_by(deliveries.c.seq)
+    .limit(_at("most")),
+    ("channel", "now", "most"),
+)
+NEXT_DUE = Statement(select(func.min(deliveries.c.due_at)).where(deliveries.c.seq.in_(_next_in_line)))
+NEXT_DUE_OF = Statement(
+    select(func.min(deliveries.c.due_at)).where(
+        deliveries.c.seq.in_(_next_in_line), deliveries.c.channel == bindparam("channel")
+    ),
+    ("channel",),
+)
+ALL_DELIVERIES = Statement(_with_notice.order_by(deliveries.c.seq))
+EPISODE_DELIVERIES = Statement(
+    _with_notice.where(notices.c.episode == bindparam("episode")).order_by(deliveries.c.seq), ("episode",)
+)
+ALL_TOLD = Statement(
+    _told.where(deliveries.c.seq.in_(select(_newest).where(_believed).group_by(deliveries.c.position)))
+)
+TOLD = Statement(
+    _told.where(_believed, deliveries.c.position == bindparam("position")).order_by(deliveries.c.seq.desc()).limit(1),
+    ("position",),
+)
+
+# --- intents ----------------------------------------------------------------------------------------------------------
+
+_open = _one_of(intents.c.status, (status for status in IntentStatus if not status.settled))
+
+
+def _replace(table: Table, key: str) -> Statement:
+    """Takes a row as `_insert` does, its first column being the key, with the key once more at the end."""
+    names = [column.name for column in table.columns]
+    return Statement(
+        update(table)
+        .values({name: bindparam(f"new_{name}") for name in names})
+        .where(table.c[key] == bindparam(f"of_{key}")),
+        (*(f"new_{name}" for name in names), f"of_{key}"),
+    )
+
+
+INTENT_STATUS = Statement(select(intents.c.status).where(intents.c.id == bindparam("id")), ("id",))
+INSERT_INTENT = _insert(intents)
+REPLACE_INTENT = _replace(intents, "id")
+ATTEMPT_HASHES = Statement(
+    select(attempts.c.tx_hash).where(attempts.c.intent_id == bindparam("intent_id")), ("intent_id",)
+)
+INSERT_ATTEMPT = _insert(attempts)
+REPLACE_ATTEMPT = _replace(attempts, "tx_hash")
+INTENT = Statement(select(intents).where(intents.c.id == bindparam("id")), ("id",))
+ALL_INTENTS = Statement(select(intents).order_by(intents.c.created_at, intents.c.id))
+OPEN_INTENTS = Statement(select(intents).where(_open).order_by(intents.c.created_at, intents.c.id))
+ATTEMPTS = Statement(
+    select(attempts).where(attempts.c.intent_id == bindparam("intent_id")).order_by(attempts.c.ordinal), ("intent_id",)
+)
+
+# --- audit ------------------------------------------------------------------------------------------------------------
+
+INSERT_AUDIT = _insert(audit, skip=("seq",))
+AUDIT_PAGE = Statement(
+    select(audit).where(audit.c.seq > _at("after")).order_by(audit.c.seq).limit(PAGE),
+    ("after",),
+)
+AUDIT_OF_SUBJECT = Statement(
+    select(audit).where(audit.c.subject == bindparam("subject")).order_by(audit.c.seq), ("subject",)
+)

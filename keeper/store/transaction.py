@@ -1,0 +1,213 @@
+"""Everything that is written: one atomic, durable unit at a time. The contract is `keeper.core.ports.Transaction`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from keeper.core.errors import StoreError, UnrecoverableReorg
+from keeper.core.records import AuditEntry, CommittedBlock, DeliveryStatus, Intent, Notice
+from keeper.core.types import BlockRef
+from keeper.store import statements as sql
+from keeper.store.beliefs import Beliefs
+from keeper.store.database import Database
+from keeper.store.encoding import attempt_row, audit_row, block_row, intent_row, notice_row, plain
+
+
+class SqlTransaction:
+    """Usable until its `with` block ends."""
+
+    def __init__(self, database: Database, beliefs: Beliefs) -> None:
+        self._db = database
+        self._beliefs = beliefs
+
+    # --- chain facts
+
+    def commit_block(self, committed: CommittedBlock) -> None:
+        block = committed.block
+        cursor = self._db.row(sql.CURSOR)
+        if cursor is None:
+            self._start_at(committed)
+            return
+        number, block_hash = cursor
+        if (block.number - 1, block.parent_hash) != (number, block_hash):
+            raise StoreError(
+                f"{_name(block.ref)} does not follow the cursor {_name(BlockRef(number, block_hash))} "
+                f"(its parent is 0x{block.parent_hash.hex()}): revert to the common ancestor, or scan the gap, first"
+            )
+        self._append(committed)
+
+    def advance(self, committed: CommittedBlock) -> None:
+        cursor = self._db.row(sql.CURSOR)
+        if cursor is not None and committed.block.number <= cursor[0]:
+            raise StoreError(
+                f"cannot advance to {_name(committed.block.ref)}: the cursor is already at block {cursor[0]}"
+            )
+        self._start_at(committed)
+
+    def revert_to(self, ancestor: BlockRef) -> frozenset[tuple[str, str, bytes]]:
+        """See the port. A backfill's mark is pulled back too: what it saw above the ancestor is not all there is."""
+        number = ancestor.number
+        if self._db.row(sql.BLOCK_HASH, number) != (ancestor.hash,):
+            raise UnrecoverableReorg(
+                f"{_name(ancestor)} is not among the stored headers ({self._headers()}), so the reorg reaches below "
+                "finality: check that the node follows the right chain; if so, move the database away and index anew"
+            )
+        changed = frozenset((protocol, kind, key) for protocol, kind, key in self._db.rows(sql.FACTS_ABOVE, number))
+        self._db.write(sql.DELETE_FACTS_ABOVE, number)
+        self._db.write(sql.DELETE_BLOCKS_ABOVE, number)
+        self._db.write(sql.PULL_BACK_SCANS, number, number)
+        self._beliefs.changed(position for (position,) in self._db.rows(sql.ORPHANED_POSITIONS, number))
+        self._db.write(sql.DROP_ORPHANED, number)
+        return changed
+
+    def finalize(self, number: int) -> None:
+        lowest, tip = self._db.row(sql.HEADER_RANGE) or (None, None)
+        if lowest is None or tip is None or number <= lowest:
+            return
+        self._prune(lowest, min(number, tip))
+
+    def _start_at(self, committed: CommittedBlock) -> None:
+        """The first of the stored headers: nothing below it can be reverted to, so what it supersedes is history."""
+        (lowest, _tip) = self._db.row(sql.HEADER_RANGE) or (None, None)
+        self._append(committed)
+        self._prune(-1 if lowest is None else lowest, committed.block.number)
+
+    def _append(self, committed: CommittedBlock) -> None:
+        number = committed.block.number
+        self._db.write(sql.INSERT_BLOCK, *block_row(committed.block))
+        rows = [(fact.protocol, fact.kind, fact.key, number, fact.payload) for fact in committed.facts]
+        if rows:
+            self._db.write_many(sql.INSERT_FACT, rows)
+
+    def _prune(self, after: int, number: int) -> None:
+        """Make `number` the lowest header. Everything up to `after` has been pruned before."""
+        self._db.write(sql.DELETE_SUPERSEDED, after, number)
+        self._db.write(sql.DELETE_CLOSED, after, number)
+        self._db.write(sql.DELETE_BLOCKS_BELOW, number)
+
+    def _headers(self) -> str:
+        lowest, tip = self._db.row(sql.HEADER_RANGE) or (None, None)
+        return "none" if lowest is None else f"{lowest} to {tip}"
+
+    # --- backfill
+
+    def add_touches(self, protocol: str, touches: Iterable[bytes], scanned_to: int) -> None:
+        rows = [(protocol, key, protocol, key) for key in touches]
+        if rows:
+            self._db.write_many(sql.INSERT_TOUCH, rows)
+        if not self._db.write(sql.UPDATE_SCAN, scanned_to, protocol):
+            self._db.write(sql.INSERT_SCAN, protocol, scanned_to)
+
+    def clear_touches(self, protocol: str) -> None:
+        self._db.write(sql.DELETE_TOUCHES, protocol)
+
+    # --- notices
+
+    def add_notice(self, notice: Notice, channels: Sequence[str], due_at: float) -> None:
+        """See the port. What a revert dropped is told after all when its block came back: nobody had heard of it."""
+        if self._db.row(sql.HAS_NOTICE, notice.id) is None:
+            self._db.write(sql.INSERT_NOTICE, *notice_row(notice))
+        for channel in channels:
+            found = self._db.row(sql.DELIVERY_STATUS, notice.id, channel)
+            if found is not None:
+                if found[0] != DeliveryStatus.DROPPED:
+                    continue
+                self._db.write(sql.DELETE_DELIVERY, notice.id, channel)
+            self._db.write(
+                sql.INSERT_DELIVERY,
+                notice.id,
+                channel,
+                notice.position,
+                DeliveryStatus.PENDING.value,
+                0,
+                due_at,
+                None,
+                None,
+            )
+        self._beliefs.changed((notice.position,))
+
+    def claim(self, notice_id: str, channel: str) -> bool:
+        return self._db.write(sql.CLAIM, notice_id, channel) > 0
+
+    def settle(
+        self,
+        notice_id: str,
+        channel: str,
+        status: DeliveryStatus,
+        *,
+        at: float,
+        due_at: float = 0.0,
+        error: str | None = None,
+    ) -> None:
+        found = self._db.row(sql.DELIVERY_STATUS, notice_id, channel)
+        if found is None:
+            raise StoreError(f"no delivery of notice {notice_id} on channel {channel} to settle: add the notice first")
+        before, position = found
+        sent_at = at if status is DeliveryStatus.SENT else None
+        self._db.write(sql.SETTLE, status.value, due_at, sent_at, plain(error), notice_id, channel)
+        if status in (DeliveryStatus.SENT, DeliveryStatus.DEAD):
+            self.audit(notice_id, status.value, {"channel": channel, "error": plain(error)}, at=at, before=before)
+        self._beliefs.changed((position,))
+
+    # --- intents
+
+    def put_intent(self, intent: Intent) -> None:
+        found = self._db.row(sql.INTENT_STATUS, intent.id)
+        row = intent_row(intent)
+        if found is None:
+            self._db.write(sql.INSERT_INTENT, *row)
+            stored: set[bytes] = set()
+        else:
+            self._db.write(sql.REPLACE_INTENT, *row, intent.id)
+            stored = {tx_hash for (tx_hash,) in self._db.rows(sql.ATTEMPT_HASHES, intent.id)}
+        self._put_attempts(intent, stored)
+        before = None if found is None else found[0]
+        if before != intent.status:
+            self._db.write(sql.INSERT_AUDIT, *audit_row(_step(intent, before)))
+
+    def _put_attempts(self, intent: Intent, stored: set[bytes]) -> None:
+        lost = stored - {attempt.tx_hash for attempt in intent.attempts}
+        if lost:
+            raise StoreError(
+                f"intent {intent.id} would lose its attempt 0x{min(lost).hex()}: "
+                "pass every attempt that was ever signed, whatever became of it"
+            )
+        for ordinal, attempt in enumerate(intent.attempts):
+            row = attempt_row(attempt, ordinal)
+            if attempt.tx_hash in stored:
+                self._db.write(sql.REPLACE_ATTEMPT, *row, attempt.tx_hash)
+            else:
+                self._db.write(sql.INSERT_ATTEMPT, *row)
+
+    # --- audit and metadata
+
+    def audit(
+        self, subject: str, event: str, evidence: Mapping[str, Any], *, at: float, before: str | None = None
+    ) -> None:
+        self._db.write(sql.INSERT_AUDIT, *audit_row(AuditEntry(at, subject, before, event, evidence)))
+
+    def set_meta(self, key: str, value: str) -> None:
+        if not self._db.write(sql.UPDATE_META, value, key):
+            self._db.write(sql.INSERT_META, key, value)
+
+
+def _name(ref: BlockRef) -> str:
+    return f"block {ref.number} (0x{ref.hash.hex()})"
+
+
+def _step(intent: Intent, before: str | None) -> AuditEntry:
+    """An intent's change of status with what it rests on: the block it was judged at, or the one that mined it."""
+    evidence: dict[str, Any] = {
+        "position": intent.position,
+        "judged_number": intent.judged_number,
+        "judged_hash": f"0x{intent.judged_hash.hex()}",
+    }
+    if intent.tx_hash is not None:
+        evidence["tx_hash"] = f"0x{intent.tx_hash.hex()}"
+    if intent.included_hash is not None:
+        evidence["included_number"] = intent.included_number
+        evidence["included_hash"] = f"0x{intent.included_hash.hex()}"
+    if intent.reason is not None:
+        evidence["reason"] = intent.reason
+    return AuditEntry(intent.updated_at, intent.id, before, intent.status.value, evidence)
