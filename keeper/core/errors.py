@@ -7,7 +7,9 @@
     │   ├── RpcMalformed            an answer that cannot be true (wrong hash, truncated hex, null block)
     │   ├── LogRangeTooLarge        the node refuses this many blocks or logs in one eth_getLogs
     │   ├── StateUnavailable        the node does not have the state of this block (any more, or yet)
-    │   └── StaleHead               no new head for longer than configured
+    │   ├── StaleHead               no new head for longer than configured
+    │   └── NoticeDelayed           a channel did not take a notice now; carries whether it may have been seen
+    ├── NoticeRefused               a channel will never take this notice
     ├── RpcRefused                  the node understood and said no (an execution error, an unknown method)
     ├── ConfigError                 configuration names something that is wrong or missing
     ├── WrongChain                  an endpoint serves another chain id than configured
@@ -55,6 +57,22 @@ class StateUnavailable(RetryableError):
 
 class StaleHead(RetryableError):
     """No new head for longer than configured."""
+
+
+class NoticeDelayed(RetryableError):
+    """A channel did not take a notice, and may later.
+
+    perhaps_seen: whether somebody may have received it all the same (an answer that never came).
+    """
+
+    def __init__(self, message: str, *, perhaps_seen: bool, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.perhaps_seen = perhaps_seen
+        self.retry_after_s = retry_after_s
+
+
+class NoticeRefused(KeeperError):
+    """A channel will never take this notice, however often it is offered."""
 
 
 class RpcRefused(KeeperError):

@@ -1,0 +1,72 @@
+"""Notices through any of the services that Apprise knows: mail, Telegram, Slack, Discord, Matrix, a phone …"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from keeper.core.errors import ConfigError, NoticeDelayed
+from keeper.core.records import Notice
+from keeper.core.secret import Secret
+from keeper.core.types import Band
+
+if TYPE_CHECKING:
+    from apprise import Apprise
+
+TIMEOUT_S = 30.0
+_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Options:
+    url: Secret = field(metadata={"doc": "An Apprise URL, such as `tgram://token/chat` or `mailto://…`."})
+
+
+class AppriseChannel:
+    """Apprise blocks, so it runs in threads of its own, which a hanging service cannot take from anybody else."""
+
+    def __init__(self, name: str, url: Secret, min_band: Band) -> None:
+        """Raises ConfigError when no service understands the URL."""
+        self.name = name
+        self.min_band = min_band
+        self._service = _service(name, url)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"notifier-{name}")
+
+    async def send(self, notice: Notice) -> None:
+        attempt = asyncio.get_running_loop().run_in_executor(self._threads, self._notify, notice)
+        try:
+            accepted = await asyncio.wait_for(attempt, TIMEOUT_S)
+        except TimeoutError:
+            raise NoticeDelayed(f"apprise {self.name}: no answer within {TIMEOUT_S:.0f} s", perhaps_seen=True) from None
+        if not accepted:
+            raise NoticeDelayed(f"apprise {self.name}: the service did not accept the notice", perhaps_seen=True)
+
+    def _notify(self, notice: Notice) -> bool:
+        title = f"Keeper: margin call {notice.event.value} ({notice.band})"
+        return bool(self._service.notify(body=notice.markdown, title=title, body_format="markdown"))
+
+    async def check(self) -> str:
+        return f"{self._service[0].service_name} through Apprise (no message is sent to try it)"
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _service(name: str, url: Secret) -> Apprise:
+    import apprise  # takes a third of a second, which only those who use it should wait for
+
+    service = apprise.Apprise()
+    if not service.add(url.reveal()) or len(service) != 1:
+        scheme = url.reveal().partition("://")[0] if "://" in url.reveal() else "none"
+        raise ConfigError(
+            f"notifier {name}: no Apprise service understands this URL (scheme {scheme}); "
+            "see the list of services in Apprise's documentation"
+        )
+    return service
+
+
+def build(config: Mapping[str, Any], name: str) -> AppriseChannel:
+    return AppriseChannel(name, config["url"], config["min_band"])
