@@ -1,0 +1,140 @@
+"""Which liquidations to try with what the wallet holds. Pure.
+
+Most profitable first; each one chosen leaves less for the next, which is then planned again with what remains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from keeper.core.types import LiquidationPlan, Skip, TxCall
+from keeper.core.units import UINT256_MAX
+from keeper.executor.ports import Opportunity
+
+_APPROVE = bytes.fromhex("095ea7b3")
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    opportunity: Opportunity
+    plan: LiquidationPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    opportunity: Opportunity
+    skip: Skip
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """reset: some tokens refuse to change an allowance that is neither zero nor used up, so it becomes zero first."""
+
+    token: bytes
+    spender: bytes
+    amount: int
+    reset: bool = False
+
+    @property
+    def cause(self) -> str:
+        return f"approve:0x{self.token.hex()}:0x{self.spender.hex()}" + (":reset" if self.reset else "")
+
+    @property
+    def call(self) -> TxCall:
+        words = self.spender.rjust(32, b"\0") + self.amount.to_bytes(32, "big")
+        return TxCall(to=self.token, data=_APPROVE + words)
+
+
+def approved_pair(call: TxCall) -> tuple[bytes, bytes]:
+    """(token, spender) of an approval's call."""
+    return call.to, call.data[16:36]
+
+
+def choose(
+    opportunities: Iterable[Opportunity],
+    wallet: Mapping[bytes, int],
+    account: bytes,
+    landing_at: int,
+    *,
+    limit: int,
+    min_profit_base: Mapping[str, int],
+) -> tuple[list[Chosen], list[Refused]]:
+    """At most `limit` plans that the wallet can pay for together, and why not for every other opportunity.
+
+    wallet: raw units by token, free to be spent. min_profit_base: by venue; gas is not counted yet.
+    """
+    planned: list[Chosen] = []
+    refused: list[Refused] = []
+    for opportunity in opportunities:
+        _sort_out(opportunity, _plan(opportunity, wallet, account, landing_at), min_profit_base, planned, refused)
+    remaining = dict(wallet)
+    chosen: list[Chosen] = []
+    queue = sorted(planned, key=lambda c: (-c.plan.profit_base, c.opportunity.cause))
+    for candidate in queue:
+        if len(chosen) == limit:
+            refused.append(Refused(candidate.opportunity, Skip("max_pending", "as many as allowed are on their way")))
+            continue
+        if candidate.plan.repay_assets > remaining.get(candidate.plan.debt_asset, 0):
+            again: list[Chosen] = []
+            result = _plan(candidate.opportunity, remaining, account, landing_at)
+            _sort_out(candidate.opportunity, result, min_profit_base, again, refused)
+            if not again:
+                continue
+            candidate = again[0]
+        remaining[candidate.plan.debt_asset] -= candidate.plan.repay_assets
+        chosen.append(candidate)
+    return chosen, refused
+
+
+def approvals_for(
+    plans: Sequence[LiquidationPlan],
+    allowances: Mapping[tuple[bytes, bytes], int],
+    committed: Mapping[bytes, int],
+    in_flight: frozenset[tuple[bytes, bytes]],
+    *,
+    exactly: bool,
+) -> list[Approval]:
+    """What must be approved, in this order, before these plans can be paid.
+
+    allowances: at the judged block. committed: raw units by token that plans on their way may still use up.
+    in_flight: (token, spender) whose approval is on its way.
+    """
+    needed: dict[tuple[bytes, bytes], int] = {}
+    for plan in plans:
+        token, spender, amount = plan.approval
+        needed[token, spender] = needed.get((token, spender), committed.get(token, 0)) + amount
+    approvals: list[Approval] = []
+    for (token, spender), amount in needed.items():
+        allowed = allowances.get((token, spender), 0)
+        if allowed >= amount or (token, spender) in in_flight:
+            continue
+        if allowed > 0:
+            approvals.append(Approval(token, spender, 0, reset=True))
+        approvals.append(Approval(token, spender, amount if exactly else UINT256_MAX))
+    return approvals
+
+
+def _plan(
+    opportunity: Opportunity, wallet: Mapping[bytes, int], account: bytes, landing_at: int
+) -> LiquidationPlan | Skip:
+    venue = opportunity.venue
+    position = venue.book.positions[opportunity.key]
+    return venue.adapter.plan(venue.book.market, venue.prices, opportunity.key, position, landing_at, wallet, account)
+
+
+def _sort_out(
+    opportunity: Opportunity,
+    plan: LiquidationPlan | Skip,
+    min_profit_base: Mapping[str, int],
+    planned: list[Chosen],
+    refused: list[Refused],
+) -> None:
+    least = min_profit_base[opportunity.venue.name]
+    if isinstance(plan, Skip):
+        refused.append(Refused(opportunity, plan))
+    elif plan.profit_base < least:
+        detail = f"brings {plan.profit_base} base units before gas, below min_profit ({least})"
+        refused.append(Refused(opportunity, Skip("unprofitable", detail)))
+    else:
+        planned.append(Chosen(opportunity, plan))

@@ -1,0 +1,141 @@
+"""From a decision to a signed attempt of an intent, ready for the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
+
+from keeper.core.ports import Signer
+from keeper.core.records import Attempt, Intent, IntentStatus
+from keeper.core.types import BlockRef, LiquidationPlan, TxCall, UnsignedTransaction
+from keeper.executor.choose import Approval, Chosen
+from keeper.executor.fees import Fees
+from keeper.executor.lifecycle import add_attempt, nonce_of
+from keeper.executor.transaction import decode_signed, transaction_hash
+
+# An empty transfer needs 21000; rollups add their data fee as gas. What is not used is not charged.
+CANCEL_GAS = 300_000
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A transaction decided on, before it has a nonce and a price.
+
+    kind, cause, protocol, position, account, plan: as in Intent. profit_expected: base units, after gas.
+    """
+
+    kind: str
+    cause: str
+    call: TxCall
+    gas_limit: int
+    protocol: str = ""
+    position: str = ""
+    account: bytes = b""
+    plan: LiquidationPlan | None = None
+    profit_expected: int | None = None
+
+
+def draft_liquidation(chosen: Chosen, gas_limit: int, profit_expected: int) -> Draft:
+    opportunity = chosen.opportunity
+    return Draft(
+        kind="liquidation",
+        cause=opportunity.cause,
+        call=chosen.plan.call,
+        gas_limit=gas_limit,
+        protocol=opportunity.venue.name,
+        position=opportunity.position,
+        account=chosen.plan.account,
+        plan=chosen.plan,
+        profit_expected=profit_expected,
+    )
+
+
+def draft_approval(approval: Approval, gas_limit: int) -> Draft:
+    return Draft(kind="approval", cause=approval.cause, call=approval.call, gas_limit=gas_limit)
+
+
+def draft_filler(account: bytes, nonce: int) -> Draft:
+    """An empty transfer for a nonce that nobody owns and others wait behind."""
+    return Draft(kind="filler", cause=f"nonce:{nonce}", call=TxCall(to=account, data=b""), gas_limit=CANCEL_GAS)
+
+
+@dataclass(frozen=True, slots=True)
+class Composer:
+    """Signs attempts of one account."""
+
+    signer: Signer
+    chain_id: int
+
+    def intent(self, draft: Draft, nonce: int, fees: Fees, judged: BlockRef, now: float) -> Intent:
+        """A PLANNED intent with its first attempt. The same decision on the same block always has the same id."""
+        identity = f"{draft.cause}|{nonce}|{judged.hash.hex()}"
+        intent_id = sha256(identity.encode()).hexdigest()[:24]
+        purpose = "cancel" if draft.kind == "filler" else "act"
+        attempt = self._attempt(intent_id, nonce, fees, draft.gas_limit, draft.call, purpose, now)
+        plan = draft.plan
+        return Intent(
+            id=intent_id,
+            kind=draft.kind,
+            cause=draft.cause,
+            protocol=draft.protocol,
+            position=draft.position,
+            account=draft.account,
+            status=IntentStatus.PLANNED,
+            judged_number=judged.number,
+            judged_hash=judged.hash,
+            created_at=now,
+            updated_at=now,
+            plan={} if plan is None else dump_plan(plan),
+            debt_asset=None if plan is None else plan.debt_asset,
+            collateral_asset=None if plan is None else plan.collateral_asset,
+            profit_expected=draft.profit_expected,
+            attempts=(attempt,),
+        )
+
+    def replacement(self, intent: Intent, fees: Fees, now: float) -> Intent:
+        """The intent with a better paid attempt that does the same."""
+        last = intent.attempts[-1]
+        call = decode_signed(last.raw).call
+        attempt = self._attempt(intent.id, last.nonce, fees, last.gas_limit, call, last.purpose, now)
+        return add_attempt(intent, attempt, now)
+
+    def cancellation(self, intent: Intent, fees: Fees, reason: str, now: float) -> Intent:
+        """The intent with a better paid attempt that does nothing but use the nonce."""
+        call = TxCall(to=self.signer.address, data=b"")
+        attempt = self._attempt(intent.id, nonce_of(intent), fees, CANCEL_GAS, call, "cancel", now)
+        return replace(add_attempt(intent, attempt, now), reason=reason)
+
+    def _attempt(
+        self, intent_id: str, nonce: int, fees: Fees, gas_limit: int, call: TxCall, purpose: str, now: float
+    ) -> Attempt:
+        raw = self.signer.sign(
+            UnsignedTransaction(self.chain_id, nonce, fees.tip_wei, fees.max_fee_wei, gas_limit, call)
+        )
+        return Attempt(
+            tx_hash=transaction_hash(raw),
+            intent_id=intent_id,
+            nonce=nonce,
+            raw=raw,
+            max_fee_wei=fees.max_fee_wei,
+            max_priority_fee_wei=fees.tip_wei,
+            gas_limit=gas_limit,
+            purpose=purpose,
+            status="signed",
+            created_at=now,
+        )
+
+
+def dump_plan(plan: LiquidationPlan) -> Mapping[str, Any]:
+    """JSON-ready; amounts are decimal strings, addresses hex."""
+    return {
+        "debt_asset": "0x" + plan.debt_asset.hex(),
+        "repay_assets": str(plan.repay_assets),
+        "collateral_asset": "0x" + plan.collateral_asset.hex(),
+        "expected_repaid_assets": str(plan.expected_repaid_assets),
+        "expected_seized_assets": str(plan.expected_seized_assets),
+        "profit_base": str(plan.profit_base),
+        "judged_at": plan.judged_at,
+        "health_wad": None if plan.health_wad is None else str(plan.health_wad),
+    }

@@ -1,0 +1,268 @@
+"""One block at a time: what became of our transactions, what to do about them, and which new ones to send.
+
+    questions ─▶ asked with the block's other reads ─▶ observe (in the block's store transaction) ─▶ act
+
+The journal is durable before a byte leaves, and what we did is learned from blocks, like everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from keeper.core.errors import ConfigError
+from keeper.core.ports import Signer, Store, Transaction
+from keeper.core.records import Intent
+from keeper.core.types import Block, BlockRef, CallResult, Skip
+from keeper.executor.choose import Approval, Chosen, Refused, approvals_for, approved_pair, choose
+from keeper.executor.compose import Composer, Draft, draft_filler
+from keeper.executor.dispatch import Dispatch
+from keeper.executor.fees import Fees, choose_fees, next_base_fee, tip_from_history
+from keeper.executor.journal import Journal
+from keeper.executor.lifecycle import nonce_of
+from keeper.executor.nonces import allocate, gaps
+from keeper.executor.ports import Mode, Opportunity, RawSender, Request, Rpc, Settings, Venue
+from keeper.executor.questions import Answers, Questions
+from keeper.executor.simulate import Simulator, call_object, revert_of
+from keeper.executor.transaction import decode_signed
+from keeper.executor.trial import Outcome, Trial, accept, judge_waiting, try_out
+from keeper.executor.upkeep import Market, tend
+from keeper.executor.watch import Watch
+
+log = structlog.get_logger(__name__)
+
+
+class Executor:
+    """The only part that holds a key. All but `act` and `close` is synchronous and does no I/O but the store's."""
+
+    def __init__(
+        self,
+        store: Store,
+        rpc: Rpc,
+        sender: RawSender,
+        settings: Settings,
+        clock: Callable[[], float],
+        *,
+        signer: Signer | None = None,
+        account: bytes | None = None,
+    ) -> None:
+        """signer: needed when live. account: whose wallet a dry run without a signer looks at.
+
+        Raises ConfigError when the mode needs what is not given.
+        """
+        if settings.mode is Mode.LIVE and signer is None:
+            raise ConfigError('executor mode is "live" but there is no key; give executor.private_key or a keystore')
+        who = signer.address if signer is not None else account
+        if settings.mode is not Mode.OFF and who is None:
+            raise ConfigError(f'executor mode is "{settings.mode}" but no wallet is known; give a key or an account')
+        self._settings = settings
+        self._clock = clock
+        self._account = who or b""
+        self._journal = Journal(store)
+        self._watch = Watch(self._journal, self._account, settings, clock)
+        self._simulator = Simulator(rpc, self._account)
+        self._dispatch = Dispatch(sender, self._journal, clock, settings.deadline_s)
+        self._composer = None if signer is None else Composer(signer, settings.chain_id)
+        self._sent_at: dict[bytes, int] = {}
+        self._told: dict[str, str] = {}
+        self._planned_at: dict[str, int] = {}
+
+    @property
+    def active(self) -> bool:
+        return self._settings.mode is not Mode.OFF
+
+    # --- every block
+
+    def adopt(self, blocks: Sequence[Block], finalized: int) -> None:
+        """Take over the journal, at the start and whenever blocks were skipped. blocks: the stored headers.
+
+        What crashed half-way needs no more: the next block tells what was mined, the one judging after it decides
+        whether the rest is sent again or given up.
+        """
+        if self.active:
+            self._journal.load(blocks, finalized, self._clock())
+
+    def questions(self, block: BlockRef, venues: Sequence[Venue]) -> Questions:
+        """What to ask at this block; nothing when the executor is off."""
+        return self._watch.questions(block, venues) if self.active else Questions(block, (), ())
+
+    def observe(
+        self,
+        transaction: Transaction,
+        questions: Questions,
+        results: Sequence[CallResult],
+        answers: Sequence[Any],
+        venues: Sequence[Venue],
+        finalized: int,
+    ) -> None:
+        """Learn from a block, in the transaction that commits it. results and answers: to the questions, in order."""
+        if self.active:
+            self._watch.observe(transaction, questions, results, answers, venues, finalized)
+
+    def reverted(self, transaction: Transaction, ancestor: BlockRef) -> None:
+        """Unlearn what blocks above the ancestor said, in the transaction that reverts them."""
+        if self.active:
+            self._watch.reverted(transaction, ancestor)
+
+    async def act(
+        self, block: Block, opportunities: Sequence[Opportunity], venues: Sequence[Venue], landing_at: int
+    ) -> None:
+        """Tend to what is on its way and send what is worth it. Only at the tip, after the block was observed.
+
+        landing_at: unix seconds of the block that new transactions can be in; opportunities were judged for it.
+        """
+        if not self.active:
+            return
+        self._dispatch.collect()
+        answers = self._watch.answers
+        if answers is None or answers.sight.block != block.ref or answers.sight.nonce is None:
+            log.warning("block_not_acted_on", block=block.number, reason="our nonce in it is not known")
+            return
+        if block.base_fee_wei is None:
+            log.warning("block_not_acted_on", block=block.number, reason="it has no base fee (EIP-1559)")
+            return
+        market = self._market(block, block.base_fee_wei, answers)
+        busy = self._dispatch.busy()
+        waiting = self._journal.unspent() if self._composer else []
+        trial = Trial(waiting, *self._choose(block, opportunities, answers, landing_at, market))
+        failed = [self._journal[intent_id] for intent_id in sorted(self._watch.unexplained)]
+        if not (waiting or trial.chosen or failed):
+            return
+        extra = [self._replay(intent) for intent in failed]
+        outcome = await try_out(self._simulator, trial, block.ref, landing_at, extra, self._settings.deadline_s)
+        by_name = {venue.name: venue for venue in venues}
+        explained = self._explain(failed, outcome.answers, by_name)
+        drafts = self._accept(trial, outcome, market, answers, block)
+        if self._settings.mode is not Mode.LIVE or self._composer is None:
+            return
+        changed, outgoing = tend(
+            [intent for intent in waiting if intent.id not in busy],
+            judge_waiting(trial, outcome, by_name, self._settings.native_asset),
+            answers.sight,
+            self._sent_at,
+            market,
+            self._composer,
+            replace_after_blocks=self._settings.replace_after_blocks,
+            now=self._clock(),
+        )
+        new = self._compose(self._composer, drafts, answers.sight.nonce, market.fresh, block.ref)
+        outgoing = sorted([*outgoing, *(intent.attempts[-1] for intent in new)], key=lambda attempt: attempt.nonce)
+        if explained or changed or new:
+            self._journal.record([*explained, *changed, *new])
+        if outgoing:
+            live = {attempt.tx_hash for intent in waiting for attempt in intent.attempts}
+            self._sent_at = {tx_hash: number for tx_hash, number in self._sent_at.items() if tx_hash in live}
+            self._sent_at.update((attempt.tx_hash, block.number) for attempt in outgoing)
+            await self._dispatch.send(outgoing)
+
+    async def close(self) -> None:
+        """Wait for answers to what was just sent, as long as the deadline."""
+        await self._dispatch.close()
+
+    # --- steps of acting
+
+    def _market(self, block: Block, base_fee_wei: int, answers: Answers) -> Market:
+        settings = self._settings
+        base_fee = next_base_fee(base_fee_wei, block.gas_used, block.gas_limit)
+        tip = tip_from_history(answers.tips_wei, settings.min_tip_wei, settings.max_tip_wei)
+        fresh = choose_fees(base_fee, tip, forecast_blocks=settings.forecast_blocks, cap_wei=settings.max_fee_wei)
+        if isinstance(fresh, Skip):
+            log.warning("gas_too_expensive", block=block.number, reason=fresh.detail)
+        return Market(base_fee + tip, None if isinstance(fresh, Skip) else fresh, settings.max_fee_wei)
+
+    def _choose(
+        self, block: Block, opportunities: Sequence[Opportunity], answers: Answers, landing_at: int, market: Market
+    ) -> tuple[list[Approval], list[Chosen]]:
+        """What to try out of the opportunities, with the approvals that it needs first."""
+        causes = {opportunity.cause: opportunity for opportunity in opportunities}
+        self._told = {cause: told for cause, told in self._told.items() if cause in causes}
+        self._planned_at = {cause: number for cause, number in self._planned_at.items() if cause in causes}
+        settings, wallet, unspent = self._settings, answers.wallet, self._journal.unspent()
+        if market.fresh is None or settings.max_pending <= len(unspent):
+            return [], []
+        blocked = self._journal.blocked_causes(block.number, settings.cooldown_blocks)
+        # Far more positions can be open to liquidation than are worth it: those refused longest ago come first.
+        free = sorted((c for c in causes if c not in blocked), key=lambda c: (self._planned_at.get(c, -1), c))
+        looked_at = [causes[cause] for cause in free[: settings.max_planned]]
+        self._planned_at.update((opportunity.cause, block.number) for opportunity in looked_at)
+        committed = {token: self._journal.committed(token) for token in wallet.tokens}
+        chosen, refused = choose(
+            looked_at,
+            {token: max(held - committed[token], 0) for token, held in wallet.tokens.items()},
+            self._account,
+            landing_at,
+            limit=settings.max_pending - len(unspent),
+            min_profit_base={o.venue.name: settings.min_profit_base(_base_decimals(o.venue)) for o in looked_at},
+        )
+        self._tell(refused)
+        in_flight = frozenset(
+            approved_pair(decode_signed(i.attempts[-1].raw).call) for i in unspent if i.kind == "approval"
+        )
+        plans = [c.plan for c in chosen]
+        exactly = settings.approve_exactly
+        return approvals_for(plans, wallet.allowances, committed, in_flight, exactly=exactly), chosen
+
+    def _accept(self, trial: Trial, outcome: Outcome, market: Market, answers: Answers, block: Block) -> list[Draft]:
+        if market.fresh is None or not trial.chosen:
+            return []
+        native_wei = max((answers.wallet.native_wei or 0) - self._journal.committed_wei(), 0)
+        drafts, refused = accept(trial, outcome, market.fresh, market.needed_fee_wei, native_wei, self._settings)
+        self._tell(refused)
+        for draft in drafts:
+            if self._told.get(draft.cause) == "simulated" and self._settings.mode is Mode.DRY_RUN:
+                continue
+            self._told[draft.cause] = "simulated"
+            log.info(f"{draft.kind}_simulated", cause=draft.cause, profit=draft.profit_expected, block=block.number)
+        return drafts
+
+    def _compose(
+        self, composer: Composer, drafts: list[Draft], nonce: int, fees: Fees | None, judged: BlockRef
+    ) -> list[Intent]:
+        """Drafts on the lowest free nonces; what then still misses below a waiting nonce becomes an empty transfer."""
+        if fees is None:
+            return []
+        owned = [nonce_of(intent) for intent in self._journal.unspent()]
+        missing = gaps(nonce, owned)[len(drafts) :]
+        if missing:
+            log.error("nonces_missing", nonces=missing, remedy="filling them; let nobody else use this key")
+        drafts = [*drafts, *(draft_filler(self._account, n) for n in missing)]
+        nonces = allocate(nonce, owned, len(drafts))
+        now = self._clock()
+        return [composer.intent(d, n, fees, judged, now) for d, n in zip(drafts, nonces, strict=True)]
+
+    def _replay(self, intent: Intent) -> Request:
+        """The call of a reverted transaction on the state before its block, to hear why."""
+        number = (intent.included_number or 1) - 1
+        parent = self._journal.hash_of(number)
+        mined = next(attempt for attempt in intent.attempts if attempt.tx_hash == intent.tx_hash)
+        at = hex(number) if parent is None else {"blockHash": "0x" + parent.hex()}
+        return "eth_call", (call_object("0x" + self._account.hex(), decode_signed(mined.raw).call), at)
+
+    def _explain(
+        self, failed: Sequence[Intent], answers: Sequence[object], venues: Mapping[str, Venue]
+    ) -> list[Intent]:
+        """Failed intents with the protocol's reason, where the replay gave one. Each is asked about once."""
+        explained = []
+        for intent, answer in zip(failed, answers, strict=True):
+            self._watch.unexplained.discard(intent.id)
+            revert, venue = revert_of(answer), venues.get(intent.protocol)
+            if revert is not None and venue is not None:
+                reason = f"reverted: {venue.adapter.explain_revert(revert)}"
+                log.info("transaction_failure_explained", intent=intent.id, cause=intent.cause, reason=reason)
+                explained.append(replace(intent, reason=reason, updated_at=self._clock()))
+        return explained
+
+    def _tell(self, refused: Sequence[Refused]) -> None:
+        """Say why nothing is done about a position, once until the reason changes."""
+        for refusal in refused:
+            cause, skip = refusal.opportunity.cause, refusal.skip
+            if self._told.get(cause) != skip.code:
+                self._told[cause] = skip.code
+                log.info("liquidation_skipped", cause=cause, code=skip.code, detail=skip.detail)
+
+
+def _base_decimals(venue: Venue) -> int:
+    return venue.adapter.base_decimals(venue.book.market)

@@ -1,0 +1,111 @@
+"""The intents that blocks can still change, in memory as in the store.
+
+Kept are those that are not settled, and those settled in a block that is not final yet: a reorg can undo these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from keeper.core.ports import Store, Transaction
+from keeper.core.records import Intent, IntentStatus
+from keeper.core.types import Block, BlockRef
+from keeper.executor.lifecycle import is_cancelling, is_spent, nonce_of, orphan
+
+
+class Journal:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._intents: dict[str, Intent] = {}
+        self._hashes: dict[int, bytes] = {}
+
+    def load(self, blocks: Sequence[Block], finalized: int, now: float) -> None:
+        """Take over what the store holds. Intents mined in a block that is no longer among the stored headers are
+        reorged: a crash between the revert of their block and of them changes nothing."""
+        self._hashes = {block.number: block.hash for block in blocks}
+        self._intents = {i.id: i for i in self._store.intents() if not _is_final(i, finalized)}
+        orphaned = []
+        for intent in self._intents.values():
+            number, block_hash = intent.included_number, intent.included_hash
+            if number is not None and block_hash is not None and not self.is_canonical(BlockRef(number, block_hash)):
+                orphaned.append(orphan(intent, BlockRef(number - 1, b""), now))
+        if orphaned:
+            self.record(orphaned)
+
+    # --- writing
+
+    def record(self, intents: Iterable[Intent]) -> None:
+        """Durable when this returns."""
+        with self._store.transaction() as transaction:
+            self.put(transaction, intents)
+
+    def put(self, transaction: Transaction, intents: Iterable[Intent]) -> None:
+        for intent in intents:
+            transaction.put_intent(intent)
+            self._intents[intent.id] = intent
+
+    # --- reading
+
+    def __getitem__(self, intent_id: str) -> Intent:
+        return self._intents[intent_id]
+
+    def get(self, intent_id: str) -> Intent | None:
+        return self._intents.get(intent_id)
+
+    def __iter__(self) -> Iterator[Intent]:
+        return iter(list(self._intents.values()))
+
+    def unspent(self) -> list[Intent]:
+        """Those whose nonce no block showed used, by nonce."""
+        return sorted((i for i in self._intents.values() if not is_spent(i)), key=nonce_of)
+
+    def committed(self, asset: bytes) -> int:
+        """Raw units of a token that liquidations on their way may be charged."""
+        return sum(
+            int(i.plan["repay_assets"])
+            for i in self._intents.values()
+            if i.kind == "liquidation" and i.debt_asset == asset and not is_spent(i) and not is_cancelling(i)
+        )
+
+    def committed_wei(self) -> int:
+        """The most that all on their way can cost in gas."""
+        last = (i.attempts[-1] for i in self._intents.values() if not is_spent(i))
+        return sum(attempt.gas_limit * attempt.max_fee_wei for attempt in last)
+
+    def blocked_causes(self, block: int, cooldown_blocks: int) -> frozenset[str]:
+        """Causes with a transaction on its way, or with one that was mined and reverted so few blocks ago."""
+        return frozenset(
+            i.cause for i in self._intents.values() if not is_spent(i) or _cools(i, block, cooldown_blocks)
+        )
+
+    # --- the chain
+
+    def is_canonical(self, block: BlockRef) -> bool:
+        """Below the known headers, which reach back to finality, nothing can be orphaned."""
+        if not self._hashes or block.number < min(self._hashes):
+            return True
+        return self._hashes.get(block.number) == block.hash
+
+    def hash_of(self, number: int) -> bytes | None:
+        return self._hashes.get(number)
+
+    def extend(self, block: BlockRef) -> None:
+        self._hashes[block.number] = block.hash
+
+    def cut(self, ancestor: BlockRef) -> None:
+        self._hashes = {number: h for number, h in self._hashes.items() if number <= ancestor.number}
+
+    def forget(self, finalized: int, keep_from: int) -> None:
+        """Let go of what is final, and of headers below; what is younger than `keep_from` stays in any case."""
+        below = min(finalized, keep_from)
+        self._intents = {i.id: i for i in self._intents.values() if not _is_final(i, below)}
+        self._hashes = {number: h for number, h in self._hashes.items() if number >= finalized}
+
+
+def _is_final(intent: Intent, finalized: int) -> bool:
+    return intent.status.settled and (intent.included_number is None or intent.included_number <= finalized)
+
+
+def _cools(intent: Intent, block: int, cooldown_blocks: int) -> bool:
+    number = intent.included_number
+    return intent.status is IntentStatus.FAILED and number is not None and block < number + cooldown_blocks

@@ -1,0 +1,242 @@
+"""What blocks say about our transactions. Pure: an intent and a block give the intent after it.
+
+    PLANNED ──▶ BROADCAST ──▶ INCLUDED ──▶ CONFIRMED      one of our transactions with its nonce was mined
+       │            │     └──▶ FAILED                      it was mined, and reverted
+       └────────────┴────────▶ ABANDONED                   its cancellation, or something foreign, took the nonce
+                REORGED ◀── any of the five, when the block that said so is orphaned
+
+Every intent owns one nonce. It is *spent* when a block shows the nonce used (`included_number`), whatever used it.
+Until then each of its attempts may be mined, also those that a node refused or that were replaced: nodes err, and some
+lie. So nothing is concluded from answers to a submission: receipts in canonical blocks and the account's nonce decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from keeper.core.records import Attempt, Intent, IntentStatus
+from keeper.core.types import BlockRef, RawLog
+
+# A receipt index can lag behind the state: "used by something else" waits for one more block.
+_FOREIGN_DEPTH = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """cost_wei: all that was paid for it, a rollup's data fee included."""
+
+    transaction_hash: bytes
+    block: BlockRef
+    succeeded: bool
+    gas_used: int
+    cost_wei: int
+    logs: tuple[RawLog, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one block shows of our account.
+
+    nonce: of the account in that block; None when it could not be read.
+    receipts: by transaction hash, as the node has them now: they may be of a later block, or of another branch.
+    known: whether the node has the transaction at all, mined or waiting; absent when it was not asked or did not say.
+    """
+
+    block: BlockRef
+    nonce: int | None
+    receipts: Mapping[bytes, Receipt]
+    known: Mapping[bytes, bool]
+
+
+def nonce_of(intent: Intent) -> int:
+    return intent.attempts[0].nonce
+
+
+def is_spent(intent: Intent) -> bool:
+    """Whether a block showed the intent's nonce used."""
+    return intent.included_number is not None
+
+
+def is_cancelling(intent: Intent) -> bool:
+    return intent.attempts[-1].purpose == "cancel"
+
+
+def succeeded(intent: Intent) -> bool:
+    """Whether its transaction did what it was made for."""
+    return intent.status in (IntentStatus.INCLUDED, IntentStatus.CONFIRMED)
+
+
+def observe(
+    intent: Intent,
+    sight: Sight,
+    *,
+    is_canonical: Callable[[BlockRef], bool],
+    confirmations: int,
+    finalized: int,
+    now: float,
+) -> Intent:
+    """The intent after this block; the same object when the block changes nothing."""
+    if not _has_own_inclusion(intent):
+        receipt = _canonical_receipt(intent, sight, is_canonical)
+        if receipt is not None:
+            intent = _include(intent, receipt, now)
+        elif not is_spent(intent):
+            if sight.nonce is not None and sight.nonce > nonce_of(intent):
+                reason = f"nonce {nonce_of(intent)} was used by a transaction that is not ours"
+                intent = _spend(intent, sight.block, reason, now)
+            else:
+                intent = _acknowledge(intent, sight, now)
+    return _settle(intent, sight.block.number, confirmations, finalized, now)
+
+
+def orphan(intent: Intent, ancestor: BlockRef, now: float) -> Intent:
+    """The intent after every block above the ancestor was reverted; the same object when that changes nothing."""
+    if intent.included_number is None or intent.included_number <= ancestor.number:
+        return intent
+    attempts = tuple(_waiting(a) if a.status in ("included", "reverted", "lost") else a for a in intent.attempts)
+    return replace(
+        intent,
+        status=IntentStatus.REORGED,
+        updated_at=now,
+        tx_hash=None,
+        included_number=None,
+        included_hash=None,
+        repaid_assets=None,
+        seized_assets=None,
+        profit_realized=None,
+        gas_used=None,
+        gas_cost_wei=None,
+        reason=f"block {intent.included_number} was orphaned",
+        attempts=attempts,
+    )
+
+
+class Action(Enum):
+    WAIT = "wait"
+    RESEND = "resend"  # the same bytes
+    REPLACE = "replace"  # the same call on the same nonce, better paid
+    CANCEL = "cancel"  # an empty transfer to ourselves on the same nonce
+
+
+def decide(
+    intent: Intent,
+    *,
+    wanted: bool | None,
+    known: bool | None,
+    underpriced: bool,
+    age_blocks: int,
+    is_next: bool,
+    needed_fee_wei: int,
+    replace_after_blocks: int,
+) -> Action:
+    """What to do about an unspent intent that an earlier block left behind.
+
+    wanted: whether its call still succeeds when judged again; None when that could not be found out.
+    known: whether the node has its last attempt. underpriced: whether the node refused that for its fee.
+    age_blocks: since its last attempt was sent. is_next: whether its nonce is the account's next.
+    needed_fee_wei: least maximum fee that the next block takes.
+    """
+    last = intent.attempts[-1]
+    if wanted is False and not is_cancelling(intent):
+        return Action.CANCEL
+    if wanted is None:
+        return Action.WAIT
+    too_cheap = last.max_fee_wei < needed_fee_wei
+    if underpriced:
+        return Action.REPLACE
+    if known is False or (known is None and intent.status in (IntentStatus.PLANNED, IntentStatus.REORGED)):
+        return Action.REPLACE if too_cheap else Action.RESEND
+    if age_blocks >= replace_after_blocks and (is_next or too_cheap):
+        return Action.REPLACE
+    return Action.WAIT
+
+
+def add_attempt(intent: Intent, attempt: Attempt, now: float) -> Intent:
+    """The intent with one more transaction on its nonce; the earlier ones may still be mined instead."""
+    earlier = tuple(replace(a, status="replaced") for a in intent.attempts)
+    return replace(intent, attempts=(*earlier, attempt), updated_at=now)
+
+
+def sent(intent: Intent, attempt_hash: bytes, *, error: str | None, refused: bool, now: float) -> Intent:
+    """The intent after a submission was answered, or was not: either way the attempt may be on its way."""
+    attempts = tuple(
+        replace(a, status="refused" if refused else "broadcast", broadcast_at=now, error=error)
+        if a.tx_hash == attempt_hash and a.status in ("signed", "broadcast", "refused")
+        else a
+        for a in intent.attempts
+    )
+    status = intent.status if is_spent(intent) else IntentStatus.BROADCAST
+    return replace(intent, status=status, attempts=attempts, updated_at=now)
+
+
+# --- single steps -----------------------------------------------------------------------------------------------------
+
+
+def _has_own_inclusion(intent: Intent) -> bool:
+    return is_spent(intent) and intent.tx_hash is not None
+
+
+def _canonical_receipt(intent: Intent, sight: Sight, is_canonical: Callable[[BlockRef], bool]) -> Receipt | None:
+    for attempt in intent.attempts:
+        receipt = sight.receipts.get(attempt.tx_hash)
+        if receipt is not None and receipt.block.number <= sight.block.number and is_canonical(receipt.block):
+            return receipt
+    return None
+
+
+def _include(intent: Intent, receipt: Receipt, now: float) -> Intent:
+    mined = next(a for a in intent.attempts if a.tx_hash == receipt.transaction_hash)
+    outcome = "included" if receipt.succeeded else "reverted"
+    if mined.purpose == "cancel":
+        status, reason = IntentStatus.ABANDONED, intent.reason
+    elif receipt.succeeded:
+        status, reason = IntentStatus.INCLUDED, None
+    else:
+        status, reason = IntentStatus.FAILED, "reverted"
+        if receipt.gas_used >= mined.gas_limit:
+            reason = f"reverted: used all of its {mined.gas_limit} gas"
+    return replace(
+        intent,
+        status=status,
+        updated_at=now,
+        tx_hash=mined.tx_hash,
+        included_number=receipt.block.number,
+        included_hash=receipt.block.hash,
+        gas_used=receipt.gas_used,
+        gas_cost_wei=receipt.cost_wei,
+        reason=reason,
+        attempts=tuple(replace(a, status=outcome if a is mined else "lost") for a in intent.attempts),
+    )
+
+
+def _spend(intent: Intent, block: BlockRef, reason: str, now: float) -> Intent:
+    return replace(intent, included_number=block.number, included_hash=block.hash, reason=reason, updated_at=now)
+
+
+def _acknowledge(intent: Intent, sight: Sight, now: float) -> Intent:
+    """A node that has the transaction proves that it left, whatever we remember or were told."""
+    last = intent.attempts[-1]
+    unsure = intent.status in (IntentStatus.PLANNED, IntentStatus.REORGED) or last.status in ("signed", "refused")
+    if not (unsure and sight.known.get(last.tx_hash)):
+        return intent
+    return sent(intent, last.tx_hash, error=None, refused=False, now=now)
+
+
+def _settle(intent: Intent, tip: int, confirmations: int, finalized: int, now: float) -> Intent:
+    if intent.included_number is None or intent.status.settled:
+        return intent
+    depth = tip - intent.included_number + 1
+    if intent.tx_hash is None:
+        if depth < _FOREIGN_DEPTH:
+            return intent
+        lost = tuple(replace(a, status="lost") for a in intent.attempts)
+        return replace(intent, status=IntentStatus.ABANDONED, attempts=lost, updated_at=now)
+    if depth >= confirmations or intent.included_number <= finalized:
+        return replace(intent, status=IntentStatus.CONFIRMED, updated_at=now)
+    return intent
+
+
+def _waiting(attempt: Attempt) -> Attempt:
+    return replace(attempt, status="signed" if attempt.broadcast_at is None else "broadcast")

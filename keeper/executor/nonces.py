@@ -1,0 +1,23 @@
+"""Which nonces are ours to use. Pure: from the account's nonce in the judged block, and what the journal still owns.
+
+A journalled nonce belongs to its intent until a transaction with it is mined: an intent that is given up is replaced by
+an empty transfer on the same nonce, never forgotten. So nothing queued behind it can be stuck for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from itertools import count as count_from
+from itertools import islice
+
+
+def allocate(chain_nonce: int, owned: Collection[int], count: int) -> list[int]:
+    """The `count` lowest nonces that are neither mined nor owned, ascending."""
+    taken = set(owned)
+    return list(islice((nonce for nonce in count_from(chain_nonce) if nonce not in taken), count))
+
+
+def gaps(chain_nonce: int, owned: Collection[int]) -> list[int]:
+    """Nonces below an owned one that nobody owns: while they are missing, what comes after cannot be mined."""
+    taken = set(owned)
+    return [nonce for nonce in range(chain_nonce, max(taken, default=chain_nonce)) if nonce not in taken]

@@ -1,0 +1,102 @@
+"""What the executor needs of the outside, and how it is set. Nothing here imports a node client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+from enum import StrEnum
+from typing import Any, Protocol
+
+from keeper.core.errors import KeeperError
+from keeper.core.ports import ProtocolAdapter
+from keeper.core.types import Book, Prices
+
+Request = tuple[str, Sequence[Any]]
+"""Method and parameters of one JSON-RPC request."""
+
+
+class Rpc(Protocol):
+    """Reads. One call is one round trip; a request that fails gives its error in its place."""
+
+    async def batch(self, requests: Sequence[Request]) -> Sequence[Any]: ...
+
+
+class RawSender(Protocol):
+    """Brings signed transactions toward a block, in their order. Exactly one attempt each; never sent again by itself.
+
+    Per transaction: None when accepted, RpcRefused when the node said no, another KeeperError when nobody can know.
+    """
+
+    async def submit_many(self, raws: Sequence[bytes]) -> Sequence[KeeperError | None]: ...
+
+
+class Mode(StrEnum):
+    OFF = "off"
+    DRY_RUN = "dry_run"
+    LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """min_profit: least profit after gas, in whole units of the protocol's base currency.
+    native_asset: the wrapped native coin, whose price values gas. Without a price for it nothing is profitable.
+    approve_exactly: approve what the plans of a block can be charged, instead of everything at once and for all.
+    max_fee_wei caps every attempt, replacements and cancellations included.
+    cooldown_blocks: how long a cause is left alone after a transaction for it was mined and reverted.
+    deadline_s: the longest a block waits for simulation, and again for submission.
+    """
+
+    chain_id: int
+    mode: Mode = Mode.OFF
+    min_profit: Decimal = Decimal(1)
+    native_asset: bytes | None = None
+    confirmations: int = 3
+    max_fee_wei: int = 500 * 10**9
+    min_tip_wei: int = 10**7
+    max_tip_wei: int = 20 * 10**9
+    tip_percentile: int = 60
+    forecast_blocks: int = 6
+    max_pending: int = 16
+    max_planned: int = 256
+    replace_after_blocks: int = 3
+    cooldown_blocks: int = 5
+    approve_exactly: bool = False
+    deadline_s: float = 4.0
+
+    def min_profit_base(self, base_decimals: int) -> int:
+        """In base-currency units, rounded up."""
+        return int(self.min_profit.scaleb(base_decimals).to_integral_value(ROUND_CEILING))
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """One protocol with its book at the judged block."""
+
+    adapter: ProtocolAdapter[Any, Any]
+    book: Book[Any, Any]
+
+    @property
+    def name(self) -> str:
+        return self.adapter.name
+
+    @property
+    def prices(self) -> Prices:
+        return self.book.prices
+
+
+@dataclass(frozen=True, slots=True)
+class Opportunity:
+    """A position that the evaluator found liquidatable at the time of the block we can land in."""
+
+    venue: Venue
+    key: bytes
+
+    @property
+    def position(self) -> str:
+        return self.venue.adapter.position_id(self.key)
+
+    @property
+    def cause(self) -> str:
+        """What an intent for it acts on: while one is on its way, no other is made."""
+        return f"liquidate:{self.position}"

@@ -1,0 +1,187 @@
+"""What the executor wants to know of every block, as data to be asked together with everything else about the block.
+
+So watching our transactions and our wallet costs no round trip of its own. Calls and requests are pinned to the block
+by its hash; receipts and pool contents cannot be, so their blocks are checked where they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keeper.core.errors import DecodeError, KeeperError
+from keeper.core.types import BlockRef, Call, CallResult, Log
+from keeper.executor.lifecycle import Receipt, Sight
+from keeper.executor.ports import Request
+
+_BALANCE_OF = bytes.fromhex("70a08231")
+_ALLOWANCE = bytes.fromhex("dd62ed3e")
+_DECIMALS = bytes.fromhex("313ce567")
+_HISTORY_BLOCKS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """What our account holds and lets others take, at one block.
+
+    tokens: raw units by token. allowances: raw units by (token, spender). decimals: of every token that tells.
+    native_wei: None when it could not be read.
+    """
+
+    tokens: Mapping[bytes, int]
+    allowances: Mapping[tuple[bytes, bytes], int]
+    decimals: Mapping[bytes, int]
+    native_wei: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """tips_wei: what recent blocks' transactions paid their builders, per gas."""
+
+    sight: Sight
+    wallet: Wallet
+    tips_wei: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Ask `calls` and `requests` at `block` (one round trip with the block's other reads), then `read` the results."""
+
+    block: BlockRef
+    calls: tuple[Call, ...]
+    requests: tuple[Request, ...]
+    tokens: tuple[bytes, ...] = ()
+    approvals: tuple[tuple[bytes, bytes], ...] = ()
+    unknown_decimals: tuple[bytes, ...] = ()
+    receipts: tuple[bytes, ...] = ()
+    presence: tuple[bytes, ...] = ()
+
+    def read(self, results: Sequence[CallResult], answers: Sequence[Any], decimals: Mapping[bytes, int]) -> Answers:
+        """results, answers: in the order of `calls` and `requests`; an answer may be a KeeperError, which is a "don't
+        know". decimals: of the tokens known before.
+
+        Raises DecodeError when the numbers of results do not match.
+        """
+        if len(results) != len(self.calls) or len(answers) != len(self.requests):
+            raise DecodeError(
+                f"asked {len(self.calls)} calls and {len(self.requests)} requests, but got {len(results)} and "
+                f"{len(answers)} answers; hand back all of them, in order"
+            )
+        words = [_word(result) for result in results]
+        balances, rest = words[: len(self.tokens)], words[len(self.tokens) :]
+        allowed, told = rest[: len(self.approvals)], rest[len(self.approvals) :]
+        wallet = Wallet(
+            tokens={t: b for t, b in zip(self.tokens, balances, strict=True) if b is not None},
+            allowances={p: a for p, a in zip(self.approvals, allowed, strict=True) if a is not None},
+            decimals={
+                **decimals,
+                **{t: d for t, d in zip(self.unknown_decimals, told, strict=True) if d is not None and d < 256},
+            },
+            native_wei=_quantity(answers[1]),
+        )
+        receipts, presence = answers[3 : 3 + len(self.receipts)], answers[3 + len(self.receipts) :]
+        sight = Sight(
+            block=self.block,
+            nonce=_quantity(answers[0]),
+            receipts={
+                asked: receipt
+                for asked, answer in zip(self.receipts, receipts, strict=True)
+                if (receipt := read_receipt(asked, answer)) is not None
+            },
+            known={
+                asked: answer is not None
+                for asked, answer in zip(self.presence, presence, strict=True)
+                if not isinstance(answer, KeeperError)
+            },
+        )
+        return Answers(sight, wallet, _tips(answers[2]))
+
+
+def ask(
+    block: BlockRef,
+    account: bytes,
+    *,
+    percentile: int,
+    approvals: Iterable[tuple[bytes, bytes]],
+    unknown_decimals: Iterable[bytes],
+    receipts: Iterable[bytes],
+    presence: Iterable[bytes],
+) -> Questions:
+    """approvals: every (token, spender) that a liquidation may need; the tokens are those that can pay for one.
+    receipts: hashes whose inclusion is open. presence: hashes the node should have waiting."""
+    pairs = tuple(dict.fromkeys(approvals))
+    tokens = tuple(dict.fromkeys(token for token, _ in pairs))
+    undecided = tuple(unknown_decimals)
+    owner = account.rjust(32, b"\0")
+    calls = (
+        *(Call(token, _BALANCE_OF + owner) for token in tokens),
+        *(Call(token, _ALLOWANCE + owner + spender.rjust(32, b"\0")) for token, spender in pairs),
+        *(Call(token, _DECIMALS) for token in undecided),
+    )
+    at, who = {"blockHash": "0x" + block.hash.hex()}, "0x" + account.hex()
+    wanted, expected = tuple(receipts), tuple(presence)
+    requests: tuple[Request, ...] = (
+        ("eth_getTransactionCount", (who, at)),
+        ("eth_getBalance", (who, at)),
+        ("eth_feeHistory", (hex(_HISTORY_BLOCKS), hex(block.number), [percentile])),
+        *(("eth_getTransactionReceipt", ("0x" + h.hex(),)) for h in wanted),
+        *(("eth_getTransactionByHash", ("0x" + h.hex(),)) for h in expected),
+    )
+    return Questions(block, calls, requests, tokens, pairs, undecided, wanted, expected)
+
+
+def read_receipt(asked: bytes, answer: Any) -> Receipt | None:
+    """The receipt of the transaction that was asked for; None for no receipt, an error, or one that cannot be true."""
+    if not isinstance(answer, Mapping):
+        return None
+    try:
+        told = bytes.fromhex(answer["transactionHash"][2:])
+        block_hash = bytes.fromhex(answer["blockHash"][2:])
+        if told != asked or len(block_hash) != 32:
+            return None
+        gas_used = int(answer["gasUsed"], 16)
+        return Receipt(
+            transaction_hash=told,
+            block=BlockRef(int(answer["blockNumber"], 16), block_hash),
+            succeeded=int(answer["status"], 16) == 1,
+            gas_used=gas_used,
+            cost_wei=gas_used * int(answer["effectiveGasPrice"], 16) + int(answer.get("l1Fee") or "0x0", 16),
+            logs=tuple(_log(entry) for entry in answer["logs"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None  # asked again with the next block; the nonce tells in the end whatever receipts say
+
+
+def _log(entry: Mapping[str, Any]) -> Log:
+    return Log(
+        address=entry["address"],
+        topics=tuple(entry["topics"]),
+        data=entry["data"],
+        block_number=entry["blockNumber"],
+        block_hash=entry["blockHash"],
+        transaction_hash=entry["transactionHash"],
+        log_index=entry["logIndex"],
+    )
+
+
+def _word(result: CallResult) -> int | None:
+    return int.from_bytes(result[:32], "big") if result is not None and len(result) >= 32 else None
+
+
+def _quantity(answer: Any) -> int | None:
+    try:
+        return int(answer, 16) if isinstance(answer, str) else None
+    except ValueError:
+        return None
+
+
+def _tips(answer: Any) -> tuple[int, ...]:
+    """Per block that had transactions, the tip at the asked percentile."""
+    if not isinstance(answer, Mapping):
+        return ()
+    try:
+        rows = zip(answer["reward"], answer["gasUsedRatio"], strict=False)
+        return tuple(int(reward[0], 16) for reward, ratio in rows if ratio > 0)
+    except (KeyError, TypeError, ValueError, IndexError):
+        return ()

@@ -1,0 +1,147 @@
+"""Would these calls succeed, in this order, in the block they can land in?
+
+`eth_simulateV1` runs them one after the other on the judged block's state, at the landing time, and tells the gas of
+each: an approval counts for the liquidation behind it. Nodes without it get one `eth_call` per call, in one batch; those
+do not see each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from keeper.core.errors import KeeperError, RpcMalformed, RpcRefused
+from keeper.core.types import BlockRef, TxCall
+from keeper.executor.ports import Request, Rpc
+
+log = structlog.get_logger(__name__)
+
+_METHOD_NOT_FOUND, _INVALID_PARAMS = -32601, -32602
+_REVERTED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """gas_used: as the call would be charged, refunds deducted; None when the node did not tell.
+    revert: the revert data of a call that failed."""
+
+    succeeded: bool
+    gas_used: int | None = None
+    revert: bytes = b""
+
+
+class Simulator:
+    """Remembers what the node can do, so that a missing method costs one round trip once."""
+
+    def __init__(self, rpc: Rpc, account: bytes) -> None:
+        self._rpc = rpc
+        self._account = "0x" + account.hex()
+        self._in_sequence = True
+        self._overrides = True
+
+    @property
+    def in_sequence(self) -> bool:
+        """Whether calls see the effects of the calls before them."""
+        return self._in_sequence
+
+    async def run(
+        self, calls: Sequence[TxCall], block: BlockRef, landing_at: int, extra: Sequence[Request] = ()
+    ) -> tuple[list[Verdict | None], list[Any]]:
+        """A verdict for each call (None: the node could not say), and the answers to `extra`, in one round trip.
+
+        landing_at: unix seconds at which the calls are judged.
+        """
+        if self._in_sequence:
+            first, *answers = await self._rpc.batch([self._sequence(calls, block, landing_at), *extra])
+            if not isinstance(first, KeeperError):
+                return self._read_sequence(first, len(calls)), answers
+            if not isinstance(first, RpcRefused):
+                log.warning("simulation_unanswered", block=block.number, error=str(first))
+                return [None] * len(calls), answers
+            if first.code in (_METHOD_NOT_FOUND, _INVALID_PARAMS):
+                self._in_sequence = False
+                log.info("simulation_in_sequence_unsupported", error=str(first))
+        verdicts, answers = await self._one_by_one(calls, block, landing_at, extra)
+        return verdicts, answers
+
+    # --- in sequence
+
+    def _sequence(self, calls: Sequence[TxCall], block: BlockRef, landing_at: int) -> Request:
+        state = {"blockOverrides": {"time": hex(landing_at)}, "calls": [self._call(call) for call in calls]}
+        options = {"blockStateCalls": [state], "validation": False, "traceTransfers": False}
+        return "eth_simulateV1", (options, _at(block))
+
+    def _read_sequence(self, answer: Any, count: int) -> list[Verdict | None]:
+        """Raises RpcMalformed when the answer does not have a result for each call."""
+        try:
+            results = answer[0]["calls"]
+            verdicts: list[Verdict | None] = [
+                Verdict(
+                    succeeded=int(result["status"], 16) == 1,
+                    gas_used=int(result["gasUsed"], 16),
+                    revert=_bytes((result.get("error") or {}).get("data") or result.get("returnData")),
+                )
+                for result in results
+            ]
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise RpcMalformed(f"eth_simulateV1 answered in an unknown shape: {error!r}") from error
+        if len(verdicts) != count:
+            raise RpcMalformed(f"eth_simulateV1 answered {len(verdicts)} results for {count} calls")
+        return verdicts
+
+    # --- one by one
+
+    async def _one_by_one(
+        self, calls: Sequence[TxCall], block: BlockRef, landing_at: int, extra: Sequence[Request]
+    ) -> tuple[list[Verdict | None], list[Any]]:
+        results = await self._rpc.batch([*(self._single(call, block, landing_at) for call in calls), *extra])
+        if self._overrides and any(_is_unsupported(result) for result in results[: len(calls)]):
+            self._overrides = False
+            log.info("simulation_at_landing_time_unsupported", block=block.number)
+            results = await self._rpc.batch([*(self._single(call, block, landing_at) for call in calls), *extra])
+        return [_verdict(result) for result in results[: len(calls)]], list(results[len(calls) :])
+
+    def _single(self, call: TxCall, block: BlockRef, landing_at: int) -> Request:
+        if not self._overrides:
+            return "eth_call", (self._call(call), _at(block))
+        return "eth_call", (self._call(call), _at(block), {}, {"time": hex(landing_at)})
+
+    def _call(self, call: TxCall) -> Mapping[str, str]:
+        return call_object(self._account, call)
+
+
+def call_object(account: str, call: TxCall) -> Mapping[str, str]:
+    return {"from": account, "to": "0x" + call.to.hex(), "input": "0x" + call.data.hex(), "value": hex(call.value_wei)}
+
+
+def revert_of(answer: Any) -> bytes | None:
+    """The revert data of an `eth_call` answer; None when it did not revert, or nobody knows."""
+    verdict = _verdict(answer)
+    return None if verdict is None or verdict.succeeded else verdict.revert
+
+
+def _verdict(answer: Any) -> Verdict | None:
+    if not isinstance(answer, KeeperError):
+        return Verdict(succeeded=True)
+    if isinstance(answer, RpcRefused) and _is_revert(answer):
+        return Verdict(succeeded=False, revert=answer.data or b"")
+    return None
+
+
+def _is_revert(refusal: RpcRefused) -> bool:
+    return refusal.code == _REVERTED or refusal.data is not None or "revert" in str(refusal).lower()
+
+
+def _is_unsupported(answer: Any) -> bool:
+    return isinstance(answer, RpcRefused) and answer.code == _INVALID_PARAMS and not _is_revert(answer)
+
+
+def _at(block: BlockRef) -> Mapping[str, str]:
+    return {"blockHash": "0x" + block.hash.hex()}
+
+
+def _bytes(text: Any) -> bytes:
+    return bytes.fromhex(text.removeprefix("0x")) if isinstance(text, str) else b""

@@ -1,0 +1,192 @@
+"""Trying out, in one simulation, everything that is on its way and everything that could be sent, and judging by it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from keeper.core.errors import KeeperError
+from keeper.core.records import Intent
+from keeper.core.types import BlockRef, Price, Skip, TxCall
+from keeper.executor.choose import Approval, Chosen, Refused, approved_pair
+from keeper.executor.compose import Draft, draft_approval, draft_liquidation
+from keeper.executor.fees import Fees
+from keeper.executor.lifecycle import is_cancelling
+from keeper.executor.ports import Request, Settings, Venue
+from keeper.executor.simulate import Simulator, Verdict
+from keeper.executor.transaction import decode_signed
+from keeper.executor.upkeep import Judgement
+from keeper.executor.value import gas_value, wei_value
+
+log = structlog.get_logger(__name__)
+
+APPROVAL_GAS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What is tried out, in this order: `waiting` by nonce, then `approvals`, then `chosen`."""
+
+    waiting: Sequence[Intent]
+    approvals: Sequence[Approval]
+    chosen: Sequence[Chosen]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One verdict for each member of a trial, in its order; None where nobody knows. answers: to the extra requests."""
+
+    waiting: Sequence[Verdict | None]
+    approvals: Sequence[Verdict | None]
+    chosen: Sequence[Verdict | None]
+    in_sequence: bool
+    answers: Sequence[object]
+
+
+async def try_out(
+    simulator: Simulator,
+    trial: Trial,
+    block: BlockRef,
+    landing_at: int,
+    extra: Sequence[Request],
+    deadline_s: float,
+) -> Outcome:
+    """Never longer than the deadline, and never an error: what cannot be simulated now is judged with a later block."""
+    calls: list[TxCall] = [
+        *(decode_signed(intent.attempts[-1].raw).call for intent in trial.waiting),
+        *(approval.call for approval in trial.approvals),
+        *(chosen.plan.call for chosen in trial.chosen),
+    ]
+    verdicts: list[Verdict | None] = [None] * len(calls)
+    answers: Sequence[object] = [None] * len(extra)
+    try:
+        async with asyncio.timeout(deadline_s):
+            verdicts, answers = await simulator.run(calls, block, landing_at, extra)
+    except TimeoutError:
+        log.warning("simulation_timed_out", block=block.number, calls=len(calls), deadline_s=deadline_s)
+    except KeeperError as error:
+        log.warning("simulation_failed", block=block.number, calls=len(calls), error=str(error))
+    first, second = len(trial.waiting), len(trial.waiting) + len(trial.approvals)
+    return Outcome(verdicts[:first], verdicts[first:second], verdicts[second:], simulator.in_sequence, answers)
+
+
+def judge_waiting(
+    trial: Trial, outcome: Outcome, venues: Mapping[str, Venue], native_asset: bytes | None
+) -> Mapping[str, Judgement]:
+    """By intent. An approval is always wanted, and so is a cancellation: it holds a nonce that others may need."""
+    unseen = _approving(trial.waiting) if not outcome.in_sequence else frozenset()
+    return {
+        intent.id: _judge(intent, verdict, venues.get(intent.protocol), unseen, native_asset)
+        for intent, verdict in zip(trial.waiting, outcome.waiting, strict=True)
+    }
+
+
+def _judge(
+    intent: Intent,
+    verdict: Verdict | None,
+    venue: Venue | None,
+    unseen: frozenset[bytes],
+    native_asset: bytes | None,
+) -> Judgement:
+    if intent.kind != "liquidation" or is_cancelling(intent):
+        return Judgement(wanted=True)
+    if verdict is None or venue is None or intent.debt_asset in unseen:
+        return Judgement(wanted=None)
+    if not verdict.succeeded:
+        return Judgement(wanted=False, reason=_explain(venue, verdict))
+    native = _native_price(venue, native_asset)
+    base = venue.adapter.base_decimals(venue.book.market)
+    profit = int(intent.plan["profit_base"])
+    return Judgement(wanted=True, affordable_wei=None if native is None else wei_value(profit, native, base))
+
+
+def accept(
+    trial: Trial,
+    outcome: Outcome,
+    fees: Fees,
+    gas_price_wei: int,
+    native_wei: int,
+    settings: Settings,
+) -> tuple[list[Draft], list[Refused]]:
+    """What is worth sending, approvals first, and why the rest is not.
+
+    gas_price_wei: what a unit of gas is expected to cost in the next block. native_wei: free to be spent on gas.
+    """
+    tried = dict(zip(trial.approvals, outcome.approvals, strict=True))
+    in_flight = _approving(trial.waiting)
+    approving: dict[Approval, Draft] = {}
+    drafts: list[Draft] = []
+    refused: list[Refused] = []
+    for chosen, verdict in zip(trial.chosen, outcome.chosen, strict=True):
+        token, spender, _ = chosen.plan.approval
+        first = [a for a in trial.approvals if (a.token, a.spender) == (token, spender)]
+        unseen = not outcome.in_sequence and (first or token in in_flight)
+        if any(not _went_well(tried[a]) for a in first):
+            refused.append(Refused(chosen.opportunity, Skip("approval_failed", f"0x{token.hex()} cannot be approved")))
+            continue
+        result = (
+            Skip("awaiting_approval", f"0x{token.hex()} is being approved first")
+            if unseen
+            else _draft(chosen, verdict, gas_price_wei, settings)
+        )
+        needed = {a: draft_approval(a, padded_gas(_gas(tried[a], APPROVAL_GAS))) for a in first if a not in approving}
+        cost = sum(d.gas_limit for d in needed.values()) + (0 if isinstance(result, Skip) else result.gas_limit)
+        if (not isinstance(result, Skip) or unseen) and cost * fees.max_fee_wei > native_wei:
+            detail = f"gas may cost {cost * fees.max_fee_wei} wei, the wallet has {native_wei} left; send it more"
+            result, needed = Skip("insufficient_gas_money", detail), {}
+        elif not isinstance(result, Skip) or unseen:
+            native_wei -= cost * fees.max_fee_wei
+            approving.update(needed)
+        if isinstance(result, Skip):
+            refused.append(Refused(chosen.opportunity, result))
+        else:
+            drafts.append(result)
+    return [*approving.values(), *drafts], refused
+
+
+def _draft(chosen: Chosen, verdict: Verdict | None, gas_price_wei: int, settings: Settings) -> Draft | Skip:
+    venue, plan = chosen.opportunity.venue, chosen.plan
+    if verdict is None:
+        return Skip("not_simulated", "the node did not say whether it would succeed")
+    if not verdict.succeeded:
+        return Skip("would_revert", _explain(venue, verdict))
+    native = _native_price(venue, settings.native_asset)
+    if native is None:
+        return Skip("gas_unpriced", "the protocol has no price for chain.wrapped_native, so gas cannot be valued")
+    gas_used = _gas(verdict, plan.gas_limit_hint)
+    base = venue.adapter.base_decimals(venue.book.market)
+    cost = gas_value(gas_used * gas_price_wei, native, base)
+    least = settings.min_profit_base(base)
+    if plan.profit_base - cost < least:
+        detail = f"brings {plan.profit_base} base units, gas costs {cost}: below min_profit ({least})"
+        return Skip("unprofitable", detail)
+    return draft_liquidation(chosen, padded_gas(gas_used), plan.profit_base - cost)
+
+
+def padded_gas(gas_used: int) -> int:
+    """A limit for a call that was charged so much: refunds (a fifth at most) come after, state may grow in between."""
+    return gas_used * 3 // 2 + 30_000
+
+
+def _gas(verdict: Verdict | None, otherwise: int) -> int:
+    return otherwise if verdict is None or verdict.gas_used is None else verdict.gas_used
+
+
+def _went_well(verdict: Verdict | None) -> bool:
+    return verdict is not None and verdict.succeeded
+
+
+def _explain(venue: Venue, verdict: Verdict) -> str:
+    return venue.adapter.explain_revert(verdict.revert)
+
+
+def _native_price(venue: Venue, native_asset: bytes | None) -> Price | None:
+    return None if native_asset is None else venue.prices.get(native_asset)
+
+
+def _approving(waiting: Sequence[Intent]) -> frozenset[bytes]:
+    """Tokens whose approval is on its way."""
+    return frozenset(approved_pair(decode_signed(i.attempts[-1].raw).call)[0] for i in waiting if i.kind == "approval")

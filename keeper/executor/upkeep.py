@@ -1,0 +1,118 @@
+"""What becomes of transactions that an earlier block left waiting: send again, pay more, or give the nonce up. Pure but
+for signing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import structlog
+
+from keeper.core.records import Attempt, Intent
+from keeper.executor.compose import Composer
+from keeper.executor.fees import Fees, bump_fees
+from keeper.executor.lifecycle import Action, Sight, decide, is_cancelling, nonce_of
+from keeper.executor.submit import Refusal, classify
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """What gas costs now. needed_fee_wei: least maximum fee the next block takes from us. fresh: what a new transaction
+    would pay, None when that is above the cap."""
+
+    needed_fee_wei: int
+    fresh: Fees | None
+    cap_wei: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Of one waiting intent. wanted: whether its call still succeeds; None when nobody knows. reason: why not.
+    affordable_wei: the most its gas may cost before it loses money; None for what is not done for profit."""
+
+    wanted: bool | None
+    reason: str = ""
+    affordable_wei: int | None = None
+
+
+def tend(
+    waiting: list[Intent],
+    judgements: Mapping[str, Judgement],
+    sight: Sight,
+    sent_at: Mapping[bytes, int],
+    market: Market,
+    composer: Composer,
+    *,
+    replace_after_blocks: int,
+    now: float,
+) -> tuple[list[Intent], list[Attempt]]:
+    """The intents that change, and the attempts to send, by nonce.
+
+    waiting: unspent intents by nonce. sent_at: block at which an attempt was last sent, by hash.
+    """
+    changed: list[Intent] = []
+    outgoing: list[Attempt] = []
+    for index, intent in enumerate(waiting):
+        judgement = judgements[intent.id]
+        last = intent.attempts[-1]
+        action = decide(
+            intent,
+            wanted=judgement.wanted,
+            known=sight.known.get(last.tx_hash),
+            underpriced=last.status == "refused" and classify(last.error or "") is Refusal.UNDERPRICED,
+            age_blocks=sight.block.number - sent_at.get(last.tx_hash, sight.block.number),
+            is_next=nonce_of(intent) == sight.nonce,
+            needed_fee_wei=market.needed_fee_wei,
+            replace_after_blocks=replace_after_blocks,
+        )
+        others_wait = index + 1 < len(waiting)
+        renewed = _renew(intent, action, judgement, market, composer, others_wait=others_wait, now=now)
+        if renewed is not None:
+            changed.append(renewed)
+            outgoing.append(renewed.attempts[-1])
+        elif action is Action.RESEND or (action is Action.REPLACE and sight.known.get(last.tx_hash) is False):
+            outgoing.append(last)
+        if action is not Action.WAIT:
+            log.info(
+                "transaction_tended",
+                intent=intent.id,
+                cause=intent.cause,
+                nonce=nonce_of(intent),
+                action=action.value,
+                status=intent.status.value,
+                reason=judgement.reason or None,
+                block=sight.block.number,
+            )
+    return changed, outgoing
+
+
+def _renew(
+    intent: Intent,
+    action: Action,
+    judgement: Judgement,
+    market: Market,
+    composer: Composer,
+    *,
+    others_wait: bool,
+    now: float,
+) -> Intent | None:
+    """The intent with a new attempt, if the action asks for one and it can be paid."""
+    if action not in (Action.REPLACE, Action.CANCEL):
+        return None
+    last = intent.attempts[-1]
+    fees = bump_fees(Fees(last.max_fee_wei, last.max_priority_fee_wei), market.fresh, cap_wei=market.cap_wei)
+    if fees is None:
+        log.warning("replacement_above_cap", intent=intent.id, max_fee_wei=last.max_fee_wei, cap_wei=market.cap_wei)
+        return None
+    reason = judgement.reason
+    if action is Action.REPLACE and not is_cancelling(intent) and judgement.affordable_wei is not None:
+        cost = last.gas_limit * market.needed_fee_wei
+        if cost > judgement.affordable_wei:
+            if not others_wait:
+                return None  # it may still be mined at its old price, and holds nobody up
+            action, reason = Action.CANCEL, f"gas now costs {cost} wei, more than it is worth"
+    if action is Action.CANCEL:
+        return composer.cancellation(intent, fees, f"given up: {reason}", now)
+    return replace(composer.replacement(intent, fees, now), reason=intent.reason)

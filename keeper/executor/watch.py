@@ -1,0 +1,136 @@
+"""Learning from blocks what became of our transactions and what the wallet holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from keeper.core.ports import Transaction
+from keeper.core.records import Intent, IntentStatus
+from keeper.core.types import BlockRef, CallResult
+from keeper.executor.journal import Journal
+from keeper.executor.lifecycle import is_spent, nonce_of, observe, orphan
+from keeper.executor.ports import Settings, Venue
+from keeper.executor.questions import Answers, Questions, ask
+from keeper.executor.settle import realize
+
+log = structlog.get_logger(__name__)
+
+
+class Watch:
+    """answers: of the last block observed, None before the first and after a revert.
+    unexplained: intents whose transaction was found reverted, and nobody has asked the node why."""
+
+    def __init__(self, journal: Journal, account: bytes, settings: Settings, clock: Callable[[], float]) -> None:
+        self._journal = journal
+        self._account = account
+        self._settings = settings
+        self._clock = clock
+        self._decimals: Mapping[bytes, int] = {}
+        self.answers: Answers | None = None
+        self.unexplained: set[str] = set()
+
+    def questions(self, block: BlockRef, venues: Iterable[Venue]) -> Questions:
+        approvals = [
+            (token, spender)
+            for venue in venues
+            if venue.book.market is not None
+            for token in venue.adapter.wallet_tokens(venue.book.market)
+            for spender in venue.adapter.spenders(venue.book.market)
+        ]
+        tokens = dict.fromkeys(token for token, _ in approvals)
+        return ask(
+            block,
+            self._account,
+            percentile=self._settings.tip_percentile,
+            approvals=approvals,
+            unknown_decimals=[token for token in tokens if token not in self._decimals],
+            receipts=[a.tx_hash for i in self._journal if i.tx_hash is None for a in i.attempts],
+            presence=[i.attempts[-1].tx_hash for i in self._journal.unspent()],
+        )
+
+    def observe(
+        self,
+        transaction: Transaction,
+        questions: Questions,
+        results: Sequence[CallResult],
+        answers: Sequence[Any],
+        venues: Iterable[Venue],
+        finalized: int,
+    ) -> None:
+        """Bring every intent to the state after `questions.block`, in the transaction that commits that block."""
+        now = self._clock()
+        block = questions.block
+        self.answers = questions.read(results, answers, self._decimals)
+        self._decimals = self.answers.wallet.decimals
+        self._journal.extend(block)
+        by_name = {venue.name: venue for venue in venues}
+        changed = []
+        for intent in self._journal:
+            after = observe(
+                intent,
+                self.answers.sight,
+                is_canonical=self._journal.is_canonical,
+                confirmations=self._settings.confirmations,
+                finalized=finalized,
+                now=now,
+            )
+            if after is not intent:
+                changed.append(self._account_for(intent, after, by_name))
+        self._journal.put(transaction, changed)
+        self._journal.forget(finalized, block.number - self._settings.cooldown_blocks)
+
+    def reverted(self, transaction: Transaction, ancestor: BlockRef) -> None:
+        """Take back what blocks above the ancestor said, in the transaction that reverts them."""
+        now = self._clock()
+        self.answers = None
+        self._journal.cut(ancestor)
+        changed = []
+        for intent in self._journal:
+            after = orphan(intent, ancestor, now)
+            if after is not intent:
+                self.unexplained.discard(intent.id)
+                log.warning("transaction_reorged", **_facts(intent), orphaned_block=intent.included_number)
+                changed.append(after)
+        self._journal.put(transaction, changed)
+
+    def _account_for(self, before: Intent, after: Intent, venues: Mapping[str, Venue]) -> Intent:
+        if self.answers is not None and after.tx_hash is not None and before.tx_hash is None:
+            receipt = self.answers.sight.receipts[after.tx_hash]
+            venue = venues.get(after.protocol)
+            if after.kind == "liquidation" and receipt.succeeded and venue is not None and not _is_given_up(after):
+                after = realize(after, receipt, venue, self._decimals, self._settings.native_asset)
+            if after.status is IntentStatus.FAILED:
+                self.unexplained.add(after.id)
+        if after.status is not before.status or is_spent(after) is not is_spent(before):
+            _tell(after)
+        return after
+
+
+def _is_given_up(intent: Intent) -> bool:
+    return intent.status is IntentStatus.ABANDONED
+
+
+def _tell(intent: Intent) -> None:
+    level = log.warning if intent.status in (IntentStatus.FAILED, IntentStatus.ABANDONED) else log.info
+    level(
+        f"{intent.kind}_{intent.status.value}",
+        **_facts(intent),
+        block=intent.included_number,
+        repaid=intent.repaid_assets,
+        seized=intent.seized_assets,
+        profit=intent.profit_realized,
+        gas_cost_wei=intent.gas_cost_wei,
+        reason=intent.reason,
+    )
+
+
+def _facts(intent: Intent) -> Mapping[str, Any]:
+    return {
+        "intent": intent.id,
+        "cause": intent.cause,
+        "nonce": nonce_of(intent),
+        "tx_hash": None if intent.tx_hash is None else "0x" + intent.tx_hash.hex(),
+    }
