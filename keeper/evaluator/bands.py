@@ -15,7 +15,7 @@ class BandRules:
 
     A band is entered the moment health is below its threshold, and left upward only at threshold + hysteresis, so that
     a price that trembles on a line moves nothing. The deepest band is the protocol's own word: its `liquidatable` flag.
-    Raises ConfigError when the order watch > call > urgent > 1 or target >= call + hysteresis does not hold.
+    Raises ConfigError unless watch >= call > urgent > 1, hysteresis > 0 and target >= call + hysteresis.
     """
 
     watch_wad: int
@@ -26,7 +26,7 @@ class BandRules:
 
     def __post_init__(self) -> None:
         watch, call, urgent = _text(self.watch_wad), _text(self.call_wad), _text(self.urgent_wad)
-        if not self.watch_wad > self.call_wad > self.urgent_wad > WAD:
+        if not self.watch_wad >= self.call_wad > self.urgent_wad > WAD:
             raise ConfigError(
                 f"margin_calls: watch {watch}, call {call} and urgent {urgent} must fall in this order and stay above 1"
             )

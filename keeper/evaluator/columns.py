@@ -2,8 +2,8 @@
 
 A position is a row; each side of it (collateral, requirement) is a sum of weight * factor[slot]. Most positions have
 one asset on each side, so the first entry of every row lies in dense arrays, which stream; the others lie in one list
-of (row, slot, weight), in segments owned by their row, which `bincount` adds. Changing a row rewrites its own entries;
-a segment that is too small is abandoned and compacted away later.
+of (row, slot, weight), in segments owned by their row, which `add.at` scatters. Changing a row rewrites its own
+entries; a segment that is too small is abandoned, and compacted away later.
 
 Floats only ever select; integers decide.
 """
@@ -26,7 +26,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 NOTHING = 0  # a slot whose factor is 0: an entry that is not there
 PLENTY = 1  # a slot whose factor is infinite: the collateral of a row that is not there, which is never a candidate
 _SHIFT = 2  # an adapter's slot 0 is ours 2
-_CHUNK = 16_384  # rows whose intermediate results stay in the cache
+CHUNK = 8_192  # rows whose intermediate results stay in the cache and in small allocations
 
 
 def vector_of(factors: Iterable[float]) -> Floats:
@@ -51,11 +51,14 @@ class Side:
         self.abandoned = 0
         self._start: Rows = np.zeros(0, np.intp)
         self._room: Rows = np.zeros(0, np.intp)
+        self._sums: Floats = np.zeros(0)
+        self._products: Floats = np.zeros(0)
 
     def grow(self, rows: int) -> None:
         """Make place for this many rows."""
         self.slot, self.weight = _extended(self.slot, rows), _extended(self.weight, rows)
         self._start, self._room = _extended(self._start, rows), _extended(self._room, rows)
+        self._sums = np.empty(len(self.slot))
 
     def write(self, row: int, entries: Entries) -> None:
         """Replace what a row holds."""
@@ -78,18 +81,21 @@ class Side:
             self._compact()
 
     def totals(self, vector: Floats, rows: int) -> Floats:
-        """The sum of each of the first `rows` rows."""
-        out = np.empty(rows)
-        for begin in range(0, rows, _CHUNK):
-            end = min(begin + _CHUNK, rows)
-            part = out[begin:end]
-            vector.take(self.slot[begin:end], out=part, mode="clip")
-            part *= self.weight[begin:end]
+        """The sum of each of the first `rows` rows, in a buffer that the next call overwrites.
+
+        Fresh megabytes for every block would cost more in page faults than the sums themselves.
+        """
+        sums = self._sums[:rows]
+        for begin in range(0, rows, CHUNK):
+            part = sums[begin : begin + CHUNK]
+            vector.take(self.slot[begin : begin + len(part)], out=part, mode="clip")
+            part *= self.weight[begin : begin + len(part)]
         if self.used:
-            products = vector.take(self.more_slot[: self.used], mode="clip")
+            products = self._products[: self.used]
+            vector.take(self.more_slot[: self.used], out=products, mode="clip")
             products *= self.more_weight[: self.used]
-            out += np.bincount(self.more_row[: self.used], products, rows)
-        return out
+            np.add.at(sums, self.more_row[: self.used], products)
+        return sums
 
     def totals_of(self, vector: Floats, rows: Rows) -> Floats:
         """The sum of each of these rows."""
@@ -121,6 +127,7 @@ class Side:
         if end > len(self.more_row):
             self.more_row, self.more_slot = _extended(self.more_row, end), _extended(self.more_slot, end)
             self.more_weight = _extended(self.more_weight, end)
+            self._products = np.empty(len(self.more_weight))
         self.more_row[self.used : end] = row
         self._start[row], self._room[row] = self.used, room
         self.used = end
@@ -172,7 +179,8 @@ class Columns:
         return row
 
     def totals(self, vector: Floats) -> tuple[Floats, Floats]:
-        """Collateral and requirement of every row, empty ones included (infinite collateral)."""
+        """Collateral and requirement of every row, empty ones included (infinite collateral). Overwritten by the next
+        call."""
         return self.collateral.totals(vector, self.rows), self.requirement.totals(vector, self.rows)
 
     def totals_of(self, vector: Floats, rows: Rows) -> tuple[Floats, Floats]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keeper.core.types import Linear, Slack
-from keeper.evaluator.columns import Columns, Floats, Rows
+from keeper.evaluator.columns import CHUNK, Columns, Floats, Rows
 from keeper.evaluator.ranking import Ranking
 
 Mask = NDArray[np.bool_]
@@ -73,7 +73,7 @@ class Screen:
         )
         if ranking is None or reach is None:
             self._crowded = True
-            return np.flatnonzero(maybe_below(*self.columns.totals(vector), threshold, slack))
+            return self._all_below(vector, slack, threshold)
         self._crowded = self._crowded or reach > 2 * ranking.usual + _STALE
         found = ranking.rows[:reach][maybe_below(*ranking.totals(vector, reach), threshold, slack)]
         if not self._unsorted:
@@ -104,6 +104,15 @@ class Screen:
         self._unsorted.clear()
         self._is_unsorted = np.zeros(self.columns.rows, np.bool_)
         self._crowded = False
+
+    def _all_below(self, vector: Floats, slack: Slack, threshold: float) -> Rows:
+        collateral, requirement = self.columns.totals(vector)
+        found = [
+            np.flatnonzero(maybe_below(collateral[at : at + CHUNK], requirement[at : at + CHUNK], threshold, slack))
+            + at
+            for at in range(0, len(collateral), CHUNK)
+        ]
+        return np.concatenate(found) if found else np.zeros(0, np.intp)
 
     def _check(self, vector: Floats) -> None:
         if self.columns.highest_slot >= len(vector):

@@ -1,0 +1,273 @@
+"""One protocol, judged block by block: who must be called, who is cured, who may be liquidated.
+
+What a judge holds is a function of the book and of the stored episodes, nothing else: columns are the book as floats,
+and the memory that bands need is in the open episodes. So after the store was reverted, giving it the reverted book
+(`apply`) and the reverted episodes (`recall`) makes it the judge it was at that block; after a restart, `reload` does.
+
+A block is judged in exact integers for everything that can matter, which the float screen finds soundly:
+every position that changed; every suspect the caller names; every position without an open episode that may be below
+the call threshold; every open episode whose band may differ from the one it is in; and, if this deployment liquidates,
+every position that may be open to liquidation at the time of the block we can land in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import Generic, TypeVar
+
+from keeper.core.ports import ProtocolAdapter
+from keeper.core.types import Band, Block, Book, Health, Linear, Liquidated, Slack
+from keeper.core.units import WAD
+from keeper.evaluator.bands import BandRules
+from keeper.evaluator.columns import Floats, Rows, vector_of
+from keeper.evaluator.episodes import Episode, document, step
+from keeper.evaluator.judgement import Dossier, Judgement
+from keeper.evaluator.screen import Screen, maybe_below, surely_below
+from keeper.evaluator.standing import Standing
+
+M = TypeVar("M")
+A = TypeVar("A")
+
+_BREACH = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one block did to one episode; before None: it opened. dossier: what a told step is told with."""
+
+    before: Episode | None
+    after: Episode
+    judgement: Judgement
+    dossier: Dossier
+
+    @property
+    def told(self) -> bool:
+        """Whether it made a new mark, so that readers must hear of it; else only the band moved."""
+        return self.before is None or len(self.after.marks) > len(self.before.marks)
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A judged block. judgements: of everything evaluated exactly, by key. steps: every episode that changed.
+
+    A position that is not among the judgements has no open episode and is not below the call threshold, or stands in
+    its open episode exactly as before; and is not open to liquidation.
+    """
+
+    block: Block
+    judgements: Mapping[bytes, Judgement]
+    steps: tuple[Step, ...]
+
+    @property
+    def breached(self) -> tuple[Judgement, ...]:
+        """Positions open to liquidation now, or in the block we can land in."""
+        return tuple(judgement for judgement in self.judgements.values() if judgement.breached)
+
+    @property
+    def unknown(self) -> frozenset[str]:
+        """Positions nobody can judge, for want of a price."""
+        return frozenset(judgement.position for judgement in self.judgements.values() if judgement.unknown)
+
+
+class Judge(Generic[M, A]):
+    """accounts: only these are called (empty: all). acts: positions of every account are judged for liquidation."""
+
+    def __init__(
+        self,
+        adapter: ProtocolAdapter[M, A],
+        rules: BandRules,
+        accounts: Collection[bytes] = (),
+        *,
+        acts: bool = True,
+    ) -> None:
+        self.adapter = adapter
+        self.rules = rules
+        self._accounts = frozenset(accounts)
+        self._acts = acts
+        self._screen = Screen()
+        self._market: M | None = None  # whose weights the columns hold
+        self._open: dict[bytes, Episode] = {}
+        self._standing = Standing(rules)
+
+    # --- what it holds
+    @property
+    def episodes(self) -> Mapping[bytes, Episode]:
+        """Open episodes by position key."""
+        return self._open
+
+    def reload(self, book: Book[M, A], episodes: Iterable[Episode]) -> None:
+        """Start over from a whole book and the newest version of every episode."""
+        self._rebuild(book)
+        self.recall(episodes)
+
+    def recall(self, episodes: Iterable[Episode]) -> None:
+        """Hold the open ones among these episodes, and no others."""
+        self._open = {episode.key: episode for episode in episodes if episode.is_open}
+        self._standing.forget()
+
+    def apply(self, book: Book[M, A], changed: Iterable[bytes]) -> None:
+        """Follow a book that already holds its new market and positions; changed: keys of positions that differ."""
+        market = book.market
+        if market is None or self._market is None or not self.adapter.same_weights(self._market, market):
+            self._rebuild(book)
+            return
+        self._market = market
+        for key in changed:
+            self._screen.put(key, self._linear(market, key, book.positions.get(key)))
+            if key in self._open:
+                self._standing.forget()
+
+    def accept(self, ruling: Ruling) -> None:
+        """Hold what a ruling's steps say, once they are stored."""
+        for step_ in ruling.steps:
+            if step_.after.is_open:
+                self._open[step_.after.key] = step_.after
+            else:
+                self._open.pop(step_.after.key, None)
+        if ruling.steps:
+            self._standing.forget()
+
+    # --- judging
+    def calls(self, key: bytes) -> bool:
+        """Whether the owner of this position is one we call."""
+        return not self._accounts or self.adapter.account(key) in self._accounts
+
+    def judge(
+        self,
+        book: Book[M, A],
+        block: Block,
+        *,
+        changed: Iterable[bytes] = (),
+        liquidations: Sequence[Liquidated] = (),
+        suspects: Iterable[bytes] = (),
+        also_at: int | None = None,
+    ) -> Ruling:
+        """Judge a block whose changes were applied. Changes nothing: `accept` does, once the steps are stored.
+
+        suspects: further keys to judge whatever the screen says. also_at: timestamp of the block we can land in.
+        """
+        market = book.market
+        if market is None:
+            return Ruling(block, {}, ())
+        touched = frozenset(changed)
+        then = also_at if self._acts else None
+        slack, present = self.adapter.slack(market), self._vector(book, block.timestamp)
+        wanted = {key for key in touched if self._acts or self.calls(key) or key in self._open}
+        wanted.update(suspects)
+        wanted.update(self._uncertain(present, slack))
+        if self._acts:
+            wanted.update(self._breached(present, slack))
+        if then is not None:
+            wanted.update(self._breached(self._vector(book, then), slack))
+        liquidated = {liquidation.account for liquidation in liquidations}
+        judgements: dict[bytes, Judgement] = {}
+        steps: list[Step] = []
+        for key in sorted(wanted):
+            account = self.adapter.account(key)
+            judgement = self._evaluate(book, key, account, block, then, account in liquidated and key in touched)
+            judgements[key] = judgement
+            before = self._open.get(key)
+            if before is not None or self.calls(key):  # what was opened is followed to its end
+                after = step(before, judgement, block, self.rules, self.adapter.name)
+                if after is not None and after is not before:
+                    steps.append(self._step(before, after, judgement, book, block))
+        return Ruling(block, judgements, tuple(steps))
+
+    def health(self, book: Book[M, A], key: bytes, now: int) -> Health | None:
+        """Exact; None for a position that is gone."""
+        position = book.positions.get(key)
+        if position is None or book.market is None:
+            return None
+        return self.adapter.health(book.market, book.prices, position, now)
+
+    def dossier(self, book: Book[M, A], key: bytes, now: int) -> Dossier:
+        """What the owner of an open position is told besides its health. Empty for one that is gone or unpriced."""
+        return self._dossier(book, key, now, demands=True)
+
+    # --- for when nobody is waiting
+    @property
+    def wants_sorting(self) -> bool:
+        """Whether `sort` would make the next blocks cheaper."""
+        return self._screen.wants_sorting
+
+    def sort(self, book: Book[M, A], now: int) -> None:
+        """Rank the columns by present health. Tens of milliseconds per 100,000 positions; changes no ruling."""
+        if book.market is not None:
+            threshold = self.rules.call_wad / WAD
+            self._screen.sort(self._vector(book, now), self.adapter.slack(book.market), threshold)
+
+    # --- inside
+    def _rebuild(self, book: Book[M, A]) -> None:
+        market = self._market = book.market
+        if market is None:
+            self._screen.load(())
+        else:
+            linears = ((key, self._linear(market, key, position)) for key, position in book.positions.items())
+            self._screen.load((key, linear) for key, linear in linears if linear is not None)
+        self._standing.forget()
+
+    def _linear(self, market: M, key: bytes, position: A | None) -> Linear | None:
+        if position is None or not (self._acts or self.calls(key)):
+            return None
+        return self.adapter.linear(market, position)
+
+    def _vector(self, book: Book[M, A], now: int) -> Floats:
+        assert book.market is not None
+        return vector_of(self.adapter.factors(book.market, book.prices, now))
+
+    def _breached(self, vector: Floats, slack: Slack) -> Iterator[bytes]:
+        """Keys of everything that may be open to liquidation with these factors."""
+        return self._keys(self._screen.below(vector, slack, _BREACH))
+
+    def _uncertain(self, vector: Floats, slack: Slack) -> Iterator[bytes]:
+        """Keys of everything of which this block may open an episode, or move an open one."""
+        columns = self._screen.columns
+        standing = self._standing.of(self._open, columns)
+        yield from standing.rowless
+        below = self._screen.below(vector, slack, self.rules.call_wad / WAD)
+        yield from (key for key in self._keys(below[~standing.holds[below]]) if self.calls(key))
+        if len(standing.rows):
+            totals = self._screen.totals_of(vector, standing.rows)
+            still = surely_below(*totals, standing.leaves, slack) & ~maybe_below(*totals, standing.deeper, slack)
+            yield from self._keys(standing.rows[~still | standing.always])
+
+    def _keys(self, rows: Rows) -> Iterator[bytes]:
+        keys = (self._screen.columns.key(int(row)) for row in rows)
+        return (key for key in keys if key is not None)
+
+    def _evaluate(
+        self, book: Book[M, A], key: bytes, account: bytes, block: Block, then: int | None, liquidated: bool
+    ) -> Judgement:
+        health = self.health(book, key, block.timestamp)
+        later = None if then is None else self.health(book, key, then)
+        band = Band.SAFE if health is None else self.rules.band(health)
+        return Judgement(key, self.adapter.position_id(key), account, health, later, band, liquidated)
+
+    def _step(
+        self, before: Episode | None, after: Episode, judgement: Judgement, book: Book[M, A], block: Block
+    ) -> Step:
+        moved = Step(before, after, judgement, Dossier())
+        if not moved.told:
+            return moved
+        dossier = self._dossier(book, after.key, block.timestamp, demands=after.is_open)
+        return replace(moved, after=document(after, dossier), dossier=dossier)
+
+    def _dossier(self, book: Book[M, A], key: bytes, now: int, *, demands: bool) -> Dossier:
+        market, prices, position = book.market, book.prices, book.positions.get(key)
+        if market is None or position is None:
+            return Dossier()
+        assessment = self.adapter.assess(market, prices, position, now)
+        holdings = {holding.asset: holding for holding in (*assessment.collaterals, *assessment.debts)}
+        dossier = Dossier(
+            prices=tuple((asset, prices[asset]) for asset in sorted(holdings) if asset in prices),
+            symbols=tuple((asset, holding.symbol) for asset, holding in sorted(holdings.items(), key=itemgetter(0))),
+        )
+        if not demands or assessment.health.unpriced_assets or assessment.health.factor_wad is None:
+            return dossier
+        return replace(
+            dossier,
+            demands=self.adapter.demands(market, prices, position, now, self.rules.target_wad),
+            breach_prices=self.adapter.breach_prices(market, prices, position, now),
+        )

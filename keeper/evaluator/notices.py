@@ -1,0 +1,80 @@
+"""What readers must be told: the difference between what they were told and what is true.
+
+Because only that difference counts, a reorg is no special case. A notice whose block was orphaned before it was sent is
+dropped by the store and so was never told; one that was sent stays told, and is confirmed by silence, deepened, closed
+or taken back by whatever is true on the new branch.
+
+    told            true                        say
+    nothing, closed no open episode             -
+    nothing, closed open                        opened
+    open            open, no deeper             -  (under whichever id: readers keep the one they know)
+    open            open, deeper                escalated
+    open            closed in this block        how it closed
+    open            not open                    withdrawn: it was never so on this chain
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from keeper.core.records import NoticeEvent, Told
+from keeper.core.types import Band
+from keeper.evaluator.episodes import Episode
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One notice to be sent.
+
+    episode: the id its readers know. depth: the deepest band they have heard of, this notice included, by which a
+    channel decides whether it concerns its readers. truth: the episode as it is; None for one withdrawn.
+    """
+
+    position: str
+    event: NoticeEvent
+    episode: str
+    depth: Band
+    truth: Episode | None
+
+    def id_at(self, block_hash: bytes) -> str:
+        """The idempotency key: the same wherever the same is said of the same block."""
+        said = "|".join((self.position, self.episode, self.event.value, self.depth.label, block_hash.hex()))
+        return hashlib.sha256(said.encode()).hexdigest()[:32]
+
+
+def due(told: Told | None, episode: Episode | None, closed: Episode | None) -> Due | None:
+    """What to say about one position.
+
+    told: the last that was, or will be, told of it. episode: its open episode. closed: the one this block closed.
+    """
+    if told is None or told.event.closes:
+        if episode is None:
+            return None
+        return Due(episode.position, NoticeEvent.OPENED, episode.id, episode.deepest, episode)
+    heard = Band[told.band.upper()]
+    if episode is not None:
+        if episode.deepest <= heard:
+            return None
+        return Due(told.position, NoticeEvent.ESCALATED, told.episode, episode.deepest, episode)
+    event = NoticeEvent(closed.status.value) if closed is not None else NoticeEvent.WITHDRAWN
+    return Due(told.position, event, told.episode, heard, closed)
+
+
+def due_all(
+    told: Mapping[str, Told], episodes: Iterable[Episode], closed: Iterable[Episode], unknown: Collection[str] = ()
+) -> list[Due]:
+    """What to say about every position of one protocol, in the order of their ids.
+
+    told: of this protocol only. unknown: positions that cannot be judged in this block; what they are is said later.
+    """
+    opened = {episode.position: episode for episode in episodes}
+    ended = {episode.position: episode for episode in closed}
+    found = (
+        due(told.get(position), opened.get(position), ended.get(position)) for position in told.keys() | opened.keys()
+    )
+    return sorted(
+        (notice for notice in found if notice is not None and notice.position not in unknown),
+        key=lambda notice: notice.position,
+    )

@@ -1,0 +1,74 @@
+"""From a judged block to the notices it calls for, each with the record that goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from keeper.core.records import Notice, NoticeEvent, Told
+from keeper.core.types import Book
+from keeper.evaluator.episodes import Episode, withdrawn
+from keeper.evaluator.judge import Judge, Ruling
+from keeper.evaluator.judgement import Dossier
+from keeper.evaluator.notices import due_all
+from keeper.evaluator.wording import Subject, compose
+
+M = TypeVar("M")
+A = TypeVar("A")
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """A notice to put in the outbox; record: the episode to store with it, when the notice withdraws one."""
+
+    notice: Notice
+    record: Episode | None = None
+
+
+def suspects(judge: Judge[M, A], told: Mapping[str, Told]) -> list[bytes]:
+    """Positions whose readers believe in an open call that is not held (a reorg undid it): judge them in any case.
+
+    told: of this protocol only. Raises ValueError for a position that is not this protocol's.
+    """
+    held = {episode.position for episode in judge.episodes.values()}
+    return [_key(judge, position) for position in told.keys() - held]
+
+
+def tell(
+    judge: Judge[M, A], book: Book[M, A], ruling: Ruling, told: Mapping[str, Told], show: Callable[[bytes], str]
+) -> list[Telling]:
+    """Everything that must be told after this ruling, before or after it was accepted.
+
+    told: what readers of this protocol's positions believe; the ruling must have judged `suspects(judge, told)`.
+    show: an address as checksummed text.
+    """
+    now = ruling.block.timestamp
+    steps = {step.after.key: step for step in ruling.steps}
+    present = {**judge.episodes, **{key: step.after for key, step in steps.items()}}
+    opened = [episode for episode in present.values() if episode.is_open]
+    closed = [step.after for step in ruling.steps if not step.after.is_open]
+    tellings = []
+    for due in due_all(told, opened, closed, ruling.unknown):
+        key = due.truth.key if due.truth is not None else _key(judge, due.position)
+        account = judge.adapter.account(key)
+        if key in steps:
+            health, dossier = steps[key].judgement.health, steps[key].dossier
+        else:
+            health = judge.health(book, key, now)
+            dossier = Dossier() if due.event.closes else judge.dossier(book, key, now)
+        notice = compose(due, Subject(account, judge.adapter.name, show), ruling.block, health, dossier, judge.rules)
+        record = None
+        if due.event is NoticeEvent.WITHDRAWN:
+            record = withdrawn(told[due.position], judge.adapter.name, key, account, ruling.block)
+        tellings.append(Telling(notice, record))
+    return tellings
+
+
+def _key(judge: Judge[M, A], position: str) -> bytes:
+    """The key behind "<name>:<account>[:<market>]": market id, if any, and account."""
+    account, *market = position.removeprefix(judge.adapter.name + ":").split(":")
+    key = b"".join(bytes.fromhex(part.removeprefix("0x")) for part in (*market, account))
+    if judge.adapter.position_id(key) != position:
+        raise ValueError(f"{position!r} is no position of {judge.adapter.name}")
+    return key
