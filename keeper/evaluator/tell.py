@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -36,18 +36,23 @@ def suspects(judge: Judge[M, A], told: Mapping[str, Told]) -> list[bytes]:
 
 
 def tell(
-    judge: Judge[M, A], book: Book[M, A], ruling: Ruling, told: Mapping[str, Told], show: Callable[[bytes], str]
+    judge: Judge[M, A],
+    book: Book[M, A],
+    ruling: Ruling,
+    told: Mapping[str, Told],
+    show: Callable[[bytes], str],
+    ended: Iterable[Episode] = (),
 ) -> list[Telling]:
     """Everything that must be told after this ruling, before or after it was accepted.
 
     told: what readers of this protocol's positions believe; the ruling must have judged `suspects(judge, told)`.
-    show: an address as checksummed text.
+    show: an address as checksummed text. ended: episodes that closed in earlier blocks of which nothing was told yet.
     """
     now = ruling.block.timestamp
     steps = {step.after.key: step for step in ruling.steps}
     present = {**judge.episodes, **{key: step.after for key, step in steps.items()}}
     opened = [episode for episode in present.values() if episode.is_open]
-    closed = [step.after for step in ruling.steps if not step.after.is_open]
+    closed = [*ended, *(step.after for step in ruling.steps if not step.after.is_open)]
     tellings = []
     for due in due_all(told, opened, closed, ruling.unknown):
         key = due.truth.key if due.truth is not None else _key(judge, due.position)
