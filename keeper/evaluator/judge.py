@@ -35,12 +35,13 @@ _BREACH = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one block did to one episode; before None: it opened. dossier: what a told step is told with."""
+    """What one block did to one episode; before None: it opened. dossier: what a told step is told with, once
+    documented."""
 
     before: Episode | None
     after: Episode
     judgement: Judgement
-    dossier: Dossier
+    dossier: Dossier | None = None
 
     @property
     def told(self) -> bool:
@@ -172,8 +173,13 @@ class Judge(Generic[M, A]):
             if before is not None or self.calls(key):  # what was opened is followed to its end
                 after = step(before, judgement, block, self.rules, self.adapter.name)
                 if after is not None and after is not before:
-                    steps.append(self._step(before, after, judgement, book, block))
+                    steps.append(Step(before, after, judgement))
         return Ruling(block, judgements, tuple(steps))
+
+    def document(self, book: Book[M, A], ruling: Ruling) -> Ruling:
+        """The ruling with what owners are told: demands, breach prices, the prices they rest on. Apart from `judge`
+        because computing demands takes far longer, and a liquidation need not wait for it."""
+        return replace(ruling, steps=tuple(self._documented(book, step_, ruling.block) for step_ in ruling.steps))
 
     def health(self, book: Book[M, A], key: bytes, now: int) -> Health | None:
         """Exact; None for a position that is gone."""
@@ -245,14 +251,11 @@ class Judge(Generic[M, A]):
         band = Band.SAFE if health is None else self.rules.band(health)
         return Judgement(key, self.adapter.position_id(key), account, health, later, band, liquidated)
 
-    def _step(
-        self, before: Episode | None, after: Episode, judgement: Judgement, book: Book[M, A], block: Block
-    ) -> Step:
-        moved = Step(before, after, judgement, Dossier())
-        if not moved.told:
-            return moved
-        dossier = self._dossier(book, after.key, block.timestamp, demands=after.is_open)
-        return replace(moved, after=document(after, dossier), dossier=dossier)
+    def _documented(self, book: Book[M, A], step_: Step, block: Block) -> Step:
+        if not step_.told:
+            return step_
+        dossier = self._dossier(book, step_.after.key, block.timestamp, demands=step_.after.is_open)
+        return replace(step_, after=document(step_.after, dossier), dossier=dossier)
 
     def _dossier(self, book: Book[M, A], key: bytes, now: int, *, demands: bool) -> Dossier:
         market, prices, position = book.market, book.prices, book.positions.get(key)

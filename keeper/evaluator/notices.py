@@ -9,7 +9,7 @@ or taken back by whatever is true on the new branch.
     nothing, closed open                        opened
     open            open, no deeper             -  (under whichever id: readers keep the one they know)
     open            open, deeper                escalated
-    open            closed in this block        how it closed
+    open            closed since                how it closed
     open            not open                    withdrawn: it was never so on this chain
 """
 
@@ -47,7 +47,7 @@ class Due:
 def due(told: Told | None, episode: Episode | None, closed: Episode | None) -> Due | None:
     """What to say about one position.
 
-    told: the last that was, or will be, told of it. episode: its open episode. closed: the one this block closed.
+    told: the last that was, or will be, told of it. episode: its open episode. closed: the one that was closed since.
     """
     if told is None or told.event.closes:
         if episode is None:

@@ -43,7 +43,7 @@ def tell(
     show: Callable[[bytes], str],
     ended: Iterable[Episode] = (),
 ) -> list[Telling]:
-    """Everything that must be told after this ruling, before or after it was accepted.
+    """Everything that must be told after this documented ruling, before or after it was accepted.
 
     told: what readers of this protocol's positions believe; the ruling must have judged `suspects(judge, told)`.
     show: an address as checksummed text. ended: episodes that closed in earlier blocks of which nothing was told yet.
@@ -57,10 +57,11 @@ def tell(
     for due in due_all(told, opened, closed, ruling.unknown):
         key = due.truth.key if due.truth is not None else _key(judge, due.position)
         account = judge.adapter.account(key)
-        if key in steps:
-            health, dossier = steps[key].judgement.health, steps[key].dossier
+        step = steps.get(key)
+        health = judge.health(book, key, now)
+        if step is not None and step.dossier is not None:
+            dossier = step.dossier
         else:
-            health = judge.health(book, key, now)
             dossier = Dossier() if due.event.closes else judge.dossier(book, key, now)
         notice = compose(due, Subject(account, judge.adapter.name, show), ruling.block, health, dossier, judge.rules)
         record = None
