@@ -22,6 +22,7 @@ from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     Field,
+    PlainSerializer,
     PlainValidator,
     ValidationError,
     ValidationInfo,
@@ -45,6 +46,7 @@ from keeper.configtypes import (
     Wad,
     at_least_one,
     describe,
+    shown,
 )
 from keeper.core.errors import ConfigError
 from keeper.core.secret import Secret
@@ -55,7 +57,7 @@ MULTICALL3 = bytes.fromhex("cA11bde05977b3631167028862bE2a173976CA11")  # the sa
 
 
 class Chain(Table):
-    id: int = Field(ge=1, description="Chain id; every endpoint must serve it.", examples=[1])
+    id: int = Field(ge=1, lt=2**63, description="Chain id; every endpoint must serve it.", examples=[1])
     rpc: Annotated[tuple[NodeUrl, ...], AfterValidator(at_least_one)] = Field(
         description="Endpoints: `ws(s)://`, `http(s)://` or an IPC path; several are used for failover in this order.",
         examples=[["env:KEEPER_RPC_URL"]],
@@ -116,15 +118,19 @@ class Executor(Table):
         None, description="Our flash-loan contract; absent: the wallet's own tokens pay."
     )
     min_profit: Amount = Field(Decimal("1.00"), description="Least profit after gas, in the protocol's base currency.")
-    confirmations: int = Field(3, ge=1, description="Blocks until a transaction of ours counts as confirmed.")
+    confirmations: int = Field(
+        3, ge=1, le=10_000, description="Blocks until a transaction of ours counts as confirmed."
+    )
     max_fee_wei: Gwei = Field(500 * 10**9, alias="max_fee_gwei", description="Never pay more than this per gas.")
     max_pending: int = Field(16, ge=1, le=64, description="Most transactions in flight; nodes queue few per account.")
-    replace_after_blocks: int = Field(3, ge=1, description="Raise the fee of what was not mined for this many blocks.")
+    replace_after_blocks: int = Field(
+        3, ge=1, le=10_000, description="Raise the fee of what was not mined for this many blocks."
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Executor:
         if self.mode not in ("off", "dry_run", "live"):
-            raise Problem(f'mode is {self.mode!r}; expected "off", "dry_run" or "live"')
+            raise Problem(f'mode is {shown(self.mode)}; expected "off", "dry_run" or "live"')
         if self.private_key is not None and self.keystore is not None:
             raise Problem("both private_key and keystore are given; keep one")
         if self.mode != "off" and self.keystore is not None and self.password is None:
@@ -140,7 +146,7 @@ class Jobs(Table):
     reconcile_minutes: float = Field(
         5.0, gt=0, description="How often a sample of positions is compared with the chain."
     )
-    reconcile_sample: int = Field(50, ge=1, description="How many positions are compared each time.")
+    reconcile_sample: int = Field(50, ge=1, le=10_000, description="How many positions are compared each time.")
 
 
 class ProtocolCommon(Table):
@@ -148,7 +154,9 @@ class ProtocolCommon(Table):
     name: str = Field(
         pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$", description="Unique; prefixes position ids.", examples=["aave"]
     )
-    start_block: int = Field(0, ge=0, description="Where indexing begins: the block of the protocol's deployment.")
+    start_block: int = Field(
+        0, ge=0, lt=2**63, description="Where indexing begins: the block of the protocol's deployment."
+    )
 
 
 class NotifierCommon(Table):
@@ -187,8 +195,9 @@ def _plugin(package: str, common: type[Table]) -> Callable[[object, ValidationIn
     return parse
 
 
-ProtocolTable = Annotated[Plugin, PlainValidator(_plugin("keeper.protocols", ProtocolCommon))]
-NotifierTable = Annotated[Plugin, PlainValidator(_plugin("keeper.notifier", NotifierCommon))]
+_named = PlainSerializer(lambda plugin: {"kind": plugin.kind, "name": plugin.name})
+ProtocolTable = Annotated[Plugin, PlainValidator(_plugin("keeper.protocols", ProtocolCommon)), _named]
+NotifierTable = Annotated[Plugin, PlainValidator(_plugin("keeper.notifier", NotifierCommon)), _named]
 
 
 class Config(Table):

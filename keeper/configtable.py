@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from keeper.configtypes import Problem, annotated, describe
+from keeper.configtypes import Problem, annotated, describe, shown
 
 
 class Table(BaseModel):
@@ -49,7 +49,7 @@ def plugin(package: str, kind: str) -> ModuleType:
         module = importlib.import_module(f"{package}.{kind}")
         if hasattr(module, "build"):
             return module
-    raise Problem(f"there is no kind {kind!r}; {_nearest(kind, kinds(package))}")
+    raise Problem(f"there is no kind {shown(kind)}; {_nearest(kind, kinds(package))}")
 
 
 def options_table(package: str, kind: str, common: type[Table]) -> type[Table]:
@@ -107,7 +107,12 @@ _EXPECTED = {
     "model_type": "a table",
     "model_attributes_type": "a table",
 }
-_BOUNDS = {"greater_than_equal": ("ge", ">="), "greater_than": ("gt", ">"), "less_than_equal": ("le", "<=")}
+_BOUNDS = {
+    "greater_than_equal": ("ge", ">="),
+    "greater_than": ("gt", ">"),
+    "less_than_equal": ("le", "<="),
+    "less_than": ("lt", "<"),
+}
 
 
 def _words(detail: ErrorDetails, table: type[Table]) -> str:
@@ -122,9 +127,9 @@ def _words(detail: ErrorDetails, table: type[Table]) -> str:
         return f"expected {_EXPECTED[kind]}, not {describe(given)}"
     if kind in _BOUNDS:
         name, sign = _BOUNDS[kind]
-        return f"is {given}; it must be {sign} {context[name]}"
+        return f"{describe(given)} is out of range; it must be {sign} {context[name]}"
     if kind == "string_pattern_mismatch":
-        return f"{given!r} does not match {context['pattern']}; use lower-case letters, digits, - and _"
+        return f"{shown(given)} does not match {context['pattern']}; use lower-case letters, digits, - and _"
     return detail["msg"]
 
 

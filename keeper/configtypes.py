@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from string import hexdigits
 from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import PlainSerializer, PlainValidator, ValidationInfo
@@ -56,6 +57,12 @@ def _text(value: object, what: str) -> str:
     return value
 
 
+def shown(text: str) -> str:
+    """A text in quotes, for messages; not what looks like a private key, which ends up in the wrong place too."""
+    digits = text.removeprefix("0x")
+    return MASK if len(digits) >= 64 and all(digit in hexdigits for digit in digits) else repr(text)
+
+
 def describe(value: object) -> str:
     """A TOML value in words, for messages."""
     names: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number with a point", str: "text"}
@@ -63,7 +70,10 @@ def describe(value: object) -> str:
         return "a table"
     if isinstance(value, (list, tuple)):
         return "a list"
-    return f"{names[type(value)]} ({value!r})" if type(value) in names else f"a {type(value).__name__}"
+    if isinstance(value, int) and value > 2**128:
+        return "a whole number"
+    written = shown(value) if isinstance(value, str) else repr(value)
+    return f"{names[type(value)]} ({written})" if type(value) in names else f"a {type(value).__name__}"
 
 
 def at_least_one(values: tuple[T, ...]) -> tuple[T, ...]:
@@ -134,7 +144,7 @@ def parse_store_url(value: object, info: ValidationInfo) -> Secret:
 def parse_path(value: object, info: ValidationInfo) -> Path:
     path = _origin(info).folder / Path(_text(value, "a path")).expanduser()
     if not path.is_file():
-        raise Problem(f"{path} is no file; a relative path is relative to the configuration file")
+        raise Problem(f"{shown(str(value))} is no file; a relative path is relative to the configuration file")
     return path
 
 
@@ -149,8 +159,7 @@ def parse_address(value: object) -> bytes:
     except ValueError:
         address = b""
     if not text.startswith("0x") or len(digits) != 40 or len(address) != 20:
-        shown = repr(text) if len(text) <= 42 else f"text of {len(text)} characters"  # a longer one may be a key
-        raise Problem(f"{shown} is no address; expected 0x and 40 hex digits")
+        raise Problem(f"{shown(text)} is no address; expected 0x and 40 hex digits")
     if digits not in (digits.lower(), digits.upper()):
         from eth_utils.address import to_checksum_address
 
@@ -196,8 +205,10 @@ def parse_decimal(value: object) -> Decimal:
 
 def _decimal_text(value: object) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        raise Problem(f'is a bare number; write it in quotes, "{value}", so that it stays exact')
+        raise Problem('is a bare number; write it in quotes, such as "1.25", so that it stays exact')
     text = _text(value, "a decimal number")
+    if shown(text) == MASK:
+        raise Problem("is no decimal number")
     if text.startswith("-"):
         raise Problem(f"{text!r} is negative")
     return text
@@ -214,31 +225,30 @@ class Written:
     show: Callable[[Any], str] = repr
 
 
-def _secret(parse: Callable[[object, ValidationInfo], Secret], notation: str) -> Any:
-    masked = PlainSerializer(lambda _: MASK, return_type=str)
-    return Annotated[Secret, PlainValidator(parse), masked, Written(notation)]
+_MASKED = PlainSerializer(lambda _: MASK, return_type=str)
 
 
-def _decimal(decimals: int) -> Any:
-    written = Written("decimal string", lambda value: f'"{format_units(value, decimals)}"')
-    return Annotated[int, PlainValidator(scaled(decimals)), written]
+def _decimal(decimals: int) -> Written:
+    return Written("decimal string", lambda value: f'"{format_units(value, decimals)}"')
 
 
-if TYPE_CHECKING:
-    SecretText = NodeUrl = StoreUrl = Secret
-    Wad = Gwei = int
-else:
-    SecretText = _secret(resolve, "secret")
-    NodeUrl = _secret(url_of(NODE_SCHEMES, or_ipc_path=True), "URL")
-    StoreUrl = _secret(parse_store_url, "URL")
-    Wad = _decimal(18)
-    Gwei = _decimal(9)
-
-Address = Annotated[bytes, PlainValidator(parse_address), Written("address", lambda value: f'"0x{value.hex()}"')]
+SecretText = Annotated[Secret, PlainValidator(resolve), _MASKED, Written("secret")]
+NodeUrl = Annotated[Secret, PlainValidator(url_of(NODE_SCHEMES, or_ipc_path=True)), _MASKED, Written("URL")]
+StoreUrl = Annotated[Secret, PlainValidator(parse_store_url), _MASKED, Written("URL")]
+Wad = Annotated[int, PlainValidator(scaled(18)), _decimal(18)]
+Gwei = Annotated[int, PlainValidator(scaled(9)), _decimal(9)]
+Address = Annotated[
+    bytes,
+    PlainValidator(parse_address),
+    PlainSerializer(lambda value: f"0x{value.hex()}", return_type=str),
+    Written("address", lambda value: f'"0x{value.hex()}"'),
+]
 FilePath = Annotated[Path, PlainValidator(parse_path), Written("path")]
 Finality = Annotated[str | int, PlainValidator(parse_finality), Written("tag or integer", lambda value: f'"{value}"')]
 BandName = Annotated[Band, PlainValidator(parse_band), Written("band", lambda value: f'"{value.label}"')]
-Amount = Annotated[Decimal, PlainValidator(parse_decimal), Written("decimal string", lambda value: f'"{value}"')]
+Amount = Annotated[
+    Decimal, PlainValidator(parse_decimal), PlainSerializer(str), Written("decimal string", lambda value: f'"{value}"')
+]
 
 _BY_PLAIN_TYPE: Mapping[Any, Any] = {
     bytes: Address,
@@ -255,7 +265,7 @@ def annotated(hint: Any, schemes: tuple[str, ...] = ()) -> Any:
     schemes: for a Secret that is a URL, the schemes it may have.
     """
     if schemes and hint is Secret:
-        return _secret(url_of(schemes), "URL")
+        return Annotated[Secret, PlainValidator(url_of(schemes)), _MASKED, Written("URL")]
     if hint in _BY_PLAIN_TYPE:
         return _BY_PLAIN_TYPE[hint]
     origin, arguments = get_origin(hint), get_args(hint)

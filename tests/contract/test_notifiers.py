@@ -1,0 +1,134 @@
+"""Every channel under keeper/notifier, found by its module, keeps these promises."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+import keeper.notifier
+from keeper.configtable import kinds, plugin
+from keeper.core.errors import ConfigError, NoticeDelayed
+from keeper.core.ports import Notifier
+from keeper.core.secret import Secret
+from keeper.core.types import Band
+from tests.support.notices import notice
+from tests.support.receiver import receiver
+
+TOKEN = "token-nobody-may-see"  # a made-up one, to look for
+KINDS = kinds(keeper.notifier.__name__)
+
+
+@dataclass
+class Case:
+    """A channel that works, and how to read what its receiver was shown."""
+
+    settings: Mapping[str, Any]
+    shown: Callable[[], str]
+
+
+@asynccontextmanager
+async def webhook(capsys: pytest.CaptureFixture[str]) -> AsyncIterator[Case]:
+    async with receiver() as told:
+        settings = {"url": Secret(f"{told.url}?t={TOKEN}"), "secret": None}
+        yield Case(settings, lambda: "".join(request.body.decode() for request in told.requests))
+
+
+@asynccontextmanager
+async def apprise(capsys: pytest.CaptureFixture[str]) -> AsyncIterator[Case]:
+    async with receiver() as told:
+        settings = {"url": Secret(told.url.replace("http://", f"json://user:{TOKEN}@"))}
+        yield Case(settings, lambda: "".join(request.body.decode("unicode-escape") for request in told.requests))
+
+
+@asynccontextmanager
+async def console(capsys: pytest.CaptureFixture[str]) -> AsyncIterator[Case]:
+    yield Case({}, lambda: capsys.readouterr().err)
+
+
+CASES: dict[str, Callable[[pytest.CaptureFixture[str]], AbstractAsyncContextManager[Case]]] = {
+    "apprise": apprise,
+    "console": console,
+    "webhook": webhook,
+}
+
+
+def test_every_channel_has_a_case_here() -> None:
+    """A new channel module must be put to this suite."""
+    assert sorted(CASES) == KINDS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+class TestEveryChannel:
+    def build(self, kind: str, case: Case, band: Band = Band.CALL) -> Notifier:
+        built: Notifier = plugin("keeper.notifier", kind).build({**case.settings, "min_band": band}, f"my-{kind}")
+        return built
+
+    def test_describes_its_options(self, kind: str) -> None:
+        """The configuration reference is made of these words."""
+        for field in dataclasses.fields(plugin("keeper.notifier", kind).Options):
+            assert field.metadata["doc"], field.name
+
+    async def test_carries_its_name_and_its_band(self, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+        async with CASES[kind](capsys) as case:
+            channel = self.build(kind, case, Band.URGENT)
+            assert (channel.name, channel.min_band) == (f"my-{kind}", Band.URGENT)
+            await channel.close()
+
+    async def test_shows_the_notice_to_its_receiver(self, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+        async with CASES[kind](capsys) as case:
+            channel = self.build(kind, case)
+            await channel.send(notice())
+            shown = case.shown()
+            assert "Health 1.09" in shown
+            assert "repay 250 USDC" in shown
+            await channel.close()
+
+    async def test_checks_itself_in_a_line_without_secrets(self, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+        async with CASES[kind](capsys) as case:
+            channel = self.build(kind, case)
+            line = await channel.check()
+            assert line
+            assert "\n" not in line
+            assert TOKEN not in line
+            assert TOKEN not in repr(channel) + repr(vars(channel))
+            await channel.close()
+
+    async def test_can_be_closed_twice_and_unused(self, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+        async with CASES[kind](capsys) as case:
+            channel = self.build(kind, case)
+            await channel.close()
+            await channel.close()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "console"])
+async def test_an_absent_receiver_is_worth_another_attempt(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The error says nothing secret."""
+    async with CASES[kind](capsys) as case:
+        channel = TestEveryChannel().build(kind, case)
+    with pytest.raises(NoticeDelayed) as delayed:
+        await channel.send(notice())
+    assert TOKEN not in str(delayed.value)
+    await channel.close()
+
+
+async def test_check_refuses_a_webhook_that_nobody_answers() -> None:
+    async with receiver() as told:
+        url = told.url
+    channel = plugin("keeper.notifier", "webhook").build(
+        {"url": Secret(url), "secret": None, "min_band": Band.CALL}, "hook"
+    )
+    with pytest.raises(ConfigError, match="does not answer"):
+        await channel.check()
+
+
+def test_apprise_refuses_a_url_that_no_service_understands() -> None:
+    """The message names the scheme and nothing of what follows."""
+    settings = {"url": Secret(f"nosuchservice://{TOKEN}"), "min_band": Band.CALL}
+    with pytest.raises(ConfigError, match="scheme nosuchservice") as refused:
+        plugin("keeper.notifier", "apprise").build(settings, "phone")
+    assert TOKEN not in str(refused.value)
