@@ -178,7 +178,7 @@ def list_reserves(
 
 def _configure(client: Client, market: Deployment, asset: str, terms: ReserveTerms) -> None:
     def configure(signature: str, *args: object) -> None:
-        client.send(market.admin, market.configurator, signature, asset, *args)
+        client.send(market.admin, market.configurator, signature, asset, *args, gas=2_000_000)
 
     collateral = (terms.ltv_bps, terms.liquidation_threshold_bps, terms.liquidation_bonus_bps)
     configure("configureReserveAsCollateral(address,uint256,uint256,uint256)", *collateral)

@@ -96,6 +96,7 @@ class Anvil:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                process_group=0,  # Ctrl-C reaches us alone, and we stop it when we are done with it
                 preexec_fn=_die_with_parent(),
             )
         anvil = cls(process, port, log, scratch)
@@ -119,6 +120,11 @@ class Anvil:
                 return
             time.sleep(0.01)
         raise DevnetError(f"Anvil did not answer on port {self.port} within {_START_S:.0f} s: {self.log_tail()}")
+
+    def check_alive(self) -> None:
+        """Raises DevnetError with the end of its log when the process is gone."""
+        if self._process.poll() is not None:
+            raise DevnetError(f"Anvil exited with code {self._process.returncode}: {self.log_tail()}")
 
     @property
     def pid(self) -> int:

@@ -12,7 +12,7 @@ Everything blocks until it is mined. Amounts and prices: an int is raw units, a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -106,13 +106,12 @@ class DevChain:
             for symbol, depth in _RESERVES.items():
                 aave.supply(provider, symbol, depth)
             exchange = uniswap.deploy(client, tokens, admin, provider)
+            chain = cls(anvil, client, tokens, aave, exchange)
             if block_time_s is not None:
-                anvil.rpc("evm_setIntervalMining", block_time_s)
-                client.mining = "interval"
+                chain.mine_every(block_time_s)
             elif manual_mining:
-                anvil.rpc("evm_setAutomine", False)
-                client.mining = "manual"
-            return cls(anvil, client, tokens, aave, exchange)
+                chain.mine_by_hand()
+            return chain
         except BaseException:
             anvil.stop()
             raise
@@ -218,14 +217,27 @@ class DevChain:
             raise DevnetError(f"there is no block {number}; the tip is {self.block_number}")
         return bytes.fromhex(block["hash"][2:])
 
+    def mine_every(self, seconds: float) -> None:
+        """From now on blocks come by the clock, and actions wait for theirs."""
+        self.client.set_mining("interval", seconds)
+
+    def mine_by_hand(self) -> None:
+        """From now on nothing is mined but by this object: one block per action, or `mine`."""
+        self.client.set_mining("manual")
+
+    def mine_at_once(self) -> None:
+        """From now on each transaction gets its own block at once, as at the start."""
+        self.client.set_mining("auto")
+
     def mine(self, blocks: int = 1, interval_s: int | None = None) -> None:
         self.anvil.mine(blocks, interval_s)
 
     def warp(self, seconds: int) -> None:
         self.anvil.warp(seconds)
 
-    def reorg(self, depth: int) -> None:
-        self.anvil.reorg(depth)
+    def reorg(self, depth: int, transactions: Sequence[tuple[str | dict[str, str], int]] = ()) -> None:
+        """Replace the last `depth` blocks, by empty ones unless told otherwise; see `Anvil.reorg`."""
+        self.anvil.reorg(depth, transactions)
 
     @contextmanager
     def rewound(self) -> Iterator[None]:

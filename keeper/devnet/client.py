@@ -18,7 +18,10 @@ from keeper.devnet.solc import Artifact
 Block = int | str | bytes | None
 """A number, a tag, a block hash (32 bytes), or None for the latest."""
 
-_ACTION_GAS = 1_500_000  # many actions fit one block, and no action of a user needs more
+Mining = Literal["auto", "interval", "manual"]
+"""Each transaction at once, by Anvil's clock, or only on our demand: then one block per transaction of ours."""
+
+_ACTION_GAS = 1_000_000  # sixty fit one block, and no action of a user needs more
 _DEPLOY_GAS = 16_000_000  # below the 2**24 that one transaction may use since Osaka
 
 
@@ -56,19 +59,22 @@ class Receipt:
 
 
 class Client:
-    """Sends and calls on one Anvil. Any sender is accepted: the chain impersonates whoever is named.
+    """Sends and calls on one Anvil. Any sender is accepted: the chain impersonates whoever is named."""
 
-    mining: "auto" mines each transaction at once, "interval" leaves it to Anvil's clock, "manual" mines one block per
-    transaction on our own demand.
-    """
-
-    def __init__(self, anvil: Anvil, mining: Literal["auto", "interval", "manual"] = "auto") -> None:
+    def __init__(self, anvil: Anvil) -> None:
         self.anvil = anvil
         self.rpc = anvil.rpc
-        self.mining = mining
+        self.mining: Mining = "auto"
         self.reasons = RevertReasons()
         self._together: list[Receipt] | None = None
         self.rpc("anvil_autoImpersonateAccount", True)
+
+    def set_mining(self, mining: Mining, seconds: float = 0) -> None:
+        """seconds: between blocks, for "interval"."""
+        # Switching the clock on or off also switches automining, so the order matters.
+        self.rpc("evm_setIntervalMining", seconds if mining == "interval" else 0)
+        self.rpc("evm_setAutomine", mining == "auto")
+        self.mining = mining
 
     def deploy(
         self,
@@ -128,7 +134,8 @@ class Client:
     def one_block(self) -> Iterator[None]:
         """Everything sent inside is mined together, in the order sent, when the context ends. Then each is checked.
 
-        Gas limits add up: about forty actions fit. Raises Reverted for the first that failed; all are mined then.
+        Gas limits add up to at most the block's: sixty actions fit, or three hundred mints or price changes.
+        Raises Reverted for the first that failed; all are mined then.
         """
         if self._together is not None:
             raise DevnetError("one_block inside one_block: the outer one already mines everything together")

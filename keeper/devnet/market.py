@@ -207,7 +207,7 @@ class AaveMarket:
     def _asset(self, symbol: str) -> str:
         return self._tokens[symbol].address
 
-    def _configure(self, signature: str, *args: object, gas: int = 1_500_000) -> Receipt:
+    def _configure(self, signature: str, *args: object, gas: int = 2_000_000) -> Receipt:
         return self._client.send(self.market.admin, self.configurator, signature, *args, gas=gas)
 
     def _with_interest(self, borrower: Address, symbol: str) -> int:

@@ -2,6 +2,8 @@
 
 No dependency of a package is installed and no script of one is run; `npm pack` is used only as a downloader, so that
 the user's own npm settings (proxy, mirror, credentials) apply.
+
+`python -m keeper.devnet.npm name@version …` prints the lines to add to npm.lock.json.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Sequence
@@ -64,8 +67,20 @@ def locked_integrity(spec: str) -> str:
     except KeyError:
         raise PackageRefused(
             f"{spec} is not in keeper/devnet/npm.lock.json, so its content cannot be checked; "
-            "lock it with `scripts/lock-npm`, or for Anvil set KEEPER_ANVIL to a binary you trust"
+            f"add the line that `python -m keeper.devnet.npm {spec}` prints once you trust it, "
+            "or for Anvil set KEEPER_ANVIL to a binary you trust"
         ) from None
+
+
+def anvil_binary() -> Path:
+    """Path of Anvil itself: `$KEEPER_ANVIL` if set, else the locked package's binary."""
+    if configured := os.environ.get("KEEPER_ANVIL"):
+        binary = Path(configured).expanduser()
+        if not os.access(binary, os.X_OK):
+            raise DevnetError(f"KEEPER_ANVIL={configured} is not an executable file; unset it or correct it")
+        return binary
+    (home,) = fetch(anvil_package())
+    return home / "bin" / "anvil"
 
 
 def fetch(*packages: Package) -> tuple[Path, ...]:
@@ -150,12 +165,11 @@ def _sha512(content: IO[bytes]) -> bytes:
     return digest.digest()
 
 
-def anvil_binary() -> Path:
-    """Path of Anvil itself: `$KEEPER_ANVIL` if set, else the locked package's binary."""
-    if configured := os.environ.get("KEEPER_ANVIL"):
-        binary = Path(configured).expanduser()
-        if not os.access(binary, os.X_OK):
-            raise DevnetError(f"KEEPER_ANVIL={configured} is not an executable file; unset it or correct it")
-        return binary
-    (home,) = fetch(anvil_package())
-    return home / "bin" / "anvil"
+def _print_lock_lines(specs: Sequence[str]) -> None:
+    with tempfile.TemporaryDirectory(prefix="keeper-npm-") as scratch:
+        for spec, tarball in pack(specs, Path(scratch)).items():
+            sys.stdout.write(f'  "{spec}": "{integrity_of(tarball)}",\n')
+
+
+if __name__ == "__main__":
+    _print_lock_lines(sys.argv[1:])

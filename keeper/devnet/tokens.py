@@ -12,6 +12,8 @@ from keeper.devnet.client import Block, Client, Receipt
 from keeper.devnet.contracts import own_artifacts
 from keeper.devnet.errors import DevnetError
 
+_GAS = 200_000
+
 Amount = int | Decimal
 """An int is raw units (wei, feed answer); a Decimal is whole units (ether, dollars)."""
 
@@ -81,7 +83,9 @@ class Tokens:
 
     def mint(self, who: Address, symbol: str, amount: Amount) -> Receipt:
         token = self[symbol]
-        return self._client.send(self._deployer, token.address, "mint(address,uint256)", who, token.units(amount))
+        return self._client.send(
+            self._deployer, token.address, "mint(address,uint256)", who, token.units(amount), gas=_GAS
+        )
 
     def provide(self, who: Address, symbol: str, amount: int, spender: str) -> None:
         """Let `spender` take `amount` raw units: mint what is missing, approve without limit if needed."""
@@ -90,7 +94,7 @@ class Tokens:
         if missing > 0:
             self.mint(who, symbol, missing)
         if self._client.call(token.address, "allowance(address,address)(uint256)", who, spender) < amount:
-            self._client.send(who, token.address, "approve(address,uint256)", spender, UINT256_MAX)
+            self._client.send(who, token.address, "approve(address,uint256)", spender, UINT256_MAX, gas=_GAS)
 
     # --- feeds
 
@@ -102,14 +106,14 @@ class Tokens:
     def set_price(self, symbol: str, price: Amount) -> Receipt:
         """A new round with the block's own timestamp."""
         token = self[symbol]
-        return self._client.send(self._deployer, token.feed, "set(int256)", token.answer(price))
+        return self._client.send(self._deployer, token.feed, "set(int256)", token.answer(price), gas=_GAS)
 
     def set_price_at(self, symbol: str, price: Amount, updated_at: int) -> Receipt:
         """A new round that claims to be from `updated_at`, unix seconds: an old one is a stale feed."""
         token = self[symbol]
         args = (token.answer(price), updated_at)
-        return self._client.send(self._deployer, token.feed, "setAt(int256,uint256)", *args)
+        return self._client.send(self._deployer, token.feed, "setAt(int256,uint256)", *args, gas=_GAS)
 
     def break_feed(self, symbol: str, mode: FeedMode) -> Receipt:
         """Make a feed answer wrongly from now on, without an event; FeedMode.ANSWERING repairs it."""
-        return self._client.send(self._deployer, self[symbol].feed, "setMode(uint8)", int(mode))
+        return self._client.send(self._deployer, self[symbol].feed, "setMode(uint8)", int(mode), gas=_GAS)

@@ -1,0 +1,60 @@
+"""An ordinary Keeper configuration for a dev chain: nothing in it is special but the addresses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from keeper.devnet.chain import DevChain
+
+Value = str | int | float | bool | Sequence[str]
+
+
+def write_config(
+    path: Path,
+    chain: DevChain,
+    *,
+    mode: str = "off",
+    rpc: Sequence[str] | None = None,
+    store_url: str = "sqlite:///var/keeper.db",
+    finality: str | int = "finalized",
+    accounts: Sequence[str] = (),
+    margin_calls: Mapping[str, Value] | None = None,
+    notifiers: Sequence[Mapping[str, Value]] = ({"kind": "console"},),
+    executor: Mapping[str, Value] | None = None,
+) -> Path:
+    """Write the file and return its path.
+
+    mode: of the executor; "live" needs the environment variable KEEPER_PRIVATE_KEY (`chain.liquidator.private_key`).
+    rpc: by default the chain's websocket. accounts: watch only these. margin_calls, executor: further keys as in the
+    configuration reference, replacing the ones here. A relative store path is relative to the file.
+    """
+    tables = [
+        _table(
+            "[chain]",
+            id=chain.chain_id,
+            rpc=list(rpc) if rpc else [chain.ws_url],
+            finality=finality,
+            wrapped_native=chain.tokens["WETH"].address,
+        ),
+        _table("[store]", url=store_url),
+        _table(
+            "[[protocols]]",
+            kind="aave_v3",
+            name="aave",
+            pool_addresses_provider=chain.aave.provider,
+            start_block=chain.start_block,
+        ),
+        _table("[margin_calls]", **{"accounts": list(accounts), **(margin_calls or {})}),
+        *(_table("[[notifiers]]", **notifier) for notifier in notifiers),
+        _table("[executor]", **{"mode": mode, "private_key": "env:KEEPER_PRIVATE_KEY", **(executor or {})}),
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n\n".join(tables) + "\n", "utf-8")
+    return path
+
+
+def _table(heading: str, **values: Value) -> str:
+    # JSON's strings, numbers, booleans and lists are all valid TOML.
+    return "\n".join([heading, *(f"{key} = {json.dumps(value)}" for key, value in values.items())])
