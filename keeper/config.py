@@ -64,8 +64,9 @@ class Chain(Table):
     )
     finality: Finality = Field("finalized", description='`"finalized"`, `"safe"`, or a number of confirmations.')
     poll_interval_s: float = Field(
-        2.0, gt=0, le=600, description="How often to ask for the head where subscriptions do not work."
+        1.0, gt=0, le=600, description="How often to ask for the head where subscriptions do not work."
     )
+    request_timeout_s: float = Field(10.0, gt=0, le=600, description="How long one endpoint may take to answer.")
     stale_after_s: float = Field(
         120.0, gt=0, description="Without a new head for this long the watchdog reports and reconnects."
     )
@@ -101,6 +102,8 @@ class MarginCalls(Table):
     def _ordered(self) -> MarginCalls:
         if not WAD_ONE < self.urgent_wad < self.call_wad <= self.watch_wad:
             raise Problem("the lines must be ordered 1 < urgent < call <= watch; change the one that is out of order")
+        if self.hysteresis_wad == 0:
+            raise Problem("hysteresis is 0: every tremble of a price on a line would be told; set at least 0.01")
         if self.target_wad < self.call_wad + self.hysteresis_wad:
             raise Problem("target is below call + hysteresis: a cure would not end the episode; raise target")
         return self
@@ -122,6 +125,14 @@ class Executor(Table):
         3, ge=1, le=10_000, description="Blocks until a transaction of ours counts as confirmed."
     )
     max_fee_wei: Gwei = Field(500 * 10**9, alias="max_fee_gwei", description="Never pay more than this per gas.")
+    min_tip_wei: Gwei = Field(10**7, alias="min_tip_gwei", description="Least priority fee offered per gas.")
+    max_tip_wei: Gwei = Field(20 * 10**9, alias="max_tip_gwei", description="Largest priority fee offered per gas.")
+    approve_exactly: bool = Field(
+        False, description="Approve what a liquidation needs each time, instead of everything once (which is faster)."
+    )
+    cooldown_blocks: int = Field(
+        5, ge=0, le=1_000_000, description="How long a position is left alone after a transaction for it reverted."
+    )
     max_pending: int = Field(16, ge=1, le=64, description="Most transactions in flight; nodes queue few per account.")
     replace_after_blocks: int = Field(
         3, ge=1, le=10_000, description="Raise the fee of what was not mined for this many blocks."
@@ -139,6 +150,8 @@ class Executor(Table):
             raise Problem('mode "live" needs a key; add private_key = "env:KEEPER_PRIVATE_KEY" or a keystore')
         if self.mode == "dry_run" and self.private_key is None and self.keystore is None and self.account is None:
             raise Problem('mode "dry_run" needs to know the wallet; add account = "0x…", or a key')
+        if self.min_tip_wei > self.max_tip_wei:
+            raise Problem("min_tip_gwei is above max_tip_gwei; lower the one or raise the other")
         return self
 
 

@@ -203,6 +203,8 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
         ("heartbeats = {WETH = '1h'}", "protocols[0].heartbeats.WETH", "expected a whole number, not text ('1h')"),
         ("[margin_calls]\ncall = '1.3'", "margin_calls", "must be ordered 1 < urgent < call <= watch"),
         ("[margin_calls]\nurgent = '1'", "margin_calls", "must be ordered"),
+        ("[margin_calls]\nhysteresis = '0'", "margin_calls", "hysteresis is 0"),
+        ("[executor]\nmin_tip_gwei = '21'", "executor", "min_tip_gwei is above max_tip_gwei"),
         ("[margin_calls]\ntarget = '1.11'", "margin_calls", "raise target"),
         ("[margin_calls]\nwatch = '1.0000000000000000001'", "margin_calls.watch", "more than 18 digits"),
         ("[margin_calls]\nwatch = 'NaN'", "margin_calls.watch", "not a finite number"),
