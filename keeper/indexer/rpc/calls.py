@@ -1,0 +1,103 @@
+"""Contract calls at one block, as few requests, and their results back.
+
+Pure: builds requests and reads answers. Whoever sends them may put other requests into the same round trip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from keeper.core.errors import KeeperError, RpcRefused
+from keeper.core.types import BlockRef, Call, CallResult
+from keeper.indexer.rpc.faults import is_revert
+from keeper.indexer.rpc.multicall import MULTICALL3, decode_aggregate3, encode_aggregate3
+from keeper.indexer.rpc.wire import Request, hex_bytes, result_reader, to_hex
+
+_read_hex = result_reader(str, "eth_call result")
+_OVERHEAD_BYTES = 192
+
+
+class CallPlan:
+    """`calls` at `block` as multicalls of bounded size, all pinned to the block's hash (EIP-1898)."""
+
+    def __init__(self, calls: Sequence[Call], block: BlockRef, max_calls: int, max_bytes: int) -> None:
+        self.calls = calls
+        self._chunks = _chunks(calls, max_calls, max_bytes)
+        pin = {"blockHash": to_hex(block.hash)}
+        self.requests: list[Request] = []
+        for start, end in self._chunks:
+            call = calls[start] if end - start == 1 else Call(MULTICALL3, encode_aggregate3(calls[start:end]))
+            self.requests.append(("eth_call", [_transaction(call), pin]))
+
+    def read(self, answers: Sequence[msgspec.Raw | KeeperError]) -> tuple[list[CallResult], list[int]]:
+        """Results in the order of the calls, and the indices of those that must be asked alone to be sure.
+
+        Within a multicall a call that was starved of gas looks like one that reverted without a reason, so neither is
+        believed there. Raises what an answer raised, unless it is a refusal of the whole multicall.
+        """
+        results: list[CallResult] = [None] * len(self.calls)
+        alone: list[int] = []
+        for (start, end), answer in zip(self._chunks, answers, strict=True):
+            if end - start == 1:
+                results[start] = read_single(answer)
+            elif isinstance(answer, RpcRefused):
+                alone.extend(range(start, end))
+            elif isinstance(answer, KeeperError):
+                raise answer
+            else:
+                data = hex_bytes(_read_hex(answer), "eth_call result")
+                if not data:  # Multicall3 has no code at this block
+                    alone.extend(range(start, end))
+                    continue
+                for index, outcome in enumerate(decode_aggregate3(data, end - start), start):
+                    if outcome.success:
+                        results[index] = outcome.data or None
+                    elif not outcome.data:
+                        alone.append(index)
+        return results, alone
+
+
+def single_requests(calls: Sequence[Call], block: BlockRef) -> list[Request]:
+    """Each call as its own eth_call."""
+    pin = {"blockHash": to_hex(block.hash)}
+    return [("eth_call", [_transaction(call), pin]) for call in calls]
+
+
+def read_single(answer: msgspec.Raw | KeeperError) -> CallResult:
+    """One eth_call's result: None for a revert and for empty data. Raises any other refusal, such as out of gas."""
+    if isinstance(answer, KeeperError):
+        if is_revert(answer):
+            return None
+        raise answer
+    return hex_bytes(_read_hex(answer), "eth_call result") or None
+
+
+def strict(answer: msgspec.Raw | KeeperError) -> msgspec.Raw:
+    """The result, or its error raised."""
+    if isinstance(answer, KeeperError):
+        raise answer
+    return answer
+
+
+def _transaction(call: Call) -> dict[str, Any]:
+    return {"to": to_hex(call.target), "data": to_hex(call.data)}
+
+
+def _chunks(calls: Sequence[Call], max_calls: int, max_bytes: int) -> list[tuple[int, int]]:
+    """Consecutive slices of at most this many calls and bytes of call data; each holds at least one call."""
+    chunks: list[tuple[int, int]] = []
+    start = size = 0
+    for index, call in enumerate(calls):
+        if len(call.target) != 20:
+            raise ValueError(f"call target {call.target.hex()} has {len(call.target)} bytes instead of 20")
+        cost = len(call.data) + _OVERHEAD_BYTES
+        if index > start and (index - start >= max_calls or size + cost > max_bytes):
+            chunks.append((start, index))
+            start, size = index, 0
+        size += cost
+    if calls:
+        chunks.append((start, len(calls)))
+    return chunks

@@ -1,0 +1,202 @@
+"""One endpoint: its connection, opened when needed and verified, and its health."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+import structlog
+
+from keeper.core.errors import (
+    KeeperError,
+    LogRangeTooLarge,
+    RpcMalformed,
+    RpcRateLimited,
+    RpcUnavailable,
+    StateUnavailable,
+    WrongChain,
+)
+from keeper.core.types import Block
+from keeper.indexer.rpc.address import Address, Kind, parse_address
+from keeper.indexer.rpc.faults import understand
+from keeper.indexer.rpc.http import HttpTransport
+from keeper.indexer.rpc.ipc import IpcTransport
+from keeper.indexer.rpc.mux import Replies
+from keeper.indexer.rpc.transport import Transport
+from keeper.indexer.rpc.websocket import WebSocketTransport
+from keeper.indexer.rpc.wire import Request, decode_any, hex_int
+
+log = structlog.get_logger(__name__)
+
+_FIRST_COOL_DOWN_S = 0.25
+_LONGEST_COOL_DOWN_S = 30.0
+_RATE_LIMIT_COOL_DOWN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStatus:
+    """What `keeper check` and the status page tell of an endpoint. Times in seconds; `url` holds no secret."""
+
+    url: str
+    kind: str
+    connected: bool
+    head_number: int | None
+    head_age_s: float | None
+    consecutive_errors: int
+    cooling_s: float
+    last_error: str | None
+    excluded: bool
+
+
+class Endpoint:
+    """One configured endpoint.
+
+    An error counts against it and makes it rest for a while that doubles with each one in a row; an answer clears that.
+    An endpoint of another chain is excluded for good.
+    """
+
+    def __init__(self, text: str, chain_id: int) -> None:
+        self.address: Address = parse_address(text)
+        self.chain_id = chain_id
+        self.round_trips = 0
+        self.head_number: int | None = None
+        self.head_seen_at: float | None = None
+        self.errors = 0
+        self.excluded: WrongChain | None = None
+        self.rate_limited = False
+        self._cooling_until = 0.0
+        self._last_error: str | None = None
+        self._transport: Transport | None = None
+        self._opening = asyncio.Lock()
+
+    @property
+    def name(self) -> str:
+        return self.address.shown
+
+    @property
+    def can_push(self) -> bool:
+        return self.address.kind is not Kind.HTTP
+
+    @property
+    def cooling_s(self) -> float:
+        """How long this endpoint should still be left alone."""
+        return max(0.0, self._cooling_until - time.monotonic())
+
+    async def ready(self, timeout_s: float) -> Transport:
+        """The open, verified connection. Raises WrongChain, RpcUnavailable, RpcRateLimited, RpcMalformed."""
+        if self.excluded is not None:
+            raise self.excluded
+        if self._transport is not None and not self._transport.closed:
+            return self._transport
+        async with self._opening:
+            if self._transport is not None and not self._transport.closed:
+                return self._transport
+            if self._transport is not None:
+                await self._transport.close()
+                self._transport = None
+            transport = self._connection()
+            try:
+                await transport.open(timeout_s)
+                await self._verify(transport, timeout_s)
+            except BaseException:
+                await transport.close()
+                raise
+            self._transport = transport
+            return transport
+
+    async def exchange(self, requests: Sequence[Request], timeout_s: float) -> Replies:
+        """One message and its replies; connects first when need be."""
+        transport = await self.ready(timeout_s)
+        return await self.send(transport, requests, timeout_s)
+
+    async def send(self, transport: Transport, requests: Sequence[Request], timeout_s: float) -> Replies:
+        """One message over a connection that is open."""
+        self.round_trips += 1
+        return await transport.exchange(requests, timeout_s)
+
+    def succeeded(self) -> None:
+        if self.errors:
+            log.info("rpc_endpoint_recovered", endpoint=self.name, after_errors=self.errors)
+        self.errors = 0
+        self.rate_limited = False
+        self._cooling_until = 0.0
+
+    def failed(self, error: KeeperError) -> None:
+        """Count an error that is the endpoint's own."""
+        if isinstance(error, WrongChain):
+            return
+        self.errors += 1
+        self._last_error = str(error)
+        rest = min(_FIRST_COOL_DOWN_S * 2 ** (self.errors - 1), _LONGEST_COOL_DOWN_S)
+        self.rate_limited = isinstance(error, RpcRateLimited)
+        if isinstance(error, RpcRateLimited):
+            asked = error.retry_after_s
+            rest = max(rest, _RATE_LIMIT_COOL_DOWN_S) if asked is None else asked
+        self._cooling_until = time.monotonic() + rest
+        log.warning(
+            "rpc_endpoint_failed", endpoint=self.name, errors=self.errors, rest_s=round(rest, 2), error=str(error)
+        )
+
+    def saw_head(self, block: Block) -> None:
+        """Remember how far this endpoint is; a reorg may bring it back."""
+        self.head_number = block.number
+        self.head_seen_at = time.monotonic()
+
+    def status(self) -> EndpointStatus:
+        return EndpointStatus(
+            url=self.name,
+            kind=self.address.kind.value,
+            connected=self._transport is not None and not self._transport.closed,
+            head_number=self.head_number,
+            head_age_s=None if self.head_seen_at is None else time.monotonic() - self.head_seen_at,
+            consecutive_errors=self.errors,
+            cooling_s=self.cooling_s,
+            last_error=self._last_error,
+            excluded=self.excluded is not None,
+        )
+
+    async def close(self) -> None:
+        if self._transport is not None:
+            await self._transport.close()
+
+    def _connection(self) -> Transport:
+        match self.address.kind:
+            case Kind.WEBSOCKET:
+                return WebSocketTransport(self.address)
+            case Kind.HTTP:
+                return HttpTransport(self.address)
+            case Kind.IPC:
+                return IpcTransport(self.address)
+            case _ as never:
+                assert_never(never)
+
+    async def _verify(self, transport: Transport, timeout_s: float) -> None:
+        """Ask the chain id: an endpoint may come back as another chain."""
+        [reply] = await self.send(transport, [("eth_chainId", [])], timeout_s)
+        if reply is not None and reply.error is not None:
+            raise understand(reply.error, "eth_chainId", self.name)
+        answer = decode_any(reply.result, f"eth_chainId at {self.name}") if reply is not None else None
+        if not isinstance(answer, str):
+            raise RpcMalformed(f"eth_chainId at {self.name}: {answer!r} instead of a hex quantity")
+        served = hex_int(answer, f"eth_chainId at {self.name}")
+        if served != self.chain_id:
+            self.excluded = WrongChain(
+                f"{self.name} serves chain {served}, but chain {self.chain_id} is configured; correct [chain] id or rpc"
+            )
+            log.error("rpc_endpoint_excluded", endpoint=self.name, served=served, configured=self.chain_id)
+            raise self.excluded
+
+
+def is_endpoints_fault(error: KeeperError) -> bool:
+    """Whether an error speaks against the endpoint (and not of the question, or of a block it does not have)."""
+    return isinstance(error, RpcUnavailable | RpcRateLimited | RpcMalformed)
+
+
+def is_worth_asking_elsewhere(error: KeeperError) -> bool:
+    """Whether another endpoint may know better. A refusal or a too large range is the same everywhere."""
+    return isinstance(error, RpcUnavailable | RpcRateLimited | RpcMalformed | StateUnavailable | WrongChain) and not (
+        isinstance(error, LogRangeTooLarge)
+    )

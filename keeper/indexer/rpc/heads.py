@@ -1,0 +1,167 @@
+"""The newest head, for ever: pushed where the endpoint can push, polled where it cannot or falls silent.
+
+Only the newest head matters. Whoever is slow finds one head waiting, not a queue of old ones; what lies between is
+found by parent hashes downstream, as are reorgs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import structlog
+
+from keeper.core.errors import KeeperError, RpcMalformed, RpcUnavailable, WrongChain
+from keeper.core.types import Block
+from keeper.indexer.rpc.mux import Subscription, SubscriptionOverflow
+from keeper.indexer.rpc.transport import DuplexTransport
+from keeper.indexer.rpc.wire import read_header
+
+if TYPE_CHECKING:
+    from keeper.indexer.rpc.client import RpcClient
+    from keeper.indexer.rpc.endpoint import Endpoint
+
+log = structlog.get_logger(__name__)
+
+_GRACE_S = 1.0  # between finding a head by polling and calling its subscription silent
+_POLL_INSTEAD_S = 60.0  # before a subscription that fell silent is tried again
+_LONGEST_PAUSE_S = 5.0
+_SHORTEST_SILENCE_S = 3.0
+_SILENT_INTERVALS = 5
+
+
+async def follow_heads(client: RpcClient) -> AsyncIterator[Block]:
+    """Every new head, coalesced to the newest. Survives any endpoint's failure; ends only with WrongChain, when every
+    endpoint turned out to serve another chain."""
+    feed = HeadFeed(client)
+    task = asyncio.create_task(feed.run(), name="follow heads")
+    try:
+        while True:
+            await feed.changed.wait()
+            feed.changed.clear()
+            if feed.newest is not None:
+                yield feed.newest
+            if task.done():
+                task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+class HeadFeed:
+    """One slot for the newest head, and what fills it."""
+
+    def __init__(self, client: RpcClient) -> None:
+        self.newest: Block | None = None
+        self.changed = asyncio.Event()
+        self._client = client
+        self._interval_s: float | None = None
+        self._pushed_at: float | None = None
+        self._poll_until: dict[Endpoint, float] = {}
+
+    async def run(self) -> None:
+        try:
+            while True:
+                endpoint = self._choose()
+                try:
+                    await self._follow(endpoint)
+                except WrongChain:
+                    log.warning("heads_endpoint_left", endpoint=endpoint.name, reason="wrong chain")
+                except KeeperError as error:
+                    endpoint.failed(error)
+                    await asyncio.sleep(min(self._choose().cooling_s, _LONGEST_PAUSE_S))
+        finally:
+            self.newest = None
+            self.changed.set()
+
+    def _choose(self) -> Endpoint:
+        """The endpoint to follow: the best that pushes, else the best."""
+        ranked = self._client.ranked()
+        if not ranked:
+            raise WrongChain("; ".join(str(endpoint.excluded) for endpoint in self._client.endpoints))
+        well = [endpoint for endpoint in ranked if not endpoint.cooling_s] or ranked
+        return next((endpoint for endpoint in well if endpoint.can_push), well[0])
+
+    async def _follow(self, endpoint: Endpoint) -> None:
+        """Fill the slot from this endpoint until a better one is there. Raises when the endpoint fails."""
+        transport = await endpoint.ready(self._client.settings.call_timeout_s)
+        until = self._poll_until.get(endpoint, 0.0)
+        if not isinstance(transport, DuplexTransport) or time.monotonic() < until:
+            await self._poll(endpoint, until if isinstance(transport, DuplexTransport) else None)
+            return
+        subscription = await transport.subscribe("newHeads", self._client.settings.call_timeout_s)
+        try:
+            # after the subscription stands, so that no head falls between the two
+            self._offer(endpoint, await self._client.latest_of(endpoint))
+            await self._listen(endpoint, subscription)
+        finally:
+            await self._unsubscribe(transport, subscription)
+
+    async def _listen(self, endpoint: Endpoint, subscription: Subscription) -> None:
+        suspicious = False
+        while self._choose() is endpoint:
+            try:
+                async with asyncio.timeout(_GRACE_S if suspicious else self._patience_s()):
+                    raw = await subscription.newest()
+            except SubscriptionOverflow:
+                self._offer(endpoint, await self._client.latest_of(endpoint))
+                continue
+            except TimeoutError:
+                if suspicious:
+                    log.warning("heads_subscription_silent", endpoint=endpoint.name, polling_s=_POLL_INSTEAD_S)
+                    self._poll_until[endpoint] = time.monotonic() + _POLL_INSTEAD_S
+                    return
+                suspicious = self._offer(endpoint, await self._client.latest_of(endpoint))
+                continue
+            suspicious = False
+            self._measure()
+            try:
+                block = read_header(raw, f"newHeads at {endpoint.name}")
+                if block is None:
+                    raise RpcMalformed(f"newHeads at {endpoint.name}: null instead of a header")
+            except RpcMalformed as error:
+                # one bad header is no reason to lose the subscription; several make the endpoint rest
+                endpoint.failed(error)
+                continue
+            if endpoint.errors:
+                endpoint.succeeded()
+            endpoint.saw_head(block)
+            self._offer(endpoint, block)
+
+    async def _poll(self, endpoint: Endpoint, until: float | None) -> None:
+        while self._choose() is endpoint and (until is None or time.monotonic() < until):
+            self._offer(endpoint, await self._client.latest_of(endpoint))
+            if endpoint.errors:
+                endpoint.succeeded()
+            await asyncio.sleep(self._client.settings.poll_interval_s)
+
+    def _offer(self, endpoint: Endpoint, block: Block) -> bool:
+        """Put a head into the slot; whether it is another one than before."""
+        if self.newest is not None and self.newest.ref == block.ref:
+            return False
+        self.newest = block
+        self.changed.set()
+        return True
+
+    def _measure(self) -> None:
+        """Keep a running average of the time between heads."""
+        now = time.monotonic()
+        if self._pushed_at is not None:
+            seen = now - self._pushed_at
+            self._interval_s = seen if self._interval_s is None else 0.8 * self._interval_s + 0.2 * seen
+        self._pushed_at = now
+
+    def _patience_s(self) -> float:
+        """How long silence is normal: a few blocks' time on this chain, within bounds."""
+        longest = self._client.settings.silence_s
+        if self._interval_s is None:
+            return longest
+        return min(longest, max(_SHORTEST_SILENCE_S, _SILENT_INTERVALS * self._interval_s))
+
+    async def _unsubscribe(self, transport: DuplexTransport, subscription: Subscription) -> None:
+        try:
+            await transport.unsubscribe(subscription, _GRACE_S)
+        except RpcUnavailable as error:
+            log.debug("heads_unsubscribe_unanswered", error=str(error))
