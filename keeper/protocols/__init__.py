@@ -1,0 +1,1 @@
+"""One module or package per protocol: filters, decoding, reads, health, plans. Pure: no I/O, no clock."""

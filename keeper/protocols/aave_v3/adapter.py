@@ -1,0 +1,189 @@
+"""The adapter: one Aave v3 pool behind `keeper.core.ports.ProtocolAdapter`.
+
+All it remembers between calls is interest already accrued for the market and moment last asked about, since thousands
+of positions are judged at one moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eth_utils.address import to_checksum_address
+
+from keeper.core.ports import Reads
+from keeper.core.types import (
+    Assessment,
+    Block,
+    Book,
+    BreachPrice,
+    Call,
+    CallResult,
+    Demand,
+    Health,
+    Linear,
+    Liquidated,
+    LiquidationPlan,
+    LogFilter,
+    Prices,
+    RawLog,
+    Skip,
+    Slack,
+    Update,
+)
+from keeper.protocols.aave_v3 import abi, demand, discover, health, liquidate, logs, prices, state, track
+from keeper.protocols.aave_v3.errors import explain_revert
+from keeper.protocols.aave_v3.options import Options
+from keeper.protocols.aave_v3.sheet import Indices, Sheet, indices, sheet
+from keeper.protocols.aave_v3.state import Account, Market
+
+
+class AaveV3:
+    """See `ProtocolAdapter` for what each method promises."""
+
+    kind = "aave_v3"
+
+    def __init__(self, name: str, start_block: int, options: Options) -> None:
+        self.name = name
+        self.start_block = start_block
+        self._provider = options.pool_addresses_provider
+        self._heartbeats = options.limits()
+        self._accrued_for: tuple[Market, int] | None = None
+        self._accrued: Mapping[int, Indices] = {}
+
+    # --- tracking
+
+    def addresses(self) -> Mapping[str, bytes]:
+        return {"pool_addresses_provider": self._provider}
+
+    def bootstrap(self) -> Reads[Market]:
+        return discover.bootstrap(self._provider)
+
+    def filter(self, market: Market) -> LogFilter:
+        return logs.log_filter(market)
+
+    def head_calls(self, market: Market) -> Sequence[Call]:
+        return prices.head_calls(market)
+
+    def sync(
+        self, book: Book[Market, Account], block: Block, logs: Sequence[RawLog], head: Sequence[CallResult]
+    ) -> Reads[Update[Market, Account]]:
+        if book.market is None:
+            raise ValueError("sync needs a market; run bootstrap first")
+        return track.sync(book.market, book, logs, head)
+
+    def touches(self, market: Market, logs_: Sequence[RawLog]) -> Sequence[bytes]:
+        return logs.touch_keys(logs.fold(market, logs_))
+
+    def liquidations(self, market: Market, logs_: Sequence[RawLog]) -> Sequence[Liquidated]:
+        return logs.liquidated(logs.fold(market, logs_).liquidations)
+
+    def snapshot(
+        self,
+        market: Market,
+        touches: Sequence[bytes],
+        block: Block,
+        head: Sequence[CallResult],
+        held: Mapping[bytes, Account] | None = None,
+    ) -> Reads[Update[Market, Account]]:
+        return track.snapshot(market, touches, head, held or {})
+
+    # --- stored form
+
+    def dump_market(self, market: Market) -> bytes:
+        return state.dump_market(market)
+
+    def load_market(self, payload: bytes) -> Market:
+        return state.load_market(payload)
+
+    def dump_position(self, position: Account) -> bytes:
+        return state.dump_account(position)
+
+    def load_position(self, payload: bytes) -> Account:
+        return state.load_account(payload)
+
+    # --- judging
+
+    def account(self, key: bytes) -> bytes:
+        return key
+
+    def position_id(self, key: bytes) -> str:
+        return f"{self.name}:{to_checksum_address(key)}"
+
+    def base_decimals(self, market: Market) -> int:
+        return market.base_decimals
+
+    def health(self, market: Market, prices: Prices, position: Account, now: int) -> Health:
+        return health.judge(self._heartbeats, prices, self._sheet(market, prices, position, now), now)[0]
+
+    def assess(self, market: Market, prices: Prices, position: Account, now: int) -> Assessment:
+        return health.assess(self._heartbeats, market, prices, position, now)
+
+    def demands(
+        self, market: Market, prices: Prices, position: Account, now: int, target_wad: int
+    ) -> tuple[Demand, ...]:
+        return demand.demands(market, prices, position, now, target_wad)
+
+    def breach_prices(self, market: Market, prices: Prices, position: Account, now: int) -> tuple[BreachPrice, ...]:
+        return demand.breach_prices(market, prices, position, now)
+
+    # --- the screen
+
+    def linear(self, market: Market, position: Account) -> Linear:
+        return health.linear(market, position)
+
+    def factors(self, market: Market, prices: Prices, now: int) -> Sequence[float]:
+        return health.factors(market, prices, self._indices(market, now))
+
+    def slack(self, market: Market) -> Slack:
+        return health.slack(market)
+
+    def same_weights(self, before: Market, after: Market) -> bool:
+        return health.same_weights(before, after)
+
+    # --- acting
+
+    def plan(
+        self,
+        market: Market,
+        prices: Prices,
+        key: bytes,
+        position: Account,
+        now: int,
+        wallet: Mapping[bytes, int],
+        receiver: bytes,
+    ) -> LiquidationPlan | Skip:
+        return liquidate.plan(market, key, self._sheet(market, prices, position, now), now, wallet, receiver)
+
+    def wallet_tokens(self, market: Market) -> Sequence[bytes]:
+        return [reserve.asset for reserve in market.reserves]
+
+    def spenders(self, market: Market) -> Sequence[bytes]:
+        return [market.pool]
+
+    def explain_revert(self, data: bytes) -> str:
+        return explain_revert(data)
+
+    def confirm_calls(self, market: Market, key: bytes) -> Sequence[Call]:
+        return [abi.call(market.pool, abi.GET_USER_ACCOUNT_DATA, key)]
+
+    def native_view(self, results: Sequence[CallResult]) -> Mapping[str, Any]:
+        collateral, debt, _, threshold, _, factor = abi.words(results[0], 6, "getUserAccountData")
+        return {
+            "totalCollateralBase": collateral,
+            "totalDebtBase": debt,
+            "currentLiquidationThreshold": threshold,
+            "healthFactor": factor,
+        }
+
+    # --- interest
+
+    def _sheet(self, market: Market, prices: Prices, position: Account, now: int) -> Sheet:
+        return sheet(market, prices, position, now, self._indices(market, now))
+
+    def _indices(self, market: Market, now: int) -> Mapping[int, Indices]:
+        known = self._accrued_for
+        if known is None or known[0] is not market or known[1] != now:
+            self._accrued = {reserve.id: indices(market.rules, reserve, now) for reserve in market.reserves}
+            self._accrued_for = (market, now)
+        return self._accrued

@@ -1,0 +1,184 @@
+"""What cures a position, and what would break it: exact amounts and prices, found by search over the pool's integers.
+
+Searches rely on one fact: with everything else fixed, more collateral, less debt or a higher collateral price never
+lowers the health computed from sums (v3.5). The average threshold of older pools is truncated to basis points, so
+there health is a sawtooth: it only rises while the truncated average stays the same, and each stretch is searched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from keeper.core.types import BreachPrice, Demand, Prices
+from keeper.core.units import BPS, UINT256_MAX
+from keeper.protocols.aave_v3.sheet import Indices, Line, Sheet, indices, sheet, stable_debt
+from keeper.protocols.aave_v3.state import Account, Market, Reserve
+
+_MOST_ASSETS = 1 << 120  # no aToken holds more
+
+
+def demands(market: Market, prices: Prices, account: Account, now: int, target_wad: int) -> tuple[Demand, ...]:
+    """For each collateral the smallest supply, for each debt the smallest repayment, that alone reaches the target.
+
+    Nothing when the target is met already, or while an asset is unpriced. Assets the pool would refuse (paused, or
+    frozen for supplies), debts whose full repayment is not enough, and supplies beyond 2^120 are left out.
+    """
+    position = sheet(market, prices, account, now)
+    if position.unpriced or position.health_wad >= target_wad:
+        return ()
+    found: list[Demand] = []
+    for line in position.collateral:
+        reserve = line.reserve
+        if line.threshold_bps and reserve.active and not (reserve.paused or reserve.frozen):
+            found += _top_up(market, account, position, reserve, indices(market.rules, reserve, now), target_wad)
+    for line in position.debts:
+        if line.reserve.active and not line.reserve.paused:
+            found += _repayment(market, account, position, line.reserve, now, target_wad)
+    return tuple(found)
+
+
+def _top_up(
+    market: Market, account: Account, position: Sheet, reserve: Reserve, index: Indices, target_wad: int
+) -> list[Demand]:
+    rules, held = market.rules, dict(account.supplies).get(reserve.id, 0)
+
+    def after(scaled: int) -> Sheet:
+        return position.with_collateral(reserve.id, rules.balance(held + scaled, index.income_ray))
+
+    most = rules.scaled_in(_MOST_ASSETS, index.income_ray)
+    scaled = _least_supply(after, target_wad, most)
+    if scaled is None:
+        return []
+    assets = rules.least_assets(scaled, index.income_ray)
+    return [_demand("add_collateral", reserve, assets, after(rules.scaled_in(assets, index.income_ray)))]
+
+
+def _least_supply(after: Callable[[int], Sheet], target_wad: int, most: int) -> int | None:
+    """Smallest scaled supply that reaches the target, None when even `most` does not."""
+
+    def cured(scaled: int) -> bool:
+        return after(scaled).health_wad >= target_wad
+
+    if after(0).rules.health_from_sums:
+        return least(cured, 1, most) if cured(most) else None
+    # Truncation only lowers the average, so nothing below what the untruncated average asks for can do; and within a
+    # stretch of one average health only rises.
+    scaled = least(lambda s: _untruncated_reaches(after(s), target_wad), 1, most)
+    while scaled <= most:
+        last = _stretch_end(lambda s: after(s).totals().threshold_bps, scaled, most)
+        if cured(last):
+            return least(cured, scaled, last)
+        scaled = last + 1
+    return None
+
+
+def _untruncated_reaches(position: Sheet, target_wad: int) -> bool:
+    """Whether health could reach the target if the average threshold were not truncated; two units of leeway cover
+    the roundings to the nearest."""
+    totals = position.totals()
+    weighted = sum(line.assets * line.price // line.reserve.unit * line.threshold_bps for line in position.collateral)
+    return (weighted + 2 * BPS) * 10**18 >= target_wad * totals.debt_value * BPS
+
+
+def _repayment(
+    market: Market, account: Account, position: Sheet, reserve: Reserve, now: int, target_wad: int
+) -> list[Demand]:
+    """Variable debt is repaid in scaled units; an account that owes the asset at a fixed rate only, in token units."""
+    rules, index = market.rules, indices(market.rules, reserve, now).debt_ray
+    fixed = stable_debt(account, reserve.id, now)
+    scaled = dict(account.debts).get(reserve.id, 0)
+    owed = rules.debt(scaled, index) if scaled else fixed
+    other = fixed if scaled else 0
+
+    def after(assets: int) -> Sheet:
+        if not scaled or assets >= owed:
+            return position.with_debt(reserve.id, other + max(owed - assets, 0))
+        burned = min(rules.scaled_in(assets, index), scaled)
+        return position.with_debt(reserve.id, other + rules.debt(scaled - burned, index))
+
+    def cured(assets: int) -> bool:
+        return after(assets).health_wad >= target_wad
+
+    if not owed or not cured(owed):
+        return []
+    assets = least(cured, 1, owed)
+    return [_demand("repay", reserve, assets, after(assets))]
+
+
+def _demand(action: str, reserve: Reserve, assets: int, after: Sheet) -> Demand:
+    health = after.health_wad
+    return Demand(
+        action=action,
+        asset=reserve.asset,
+        symbol=reserve.symbol,
+        decimals=reserve.decimals,
+        amount=assets,
+        resulting_health_wad=None if health == UINT256_MAX else health,
+    )
+
+
+def breach_prices(market: Market, prices: Prices, account: Account, now: int) -> tuple[BreachPrice, ...]:
+    """For each collateral asset the highest price at which the position is liquidatable, all else equal.
+
+    It is liquidatable there and not one unit above; where the asset is owed as well, or the pool truncates the average
+    threshold, further such edges within the rounding are possible. Left out: assets whose price alone cannot breach.
+    """
+    position = sheet(market, prices, account, now)
+    if position.unpriced or not position.debts:
+        return ()
+    found = []
+    for line in position.collateral:
+        edge = _breach_price(position, line)
+        if edge is not None:
+            move_bps = _move_bps(line.price, edge)
+            found.append(BreachPrice(line.reserve.asset, line.reserve.symbol, edge, market.base_decimals, move_bps))
+    return tuple(found)
+
+
+def _breach_price(position: Sheet, line: Line) -> int | None:
+    asset, emode = line.reserve.asset, position.emode
+    if not line.assets or (emode is not None and emode.price_source and emode.covers(line.reserve.id)):
+        return None  # such an e-mode values the asset by another's price
+    return _edge(lambda price: position.with_price(asset, price).liquidatable, line.price)
+
+
+def _edge(breached: Callable[[int], bool], present: int) -> int | None:
+    """The highest price where `breached` holds; sought upward when it holds at present, else downward."""
+    if breached(present):
+        low, high = present, 2 * present
+        while breached(high):
+            low, high = high, 2 * high
+            if high.bit_length() > 160:
+                return None
+    elif breached(1):
+        low, high = 1, present
+    else:
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if breached(middle) else (low, middle)
+    return low
+
+
+def _move_bps(present: int, price: int) -> int:
+    size = abs(price - present) * BPS // present
+    return size if price >= present else -size
+
+
+# --- search -----------------------------------------------------------------------------------------------------------
+
+
+def least(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """Smallest n in [low, high] where a predicate holds that, once true, stays true; it must hold at `high`."""
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low
+
+
+def _stretch_end(value: Callable[[int], int], start: int, most: int) -> int:
+    """Last n, at most `most`, until which a monotone function keeps the value it has at `start`."""
+    kept, step = value(start), 1
+    while start + step <= most and value(start + step) == kept:
+        step *= 2
+    return least(lambda n: n > most or value(n) != kept, start + 1, min(start + step, most + 1)) - 1

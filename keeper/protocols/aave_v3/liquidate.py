@@ -1,0 +1,276 @@
+"""Sizing a liquidation exactly as the pool will: what may be repaid, what is seized, what must not be left behind.
+
+Source: LiquidationLogic and ValidationLogic.validateLiquidationCall of @aave-dao/aave-v3-origin 3.6.0 and
+@aave/core-v3 1.19.3; the differences of the versions between and after are `Rules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from keeper.core.types import LiquidationPlan, Skip, TxCall
+from keeper.core.units import BPS, WAD
+from keeper.protocols.aave_v3 import abi
+from keeper.protocols.aave_v3 import arithmetic as math
+from keeper.protocols.aave_v3.demand import least
+from keeper.protocols.aave_v3.sheet import Line, Sheet, Totals, indices
+from keeper.protocols.aave_v3.state import Market
+
+_DEFAULT_CLOSE_FACTOR_BPS = 5_000
+_SENTINEL_HF_WAD = 95 * 10**16  # below this an L2 sequencer that is down does not stop liquidations
+_MARGIN_BPS = 1  # interest accrues until the transaction lands; this is an hour of it at 87 % a year
+_GAS = 500_000
+_GAS_PER_OTHER_DEBT = 120_000  # burning bad debt visits every debt of the account
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the pool's LiquidationCall event would say, and the fee it keeps. All in token units."""
+
+    repaid_assets: int
+    seized_assets: int
+    fee_assets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One debt against one collateral of a position, at one moment. The wallet is not considered here.
+
+    bonus_bps: what the liquidator receives per unit repaid, above 10000.
+    """
+
+    market: Market
+    position: Sheet
+    totals: Totals
+    debt: Line
+    collateral: Line
+    bonus_bps: int
+
+    def most_repayable(self) -> int:
+        """The debt that may be repaid at once, in token units, before the collateral limits it."""
+        owed, rules, limits = self.debt.assets, self.market.rules, self.market.close_factor
+        if self.totals.health_wad <= limits.hf_threshold_wad:
+            return owed
+        if not rules.whole_position:
+            return math.percent_mul_half_up(owed, _DEFAULT_CLOSE_FACTOR_BPS)
+        debt_value = self._debt_value(owed)
+        if debt_value < limits.small_value or self._collateral_value(self.collateral.assets) < limits.small_value:
+            return owed
+        half = math.percent_mul_half_up(self.totals.debt_value, _DEFAULT_CLOSE_FACTOR_BPS)
+        return half * self.debt.reserve.unit // self.debt.price if debt_value > half else owed
+
+    def outcome(self, offered_assets: int) -> Outcome:
+        """What happens when a liquidator offers this much of the debt asset, dust aside."""
+        debt, collateral, bonus = self.debt, self.collateral, self.bonus_bps
+        floored = self.market.rules.floored_seizure
+        repaid = min(offered_assets, self.most_repayable())
+        debt_unit, unit = debt.reserve.unit, collateral.reserve.unit
+        base = debt.price * repaid * unit // (collateral.price * debt_unit)
+        multiply = math.percent_mul_floor if floored else math.percent_mul_half_up
+        seized = multiply(base, bonus)
+        if seized > collateral.assets:
+            seized = collateral.assets
+            divide = math.percent_div_ceil if self.market.rules.directed_rounding else math.percent_div_half_up
+            repaid = divide(collateral.price * seized * debt_unit // (debt.price * unit), bonus)
+        fee, fee_bps = 0, collateral.reserve.protocol_fee_bps
+        if fee_bps:
+            divide = math.percent_div_floor if floored else math.percent_div_half_up
+            multiply = math.percent_mul_ceil if floored else math.percent_mul_half_up
+            fee = multiply(seized - divide(seized, bonus), fee_bps)
+        return Outcome(repaid, seized - fee, fee)
+
+    def leaves_dust(self, outcome: Outcome) -> bool:
+        """Whether too little would remain of both sides, which the pool refuses (v3.3).
+
+        What remains of the collateral is counted after the fee; early v3.3 counted before it, which is laxer.
+        """
+        debt_left = self.debt.assets - outcome.repaid_assets
+        collateral_left = self.collateral.assets - outcome.seized_assets - outcome.fee_assets
+        if not self.market.rules.whole_position or debt_left <= 0 or collateral_left <= 0:
+            return False
+        least_value = self.market.close_factor.least_leftover_value
+        return self._debt_value(debt_left) < least_value or self._collateral_value(collateral_left) < least_value
+
+    def payable(self, outcome: Outcome, now: int) -> bool:
+        """Whether the seized underlying is there to be paid out, and neither token's burn rounds to nothing."""
+        rules = self.market.rules
+        debt_index = indices(rules, self.debt.reserve, now).debt_ray
+        income_index = indices(rules, self.collateral.reserve, now).income_ray
+        return (
+            0 < outcome.seized_assets <= self.collateral.reserve.liquidity_assets
+            and rules.scaled_in(outcome.repaid_assets, debt_index) > 0
+            and rules.scaled_out(outcome.seized_assets, income_index) > 0
+        )
+
+    def profit_value(self, outcome: Outcome) -> int:
+        """Seized less repaid in base currency units, rounded against us."""
+        repaid = -(-outcome.repaid_assets * self.debt.price // self.debt.reserve.unit)
+        return self._collateral_value(outcome.seized_assets) - repaid
+
+    def best_offer(self, wallet_assets: int, now: int) -> int | None:
+        """The largest amount to offer that the wallet holds and the pool accepts; None when there is none.
+
+        More is always better: the bonus is a part of what is repaid. Emptying either side is chosen when the offer
+        exceeds what that takes by a margin: with the exact amount, one second's interest would leave dust, and revert.
+        """
+        offer = min(wallet_assets, _with_margin(self.most_repayable()))
+        outcome = self.outcome(offer)
+        if self._accepted(offer, now) and (not self._empties(outcome) or offer >= _with_margin(outcome.repaid_assets)):
+            return offer
+        partial = min(offer, self._largest_partial(), self._largest_liquid())
+        if partial > 0 and self._accepted(partial, now):
+            return partial
+        return offer if offer > 0 and self._accepted(offer, now) else None
+
+    def _empties(self, outcome: Outcome) -> bool:
+        taken = outcome.seized_assets + outcome.fee_assets
+        return outcome.repaid_assets >= self.debt.assets or taken >= self.collateral.assets
+
+    def _accepted(self, offer: int, now: int) -> bool:
+        outcome = self.outcome(offer)
+        return not self.leaves_dust(outcome) and self.payable(outcome, now)
+
+    def _largest_partial(self) -> int:
+        """The most that leaves enough of both sides: beyond it, only everything is accepted."""
+        limit = self.market.close_factor.least_leftover_value if self.market.rules.whole_position else 0
+
+        def too_much(offer: int) -> bool:
+            outcome = self.outcome(offer)
+            collateral_left = self.collateral.assets - outcome.seized_assets - outcome.fee_assets
+            return (
+                self._debt_value(self.debt.assets - outcome.repaid_assets) < limit
+                or self._collateral_value(collateral_left) < limit
+            )
+
+        most = self.most_repayable()
+        return most if not too_much(most) else least(too_much, 0, most) - 1
+
+    def _largest_liquid(self) -> int:
+        """The most whose seizure the reserve can pay out at present."""
+        available, most = self.collateral.reserve.liquidity_assets, self.most_repayable()
+
+        def too_much(offer: int) -> bool:
+            return self.outcome(offer).seized_assets > available
+
+        return most if not too_much(most) else least(too_much, 0, most) - 1
+
+    def _debt_value(self, assets: int) -> int:
+        return self.market.rules.debt_value(assets, self.debt.price, self.debt.reserve.unit)
+
+    def _collateral_value(self, assets: int) -> int:
+        return assets * self.collateral.price // self.collateral.reserve.unit
+
+
+def _with_margin(assets: int) -> int:
+    return assets + -(-assets * _MARGIN_BPS // BPS)
+
+
+def plan(
+    market: Market, key: bytes, position: Sheet, now: int, wallet: Mapping[bytes, int], receiver: bytes
+) -> LiquidationPlan | Skip:
+    """The most profitable debt, collateral and amount; or why there is none.
+
+    Stale prices do not matter here: the pool does not look at their age.
+    """
+    totals = position.totals()
+    if (refusal := _refusal(market, key, position, totals, receiver)) is not None:
+        return refusal
+    reasons: dict[str, str] = {}
+    best: tuple[int, Pair, int, Outcome] | None = None
+    for debt in position.debts:
+        for collateral in position.collateral:
+            name = f"{collateral.reserve.symbol} for {debt.reserve.symbol}"
+            if (reason := _pair_refusal(debt, collateral, now)) is not None:
+                reasons.setdefault(*reason)
+                continue
+            bonus_bps = _bonus_bps(position, collateral)
+            if not bonus_bps:
+                reasons.setdefault("nothing_pledged", f"{collateral.reserve.symbol} has no liquidation bonus here")
+                continue
+            held = wallet.get(debt.reserve.asset, 0)
+            if held <= 0:
+                reasons.setdefault("no_balance", f"the wallet holds no {debt.reserve.symbol}")
+                continue
+            pair = Pair(market, position, totals, debt, collateral, bonus_bps)
+            offer = pair.best_offer(held, now)
+            if offer is None:
+                reasons.setdefault(*_why_none(pair, held, name))
+                continue
+            outcome = pair.outcome(offer)
+            profit = pair.profit_value(outcome)
+            if profit <= 0:
+                reasons.setdefault("unprofitable", f"{name} would bring {profit} base units before gas")
+            elif best is None or profit > best[0]:
+                best = (profit, pair, offer, outcome)
+    if best is None:
+        return _first_reason(reasons)
+    profit, pair, offer, outcome = best
+    debt_asset, collateral_asset = pair.debt.reserve.asset, pair.collateral.reserve.asset
+    account = key[:20]
+    return LiquidationPlan(
+        account=account,
+        debt_asset=debt_asset,
+        repay_assets=offer,
+        collateral_asset=collateral_asset,
+        expected_repaid_assets=outcome.repaid_assets,
+        expected_seized_assets=outcome.seized_assets,
+        profit_base=profit,
+        judged_at=now,
+        health_wad=totals.health_wad,
+        call=TxCall(market.pool, abi.encode(abi.LIQUIDATION_CALL, collateral_asset, debt_asset, account, offer, 0)),
+        approval=(debt_asset, market.pool, offer),
+        gas_limit_hint=_GAS + _GAS_PER_OTHER_DEBT * (len(position.debts) - 1),
+    )
+
+
+_ORDER = ("unprofitable", "dust", "illiquid", "no_balance", "grace_period", "paused", "inactive", "nothing_pledged")
+
+
+def _first_reason(reasons: Mapping[str, str]) -> Skip:
+    """The reason nearest to a plan: what a richer wallet or a later block could change comes first."""
+    for code in _ORDER:
+        if code in reasons:
+            return Skip(code, reasons[code])
+    return Skip("nothing_pledged", "no enabled collateral has a balance, or no debt is left")
+
+
+def _refusal(market: Market, key: bytes, position: Sheet, totals: Totals, receiver: bytes) -> Skip | None:
+    """Why nobody may liquidate this position now, whatever the pair."""
+    if position.unpriced:
+        return Skip("unpriced", f"no usable price of {', '.join('0x' + asset.hex() for asset in position.unpriced)}")
+    if totals.health_wad >= WAD:
+        return Skip("healthy", f"health {totals.health_wad} is not below {WAD}")
+    if not market.sentinel_open and totals.health_wad >= _SENTINEL_HF_WAD:
+        return Skip("sentinel", f"the sequencer sentinel forbids liquidations at health {totals.health_wad}")
+    if receiver == key[:20] and not market.rules.self_liquidation:
+        return Skip("self", "the pool refuses self-liquidation")
+    return None
+
+
+def _pair_refusal(debt: Line, collateral: Line, now: int) -> tuple[str, str] | None:
+    if not debt.assets or not collateral.assets:
+        return ("nothing_pledged", "no enabled collateral has a balance, or no debt is left")
+    for reserve in (debt.reserve, collateral.reserve):
+        if not reserve.active:
+            return ("inactive", f"{reserve.symbol} is not active")
+        if reserve.paused:
+            return ("paused", f"{reserve.symbol} is paused")
+        if reserve.grace_until >= now:
+            return ("grace_period", f"{reserve.symbol} must not be liquidated until after {reserve.grace_until}")
+    return None
+
+
+def _why_none(pair: Pair, held: int, name: str) -> tuple[str, str]:
+    outcome = pair.outcome(held)
+    available = pair.collateral.reserve.liquidity_assets
+    if outcome.seized_assets > available:
+        return ("illiquid", f"{name}: {available} units can be paid out, {outcome.seized_assets} would be seized")
+    return ("dust", f"{name}: with {held} units the wallet can neither repay enough nor leave enough behind")
+
+
+def _bonus_bps(position: Sheet, collateral: Line) -> int:
+    emode = position.emode
+    if emode is not None and emode.covers(collateral.reserve.id):
+        return emode.liquidation_bonus_bps
+    return collateral.reserve.liquidation_bonus_bps

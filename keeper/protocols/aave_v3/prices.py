@@ -1,0 +1,57 @@
+"""Prices of every asset, asked of the pool's own oracle at every block, and the age of the feed behind each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from keeper.core.errors import DecodeError
+from keeper.core.types import Call, CallResult, Price, Prices
+from keeper.protocols.aave_v3 import abi
+from keeper.protocols.aave_v3.abi import call
+from keeper.protocols.aave_v3.state import Market
+
+
+def head_calls(market: Market) -> list[Call]:
+    """Prices by asset, then clocks, then the sentinel: a number that depends on the market alone."""
+    calls = [call(market.oracle, abi.GET_ASSET_PRICE, asset) for asset in _priced(market)]
+    calls += [Call(reserve.clock[:20], reserve.clock[20:]) for reserve in market.reserves if reserve.clock]
+    if market.sentinel:
+        calls.append(call(market.sentinel, abi.IS_LIQUIDATION_ALLOWED))
+    return calls
+
+
+def read_head(market: Market, results: Sequence[CallResult]) -> tuple[Prices, Market]:
+    """Usable prices, and the market with the sentinel's present answer.
+
+    A price that is zero, or whose call reverted, is absent: one broken feed leaves the other assets judged.
+    """
+    assets = _priced(market)
+    clocked = [reserve.asset for reserve in market.reserves if reserve.clock]
+    expected = len(assets) + len(clocked) + bool(market.sentinel)
+    if len(results) != expected:
+        raise DecodeError(f"{len(results)} results for the {expected} head calls of pool 0x{market.pool.hex()}")
+    times = dict(zip(clocked, map(_updated_at, results[len(assets) :]), strict=False))
+    prices = {}
+    for asset, result in zip(assets, results, strict=False):
+        if value := abi.maybe_uint(result):
+            prices[asset] = Price(value, market.base_decimals, times.get(asset))
+    if market.sentinel:
+        is_open = abi.maybe_uint(results[-1]) == 1
+        if is_open != market.sentinel_open:
+            market = replace(market, sentinel_open=is_open)
+    return prices, market
+
+
+def _priced(market: Market) -> list[bytes]:
+    """Every listed asset, and what old e-mode categories are valued by."""
+    assets = [reserve.asset for reserve in market.reserves]
+    return assets + sorted({emode.price_source for emode in market.emodes if emode.price_source} - set(assets))
+
+
+def _updated_at(result: CallResult) -> int | None:
+    """From latestRoundData() or latestTimestamp(), told apart by their length. Zero is a feed without a round."""
+    if result is None or len(result) < 32:
+        return None
+    at = 96 if len(result) >= 160 else 0
+    return int.from_bytes(result[at : at + 32], "big") or None
