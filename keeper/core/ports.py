@@ -85,9 +85,18 @@ class ProtocolAdapter(Protocol[M, A]):
         ...
 
     def snapshot(
-        self, market: M, touches: Sequence[bytes], block: Block, head: Sequence[CallResult]
+        self,
+        market: M,
+        touches: Sequence[bytes],
+        block: Block,
+        head: Sequence[CallResult],
+        held: Mapping[bytes, A] | None = None,
     ) -> Reads[Update[M, A]]:
-        """Raw state of everything touched, at one block; used after backfill and catch-up. May yield many times."""
+        """Raw state of everything touched, at one block; used after backfill and catch-up. May yield many times.
+
+        held: the positions known before, from which an adapter takes what was not touched since. Without them the
+        touches must reach back to the beginning.
+        """
         ...
 
     # --- stored form
