@@ -5,11 +5,16 @@ Used by `keeper devnet`, the demo and the integration tests; never imported by t
     errors      what can go wrong here
     cache       where downloads and builds are kept, safe for several processes at once
     npm, solc   pinned packages and their compilation
-    abi         calls by signature text
+    prepare     both of these ahead of time
+    abi, rpc    calls by signature text; blocking JSON-RPC
     anvil       the process and the clock of its chain
-    client      blocking transactions and calls, with reverts in words
-    tokens      ERC-20 tokens and their settable price feeds
-    aave        the deployed market, with `users` actions and `governance`
+    client      transactions and calls, with reverts in words
+    contracts   our own Solidity: tokens and settable price feeds
+    tokens      ERC-20 tokens and their feeds
+    aave        deploys the market
+    market      what users and governance do on it
     uniswap     the exchange
-    chain       DevChain: all of it together
+    multicall   Multicall3
+    chain       DevChain: all of it together; start reading here
+    examples, configuration, cli    the `keeper devnet` command
 """

@@ -45,6 +45,7 @@ SOLC = Package("solc@0.8.27", ("soljson.js",))
 UNISWAP_CORE = Package("@uniswap/v3-core@1.0.1", ("artifacts/",))
 UNISWAP_PERIPHERY = Package("@uniswap/v3-periphery@1.4.4", ("artifacts/",))
 VIEM = Package("viem@2.57.20", ("constants/contracts.ts",))
+PROTOCOL_PACKAGES = (AAVE, OPENZEPPELIN, SOLIDITY_UTILS, SOLC, UNISWAP_CORE, UNISWAP_PERIPHERY, VIEM)
 
 
 def anvil_package() -> Package:
