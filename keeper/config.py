@@ -118,7 +118,7 @@ class Executor(Table):
         None, description="The wallet's address. With a key it must match; a dry run can do with the address alone."
     )
     liquidator: Address | None = Field(
-        None, description="Our flash-loan contract; absent: the wallet's own tokens pay."
+        None, description="Our flash-loan contract, for a later version: refused unless the mode is off."
     )
     min_profit: Amount = Field(Decimal("1.00"), description="Least profit after gas, in the protocol's base currency.")
     confirmations: int = Field(
@@ -142,6 +142,8 @@ class Executor(Table):
     def _complete(self) -> Executor:
         if self.mode not in ("off", "dry_run", "live"):
             raise Problem(f'mode is {shown(self.mode)}; expected "off", "dry_run" or "live"')
+        if self.mode != "off" and self.liquidator is not None:
+            raise Problem("liquidator is set, but this version pays from the wallet's own tokens only; remove it")
         if self.private_key is not None and self.keystore is not None:
             raise Problem("both private_key and keystore are given; keep one")
         if self.mode != "off" and self.keystore is not None and self.password is None:

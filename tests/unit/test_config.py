@@ -212,6 +212,7 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
         ("[margin_calls]\naccounts = '0x00'", "margin_calls.accounts", "expected a list in [brackets]"),
         ("[margin_calls]\naccounts = ['vitalik.eth']", "margin_calls.accounts[0]", "is no address"),
         ("[executor]\nmode = 'on'", "executor", "mode is 'on'; expected"),
+        (f"[executor]\nmode = 'live'\nprivate_key = '{KEY}'\nliquidator = '0x{'00' * 20}'", "executor", "remove it"),
         ("[executor]\nmode = 'live'", "executor", 'needs a key; add private_key = "env:KEEPER_PRIVATE_KEY"'),
         ("[executor]\nmode = 'dry_run'", "executor", "needs to know the wallet"),
         ("[executor]\nkeystore = 'no.json'", "executor.keystore", "is no file"),
