@@ -16,5 +16,5 @@ Used by `keeper devnet`, the demo and the integration tests; never imported by t
     uniswap     the exchange
     multicall   Multicall3
     chain       DevChain: all of it together; start reading here
-    examples, configuration, cli    the `keeper devnet` command
+    cli, serve, examples, configuration    the `keeper devnet` command
 """

@@ -19,7 +19,7 @@ from keeper.devnet.errors import DevnetError
 from keeper.devnet.npm import anvil_binary
 from keeper.devnet.rpc import Rpc
 
-_START_S = 20.0
+_START_S = 60.0  # a fork of a distant chain fetches its tip first
 _STOP_S = 5.0
 _PR_SET_PDEATHSIG = 1
 

@@ -50,7 +50,7 @@ class Wallet:
 
 
 LIQUIDATOR = Wallet(_PUBLIC_TEST_ACCOUNT_9, _PUBLIC_TEST_KEY_9)
-"""Anvil's account 9, whose public test key is for Keeper to use; it begins with ether only: `fund_liquidator`."""
+"""Anvil's account 9, whose public test key is for Keeper to use; it has ether, and tokens after `fund_liquidator`."""
 
 
 class DevChain:
@@ -84,7 +84,7 @@ class DevChain:
         history: int = 20_000,
         slots_in_epoch: int = 32,
     ) -> Self:
-        """A new chain; about two seconds once packages and builds are in the cache.
+        """A new chain; about half a second once packages and builds are in the cache.
 
         By default each transaction gets its own block at once. With block_time_s blocks come by the clock, and actions
         wait for theirs. With manual_mining nothing is mined but by this object: one block per action, or `mine`.
@@ -97,7 +97,7 @@ class DevChain:
             client = Client(anvil)
             multicall.install(client)
             admin, provider = _named("admin"), _named("liquidity provider")
-            for rich in (admin, provider, _named("trader")):
+            for rich in (admin, provider, _named("trader"), LIQUIDATOR.address):
                 client.rpc("anvil_setBalance", rich, hex(10**9 * _ETHER))
             tokens = Tokens(client, admin)
             for token in _TOKENS:
@@ -122,13 +122,16 @@ class DevChain:
         It does not follow this chain, and this one must outlive it. options: see `Anvil.start`.
         """
         anvil = Anvil.start(fork_url=self.rpc_url, **options)
-        client = Client(anvil)
-        client.reasons = self.client.reasons
-        tokens = Tokens(client, self.aave.market.admin)
-        tokens.by_symbol = dict(self.tokens.by_symbol)
-        return DevChain(
-            anvil, client, tokens, AaveMarket(client, tokens, self.aave.market, self.aave.reserves), self.uniswap
-        )
+        try:
+            client = Client(anvil)
+            client.reasons = self.client.reasons
+            tokens = Tokens(client, self.aave.market.admin)
+            tokens.by_symbol = dict(self.tokens.by_symbol)
+            aave = AaveMarket(client, tokens, self.aave.market, self.aave.reserves)
+            return DevChain(anvil, client, tokens, aave, self.uniswap)
+        except BaseException:
+            anvil.stop()
+            raise
 
     def stop(self) -> None:
         self.anvil.stop()

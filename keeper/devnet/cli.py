@@ -1,18 +1,9 @@
-"""`keeper devnet`: a local chain with the real contracts and a ready configuration, until it is interrupted."""
+"""Arguments of `keeper devnet`. The command itself is in `serve`, imported only when it runs."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import signal
-import sys
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from keeper.devnet.chain import DevChain
-    from keeper.devnet.examples import Example
 
 PROTOCOLS = ("aave_v3",)
 
@@ -30,83 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0 after SIGINT or SIGTERM. Raises DevnetError when the chain cannot start or Anvil dies."""
-    from keeper.devnet.chain import DevChain
-    from keeper.devnet.configuration import write_config
-    from keeper.devnet.examples import open_examples
+    from keeper.devnet.serve import serve
 
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    _say("starting Anvil and deploying (the first time also downloads and compiles, about half a minute)")
-    with DevChain.start(port=args.port or None, accounts=args.accounts) as chain:
-        examples = open_examples(chain)
-        chain.fund_liquidator()
-        if args.block_time is not None:
-            chain.mine_every(args.block_time)
-        config = write_config(args.config_out, chain, mode=args.mode)
-        facts = _facts(chain, examples, config)
-        sys.stdout.write(json.dumps(facts) + "\n" if args.json else _page(facts))
-        sys.stdout.flush()
-        while not stop.wait(0.5):
-            chain.anvil.check_alive()
-    _say("stopped")
-    return 0
-
-
-def _facts(chain: DevChain, examples: list[Example], config: Path) -> dict[str, Any]:
-    return {
-        "rpc_url": chain.rpc_url,
-        "ws_url": chain.ws_url,
-        "chain_id": chain.chain_id,
-        "block_number": chain.block_number,
-        "config": str(config),
-        "contracts": {
-            "pool_addresses_provider": chain.aave.provider,
-            "pool": chain.aave.pool,
-            "pool_configurator": chain.aave.configurator,
-            "oracle": chain.aave.oracle,
-            "data_provider": chain.aave.data_provider,
-            "multicall3": chain.multicall3,
-            "uniswap_factory": chain.uniswap.factory,
-            "uniswap_router": chain.uniswap.router,
-            "uniswap_quoter": chain.uniswap.quoter,
-        },
-        "tokens": {
-            symbol: {"address": token.address, "decimals": token.decimals, "feed": token.feed}
-            for symbol, token in chain.tokens.by_symbol.items()
-        },
-        "accounts": chain.accounts,
-        "positions": [{"account": example.account, "story": example.story} for example in examples],
-        "liquidator": {"address": chain.liquidator.address, "public_test_key": chain.liquidator.private_key},
-    }
-
-
-def _page(facts: dict[str, Any]) -> str:
-    """The same for a person."""
-    feed, account = facts["tokens"]["WETH"]["feed"], facts["accounts"][0]
-    call = {"from": account, "to": feed, "data": "0xe5c19b2d" + f"{1500 * 10**8:064x}"}
-    request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_sendTransaction", "params": [call]})
-    lines = [
-        f"chain {facts['chain_id']} at {facts['ws_url']} and {facts['rpc_url']}, block {facts['block_number']}",
-        "",
-        *(f"  {name:24} {address}" for name, address in facts["contracts"].items()),
-        "",
-        *(f"  {name:24} {token['address']}  feed {token['feed']}" for name, token in facts["tokens"].items()),
-        "",
-        "positions:",
-        *(f"  {example['account']}  {example['story']}" for example in facts["positions"]),
-        "",
-        f"configuration: {facts['config']}",
-        f"  keeper run --config {facts['config']}",
-        f"liquidator: {facts['liquidator']['address']}, one of Anvil's public test keys, never for real funds:",
-        f"  export KEEPER_PRIVATE_KEY={facts['liquidator']['public_test_key']}",
-        "to see margin calls, let WETH fall to $1,500:",
-        f"  curl -s -H 'Content-Type: application/json' -d '{request}' {facts['rpc_url']}",
-        "Ctrl-C stops the chain; everything on it is gone then.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"keeper devnet: {text}\n")
+    return serve(args)
