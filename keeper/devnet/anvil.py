@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from keeper.devnet.errors import DevnetError
 from keeper.devnet.npm import anvil_binary
@@ -34,10 +35,9 @@ class Anvil:
     `block_time_s` to the clock.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path, scratch: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: IO[bytes]) -> None:
         self._process = process
         self._log = log
-        self._scratch = scratch
         self.port = port
         self.rpc = Rpc(port)
 
@@ -88,18 +88,16 @@ class Anvil:
 
     @classmethod
     def _launch(cls, command: Sequence[str], port: int) -> Self:
-        scratch = Path(tempfile.mkdtemp(prefix="keeper-anvil-"))
-        log = scratch / "anvil.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(  # noqa: S603  (our own arguments)
-                [*command, "--port", str(port)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                process_group=0,  # Ctrl-C reaches us alone, and we stop it when we are done with it
-                preexec_fn=_die_with_parent(),
-            )
-        anvil = cls(process, port, log, scratch)
+        log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop(); it has no name, so nothing can be left behind
+        process = subprocess.Popen(  # noqa: S603 - our own arguments
+            [*command, "--port", str(port)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            process_group=0,  # Ctrl-C reaches us alone, and we stop it when we are done with it
+            preexec_fn=_die_with_parent(),
+        )
+        anvil = cls(process, port, log)
         try:
             anvil._wait_until_it_answers()
         except BaseException:
@@ -139,7 +137,9 @@ class Anvil:
         return f"ws://127.0.0.1:{self.port}"
 
     def log_tail(self, size: int = 2000) -> str:
-        return self._log.read_bytes()[-size:].decode(errors="replace").strip()
+        # A positioned read: the file's own position is Anvil's, which writes through the same open file.
+        end = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), size, max(0, end - size)).decode(errors="replace").strip()
 
     def pause(self) -> None:
         """Freeze the process: connections stay open and nothing answers, like a node that hangs."""
@@ -159,9 +159,7 @@ class Anvil:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait(_STOP_S)
-        self._log.unlink(missing_ok=True)
-        if self._scratch.is_dir():
-            self._scratch.rmdir()
+        self._log.close()
 
     def __enter__(self) -> Self:
         return self
