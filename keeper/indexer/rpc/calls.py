@@ -75,13 +75,6 @@ def read_single(answer: msgspec.Raw | KeeperError) -> CallResult:
     return hex_bytes(_read_hex(answer), "eth_call result") or None
 
 
-def strict(answer: msgspec.Raw | KeeperError) -> msgspec.Raw:
-    """The result, or its error raised."""
-    if isinstance(answer, KeeperError):
-        raise answer
-    return answer
-
-
 def _transaction(call: Call) -> dict[str, Any]:
     return {"to": to_hex(call.target), "data": to_hex(call.data)}
 

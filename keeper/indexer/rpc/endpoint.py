@@ -70,7 +70,7 @@ class Endpoint:
         self._cooling_until = 0.0
         self._last_error: str | None = None
         self._transport: Transport | None = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[Transport] | None = None
 
     @property
     def name(self) -> str:
@@ -91,21 +91,30 @@ class Endpoint:
             raise self.excluded
         if self._transport is not None and not self._transport.closed:
             return self._transport
-        async with self._opening:
-            if self._transport is not None and not self._transport.closed:
-                return self._transport
-            if self._transport is not None:
-                await self._transport.close()
-                self._transport = None
-            transport = self._connection()
-            try:
-                await transport.open(timeout_s)
-                await self._verify(transport, timeout_s)
-            except BaseException:
-                await transport.close()
-                raise
-            self._transport = transport
-            return transport
+        if self._opening is None:
+            # one attempt for all who wait: a dead endpoint costs everybody one time-out, not one after the other
+            self._opening = asyncio.create_task(self._open(timeout_s), name=f"open {self.name}")
+            self._opening.add_done_callback(self._opened)
+        return await asyncio.shield(self._opening)
+
+    async def _open(self, timeout_s: float) -> Transport:
+        if self._transport is not None:
+            await self._transport.close()
+            self._transport = None
+        transport = self._connection()
+        try:
+            await transport.open(timeout_s)
+            await self._verify(transport, timeout_s)
+        except BaseException:
+            await transport.close()
+            raise
+        self._transport = transport
+        return transport
+
+    def _opened(self, task: asyncio.Task[Transport]) -> None:
+        self._opening = None
+        if not task.cancelled():
+            task.exception()  # marks it as seen: whoever waited for it may have been cancelled meanwhile
 
     async def exchange(self, requests: Sequence[Request], timeout_s: float) -> Replies:
         """One message and its replies; connects first when need be."""
@@ -125,16 +134,19 @@ class Endpoint:
         self._cooling_until = 0.0
 
     def failed(self, error: KeeperError) -> None:
-        """Count an error that is the endpoint's own."""
+        """Count an error that is the endpoint's own; several within one rest, as of one disconnect, count once."""
         if isinstance(error, WrongChain):
             return
-        self.errors += 1
         self._last_error = str(error)
+        limited = isinstance(error, RpcRateLimited)
+        if self.cooling_s and (self.rate_limited or not limited):
+            return
+        self.errors += 1
         rest = min(_FIRST_COOL_DOWN_S * 2 ** (self.errors - 1), _LONGEST_COOL_DOWN_S)
-        self.rate_limited = isinstance(error, RpcRateLimited)
         if isinstance(error, RpcRateLimited):
             asked = error.retry_after_s
             rest = max(rest, _RATE_LIMIT_COOL_DOWN_S) if asked is None else asked
+        self.rate_limited = limited
         self._cooling_until = time.monotonic() + rest
         log.warning(
             "rpc_endpoint_failed", endpoint=self.name, errors=self.errors, rest_s=round(rest, 2), error=str(error)
@@ -159,6 +171,9 @@ class Endpoint:
         )
 
     async def close(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
         if self._transport is not None:
             await self._transport.close()
 

@@ -138,12 +138,6 @@ def is_already_known(error: KeeperError) -> bool:
     return isinstance(error, RpcRefused) and bool(_ALREADY_KNOWN.search(str(error)))
 
 
-def is_unknown_method(error: KeeperError) -> bool:
-    return isinstance(error, RpcRefused) and (
-        error.code in (-32601, -32004) or bool(re.search(r"method .*(not|un)", str(error), re.I))
-    )
-
-
 _SUGGESTED = re.compile(r"\[ ?(?:0x)?([0-9a-f]+) ?[,-] ?(?:0x)?([0-9a-f]+) ?\]|range (\d+)-(\d+)", re.I)
 _LIMIT = re.compile(
     r"(?:limited to (?:a )?|max(?:imum)?(?: block)? range[: ]+|maximum is set to |requested blocks is |up to (?:a )?"

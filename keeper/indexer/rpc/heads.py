@@ -15,13 +15,13 @@ import structlog
 
 from keeper.core.errors import KeeperError, RpcMalformed, RpcUnavailable, WrongChain
 from keeper.core.types import Block
-from keeper.indexer.rpc.mux import Subscription, SubscriptionOverflow
+from keeper.indexer.rpc.mux import Subscription, SubscriptionOverflow, SubscriptionRefused
 from keeper.indexer.rpc.transport import DuplexTransport
 from keeper.indexer.rpc.wire import read_header
 
 if TYPE_CHECKING:
-    from keeper.indexer.rpc.client import RpcClient
     from keeper.indexer.rpc.endpoint import Endpoint
+    from keeper.indexer.rpc.pool import EndpointPool
 
 log = structlog.get_logger(__name__)
 
@@ -32,10 +32,10 @@ _SHORTEST_SILENCE_S = 3.0
 _SILENT_INTERVALS = 5
 
 
-async def follow_heads(client: RpcClient) -> AsyncIterator[Block]:
+async def follow_heads(pool: EndpointPool) -> AsyncIterator[Block]:
     """Every new head, coalesced to the newest. Survives any endpoint's failure; ends only with WrongChain, when every
     endpoint turned out to serve another chain."""
-    feed = HeadFeed(client)
+    feed = HeadFeed(pool)
     task = asyncio.create_task(feed.run(), name="follow heads")
     try:
         while True:
@@ -53,10 +53,10 @@ async def follow_heads(client: RpcClient) -> AsyncIterator[Block]:
 class HeadFeed:
     """One slot for the newest head, and what fills it."""
 
-    def __init__(self, client: RpcClient) -> None:
+    def __init__(self, pool: EndpointPool) -> None:
         self.newest: Block | None = None
         self.changed = asyncio.Event()
-        self._client = client
+        self._pool = pool
         self._interval_s: float | None = None
         self._pushed_at: float | None = None
         self._poll_until: dict[Endpoint, float] = {}
@@ -78,23 +78,30 @@ class HeadFeed:
 
     def _choose(self) -> Endpoint:
         """The endpoint to follow: the best that pushes, else the best."""
-        ranked = self._client.ranked()
+        ranked = self._pool.ranked()
         if not ranked:
-            raise WrongChain("; ".join(str(endpoint.excluded) for endpoint in self._client.endpoints))
-        well = [endpoint for endpoint in ranked if not endpoint.cooling_s] or ranked
+            raise WrongChain("; ".join(str(endpoint.excluded) for endpoint in self._pool.endpoints))
+        well = [e for e in ranked if not e.cooling_s and not self._pool.is_behind(e)] or ranked
         return next((endpoint for endpoint in well if endpoint.can_push), well[0])
 
     async def _follow(self, endpoint: Endpoint) -> None:
         """Fill the slot from this endpoint until a better one is there. Raises when the endpoint fails."""
-        transport = await endpoint.ready(self._client.settings.call_timeout_s)
+        transport = await endpoint.ready(self._pool.settings.call_timeout_s)
         until = self._poll_until.get(endpoint, 0.0)
         if not isinstance(transport, DuplexTransport) or time.monotonic() < until:
             await self._poll(endpoint, until if isinstance(transport, DuplexTransport) else None)
             return
-        subscription = await transport.subscribe("newHeads", self._client.settings.call_timeout_s)
+        try:
+            subscription = await transport.subscribe("newHeads", self._pool.settings.call_timeout_s)
+        except SubscriptionRefused as error:
+            log.warning(
+                "heads_subscription_refused", endpoint=endpoint.name, polling_s=_POLL_INSTEAD_S, error=str(error)
+            )
+            self._poll_until[endpoint] = time.monotonic() + _POLL_INSTEAD_S
+            return
         try:
             # after the subscription stands, so that no head falls between the two
-            self._offer(endpoint, await self._client.latest_of(endpoint))
+            self._offer(endpoint, await self._pool.latest_of(endpoint))
             await self._listen(endpoint, subscription)
         finally:
             await self._unsubscribe(transport, subscription)
@@ -106,14 +113,14 @@ class HeadFeed:
                 async with asyncio.timeout(_GRACE_S if suspicious else self._patience_s()):
                     raw = await subscription.newest()
             except SubscriptionOverflow:
-                self._offer(endpoint, await self._client.latest_of(endpoint))
+                self._offer(endpoint, await self._pool.latest_of(endpoint))
                 continue
             except TimeoutError:
                 if suspicious:
                     log.warning("heads_subscription_silent", endpoint=endpoint.name, polling_s=_POLL_INSTEAD_S)
                     self._poll_until[endpoint] = time.monotonic() + _POLL_INSTEAD_S
                     return
-                suspicious = self._offer(endpoint, await self._client.latest_of(endpoint))
+                suspicious = self._offer(endpoint, await self._pool.latest_of(endpoint))
                 continue
             suspicious = False
             self._measure()
@@ -132,10 +139,10 @@ class HeadFeed:
 
     async def _poll(self, endpoint: Endpoint, until: float | None) -> None:
         while self._choose() is endpoint and (until is None or time.monotonic() < until):
-            self._offer(endpoint, await self._client.latest_of(endpoint))
+            self._offer(endpoint, await self._pool.latest_of(endpoint))
             if endpoint.errors:
                 endpoint.succeeded()
-            await asyncio.sleep(self._client.settings.poll_interval_s)
+            await asyncio.sleep(self._pool.settings.poll_interval_s)
 
     def _offer(self, endpoint: Endpoint, block: Block) -> bool:
         """Put a head into the slot; whether it is another one than before."""
@@ -155,7 +162,7 @@ class HeadFeed:
 
     def _patience_s(self) -> float:
         """How long silence is normal: a few blocks' time on this chain, within bounds."""
-        longest = self._client.settings.silence_s
+        longest = self._pool.settings.silence_s
         if self._interval_s is None:
             return longest
         return min(longest, max(_SHORTEST_SILENCE_S, _SILENT_INTERVALS * self._interval_s))

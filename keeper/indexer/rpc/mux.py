@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from keeper.core.errors import KeeperError, RetryableError, RpcMalformed
+from keeper.core.errors import KeeperError, RetryableError, RpcMalformed, RpcUnavailable
 from keeper.indexer.rpc.wire import Message, Push, decode_messages, decode_push
 
 Replies = Sequence[Message | None]
@@ -25,6 +25,10 @@ _UNCLAIMED_PUSHES = 64
 
 class SubscriptionOverflow(RetryableError):
     """The reader of a subscription fell too far behind; what it missed must be fetched."""
+
+
+class SubscriptionRefused(RpcUnavailable):
+    """The node answers, but will not push."""
 
 
 class Exchange:

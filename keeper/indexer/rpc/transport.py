@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from keeper.core.errors import KeeperError, RpcMalformed, RpcUnavailable
 from keeper.indexer.rpc.address import Address
-from keeper.indexer.rpc.mux import Mux, Replies, Subscription
+from keeper.indexer.rpc.mux import Mux, Replies, Subscription, SubscriptionRefused
 from keeper.indexer.rpc.wire import Request, encode_batch, encode_call
 
 MAX_MESSAGE_BYTES = 512 * 2**20
@@ -79,7 +79,7 @@ class DuplexTransport(Transport):
         [reply] = await self.exchange([("eth_subscribe", [kind])], timeout_s)
         if reply is None or reply.error is not None:
             reason = reply.error.message if reply is not None and reply.error else "no reply"
-            raise RpcUnavailable(f"eth_subscribe {kind} at {self.address.shown} refused: {reason}; polling instead")
+            raise SubscriptionRefused(f"eth_subscribe {kind} at {self.address.shown}: {reason}; poll instead")
         subscription_id = bytes(reply.result).decode().strip('"')
         if not subscription_id or subscription_id == "null":
             raise RpcMalformed(f"eth_subscribe {kind} at {self.address.shown} gave no subscription id")

@@ -6,11 +6,12 @@ Everything is decoded by msgspec straight into these structs; no dictionary is b
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import UnionType
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from keeper.core.errors import RpcMalformed
+from keeper.core.errors import KeeperError, RpcMalformed
 from keeper.core.types import Block, BlockRef
 
 T = TypeVar("T")
@@ -124,10 +125,17 @@ def decode_any(raw: msgspec.Raw, what: str) -> Any:
     return decode_as(_any, raw, what)
 
 
-def result_reader(type_: type[T], what: str) -> Callable[[msgspec.Raw], T]:
+def result_reader(type_: type[T] | UnionType, what: str) -> Callable[[msgspec.Raw], T]:
     """A function that decodes a result to this type, or raises RpcMalformed naming `what` it should have been."""
-    decoder = msgspec.json.Decoder(type_)
+    decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(type_)
     return lambda raw: decode_as(decoder, raw, what)
+
+
+def strict(answer: msgspec.Raw | KeeperError) -> msgspec.Raw:
+    """The result, or its error raised."""
+    if isinstance(answer, KeeperError):
+        raise answer
+    return answer
 
 
 # --- hex --------------------------------------------------------------------------------------------------------------

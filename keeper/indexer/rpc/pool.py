@@ -1,0 +1,280 @@
+"""The configured endpoints together: which to ask, and asking another one when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self, TypeVar
+
+import msgspec
+
+from keeper.core.errors import (
+    ConfigError,
+    KeeperError,
+    RpcMalformed,
+    RpcRateLimited,
+    RpcUnavailable,
+    StateUnavailable,
+    WrongChain,
+)
+from keeper.core.types import Block
+from keeper.indexer.rpc.endpoint import Endpoint, EndpointStatus, is_endpoints_fault, is_worth_asking_elsewhere
+from keeper.indexer.rpc.faults import missing_answer, understand
+from keeper.indexer.rpc.mux import Replies
+from keeper.indexer.rpc.transport import Transport
+from keeper.indexer.rpc.wire import ABSENT, Request, read_header, strict
+
+R = TypeVar("R")
+
+_PASSES = 2
+_LONGEST_PAUSE_S = 1.0
+_WORST_FIRST = (StateUnavailable, RpcMalformed, RpcRateLimited, RpcUnavailable, WrongChain)
+_READS = ("eth_get", "eth_call", "eth_estimate", "eth_blockNumber", "eth_chainId", "eth_gasPrice", "eth_feeHistory")
+_MORE_READS = ("eth_maxPriority", "eth_simulate", "eth_syncing", "eth_createAccessList", "net_", "web3_", "txpool_")
+
+
+@dataclass(frozen=True, slots=True)
+class RpcSettings:
+    """Bounds of what is sent and how long is waited.
+
+    call_timeout_s: for one answer of one endpoint. max_batch: requests in one message; more become several.
+    multicall_calls, multicall_bytes: of one eth_call. poll_interval_s: between polls where heads are not pushed.
+    silence_s: without a pushed head before it is polled whether there is one. probe_interval_s: between looks at the
+    head of every endpoint. max_lag_blocks: an endpoint further behind than this is asked last.
+    """
+
+    call_timeout_s: float = 10.0
+    max_batch: int = 100
+    multicall_calls: int = 250
+    multicall_bytes: int = 128 * 1024
+    poll_interval_s: float = 1.0
+    silence_s: float = 20.0
+    probe_interval_s: float = 15.0
+    max_lag_blocks: int = 3
+
+
+class Answer(NamedTuple):
+    """What one endpoint said to a list of requests, in their order."""
+
+    endpoint: Endpoint
+    results: list[msgspec.Raw | KeeperError]
+
+
+class EndpointPool:
+    """All configured endpoints as one.
+
+    Reads go to the first endpoint, in the order of configuration, that is well: not resting after errors, not behind
+    the others. When it fails another one is asked within the same call. Nothing else in Keeper repeats a read.
+    """
+
+    def __init__(self, endpoints: Sequence[Endpoint], settings: RpcSettings) -> None:
+        self.endpoints = tuple(endpoints)
+        self.settings = settings
+        self._probing: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def connect(
+        cls,
+        urls: Sequence[str],
+        chain_id: int,
+        *,
+        call_timeout_s: float | None = None,
+        settings: RpcSettings | None = None,
+    ) -> Self:
+        """Open every endpoint; one that answers with the right chain id is enough.
+
+        Raises ConfigError for an address that is none, WrongChain when every endpoint that answered serves another
+        chain, RpcUnavailable when none answered.
+        """
+        if not urls:
+            raise ConfigError("no rpc endpoint is configured; give at least one in [chain] rpc")
+        settings = settings or RpcSettings()
+        if call_timeout_s is not None:
+            settings = replace(settings, call_timeout_s=call_timeout_s)
+        client = cls([Endpoint(url, chain_id) for url in urls], settings)
+        try:
+            await client._open()
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+    async def _open(self) -> None:
+        timeout_s = self.settings.call_timeout_s
+        outcomes = await asyncio.gather(*(e.ready(timeout_s) for e in self.endpoints), return_exceptions=True)
+        errors: list[KeeperError] = []
+        for endpoint, outcome in zip(self.endpoints, outcomes, strict=True):
+            if isinstance(outcome, KeeperError):
+                endpoint.failed(outcome)
+                errors.append(outcome)
+            elif isinstance(outcome, BaseException):
+                raise outcome
+        if len(errors) == len(self.endpoints):
+            reasons = "; ".join(str(error) for error in errors)
+            if all(isinstance(error, WrongChain) for error in errors):
+                raise WrongChain(reasons)
+            raise RpcUnavailable(f"no rpc endpoint can be used: {reasons}")
+        if len(self.endpoints) > 1:
+            self._probing = asyncio.create_task(self._probe(), name="probe rpc endpoints")
+
+    async def close(self) -> None:
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.wait([self._probing])
+        for endpoint in self.endpoints:
+            await endpoint.close()
+
+    @property
+    def round_trips(self) -> int:
+        """Messages exchanged so far, chain id checks included, pushes excluded."""
+        return sum(endpoint.round_trips for endpoint in self.endpoints)
+
+    def status(self) -> list[EndpointStatus]:
+        return [endpoint.status() for endpoint in self.endpoints]
+
+    async def read(
+        self,
+        requests: Sequence[Request],
+        parse: Callable[[Answer], R],
+        *,
+        timeout_s: float | None = None,
+        avoid: Endpoint | None = None,
+    ) -> R:
+        """Ask these requests of one endpoint after another until `parse` accepts an answer.
+
+        `parse` raises RpcMalformed, StateUnavailable or another retryable error to say that a better answer may be had
+        elsewhere; anything else ends the search. `avoid` is asked last. Requests that are no reads get one attempt.
+        """
+        timeout_s = timeout_s or self.settings.call_timeout_s
+        started = time.monotonic()
+        once = not all(method.startswith(_READS + _MORE_READS) for method, _ in requests)
+        errors: list[KeeperError] = []
+        for attempt, endpoint in enumerate(self._attempts(avoid)):
+            # a second pass is for passing trouble; after a timeout it would only double the wait
+            if attempt and (once or (attempt >= len(self._usable()) and time.monotonic() - started > timeout_s)):
+                break
+            try:
+                if endpoint.rate_limited or attempt >= len(self._usable()):
+                    await self._let_rest(endpoint, timeout_s)
+                result = parse(await self._ask(endpoint, requests, timeout_s))
+            except KeeperError as error:
+                if is_endpoints_fault(error):
+                    endpoint.failed(error)
+                if not is_worth_asking_elsewhere(error):
+                    raise
+                errors.append(error)
+                if all(isinstance(e, StateUnavailable) for e in errors) and len(errors) >= len(self._usable()):
+                    break
+            else:
+                endpoint.succeeded()
+                return result
+        raise self._worst(errors)
+
+    def _usable(self) -> list[Endpoint]:
+        return [endpoint for endpoint in self.endpoints if endpoint.excluded is None]
+
+    def ranked(self) -> list[Endpoint]:
+        """Endpoints of the right chain, the one to ask first, first."""
+        return sorted(self._usable(), key=lambda endpoint: (endpoint.cooling_s > 0, self.is_behind(endpoint)))
+
+    def is_behind(self, endpoint: Endpoint) -> bool:
+        """Whether an endpoint's head, as last seen, is too far below the highest of all."""
+        if endpoint.head_number is None:
+            return False
+        heads = [other.head_number for other in self._usable() if other.head_number is not None]
+        return max(heads) - endpoint.head_number > self.settings.max_lag_blocks
+
+    def _attempts(self, avoid: Endpoint | None) -> Iterator[Endpoint]:
+        for _ in range(_PASSES):
+            yield from sorted(self.ranked(), key=lambda endpoint: endpoint is avoid)
+
+    async def _let_rest(self, endpoint: Endpoint, timeout_s: float) -> None:
+        """Wait for an endpoint that asked for it, or a moment for one that just failed.
+
+        Raises RpcRateLimited when what it asked for is longer than the call may take.
+        """
+        rest = endpoint.cooling_s
+        if not endpoint.rate_limited:
+            rest = min(rest, _LONGEST_PAUSE_S)
+        elif rest > timeout_s:
+            raise RpcRateLimited(f"{endpoint.name} asked to be left alone for another {rest:.1f} s", rest)
+        await asyncio.sleep(rest)
+
+    def _worst(self, errors: Sequence[KeeperError]) -> KeeperError:
+        """Of all endpoints' errors, the one that says most; the others become its notes."""
+        if not errors:
+            return WrongChain("; ".join(str(e.excluded) for e in self.endpoints) + "; correct [chain] id or rpc")
+        chosen = min(
+            errors, key=lambda error: next(i for i, kind in enumerate(_WORST_FIRST) if isinstance(error, kind))
+        )
+        for error in errors:
+            if error is not chosen:
+                chosen.add_note(str(error))
+        return chosen
+
+    async def _ask(self, endpoint: Endpoint, requests: Sequence[Request], timeout_s: float) -> Answer:
+        transport = await endpoint.ready(timeout_s)
+        return await self.send(endpoint, transport, requests, timeout_s)
+
+    async def send(
+        self, endpoint: Endpoint, transport: Transport, requests: Sequence[Request], timeout_s: float
+    ) -> Answer:
+        size = self.settings.max_batch
+        if len(requests) <= size:
+            replies = await endpoint.send(transport, requests, timeout_s)
+        else:
+            parts = [requests[start : start + size] for start in range(0, len(requests), size)]
+            answered = await asyncio.gather(*(endpoint.send(transport, part, timeout_s) for part in parts))
+            replies = [reply for part in answered for reply in part]
+        return Answer(endpoint, _results(requests, replies, endpoint.name))
+
+    async def open_endpoint(self) -> tuple[Endpoint, Transport]:
+        errors: list[KeeperError] = []
+        for endpoint in self.ranked():
+            try:
+                return endpoint, await endpoint.ready(self.settings.call_timeout_s)
+            except KeeperError as error:
+                endpoint.failed(error)
+                errors.append(error)
+        raise self._worst(errors)
+
+    async def latest_of(self, endpoint: Endpoint) -> Block:
+        """The head as this one endpoint sees it."""
+        method = "eth_getBlockByNumber"
+        what = f"{method} latest at {endpoint.name}"
+        answer = await self._ask(endpoint, [(method, ["latest", False])], self.settings.call_timeout_s)
+        block = read_header(strict(answer.results[0]), what)
+        if block is None:
+            raise RpcMalformed(f"{what}: null, but every chain has a latest block")
+        endpoint.saw_head(block)
+        return block
+
+    async def _probe(self) -> None:
+        """Look at every endpoint's head now and then, so that one that stands still is noticed and a lost one found."""
+        while True:
+            await asyncio.sleep(self.settings.probe_interval_s)
+            for endpoint in self._usable():
+                if endpoint.cooling_s:
+                    continue
+                try:
+                    await self.latest_of(endpoint)
+                except KeeperError as error:
+                    endpoint.failed(error)
+                else:
+                    endpoint.succeeded()
+
+
+def _results(requests: Sequence[Request], replies: Replies, where: str) -> list[msgspec.Raw | KeeperError]:
+    results: list[msgspec.Raw | KeeperError] = []
+    for (method, _), reply in zip(requests, replies, strict=True):
+        if reply is None:
+            results.append(missing_answer(method, where))
+        elif reply.error is not None:
+            results.append(understand(reply.error, method, where))
+        elif reply.result is ABSENT:
+            results.append(RpcMalformed(f"{method} at {where}: an answer with neither result nor error"))
+        else:
+            results.append(reply.result)
+    return results
