@@ -84,6 +84,10 @@ class ProtocolAdapter(Protocol[M, A]):
         """Every liquidation in these logs, in their order."""
         ...
 
+    def whole(self, market: M, key: bytes) -> Sequence[bytes]:
+        """The touches that make `snapshot` read everything of one position."""
+        ...
+
     def snapshot(
         self,
         market: M,
@@ -179,6 +183,11 @@ class Transaction(Protocol):
 
     def advance(self, committed: CommittedBlock) -> None:
         """Move the cursor over a scanned gap to a block whose parent is not stored; older headers are forgotten."""
+        ...
+
+    def amend(self, committed: CommittedBlock) -> None:
+        """Replace versions of the block at the cursor by what it really holds; for repairs. Raises StoreError when the
+        cursor is elsewhere."""
         ...
 
     def revert_to(self, ancestor: BlockRef) -> frozenset[tuple[str, str, bytes]]:

@@ -77,6 +77,15 @@ DELETE_BLOCKS_BELOW = Statement(delete(blocks).where(blocks.c.number < _at("numb
 # --- facts ------------------------------------------------------------------------------------------------------------
 
 INSERT_FACT = _insert(facts)
+DELETE_FACT_AT = Statement(
+    delete(facts).where(
+        facts.c.protocol == bindparam("protocol"),
+        facts.c.kind == bindparam("kind"),
+        facts.c.key == bindparam("key"),
+        facts.c.block_number == _at("number"),
+    ),
+    ("protocol", "kind", "key", "number"),
+)
 LATEST_FACT = Statement(
     select(facts.c.payload)
     .where(

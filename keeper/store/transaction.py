@@ -46,6 +46,14 @@ class SqlTransaction:
             )
         self._start_at(committed)
 
+    def amend(self, committed: CommittedBlock) -> None:
+        ref, cursor = committed.block.ref, self._db.row(sql.CURSOR)
+        if cursor != (ref.number, ref.hash):
+            raise StoreError(f"cannot amend {_name(ref)}: the cursor is elsewhere; read the block at the cursor again")
+        for fact in committed.facts:
+            self._db.write(sql.DELETE_FACT_AT, fact.protocol, fact.kind, fact.key, ref.number)
+        self._put_facts(committed)
+
     def revert_to(self, ancestor: BlockRef) -> frozenset[tuple[str, str, bytes]]:
         """See the port. A backfill's mark is pulled back too: what it saw above the ancestor is not all there is."""
         number = ancestor.number
@@ -75,8 +83,11 @@ class SqlTransaction:
         self._prune(-1 if lowest is None else lowest, committed.block.number)
 
     def _append(self, committed: CommittedBlock) -> None:
-        number = committed.block.number
         self._db.write(sql.INSERT_BLOCK, *block_row(committed.block))
+        self._put_facts(committed)
+
+    def _put_facts(self, committed: CommittedBlock) -> None:
+        number = committed.block.number
         rows = [(fact.protocol, fact.kind, fact.key, number, fact.payload) for fact in committed.facts]
         rows.sort(key=itemgetter(0, 1, 2))  # a snapshot of a million fills its index from left to right
         if rows:

@@ -78,6 +78,9 @@ class AaveV3:
     def liquidations(self, market: Market, logs_: Sequence[RawLog]) -> Sequence[Liquidated]:
         return logs.liquidated(logs.fold(market, logs_).liquidations)
 
+    def whole(self, market: Market, key: bytes) -> Sequence[bytes]:
+        return [key + token[:4] for token in market.by_token]  # as `logs.touch_keys` writes them
+
     def snapshot(
         self,
         market: Market,

@@ -1,0 +1,154 @@
+"""`keeper …`: arguments in, exit code out. Nothing heavy is imported before a command needs it.
+
+Exit codes: 0 done · 1 a check failed or the command could not do its work · 2 wrong usage · 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from keeper import __version__
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if "command" not in args:
+        parser.print_help()
+        return 2
+    try:
+        return int(args.command(args))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output (`| head`) has gone; Python would complain once more when it flushes at exit.
+        sys.stdout = None
+        return 0
+    except Exception as error:
+        from keeper.core.errors import KeeperError
+
+        if not isinstance(error, KeeperError) or args.verbose:
+            raise
+        print(f"keeper: {error}", file=sys.stderr)
+        return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="keeper", description="Margin calls and liquidations for collateralized positions on chain."
+    )
+    parser.add_argument("--version", action="version", version=f"keeper {__version__}")
+    commands = parser.add_subparsers(metavar="command")
+
+    def add(name: str, run: Command, help_: str, *, config: bool = True) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help_, description=help_)
+        if config:
+            sub.add_argument("--config", type=Path, default=Path("keeper.toml"), help="configuration (keeper.toml)")
+        sub.add_argument("-v", "--verbose", action="count", default=0, help="more log lines; tracebacks of errors")
+        sub.add_argument("--log-format", choices=("console", "json"), default="console", help="log lines on stderr")
+        sub.set_defaults(command=run)
+        return sub
+
+    add("check", _check, "verify every precondition, one line each; exit 1 if any fails")
+
+    sub = add("backfill", _backfill, "index up to a block and exit; resumable")
+    sub.add_argument("--to", type=_block_number, metavar="BLOCK", help="stop here (default: the newest final block)")
+
+    sub = add("run", _run, "the daemon: follow the chain, call for margin, liquidate")
+    sub.add_argument("--alert-only", action="store_true", help="never transact, whatever the configuration says")
+    sub.add_argument("--dry-run", action="store_true", help="plan and simulate liquidations, send nothing")
+    sub.add_argument("--until-block", type=_block_number, metavar="N", help="exit 0 once block N is processed")
+
+    sub = add("health", _health, "every open position at the indexed tip")
+    sub.add_argument("account", nargs="*", metavar="ACCOUNT", help="only these accounts (0x…)")
+    _json_flag(sub)
+    for name, run, help_ in (
+        ("calls", _calls, "margin calls: episodes with demands and notices"),
+        ("liquidations", _liquidations, "our liquidations, from plan to confirmation"),
+        ("transactions", _transactions, "every transaction we signed, with its fate"),
+    ):
+        _json_flag(add(name, run, help_))
+
+    sub = add("devnet", _devnet, "a local Anvil with the real contracts and a ready configuration", config=False)
+    from keeper.devnet import cli as devnet_cli
+
+    devnet_cli.add_arguments(sub)
+    return parser
+
+
+def _json_flag(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--json", action="store_true", help="JSON Lines on stdout, one object a line")
+
+
+def _block_number(text: str) -> int:
+    try:
+        number = int(text, 0)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a block number; give a whole number such as 19000000")
+    return number
+
+
+def _check(args: argparse.Namespace) -> int:
+    from keeper.preflight import check
+    from keeper.wire import open_house
+
+    return check(open_house(args), sys.stdout)
+
+
+def _backfill(args: argparse.Namespace) -> int:
+    import asyncio
+
+    from keeper.daemon import run_backfill
+    from keeper.progress import progress
+    from keeper.wire import open_house
+
+    with progress() as report:
+        return asyncio.run(run_backfill(open_house(args), report, args.to))
+
+
+def _run(args: argparse.Namespace) -> int:
+    import asyncio
+
+    from keeper.daemon import run_daemon
+    from keeper.progress import progress
+    from keeper.wire import open_house
+
+    with progress() as report:
+        return asyncio.run(run_daemon(open_house(args), report, args.until_block))
+
+
+def _health(args: argparse.Namespace) -> int:
+    from keeper import report
+
+    return report.health(args)
+
+
+def _calls(args: argparse.Namespace) -> int:
+    from keeper import report
+
+    return report.calls(args)
+
+
+def _liquidations(args: argparse.Namespace) -> int:
+    from keeper import report
+
+    return report.liquidations(args)
+
+
+def _transactions(args: argparse.Namespace) -> int:
+    from keeper import report
+
+    return report.transactions(args)
+
+
+def _devnet(args: argparse.Namespace) -> int:
+    from keeper.devnet import cli as devnet_cli
+
+    return devnet_cli.run(args)

@@ -1,0 +1,285 @@
+"""The daemon: catch up, follow heads one block at a time, and keep the parts that run beside that alive.
+
+Crash-only: everything it needs to go on is in the store, so a start is always a recovery, and any error that is not
+known to pass ends the process loudly for its supervisor to start it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+
+from keeper.core.chain import Reverted
+from keeper.core.errors import RetryableError, StateUnavailable, UnrecoverableReorg
+from keeper.core.ports import Store
+from keeper.core.types import Block, BlockRef
+from keeper.indexer.backfill import Report, backfill
+from keeper.indexer.follow import canonical_ancestor, steps_to
+from keeper.indexer.rpc.client import RpcClient
+from keeper.jobs import Jobs
+from keeper.notifier.outbox import Deliverer
+from keeper.pipeline import Pipeline
+from keeper.wire import House
+
+log = structlog.get_logger(__name__)
+
+CATCH_UP_BLOCKS = 48
+"""A gap larger than this is scanned by ranges up to finality instead of followed block by block."""
+
+DRAIN_S = 5.0
+RETRY_WAIT = wait_exponential_jitter(initial=0.25, max=15, jitter=0.25)
+
+
+class Daemon:
+    """One chain, one process. `follow` runs until told to stop."""
+
+    def __init__(self, house: House, rpc: RpcClient, store: Store, pipeline: Pipeline, report: Report) -> None:
+        self._house = house
+        self._rpc = rpc
+        self._store = store
+        self._pipeline = pipeline
+        self._report = report
+        self._stop = asyncio.Event()
+        self._turn = asyncio.Lock()  # held while a block or a job reads and changes the books
+        self._last_block_at = time.monotonic()
+
+    def stop(self) -> None:
+        """Finish the block in hand, then end."""
+        self._stop.set()
+
+    @property
+    def turn(self) -> asyncio.Lock:
+        return self._turn
+
+    # --- following
+
+    async def follow(self, until_block: int | None = None) -> None:
+        """Start from the store, wherever the chain is by now, and follow it."""
+        self._pipeline.load()
+        head = await self._persistently("start", self._newest)
+        await self._arrive(head, until_block)
+        async for block in self._heads():
+            if self._done(until_block):
+                break
+            await self._arrive(block, until_block)
+            if self._done(until_block):
+                break
+
+    async def _heads(self) -> AsyncIterator[Block]:
+        """Heads until told to stop, without ever leaving a head half taken."""
+        heads = self._rpc.heads()
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            while not self._stop.is_set():
+                coming = asyncio.ensure_future(anext(heads))
+                await asyncio.wait((coming, stopped), return_when=asyncio.FIRST_COMPLETED)
+                if not coming.done():
+                    coming.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await coming
+                    return
+                yield coming.result()
+        finally:
+            stopped.cancel()
+
+    def _done(self, until_block: int | None) -> bool:
+        window = self._pipeline.window
+        reached = until_block is not None and len(window) > 0 and window.tip.number >= until_block
+        return reached or self._stop.is_set()
+
+    async def _arrive(self, head: Block, until_block: int | None) -> None:
+        """Take every step to a head. Where reading fails, try again for as long as it takes, from the newest head."""
+        first = True
+
+        async def attempt() -> None:
+            nonlocal first, head
+            if not first:
+                head = await self._newest()
+            first = False
+            async with self._turn:
+                await self._step_to(head, until_block)
+
+        await self._persistently("follow", attempt)
+
+    async def _newest(self) -> Block:
+        head = await self._rpc.block_by_number("latest")
+        if head is None:
+            raise StateUnavailable("the node has no latest block; it may still be starting")
+        return head
+
+    async def _step_to(self, head: Block, until_block: int | None) -> None:
+        pipeline = self._pipeline
+        if not len(pipeline.window) or head.number - pipeline.window.tip.number > CATCH_UP_BLOCKS:
+            await self.catch_up(head)
+        for step in await steps_to(pipeline.window, head, self._rpc):
+            await pipeline.apply(step)
+            self._last_block_at = time.monotonic()
+            if self._done(until_block):
+                return
+
+    async def _persistently(self, what: str, attempt: Any) -> Any:
+        """The one place where the daemon repeats work. Ends only with success, a stop, or an error that cannot pass."""
+
+        def report(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            log.warning("retrying", what=what, attempt=state.attempt_number, error=str(error))
+
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(RetryableError),
+            stop=lambda _: self._stop.is_set(),
+            wait=RETRY_WAIT,
+            before_sleep=report,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            return await retrying(attempt)
+        except RetryableError:
+            if self._stop.is_set():
+                return None
+            raise
+
+    async def _sleep(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+
+    # --- catching up
+
+    async def index(self, to: int | None) -> None:
+        """Arrive at one block, without following."""
+        self._pipeline.load()
+
+        async def attempt() -> None:
+            await self.catch_up(await self._newest(), to)
+
+        await self._persistently("index", attempt)
+
+    async def catch_up(self, head: Block, to: int | None = None) -> None:
+        """Scan what was missed, up to a final block, or `to`, and arrive there."""
+        await self._leave_orphaned_branch(head)
+        target = await self._target(head, to)
+        window = self._pipeline.window
+        if len(window) and target.number <= window.tip.number:
+            return
+        books = [(track.adapter, track.book) for track in self._pipeline.tracks]
+        log.info("catching_up", to_block=target.number, head=head.number)
+        updates = await backfill(self._rpc, self._store, books, target, self._report)
+        self._pipeline.skip_to(target, updates, present=target.number >= head.number)
+        log.info("caught_up", block=target.number, positions=sum(len(u.positions) for u in updates))
+
+    async def _leave_orphaned_branch(self, head: Block) -> None:
+        """A cursor on an orphaned block is reverted before anything else: what it said is no longer true."""
+        window = self._pipeline.window
+        if not len(window):
+            return
+        ancestor = await canonical_ancestor(window, self._rpc)
+        if ancestor is None:
+            raise UnrecoverableReorg(
+                f"none of the kept blocks {window.oldest.number}-{window.tip.number} is on the chain whose head is "
+                f"{head.number} (0x{head.hash.hex()}); check the node, and if it is right, re-index into a new database"
+            )
+        if ancestor.number < window.tip.number:
+            await self._pipeline.apply(Reverted(ancestor, window.above(ancestor.number)))
+
+    async def _target(self, head: Block, to: int | None) -> Block:
+        """The block to read everything at: final if that is not before the protocols began, else the head."""
+        began = max(plugin.settings["start_block"] for plugin in self._house.config.protocols)
+        finality = self._house.config.chain.finality
+        wanted: int | str = to if to is not None else finality if isinstance(finality, str) else head.number - finality
+        if isinstance(wanted, int):
+            wanted = max(0, min(wanted, head.number))
+        block = await self._rpc.block_by_number(wanted)
+        if block is None:
+            raise StateUnavailable(f"the node has no block {wanted!r}; it may still be syncing")
+        if to is None and (block.number < began or not await self._deployed(block.ref)):
+            return head
+        return block
+
+    async def _deployed(self, at: BlockRef) -> bool:
+        """Whether every configured contract existed at this block (on a young chain, finality is before they did)."""
+        where = {"blockHash": "0x" + at.hash.hex()}
+        addresses = [address for track in self._pipeline.tracks for address in track.adapter.addresses().values()]
+        codes = await self._rpc.batch([("eth_getCode", ["0x" + address.hex(), where]) for address in addresses])
+        for code in codes:
+            if isinstance(code, Exception):
+                raise code
+        return all(isinstance(code, str) and len(code) > 2 for code in codes)
+
+    # --- watching itself
+
+    async def watch_heads(self) -> None:
+        """When heads stop, stop acting, keep alerting, and say so, until they come back."""
+        limit = self._house.config.chain.stale_after_s
+        while True:
+            silent = time.monotonic() - self._last_block_at
+            if self._pipeline.may_act and silent > limit:
+                self._pipeline.may_act = False
+                log.error("heads_stopped", silent_s=round(silent), limit_s=limit, remedy="check the rpc endpoints")
+            elif not self._pipeline.may_act and silent <= limit:
+                self._pipeline.may_act = True
+                log.info("heads_resumed")
+            await asyncio.sleep(min(limit / 4, 5.0))
+
+
+async def run_daemon(house: House, report: Report, until_block: int | None) -> int:
+    """Run until SIGTERM, SIGINT or the given block. Returns the exit code."""
+    async with contextlib.AsyncExitStack() as stack:
+        store = stack.enter_context(contextlib.closing(house.open_store()))
+        rpc = await house.connect()
+        stack.push_async_callback(rpc.close)
+        channels = house.notifiers()
+        for channel in channels:
+            stack.push_async_callback(channel.close)
+        deliverer = Deliverer(store, channels, time.time)
+        pipeline = house.pipeline(rpc, store, channels, deliverer.wake)
+        daemon = Daemon(house, rpc, store, pipeline, report)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, daemon.stop)
+        log.info("started", chain_id=house.config.chain.id, mode=house.config.executor.mode, store_at=store.cursor())
+        delivering = asyncio.create_task(deliverer.run(), name="deliver notices")
+        watching = asyncio.create_task(daemon.watch_heads(), name="watch heads")
+        jobs = Jobs(house, rpc, pipeline, daemon.turn)
+        jobs.start()
+        following = asyncio.create_task(daemon.follow(until_block), name="follow the chain")
+        try:
+            await asyncio.wait((following, delivering, watching), return_when=asyncio.FIRST_COMPLETED)
+            for task in (following, delivering, watching):
+                if task.done():
+                    task.result()
+        finally:
+            jobs.stop()
+            for task in (following, watching):
+                task.cancel()
+            await asyncio.gather(following, watching, return_exceptions=True)
+            await deliverer.drain(DRAIN_S)
+            await pipeline.close()
+            delivering.cancel()
+            await asyncio.gather(delivering, return_exceptions=True)
+        tip = pipeline.window.tip.number if len(pipeline.window) else None
+        log.info("stopped", block=tip)
+    return 0
+
+
+async def run_backfill(house: House, report: Report, to: int | None) -> int:
+    """Index up to a block and end. Alerts and transactions wait for the daemon."""
+    async with contextlib.AsyncExitStack() as stack:
+        store = stack.enter_context(contextlib.closing(house.open_store()))
+        rpc = await house.connect()
+        stack.push_async_callback(rpc.close)
+        pipeline = house.pipeline(rpc, store, (), lambda: None)
+        daemon = Daemon(house, rpc, store, pipeline, report)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, daemon.stop)
+        await daemon.index(to)
+        cursor = store.cursor()
+        log.info("indexed", block=None if cursor is None else cursor.number)
+    return 0

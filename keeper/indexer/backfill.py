@@ -1,0 +1,83 @@
+"""From nothing, or from long ago, to the present state at one block.
+
+History is only asked *who* was touched; the chain then says *what* each of them is, once, at the target block. So a
+backfill costs one log scan and one read per position, whatever happened in between, and no archive node.
+What the scan saw is stored as it goes: a killed backfill resumes at its last checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from keeper.core.ports import ProtocolAdapter, Store
+from keeper.core.types import Block, Book, Call, CallResult, Liquidated, Update
+from keeper.indexer.follow import Headers
+from keeper.indexer.reads import drive
+from keeper.indexer.scan import LogSource, scan
+
+Adapter = ProtocolAdapter[Any, Any]
+
+
+class ChainReader(Headers, LogSource, Protocol):
+    async def call_many(self, calls: Sequence[Call], block: Any) -> Sequence[CallResult]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a backfill is: blocks scanned in phase "scan", state reads made in phase "read"."""
+
+    protocol: str
+    phase: str
+    done: int
+    total: int
+
+
+Report = Callable[[Progress], None]
+
+
+async def backfill(
+    chain: ChainReader,
+    store: Store,
+    books: Sequence[tuple[Adapter, Book[Any, Any]]],
+    target: Block,
+    report: Report,
+) -> list[Update[Any, Any]]:
+    """Each adapter's state at the target block, as the update that leads there from its book.
+
+    Raises RetryableError from the chain (call again: it resumes) and ConfigError when an address is not a market.
+    """
+    return [await _one(chain, store, adapter, book, target, report) for adapter, book in books]
+
+
+async def _one(
+    chain: ChainReader, store: Store, adapter: Adapter, book: Book[Any, Any], target: Block, report: Report
+) -> Update[Any, Any]:
+    reads = 0
+
+    async def execute(calls: Sequence[Call]) -> Sequence[CallResult]:
+        nonlocal reads
+        results = await chain.call_many(calls, target.ref)
+        reads += len(calls)
+        report(Progress(adapter.name, "read", reads, 0))
+        return results
+
+    market = (await drive([adapter.bootstrap()], execute))[0]
+    liquidations: list[Liquidated] = []
+    cursor = store.cursor()
+    seen_to = max(
+        adapter.start_block - 1, store.scanned_to(adapter.name) or -1, cursor.number if cursor is not None else -1
+    )
+    first = seen_to + 1
+    async for _, to_block, logs in scan(chain, adapter.filter(market), first, target.number):
+        touches = list(adapter.touches(market, logs))
+        if cursor is not None:
+            liquidations += adapter.liquidations(market, logs)
+        with store.transaction() as tx:
+            tx.add_touches(adapter.name, touches, to_block)
+        report(Progress(adapter.name, "scan", to_block - first + 1, target.number - first + 1))
+    head = await execute(adapter.head_calls(market))
+    touched = list(store.touches(adapter.name))
+    update = (await drive([adapter.snapshot(market, touched, target, head, book.positions)], execute))[0]
+    return Update(market, update.prices, update.positions, (*liquidations, *update.liquidations))

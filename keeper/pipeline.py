@@ -1,0 +1,372 @@
+"""One step of the chain through the whole house.
+
+    step ─▶ read (logs, prices, receipts: one round trip; what they touched: one more)
+         ─▶ book ─▶ judge ─▶ what to tell ─▶ one store transaction ─▶ outbox, executor
+
+Everything that can fail for the chain's sake happens before anything in memory changes. If something fails after that,
+memory is thrown away and read back from the store (`load`), which never holds half a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from keeper.core.chain import Committed, Reverted, Step, Window
+from keeper.core.encoding import dump_prices, load_prices
+from keeper.core.errors import KeeperError, RpcMalformed
+from keeper.core.ports import ProtocolAdapter, Store, Transaction
+from keeper.core.records import CommittedBlock, Fact
+from keeper.core.types import Block, BlockRef, Book, Call, CallResult, LogFilter, RawLog, Update
+from keeper.evaluator.episode_json import dump_episode, load_episode
+from keeper.evaluator.judge import Judge, Ruling
+from keeper.executor.executor import Executor
+from keeper.executor.ports import Opportunity, Venue
+from keeper.executor.questions import Questions
+from keeper.indexer.reads import drive
+from keeper.telling import Outgoing, Teller
+
+log = structlog.get_logger(__name__)
+
+MARKET_KEY = b""  # a protocol has one market and one set of prices
+_WIDENINGS = 4  # a filter that grows more often than this within one block is a defect of its adapter
+
+Request = tuple[str, Sequence[Any]]
+
+
+class HeadRead(Protocol):
+    """What one round trip says about a block, in the order it was asked."""
+
+    @property
+    def logs(self) -> Sequence[RawLog]: ...
+    @property
+    def results(self) -> Sequence[CallResult]: ...
+    @property
+    def extra(self) -> Sequence[Any]: ...
+
+
+class Chain(Protocol):
+    """What the pipeline asks of the node: always about one block, by its hash."""
+
+    async def read_head(
+        self, block: Block, filter_: LogFilter, calls: Sequence[Call], extra: Sequence[Request]
+    ) -> HeadRead: ...
+
+    async def call_many(self, calls: Sequence[Call], block: BlockRef) -> Sequence[CallResult]: ...
+
+
+@dataclass(slots=True)
+class Track:
+    """One protocol at the tip."""
+
+    adapter: ProtocolAdapter[Any, Any]
+    book: Book[Any, Any]
+    judge: Judge[Any, Any]
+    teller: Teller
+
+    @property
+    def name(self) -> str:
+        return self.adapter.name
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A block as read: each protocol's update, and the answers to the executor's questions and about finality."""
+
+    updates: list[Update[Any, Any]]
+    questions: Questions
+    results: Sequence[CallResult]
+    answers: Sequence[Any]
+    finalized: int
+
+
+class Pipeline:
+    """Takes steps one at a time. finality: a block tag, or a number of confirmations."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        store: Store,
+        tracks: Sequence[Track],
+        executor: Executor,
+        *,
+        finality: str | int,
+        clock: Callable[[], float],
+        wake: Callable[[], None],
+    ) -> None:
+        self._chain = chain
+        self._store = store
+        self.tracks = tuple(tracks)
+        self._executor = executor
+        self._finality = finality
+        self._clock = clock
+        self._wake = wake
+        self._venues: list[Venue] = []
+        self.window = Window(())
+        self.finalized = 0
+        self.may_act = True
+
+    # --- memory
+
+    def load(self) -> None:
+        """Become what the store says."""
+        self.window = Window(self._store.blocks())
+        self.finalized = self.window.oldest.number if len(self.window) else 0
+        for track in self.tracks:
+            self._load_book(track)
+            track.judge.reload(track.book, self.episodes_of(track))
+            track.teller.reload(self._store)
+        self._venues = [Venue(track.adapter, track.book) for track in self.tracks]
+        self._executor.adopt(self.window.blocks, self.finalized)
+
+    def _load_book(self, track: Track) -> None:
+        adapter, book = track.adapter, track.book
+        market = self._store.fact(adapter.name, "market", MARKET_KEY)
+        prices = self._store.fact(adapter.name, "prices", MARKET_KEY)
+        book.market = None if market is None else adapter.load_market(market)
+        book.prices = {} if prices is None else load_prices(prices)
+        stored = self._store.facts(adapter.name, "position")
+        book.positions = {key: adapter.load_position(payload) for key, payload in stored}
+
+    def episodes_of(self, track: Track) -> list[Any]:
+        return [load_episode(payload) for _, payload in self._store.facts(track.name, "episode")]
+
+    # --- steps
+
+    async def apply(self, step: Step) -> None:
+        """Take one step. Raises RetryableError when the chain could not be read: nothing has changed then."""
+        if isinstance(step, Reverted):
+            self._revert(step)
+        else:
+            await self._commit(step)
+
+    async def _commit(self, step: Committed) -> None:
+        block = step.block
+        read = await self._read(block)
+        opportunities = self._conclude(block, read, present=step.tip, gap=False)
+        if step.tip and self.may_act:
+            await self._executor.act(block, opportunities, self._venues, self._landing_at(block))
+
+    def skip_to(self, block: Block, updates: Sequence[Update[Any, Any]], *, present: bool) -> None:
+        """Arrive at a block over a gap that a backfill scanned."""
+        nothing = Questions(block.ref, (), ())
+        self._conclude(block, _Read(list(updates), nothing, (), (), block.number), present=present, gap=True)
+        self._executor.adopt(self.window.blocks, self.finalized)
+
+    def _revert(self, step: Reverted) -> None:
+        """Back to an ancestor: facts rewind, what was told and sent stays and is judged again on the new branch."""
+        try:
+            with self._store.transaction() as tx:
+                changed = tx.revert_to(step.ancestor)
+                self._executor.reverted(tx, step.ancestor)
+            self.window.revert_to(step.ancestor)
+            for track in self.tracks:
+                self._rewind(track, {(kind, key) for protocol, kind, key in changed if protocol == track.name})
+        except BaseException:
+            self.load()
+            raise
+        log.warning("chain_reorganized", ancestor=step.ancestor.number, depth=len(step.reverted))
+
+    def _rewind(self, track: Track, changed: set[tuple[str, bytes]]) -> None:
+        adapter, book = track.adapter, track.book
+        positions = [key for kind, key in changed if kind == "position"]
+        for kind, key in changed:
+            payload = self._store.fact(adapter.name, kind, key)
+            if kind == "market":
+                book.market = None if payload is None else adapter.load_market(payload)
+            elif kind == "prices":
+                book.prices = {} if payload is None else load_prices(payload)
+            elif kind == "position":
+                _put(book, {key: None if payload is None else adapter.load_position(payload)})
+        track.judge.apply(book, positions)
+        if any(kind == "episode" for kind, _ in changed):
+            track.judge.recall(self.episodes_of(track))
+        track.teller.reload(self._store)
+
+    async def repair(self, track: Track, keys: Sequence[bytes]) -> None:
+        """Read these positions, and the market, afresh at the tip, and hold what the chain says."""
+        tip, adapter = self.window.tip, track.adapter
+
+        async def execute(calls: Sequence[Call]) -> Sequence[CallResult]:
+            return await self._chain.call_many(calls, tip.ref)
+
+        market = (await drive([adapter.bootstrap()], execute))[0]
+        head = await execute(adapter.head_calls(market))
+        touches = [touch for key in keys for touch in adapter.whole(market, key)]
+        update = (await drive([adapter.snapshot(market, touches, tip, head, {})], execute))[0]
+        try:
+            facts = _facts(track, update, Ruling(tip, {}, ()), (), prices=True)
+            with self._store.transaction() as tx:
+                tx.amend(CommittedBlock(tip, tuple(facts)))
+        finally:
+            self.load()
+
+    async def close(self) -> None:
+        await self._executor.close()
+
+    # --- reading
+
+    async def _read(self, block: Block) -> _Read:
+        """Everything about a block, in one round trip and, if it touched anything of ours, a second one."""
+        questions = self._executor.questions(block.ref, self._venues)
+        extra: list[Request] = list(questions.requests)
+        by_tag = isinstance(self._finality, str)
+        if by_tag:
+            extra.append(("eth_getBlockByNumber", [self._finality, False]))
+        head_calls = [track.adapter.head_calls(track.book.market) for track in self.tracks]
+        calls = [call for group in (*head_calls, questions.calls) for call in group]
+        filters = [track.adapter.filter(track.book.market) for track in self.tracks]
+        for _ in range(_WIDENINGS):
+            read = await self._chain.read_head(block, _union(filters), calls, extra)
+            results = _split(read.results, [len(group) for group in (*head_calls, questions.calls)])
+            syncs = [
+                track.adapter.sync(track.book, block, read.logs, head)
+                for track, head in zip(self.tracks, results, strict=False)
+            ]
+            updates = await drive(syncs, lambda wanted: self._chain.call_many(wanted, block.ref))
+            wider = [
+                track.adapter.filter(track.book.market if update.market is None else update.market)
+                for track, update in zip(self.tracks, updates, strict=True)
+            ]
+            if _union(wider).addresses <= _union(filters).addresses:
+                answers = read.extra[: len(questions.requests)]
+                finalized = self._finalized(block, read.extra[-1] if by_tag else None)
+                return _Read(updates, questions, results[-1], answers, finalized)
+            filters = wider  # the block itself listed a market: its logs are to be read as well
+        raise RpcMalformed(f"block {block.number} keeps naming new contracts after {_WIDENINGS} reads of its logs")
+
+    def _finalized(self, block: Block, header: Any) -> int:
+        """Height that can no longer be reorganized; never falls, and unchanged when the node does not know."""
+        if isinstance(self._finality, int):
+            return max(self.finalized, block.number - self._finality)
+        if isinstance(header, KeeperError) or not isinstance(header, Mapping):
+            return self.finalized
+        return max(self.finalized, min(int(str(header["number"]), 16), block.number))
+
+    # --- concluding
+
+    def _conclude(self, block: Block, read: _Read, *, present: bool, gap: bool) -> list[Opportunity]:
+        """Judge a block that was read, and store all of it at once. Returns what may be liquidated."""
+        try:
+            moved = [
+                update.prices != track.book.prices for track, update in zip(self.tracks, read.updates, strict=True)
+            ]
+            rulings = [
+                self._judge(track, block, update) for track, update in zip(self.tracks, read.updates, strict=True)
+            ]
+            told = self._store.told()
+            tellings = [
+                track.teller.tell(told, track.book, ruling, present=present)
+                for track, ruling in zip(self.tracks, rulings, strict=True)
+            ]
+            facts: list[Fact] = []
+            for track, update, ruling, telling, prices in zip(
+                self.tracks, read.updates, rulings, tellings, moved, strict=True
+            ):
+                facts += _facts(track, update, ruling, telling, prices=prices)
+            committed = CommittedBlock(block, tuple(facts))
+            with self._store.transaction() as tx:
+                if gap:
+                    tx.advance(committed)
+                    for track in self.tracks:
+                        tx.clear_touches(track.name)
+                else:
+                    tx.commit_block(committed)
+                    self._executor.observe(tx, read.questions, read.results, read.answers, self._venues, read.finalized)
+                self._put_in_outbox(tx, tellings)
+                if read.finalized > self.finalized:
+                    tx.finalize(read.finalized)
+        except BaseException:
+            self.load()
+            raise
+        self._stored(block, read, rulings, present=present, gap=gap)
+        if any(tellings):
+            self._wake()
+        return [
+            Opportunity(venue, judgement.key)
+            for venue, ruling in zip(self._venues, rulings, strict=True)
+            for judgement in ruling.breached
+        ]
+
+    def _judge(self, track: Track, block: Block, update: Update[Any, Any]) -> Ruling:
+        book = track.book
+        if update.market is not None:
+            book.market = update.market
+        book.prices = update.prices
+        _put(book, update.positions)
+        track.judge.apply(book, update.positions)
+        return track.judge.judge(
+            book,
+            block,
+            changed=update.positions,
+            liquidations=update.liquidations,
+            suspects=track.teller.suspects(self._store.told()),
+            also_at=self._landing_at(block),
+        )
+
+    def _put_in_outbox(self, tx: Transaction, tellings: Sequence[Sequence[Outgoing]]) -> None:
+        now = self._clock()
+        for outgoing in (one for telling in tellings for one in telling):
+            if outgoing.channels:
+                tx.add_notice(outgoing.notice, outgoing.channels, now)
+
+    def _stored(self, block: Block, read: _Read, rulings: Sequence[Ruling], *, present: bool, gap: bool) -> None:
+        if gap:
+            self.window = Window([block])
+        else:
+            self.window.extend(block)
+        if read.finalized > self.finalized:
+            self.finalized = read.finalized
+            self.window.forget_below(read.finalized)
+        for track, ruling in zip(self.tracks, rulings, strict=True):
+            track.judge.accept(ruling)
+            track.teller.stored(ruling, present=present)
+
+    def _landing_at(self, block: Block) -> int:
+        """Timestamp of the block that a transaction sent now can be in: one usual block interval later."""
+        recent = self.window.blocks[-8:]
+        if recent and recent[-1].hash == block.hash:
+            recent = recent[:-1]
+        if not recent:
+            return block.timestamp + 1
+        return block.timestamp + max(1, round((block.timestamp - recent[0].timestamp) / len(recent)))
+
+
+def _put(book: Book[Any, Any], positions: Mapping[bytes, Any]) -> None:
+    for key, position in positions.items():
+        if position is None:
+            book.positions.pop(key, None)
+        else:
+            book.positions[key] = position
+
+
+def _facts(
+    track: Track, update: Update[Any, Any], ruling: Ruling, telling: Sequence[Outgoing], *, prices: bool
+) -> list[Fact]:
+    adapter = track.adapter
+    facts = [Fact(adapter.name, "prices", MARKET_KEY, dump_prices(update.prices))] if prices else []
+    if update.market is not None:
+        facts.append(Fact(adapter.name, "market", MARKET_KEY, adapter.dump_market(update.market)))
+    for key, position in update.positions.items():
+        facts.append(Fact(adapter.name, "position", key, None if position is None else adapter.dump_position(position)))
+    episodes = [*(step.after for step in ruling.steps), *(one.record for one in telling if one.record is not None)]
+    facts += [Fact(adapter.name, "episode", episode.id.encode(), dump_episode(episode)) for episode in episodes]
+    return facts
+
+
+def _union(filters: Sequence[LogFilter]) -> LogFilter:
+    union = LogFilter(frozenset(), frozenset())
+    for filter_ in filters:
+        union = union.union(filter_)
+    return union
+
+
+def _split(results: Sequence[CallResult], sizes: Sequence[int]) -> list[Sequence[CallResult]]:
+    parts, start = [], 0
+    for size in sizes:
+        parts.append(results[start : start + size])
+        start += size
+    return parts

@@ -1,0 +1,90 @@
+"""When to tell, and whom: what to say is `keeper.evaluator.tell`.
+
+Silent on blocks that are not the tip: while a branch is being caught up with, only its end is the present. What closed
+on the way is remembered until then: in memory, and after a restart or a revert from the stored episodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eth_utils.address import to_checksum_address
+
+from keeper.core.ports import Notifier, Store
+from keeper.core.records import Notice, Told
+from keeper.core.types import Band, Book
+from keeper.evaluator.episode_json import load_episode
+from keeper.evaluator.episodes import Episode
+from keeper.evaluator.judge import Judge, Ruling
+from keeper.evaluator.tell import suspects, tell
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A notice with the channels that want it; record: a withdrawn episode to store with it."""
+
+    notice: Notice
+    channels: tuple[str, ...]
+    record: Episode | None
+
+
+class Teller:
+    """For one protocol. `reload` whenever the store was opened or reverted."""
+
+    def __init__(self, judge: Judge[Any, Any], channels: Sequence[Notifier]) -> None:
+        self._judge = judge
+        self._prefix = f"{judge.adapter.name}:"
+        self._channels = tuple((channel.name, channel.min_band) for channel in channels)
+        self._ended: dict[str, Episode] = {}
+        # Whether readers may believe something untrue although nothing changes in the next block: after a revert, a
+        # restart, blocks that nobody was told of, and while a position cannot be judged.
+        self._behind = True
+
+    def reload(self, store: Store) -> None:
+        """Recall how the calls ended that readers still believe to be open."""
+        told = self._mine(store.told())
+        self._ended, self._behind = {}, True
+        for _, _, payload, _ in store.episodes(self._judge.adapter.name) if told else ():
+            episode = load_episode(payload)
+            believed = told.get(episode.position)
+            if believed is None or episode.is_open or episode.last.block.number < believed.block_number:
+                continue
+            known = self._ended.get(episode.position)
+            if known is None or known.last.block.number < episode.last.block.number:
+                self._ended[episode.position] = episode
+
+    def suspects(self, told: Mapping[str, Told]) -> list[bytes]:
+        """Positions to judge whatever the screen says, because readers may be wrong about them."""
+        return suspects(self._judge, self._mine(told)) if self._behind else []
+
+    def tell(
+        self, told: Mapping[str, Told], book: Book[Any, Any], ruling: Ruling, *, present: bool
+    ) -> Sequence[Outgoing]:
+        """What the readers of this protocol must hear after this block; `stored` must follow once it is."""
+        if not present or not (ruling.steps or self._behind):
+            return ()
+        ended = self._ended.values()
+        tellings = tell(self._judge, book, ruling, self._mine(told), to_checksum_address, ended)
+        outgoing = []
+        for telling in tellings:
+            depth = Band[telling.notice.band.upper()]
+            wanted = tuple(name for name, min_band in self._channels if depth >= min_band)
+            outgoing.append(Outgoing(telling.notice, wanted, telling.record))
+        return outgoing
+
+    def stored(self, ruling: Ruling, *, present: bool) -> None:
+        """The block of this ruling, and what it had to tell, is in the store."""
+        if present:
+            self._ended, self._behind = {}, bool(ruling.unknown)
+            return
+        self._behind = True
+        for step in ruling.steps:
+            if step.after.is_open:
+                self._ended.pop(step.after.position, None)
+            else:
+                self._ended[step.after.position] = step.after
+
+    def _mine(self, told: Mapping[str, Told]) -> dict[str, Told]:
+        return {position: one for position, one in told.items() if position.startswith(self._prefix)}

@@ -1,0 +1,232 @@
+"""The JSON objects of the query commands (interface.md), built from the store alone: no node, no clock.
+
+Integers that can exceed 2^53 are decimal strings; hashes and addresses are text only here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from eth_utils.address import to_checksum_address
+
+from keeper.core.encoding import load_prices
+from keeper.core.ports import ProtocolAdapter, Store
+from keeper.core.records import Attempt, Delivery, Intent
+from keeper.core.types import Band, Block, Book, Holding
+from keeper.evaluator.bands import BandRules
+from keeper.evaluator.episode_json import breach_json, demand_json, load_episode
+from keeper.evaluator.episodes import Episode
+from keeper.pipeline import MARKET_KEY
+
+Adapter = ProtocolAdapter[Any, Any]
+Json = dict[str, Any]
+
+
+# --- health -----------------------------------------------------------------------------------------------------------
+
+
+def load_book(store: Store, adapter: Adapter) -> Book[Any, Any]:
+    """A protocol's state at the indexed tip. market is None when nothing was indexed yet."""
+    market = store.fact(adapter.name, "market", MARKET_KEY)
+    prices = store.fact(adapter.name, "prices", MARKET_KEY)
+    return Book(
+        market=None if market is None else adapter.load_market(market),
+        prices={} if prices is None else load_prices(prices),
+        positions={key: adapter.load_position(payload) for key, payload in store.facts(adapter.name, "position")},
+    )
+
+
+def health_rows(
+    store: Store, adapter: Adapter, block: Block, rules: BandRules, accounts: Collection[bytes]
+) -> Iterator[Json]:
+    """Open positions at the tip, the nearest to liquidation first. accounts: empty means all."""
+    book = load_book(store, adapter)
+    judged = []
+    for key, position in book.positions.items():
+        if accounts and adapter.account(key) not in accounts:
+            continue
+        assessment = adapter.assess(book.market, book.prices, position, block.timestamp)
+        judged.append((key, assessment))
+    judged.sort(key=lambda one: (one[1].health.factor_wad is None, one[1].health.factor_wad or 0, one[0]))
+    for key, assessment in judged:
+        health = assessment.health
+        band = rules.band(health)
+        yield {
+            "protocol": adapter.name,
+            "kind": adapter.kind,
+            "position": adapter.position_id(key),
+            "account": to_checksum_address(adapter.account(key)),
+            "block_number": block.number,
+            "block_hash": _hex(block.hash),
+            "health_wad": _text(health.factor_wad),
+            "band": "unknown" if band is None else band.label,
+            "liquidatable": health.liquidatable,
+            "collaterals": [_holding(one) for one in assessment.collaterals],
+            "debts": [_holding(one) for one in assessment.debts],
+            "stale_assets": [to_checksum_address(asset) for asset in health.stale_assets],
+            "unpriced_assets": [to_checksum_address(asset) for asset in health.unpriced_assets],
+            "native": {name: _native(value) for name, value in assessment.native.items()},
+        }
+
+
+def _holding(holding: Holding) -> Json:
+    row: Json = {
+        "asset": to_checksum_address(holding.asset),
+        "symbol": holding.symbol,
+        "decimals": holding.decimals,
+        "amount": str(holding.amount),
+        "value": _text(holding.value),
+    }
+    if holding.liquidation_threshold_bps is not None:
+        row |= {"counts": holding.counts, "liquidation_threshold_bps": holding.liquidation_threshold_bps}
+    return row
+
+
+def _native(value: Any) -> Any:
+    return value if isinstance(value, bool) or not isinstance(value, int) else str(value)
+
+
+# --- margin calls -----------------------------------------------------------------------------------------------------
+
+
+def call_rows(store: Store) -> Iterator[Json]:
+    """Every episode, oldest first."""
+    deliveries: dict[str, list[Delivery]] = {}
+    for delivery in store.deliveries():
+        deliveries.setdefault(delivery.notice.episode, []).append(delivery)
+    episodes = [load_episode(payload) for _, _, payload, _ in store.episodes()]
+    for episode in sorted(episodes, key=lambda one: (one.opened.block.number, one.position)):
+        yield _call(episode, deliveries.get(episode.id, []))
+
+
+def _call(episode: Episode, deliveries: list[Delivery]) -> Json:
+    return {
+        "id": episode.id,
+        "position": episode.position,
+        "account": to_checksum_address(episode.account),
+        "protocol": episode.protocol,
+        "episode": episode.id,
+        "band": episode.band.label,
+        "deepest_band": episode.deepest.label,
+        "status": episode.status.value,
+        "opened_block": episode.opened.block.number,
+        "opened_block_hash": _hex(episode.opened.block.hash),
+        "health_wad": _text(episode.last.health_wad),
+        "demands": [demand_json(demand, to_checksum_address(demand.asset)) for demand in episode.demands],
+        "breach_prices": [breach_json(breach, to_checksum_address(breach.asset)) for breach in episode.breach_prices],
+        "steps": [
+            {
+                "event": mark.event,
+                "band": mark.band.label,
+                "block_number": mark.block.number,
+                "block_hash": _hex(mark.block.hash),
+                "timestamp": mark.timestamp,
+                "health_wad": _text(mark.health_wad),
+            }
+            for mark in episode.marks
+        ],
+        "notices": [
+            {
+                "id": delivery.notice.id,
+                "event": delivery.notice.event.value,
+                "band": delivery.notice.band,
+                "channel": delivery.channel,
+                "status": delivery.status.value,
+                "attempts": delivery.attempts,
+                "sent_at": delivery.sent_at,
+                "error": delivery.error,
+            }
+            for delivery in deliveries
+        ],
+    }
+
+
+# --- transactions -----------------------------------------------------------------------------------------------------
+
+
+def liquidation_rows(store: Store) -> Iterator[Json]:
+    """Every liquidation we decided on, oldest first."""
+    for intent in store.intents():
+        if intent.kind == "liquidation":
+            yield _liquidation(intent)
+
+
+def _liquidation(intent: Intent) -> Json:
+    return {
+        "id": intent.id,
+        "position": intent.position,
+        "account": to_checksum_address(intent.account),
+        "protocol": intent.protocol,
+        "status": intent.status.value,
+        "tx_hash": None if intent.tx_hash is None else _hex(intent.tx_hash),
+        "block_number": intent.included_number,
+        "block_hash": None if intent.included_hash is None else _hex(intent.included_hash),
+        "debt_asset": _address(intent.debt_asset),
+        "repaid": _text(intent.repaid_assets),
+        "collateral_asset": _address(intent.collateral_asset),
+        "seized": _text(intent.seized_assets),
+        "profit_expected": _text(intent.profit_expected),
+        "profit_realized": _text(intent.profit_realized),
+        "gas_used": intent.gas_used,
+        "gas_cost_wei": _text(intent.gas_cost_wei),
+        "reason": intent.reason,
+        "judged_block": intent.judged_number,
+        "judged_block_hash": _hex(intent.judged_hash),
+        "attempts": [_attempt(attempt) for attempt in intent.attempts],
+    }
+
+
+def transaction_rows(store: Store) -> Iterator[Json]:
+    """Every transaction we signed, by nonce, with what it was for."""
+    rows = [(attempt, intent) for intent in store.intents() for attempt in intent.attempts]
+    for attempt, intent in sorted(rows, key=lambda row: (row[0].nonce, row[0].created_at)):
+        purpose = {
+            "intent": intent.id,
+            "kind": intent.kind,
+            "cause": intent.cause,
+            "intent_status": intent.status.value,
+        }
+        yield {**_attempt(attempt), **purpose}
+
+
+def _attempt(attempt: Attempt) -> Json:
+    return {
+        "tx_hash": _hex(attempt.tx_hash),
+        "nonce": attempt.nonce,
+        "purpose": attempt.purpose,
+        "status": attempt.status,
+        "max_fee_wei": str(attempt.max_fee_wei),
+        "max_priority_fee_wei": str(attempt.max_priority_fee_wei),
+        "gas_limit": attempt.gas_limit,
+        "created_at": attempt.created_at,
+        "broadcast_at": attempt.broadcast_at,
+        "error": attempt.error,
+    }
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+def band_style(label: str) -> str:
+    """How a band is coloured for people."""
+    styles: Mapping[str, str] = {
+        Band.SAFE.label: "green",
+        Band.WATCH.label: "cyan",
+        Band.CALL.label: "yellow",
+        Band.URGENT.label: "bold yellow",
+        Band.LIQUIDATABLE.label: "bold red",
+    }
+    return styles.get(label, "magenta")
+
+
+def _hex(value: bytes) -> str:
+    return "0x" + value.hex()
+
+
+def _address(value: bytes | None) -> str | None:
+    return None if value is None else to_checksum_address(value)
+
+
+def _text(number: int | None) -> str | None:
+    return None if number is None else str(number)

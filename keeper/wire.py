@@ -1,0 +1,134 @@
+"""Builds everything from configuration: the only place that knows every class."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keeper import observe
+from keeper.config import Config, load_config
+from keeper.core.ports import Notifier, ProtocolAdapter, Signer, Store
+from keeper.core.types import Block, BlockRef, Book, Call, CallResult, LogFilter
+from keeper.evaluator.bands import BandRules
+from keeper.evaluator.judge import Judge
+from keeper.executor.executor import Executor
+from keeper.executor.ports import Mode, Settings
+from keeper.executor.signer import LocalSigner
+from keeper.executor.submit import PublicMempool
+from keeper.indexer.fetch import HeadRead, read_head
+from keeper.indexer.rpc.client import RpcClient
+from keeper.indexer.rpc.pool import RpcSettings
+from keeper.pipeline import Pipeline, Request, Track
+from keeper.store import open_store
+from keeper.telling import Teller
+
+Adapter = ProtocolAdapter[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """One deployment, from its configuration. Nothing is opened before it is asked for."""
+
+    file: Path
+    config: Config
+
+    def open_store(self, *, read_only: bool = False) -> Store:
+        return open_store(self.config.store.url.reveal(), chain_id=self.config.chain.id, read_only=read_only)
+
+    async def connect(self) -> RpcClient:
+        chain = self.config.chain
+        settings = RpcSettings(poll_interval_s=chain.poll_interval_s)
+        return await RpcClient.connect([url.reveal() for url in chain.rpc], chain.id, settings=settings)
+
+    def adapters(self) -> list[Adapter]:
+        return [_build("keeper.protocols", plugin.kind)(plugin.settings) for plugin in self.config.protocols]
+
+    def notifiers(self) -> list[Notifier]:
+        return [_build("keeper.notifier", one.kind)(one.settings, one.name) for one in self.config.notifiers]
+
+    def rules(self) -> BandRules:
+        margin = self.config.margin_calls
+        return BandRules(margin.watch_wad, margin.call_wad, margin.urgent_wad, margin.hysteresis_wad, margin.target_wad)
+
+    def signer(self) -> Signer | None:
+        """Raises ConfigError when the key is not that of the configured account."""
+        executor, chain_id = self.config.executor, self.config.chain.id
+        if executor.private_key is not None:
+            return LocalSigner.from_hex(executor.private_key, chain_id=chain_id, account=executor.account)
+        if executor.keystore is not None and executor.password is not None:
+            return LocalSigner.from_keystore(
+                executor.keystore, executor.password, chain_id=chain_id, account=executor.account
+            )
+        return None
+
+    def wallet(self) -> bytes | None:
+        """Whose transactions these are; None when the executor is off."""
+        if self.config.executor.mode == "off":
+            return None
+        signer = self.signer()
+        return self.config.executor.account if signer is None else signer.address
+
+    def executor(self, rpc: RpcClient, store: Store) -> Executor:
+        configured, chain = self.config.executor, self.config.chain
+        mode = Mode(configured.mode)
+        settings = Settings(
+            chain_id=chain.id,
+            mode=mode,
+            min_profit=configured.min_profit,
+            native_asset=chain.wrapped_native,
+            confirmations=configured.confirmations,
+            max_fee_wei=configured.max_fee_wei,
+            max_pending=configured.max_pending,
+            replace_after_blocks=configured.replace_after_blocks,
+        )
+        signer = None if mode is Mode.OFF else self.signer()
+        sender = PublicMempool(rpc)
+        return Executor(store, rpc, sender, settings, time.time, signer=signer, account=configured.account)
+
+    def pipeline(
+        self, rpc: RpcClient, store: Store, channels: Sequence[Notifier], wake: Callable[[], None]
+    ) -> Pipeline:
+        rules, margin, executor = self.rules(), self.config.margin_calls, self.executor(rpc, store)
+        tracks = []
+        for adapter in self.adapters():
+            judge: Judge[Any, Any] = Judge(adapter, rules, margin.accounts, acts=executor.active)
+            tracks.append(Track(adapter, Book(), judge, Teller(judge, channels)))
+        return Pipeline(
+            HeadChain(rpc), store, tracks, executor, finality=self.config.chain.finality, clock=time.time, wake=wake
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HeadChain:
+    """The node as the pipeline asks it."""
+
+    rpc: RpcClient
+
+    async def read_head(
+        self, block: Block, filter_: LogFilter, calls: Sequence[Call], extra: Sequence[Request]
+    ) -> HeadRead:
+        return await read_head(self.rpc, block, filter_, calls, extra)
+
+    async def call_many(self, calls: Sequence[Call], block: BlockRef) -> Sequence[CallResult]:
+        return await self.rpc.call_many(calls, block)
+
+
+def open_house(args: argparse.Namespace) -> House:
+    """The configuration of a command line, with logging set up and secrets hidden before anything can print them."""
+    mode = "off" if getattr(args, "alert_only", False) else "dry_run" if getattr(args, "dry_run", False) else None
+    observe.configure(args.log_format, verbose=bool(args.verbose))
+    config = load_config(args.config, mode=mode)
+    observe.hide(config.secrets())
+    return House(args.config, config)
+
+
+def _build(package: str, kind: str) -> Callable[..., Any]:
+    """`build` of the module that a `kind` names; the configuration has checked that there is one."""
+    module: Mapping[str, Any] = vars(importlib.import_module(f"{package}.{kind}"))
+    build: Callable[..., Any] = module["build"]
+    return build
