@@ -134,6 +134,7 @@ def _check(driver: sqlite3.Connection, path: Path) -> None:
 
 
 def _corrupt(label: str, detail: str) -> str:
+    detail = " ".join(detail.split())
     return (
         f"{label} is corrupt or no database ({detail}): restore a backup, or move it away and index anew "
         "(chain facts come back, the record of notices and transactions does not)"

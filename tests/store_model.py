@@ -1,0 +1,208 @@
+"""What a store means, in plain lists and dictionaries: the canonical history is kept and folded for every answer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from keeper.core.errors import StoreError, UnrecoverableReorg
+from keeper.core.records import (
+    CommittedBlock,
+    Delivery,
+    DeliveryStatus,
+    Intent,
+    Notice,
+    Told,
+)
+from keeper.core.types import Block, BlockRef
+
+UNSETTLED = (DeliveryStatus.PENDING, DeliveryStatus.SENDING)
+
+
+@dataclass
+class ModelStore:
+    history: list[CommittedBlock] = field(default_factory=list)
+    lowest: int | None = None
+    told_in_order: list[Delivery] = field(default_factory=list)
+    journal: dict[str, Intent] = field(default_factory=dict)
+    trail: list[tuple[float, str, str | None, str]] = field(default_factory=list)
+    marks: dict[str, int] = field(default_factory=dict)
+    seen: dict[str, set[bytes]] = field(default_factory=dict)
+
+    @contextmanager
+    def transaction(self) -> Iterator[ModelStore]:
+        before = copy.deepcopy(self.__dict__)
+        try:
+            yield self
+        except BaseException:
+            self.__dict__.update(before)
+            raise
+
+    # --- chain facts
+
+    def commit_block(self, committed: CommittedBlock) -> None:
+        tip = self.cursor()
+        if tip is not None and (committed.block.number - 1, committed.block.parent_hash) != (tip.number, tip.hash):
+            raise StoreError("not the child of the cursor")
+        if tip is None:
+            self.lowest = committed.block.number
+        self.history.append(committed)
+
+    def advance(self, committed: CommittedBlock) -> None:
+        tip = self.cursor()
+        if tip is not None and committed.block.number <= tip.number:
+            raise StoreError("not above the cursor")
+        self.lowest = committed.block.number
+        self.history.append(committed)
+
+    def revert_to(self, ancestor: BlockRef) -> frozenset[tuple[str, str, bytes]]:
+        if ancestor not in [block.ref for block in self.blocks()]:
+            raise UnrecoverableReorg("not stored")
+        orphaned = [committed for committed in self.history if committed.block.number > ancestor.number]
+        self.history = [committed for committed in self.history if committed.block.number <= ancestor.number]
+        self.marks = {protocol: min(mark, ancestor.number) for protocol, mark in self.marks.items()}
+        self.told_in_order = [
+            replace(told, status=DeliveryStatus.DROPPED)
+            if told.status is DeliveryStatus.PENDING and told.notice.block_number > ancestor.number
+            else told
+            for told in self.told_in_order
+        ]
+        return frozenset((fact.protocol, fact.kind, fact.key) for committed in orphaned for fact in committed.facts)
+
+    def finalize(self, number: int) -> None:
+        tip = self.cursor()
+        if tip is not None and self.lowest is not None:
+            self.lowest = max(self.lowest, min(number, tip.number))
+
+    def cursor(self) -> BlockRef | None:
+        return self.history[-1].block.ref if self.history else None
+
+    def blocks(self) -> list[Block]:
+        return [one.block for one in self.history if self.lowest is not None and one.block.number >= self.lowest]
+
+    def fold(self) -> dict[tuple[str, str, bytes], bytes | None]:
+        return {(f.protocol, f.kind, f.key): f.payload for committed in self.history for f in committed.facts}
+
+    def facts(self, protocol: str, kind: str) -> Iterator[tuple[bytes, bytes]]:
+        for (of_protocol, of_kind, key), payload in self.fold().items():
+            if (of_protocol, of_kind) == (protocol, kind) and payload is not None:
+                yield key, payload
+
+    def fact(self, protocol: str, kind: str, key: bytes) -> bytes | None:
+        return self.fold().get((protocol, kind, key))
+
+    def episodes(self, protocol: str | None = None) -> Iterator[tuple[str, bytes, bytes, int]]:
+        last = {
+            (fact.protocol, fact.key): (fact.payload, committed.block.number)
+            for committed in self.history
+            for fact in committed.facts
+            if fact.kind == "episode" and fact.payload is not None
+        }
+        for (of_protocol, key), (payload, number) in last.items():
+            if protocol in (None, of_protocol):
+                yield of_protocol, key, payload, number
+
+    # --- backfill
+
+    def add_touches(self, protocol: str, touches: Iterable[bytes], scanned_to: int) -> None:
+        self.seen.setdefault(protocol, set()).update(touches)
+        self.marks[protocol] = scanned_to
+
+    def clear_touches(self, protocol: str) -> None:
+        self.seen.pop(protocol, None)
+
+    def scanned_to(self, protocol: str) -> int | None:
+        return self.marks.get(protocol)
+
+    def touches(self, protocol: str) -> Iterator[bytes]:
+        yield from self.seen.get(protocol, ())
+
+    # --- notices
+
+    def add_notice(self, notice: Notice, channels: Sequence[str], due_at: float) -> None:
+        for channel in channels:
+            index = self._find(notice.id, channel)
+            if index is not None:
+                if self.told_in_order[index].status is not DeliveryStatus.DROPPED:
+                    continue
+                del self.told_in_order[index]
+            self.told_in_order.append(Delivery(notice, channel, DeliveryStatus.PENDING, due_at=due_at))
+
+    def claim(self, notice_id: str, channel: str) -> bool:
+        index = self._find(notice_id, channel)
+        if index is None or self.told_in_order[index].status not in UNSETTLED:
+            return False
+        self.told_in_order[index] = replace(self.told_in_order[index], status=DeliveryStatus.SENDING)
+        return True
+
+    def settle(
+        self,
+        notice_id: str,
+        channel: str,
+        status: DeliveryStatus,
+        *,
+        at: float,
+        due_at: float = 0.0,
+        error: str | None = None,
+    ) -> None:
+        index = self._find(notice_id, channel)
+        if index is None:
+            raise StoreError("no such delivery")
+        old = self.told_in_order[index]
+        sent_at = at if status is DeliveryStatus.SENT else None
+        self.told_in_order[index] = replace(
+            old, status=status, attempts=old.attempts + 1, due_at=due_at, sent_at=sent_at, error=error
+        )
+        if status in (DeliveryStatus.SENT, DeliveryStatus.DEAD):
+            self.trail.append((at, notice_id, old.status.value, status.value))
+
+    def _find(self, notice_id: str, channel: str) -> int | None:
+        for index, told in enumerate(self.told_in_order):
+            if (told.notice.id, told.channel) == (notice_id, channel):
+                return index
+        return None
+
+    def told(self) -> Mapping[str, Told]:
+        believed = [told for told in self.told_in_order if told.status in (*UNSETTLED, DeliveryStatus.SENT)]
+        last = {told.notice.position: told.notice for told in believed}
+        return {
+            position: Told(position, one.episode, one.event, one.band, one.block_number, one.block_hash)
+            for position, one in last.items()
+            if not one.event.closes
+        }
+
+    def outbox(self, now: float, limit: int = 1000, *, channel: str | None = None) -> list[Delivery]:
+        return [told for told in self._next_in_line(channel) if told.due_at <= now][:limit]
+
+    def next_due(self, channel: str | None = None) -> float | None:
+        return min((told.due_at for told in self._next_in_line(channel)), default=None)
+
+    def _next_in_line(self, channel: str | None) -> list[Delivery]:
+        line: dict[tuple[str, str], Delivery] = {}
+        for told in self.told_in_order:
+            if told.status in UNSETTLED:
+                line.setdefault((told.notice.position, told.channel), told)
+        return [told for told in line.values() if channel in (None, told.channel)]
+
+    def deliveries(self, episode: str | None = None) -> list[Delivery]:
+        return [told for told in self.told_in_order if episode in (None, told.notice.episode)]
+
+    # --- intents
+
+    def put_intent(self, intent: Intent) -> None:
+        old = self.journal.get(intent.id)
+        if old is not None and {one.tx_hash for one in old.attempts} - {one.tx_hash for one in intent.attempts}:
+            raise StoreError("an attempt would be lost")
+        self.journal[intent.id] = intent
+        if old is None or old.status is not intent.status:
+            before = None if old is None else old.status.value
+            self.trail.append((intent.updated_at, intent.id, before, intent.status.value))
+
+    def intents(self, *, unsettled: bool = False) -> list[Intent]:
+        found = sorted(self.journal.values(), key=lambda one: (one.created_at, one.id))
+        return [intent for intent in found if not (unsettled and intent.status.settled)]
+
+    def audited(self) -> list[tuple[float, str, str | None, str]]:
+        return self.trail
