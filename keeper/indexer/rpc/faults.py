@@ -57,6 +57,7 @@ _TOO_MANY_LOGS = _any_of(
 )
 _STATE_UNAVAILABLE = _any_of(
     r"missing trie node",
+    r"no state available",
     r"header (for hash )?not found",
     r"(unknown|missing) (block|header|ancestor)",
     r"block .{0,80}(not found|not available|not exist)",
@@ -88,6 +89,10 @@ _REVERTED = _any_of(
     r"bad instruction|bad jump|VM execution error|always failing transaction|execution error",
 )
 _STARVED = _any_of(r"out ?of ?gas", r"gas (required exceeds|limit|uint64 overflow)|intrinsic gas")
+_UNKNOWN_METHOD = _any_of(
+    r"method.{0,60}(not exist|not supported|unsupported|not found|not available|not allowed|not enabled|disabled)",
+    r"did not match any variant",
+)
 _ALREADY_KNOWN = _any_of(
     r"already[ _]?(known|imported|exists|in (the )?(mem)?pool)",
     r"known transaction",
@@ -108,6 +113,8 @@ def understand(fault: Fault, method: str, where: str) -> KeeperError:
     logs = method == "eth_getLogs"
     if code in (429, -32029, -32016, -32097) or _RATE_LIMITED.search(text):
         return RpcRateLimited(f"{said}; the endpoint asks for fewer requests", _retry_after_s(fault))
+    if code == -32601 or _UNKNOWN_METHOD.search(text):
+        return RpcRefused(said, code)
     if logs and _STATE_UNAVAILABLE.search(detail) and not _suggests_less(detail):
         return StateUnavailable(f"{said}; the node does not have these blocks (yet, or any more)")
     if logs and (code in (-32005, -32002, -32003) or _TOO_MANY_LOGS.search(detail)):
@@ -120,7 +127,7 @@ def understand(fault: Fault, method: str, where: str) -> KeeperError:
         return RpcRefused(said, code, _revert_data(fault))
     if _STATE_UNAVAILABLE.search(text) and not _REVERTED.search(text):
         return StateUnavailable(f"{said}; the node does not have this block's state (yet, or any more)")
-    if code in (-32002, 502, 503, 504) or (code in (-32603, -32000, None) and _UNAVAILABLE.search(text)):
+    if code in (-32002, 502, 503, 504) or (_UNAVAILABLE.search(text) and not _REVERTED.search(text)):
         return RpcUnavailable(f"{said}; the node cannot answer now")
     return RpcRefused(said, code, _revert_data(fault))
 
@@ -145,12 +152,13 @@ _LIMIT = re.compile(
     r"|max block range = |maximum |distance: |max is )([\d,.]+)(k?)",
     re.I,
 )
+_OF_LOGS = re.compile(r"(logs|results).{0,30}(limit|max)|(limit|max).{0,30}(logs|results)", re.I)
 _BLOCKS_NEAR = re.compile(r"range|blocks?\b", re.I)
 
 
 def suggested_blocks(error: LogRangeTooLarge) -> int | None:
     """How many blocks one request may span, where the provider's message tells; None where it does not."""
-    text = str(error)
+    text = str(error).partition(" (code ")[0]
     span = _SUGGESTED.search(text)
     if span:
         first, last, first_dec, last_dec = span.groups()
@@ -168,7 +176,8 @@ def suggested_blocks(error: LogRangeTooLarge) -> int | None:
 
 
 def _suggests_less(text: str) -> bool:
-    return bool(re.search(r"block range|exceeds? max|too (large|wide|many)|limited to", text, re.I))
+    smaller = re.search(r"block range|exceeds? max|too (large|wide|many)|limited to", text, re.I)
+    return smaller is not None and "beyond" not in text
 
 
 def _code(fault: Fault) -> int | None:

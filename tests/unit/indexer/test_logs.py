@@ -1,0 +1,96 @@
+"""Logs are believed only when they are whole, asked for, and of the right block."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from keeper.core.errors import RpcMalformed
+from keeper.core.types import LogFilter
+from keeper.indexer.logs import LogQuery, accept_of_block
+from keeper.indexer.rpc.wire import WireLog
+
+POOL, TOPIC, HASH = b"\xab" * 20, b"\xcd" * 32, b"\x11" * 32
+QUERY = LogQuery(LogFilter(frozenset({POOL}), frozenset({TOPIC})))
+GOOD = WireLog(
+    address="0x" + POOL.hex(),
+    topics=("0x" + TOPIC.hex(),),
+    data="0x" + "ef" * 32,
+    block_number="0x5",
+    block_hash="0x" + HASH.hex(),
+    transaction_hash="0x" + "22" * 32,
+    log_index="0x0",
+)
+
+
+def changed(**fields: object) -> WireLog:
+    return msgspec.structs.replace(GOOD, **fields)
+
+
+def test_logs_are_put_in_chain_order() -> None:
+    later = changed(block_number="0x6", log_index="0x0")
+    second = changed(log_index="0x10")
+    first = changed(log_index="0x9")
+    assert QUERY.accept([later, second, first], "test", 0, 10) == [first, second, later]
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"address": "0x" + "00" * 20}, "not asked for"),
+        ({"address": "0x" + "ab" * 19}, "not asked for"),
+        ({"topics": ("0x" + "00" * 32,)}, "not asked for"),
+        ({"topics": ()}, "without topics"),
+        ({"topics": ("0x" + TOPIC.hex(), "0x12")}, "instead of 32"),
+        ({"data": "0x" + "ef" * 31 + "e"}, "no even hex"),
+        ({"data": "0xzz"}, "no even hex"),
+        ({"data": "0xab cd "}, "no even hex"),
+        ({"data": "ab"}, "no even hex"),
+        ({"block_number": "0xb"}, "outside of"),
+        ({"block_number": "5"}, "no hex quantity"),
+        ({"log_index": "0x_1"}, "no hex quantity"),
+        ({"transaction_hash": "0x22"}, "truncated hash"),
+        ({"removed": True}, "removed"),
+    ],
+)
+def test_a_log_that_cannot_be_true_is_malformed(fields: dict[str, object], complaint: str) -> None:
+    with pytest.raises(RpcMalformed, match=complaint):
+        QUERY.accept([changed(**fields)], "test", 0, 10)
+
+
+def test_the_same_log_twice_is_malformed() -> None:
+    with pytest.raises(RpcMalformed, match="two logs with index 0 in block 5"):
+        QUERY.accept([GOOD, GOOD], "test", 0, 10)
+
+
+def test_a_log_of_another_block_is_malformed() -> None:
+    assert accept_of_block(QUERY, [GOOD], "test", 5, HASH) == [GOOD]
+    with pytest.raises(RpcMalformed, match="another block"):
+        accept_of_block(QUERY, [GOOD], "test", 5, b"\x12" * 32)
+
+
+def test_checksummed_addresses_are_accepted_in_lower_case() -> None:
+    """Some nodes write them; everything behind this compares lower case."""
+    assert QUERY.accept([changed(address="0x" + POOL.hex().upper())], "test", 0, 10) == [GOOD]
+
+
+def test_an_empty_filter_asks_nothing() -> None:
+    """Without addresses eth_getLogs would return the whole chain's logs."""
+    assert LogQuery(LogFilter(frozenset(), frozenset({TOPIC}))).requests({}) == []
+    assert LogQuery(LogFilter(frozenset({POOL}), frozenset())).requests({}) == []
+
+
+def test_very_many_addresses_are_asked_in_several_requests() -> None:
+    addresses = frozenset(i.to_bytes(20, "big") for i in range(2500))
+    requests = LogQuery(LogFilter(addresses, frozenset({TOPIC}))).requests({"blockHash": "0x"})
+    assert [len(params[0]["address"]) for _, params in requests] == [1000, 1000, 500]
+
+
+def test_a_query_can_be_divided_until_one_address_and_topic_are_left() -> None:
+    whole = LogQuery(LogFilter(frozenset({POOL, b"\x01" * 20}), frozenset({TOPIC, b"\x02" * 32})))
+    left, right = whole.halves() or (whole, whole)
+    assert left.wanted.union(right.wanted) == whole.wanted
+    assert not left.wanted.addresses & right.wanted.addresses
+    low, high = left.halves() or (left, left)
+    assert low.wanted.topics | high.wanted.topics == whole.wanted.topics
+    assert low.halves() is None
