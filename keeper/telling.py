@@ -16,7 +16,7 @@ from keeper.core.ports import Notifier, Store
 from keeper.core.records import Notice, Told
 from keeper.core.types import Band, Book
 from keeper.evaluator.episode_json import load_episode
-from keeper.evaluator.episodes import Episode
+from keeper.evaluator.episodes import Episode, EpisodeStatus
 from keeper.evaluator.judge import Judge, Ruling
 from keeper.evaluator.tell import suspects, tell
 
@@ -51,9 +51,7 @@ class Teller:
             believed = told.get(episode.position)
             if believed is None or episode.is_open or episode.last.block.number < believed.block_number:
                 continue
-            known = self._ended.get(episode.position)
-            if known is None or known.last.block.number < episode.last.block.number:
-                self._ended[episode.position] = episode
+            self._remember(episode)
 
     def suspects(self, told: Mapping[str, Told]) -> list[bytes]:
         """Positions to judge whatever the screen says, because readers may be wrong about them."""
@@ -81,10 +79,15 @@ class Teller:
             return
         self._behind = True
         for step in ruling.steps:
-            if step.after.is_open:
-                self._ended.pop(step.after.position, None)
-            else:
-                self._ended[step.after.position] = step.after
+            if not step.after.is_open:
+                self._remember(step.after)
+
+    def _remember(self, ended: Episode) -> None:
+        """Of several that ended before anybody was told, a liquidation is what must be told; else the last."""
+        known = self._ended.get(ended.position)
+        loss = known is not None and known.status is EpisodeStatus.LIQUIDATED
+        if known is None or (not loss and known.last.block.number <= ended.last.block.number):
+            self._ended[ended.position] = ended
 
     def _mine(self, told: Mapping[str, Told]) -> dict[str, Told]:
         return {position: one for position, one in told.items() if position.startswith(self._prefix)}

@@ -181,7 +181,8 @@ def story(folder: Path) -> dict[str, Any]:
         try:
             return tell(chain, keeper, inbox, owners, began)
         except BaseException:
-            console.print(f"[red]the end of Keeper's log:[/]\n{keeper.log.read_text()[-6000:]}")
+            console.print("[red]the end of Keeper's log:[/]")
+            console.print(keeper.log.read_text()[-20_000:], markup=False, soft_wrap=True)
             raise
         finally:
             if keeper.process is not None and keeper.process.poll() is None:

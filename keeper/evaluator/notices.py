@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from keeper.core.records import NoticeEvent, Told
 from keeper.core.types import Band
-from keeper.evaluator.episodes import Episode
+from keeper.evaluator.episodes import Episode, EpisodeStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,8 @@ def due(told: Told | None, episode: Episode | None, closed: Episode | None) -> D
             return None
         return Due(episode.position, NoticeEvent.OPENED, episode.id, episode.deepest, episode)
     heard = Band[told.band.upper()]
-    if episode is not None:
+    lost = closed is not None and closed.status is EpisodeStatus.LIQUIDATED
+    if episode is not None and not lost:
         if episode.deepest <= heard:
             return None
         return Due(told.position, NoticeEvent.ESCALATED, told.episode, episode.deepest, episode)
