@@ -128,6 +128,8 @@ class Executor:
         busy = self._dispatch.busy()
         waiting = self._journal.unspent() if self._composer else []
         trial = Trial(waiting, *self._choose(block, opportunities, answers, landing_at, market))
+        last = [intent.attempts[-1].tx_hash for intent in waiting]
+        self._sent_at = {tx_hash: self._sent_at.get(tx_hash, block.number) for tx_hash in last}
         failed = [self._journal[intent_id] for intent_id in sorted(self._watch.unexplained)]
         if not (waiting or trial.chosen or failed):
             return
@@ -153,8 +155,6 @@ class Executor:
         if explained or changed or new:
             self._journal.record([*explained, *changed, *new])
         if outgoing:
-            live = {attempt.tx_hash for intent in waiting for attempt in intent.attempts}
-            self._sent_at = {tx_hash: number for tx_hash, number in self._sent_at.items() if tx_hash in live}
             self._sent_at.update((attempt.tx_hash, block.number) for attempt in outgoing)
             await self._dispatch.send(outgoing)
 

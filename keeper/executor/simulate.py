@@ -1,8 +1,8 @@
 """Would these calls succeed, in this order, in the block they can land in?
 
 `eth_simulateV1` runs them one after the other on the judged block's state, at the landing time, and tells the gas of
-each: an approval counts for the liquidation behind it. Nodes without it get one `eth_call` per call, in one batch; those
-do not see each other.
+each: an approval counts for the liquidation behind it. Nodes without it get one `eth_call` per call, in one batch, and
+those do not see each other.
 """
 
 from __future__ import annotations

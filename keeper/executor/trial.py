@@ -76,12 +76,21 @@ async def try_out(
 def judge_waiting(
     trial: Trial, outcome: Outcome, venues: Mapping[str, Venue], native_asset: bytes | None
 ) -> Mapping[str, Judgement]:
-    """By intent. An approval is always wanted, and so is a cancellation: it holds a nonce that others may need."""
+    """By intent. An approval is always wanted, and so is a cancellation: it holds a nonce that others may need.
+
+    A reorg can leave two for one cause, made one after the other: where calls do not see each other, the first counts.
+    """
     unseen = _approving(trial.waiting) if not outcome.in_sequence else frozenset()
-    return {
-        intent.id: _judge(intent, verdict, venues.get(intent.protocol), unseen, native_asset)
-        for intent, verdict in zip(trial.waiting, outcome.waiting, strict=True)
-    }
+    judgements: dict[str, Judgement] = {}
+    causes: set[str] = set()
+    for intent, verdict in zip(trial.waiting, outcome.waiting, strict=True):
+        judgement = _judge(intent, verdict, venues.get(intent.protocol), unseen, native_asset)
+        if intent.cause in causes and not (intent.kind == "liquidation" and outcome.in_sequence):
+            judgement = Judgement(wanted=is_cancelling(intent), reason="an earlier transaction does the same")
+        judgements[intent.id] = judgement
+        if not is_cancelling(intent):
+            causes.add(intent.cause)
+    return judgements
 
 
 def _judge(
@@ -99,8 +108,11 @@ def _judge(
         return Judgement(wanted=False, reason=_explain(venue, verdict))
     native = _native_price(venue, native_asset)
     base = venue.adapter.base_decimals(venue.book.market)
-    profit = int(intent.plan["profit_base"])
-    return Judgement(wanted=True, affordable_wei=None if native is None else wei_value(profit, native, base))
+    if native is None or not verdict.gas_used:
+        return Judgement(wanted=True)
+    return Judgement(
+        wanted=True, worth_fee_wei=wei_value(int(intent.plan["profit_base"]), native, base) // verdict.gas_used
+    )
 
 
 def accept(

@@ -11,7 +11,7 @@ import structlog
 from keeper.core.records import Attempt, Intent
 from keeper.executor.compose import Composer
 from keeper.executor.fees import Fees, bump_fees
-from keeper.executor.lifecycle import Action, Sight, decide, is_cancelling, nonce_of
+from keeper.executor.lifecycle import Action, Sight, decide, nonce_of
 from keeper.executor.submit import Refusal, classify
 
 log = structlog.get_logger(__name__)
@@ -30,11 +30,11 @@ class Market:
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """Of one waiting intent. wanted: whether its call still succeeds; None when nobody knows. reason: why not.
-    affordable_wei: the most its gas may cost before it loses money; None for what is not done for profit."""
+    worth_fee_wei: the most per gas at which it still pays; None for what is not done for profit, or has no price."""
 
     wanted: bool | None
     reason: str = ""
-    affordable_wei: int | None = None
+    worth_fee_wei: int | None = None
 
 
 def tend(
@@ -68,11 +68,12 @@ def tend(
             replace_after_blocks=replace_after_blocks,
         )
         others_wait = index + 1 < len(waiting)
-        renewed = _renew(intent, action, judgement, market, composer, others_wait=others_wait, now=now)
+        gone = sight.known.get(last.tx_hash) is False
+        renewed = _renew(intent, action, judgement, market, composer, gone=gone, others_wait=others_wait, now=now)
         if renewed is not None:
             changed.append(renewed)
             outgoing.append(renewed.attempts[-1])
-        elif action is Action.RESEND or (action is Action.REPLACE and sight.known.get(last.tx_hash) is False):
+        elif action is Action.RESEND or (action is Action.REPLACE and gone):
             outgoing.append(last)
         if action is not Action.WAIT:
             log.info(
@@ -95,24 +96,29 @@ def _renew(
     market: Market,
     composer: Composer,
     *,
+    gone: bool,
     others_wait: bool,
     now: float,
 ) -> Intent | None:
-    """The intent with a new attempt, if the action asks for one and it can be paid."""
+    """The intent with a new attempt, if the action asks for one and it can be paid.
+
+    gone: the node does not have the last attempt, so what comes instead need not outbid it.
+    """
     if action not in (Action.REPLACE, Action.CANCEL):
         return None
     last = intent.attempts[-1]
     fees = bump_fees(Fees(last.max_fee_wei, last.max_priority_fee_wei), market.fresh, cap_wei=market.cap_wei)
+    if fees is None and gone:
+        fees = market.fresh
     if fees is None:
         log.warning("replacement_above_cap", intent=intent.id, max_fee_wei=last.max_fee_wei, cap_wei=market.cap_wei)
         return None
     reason = judgement.reason
-    if action is Action.REPLACE and not is_cancelling(intent) and judgement.affordable_wei is not None:
-        cost = last.gas_limit * market.needed_fee_wei
-        if cost > judgement.affordable_wei:
-            if not others_wait:
-                return None  # it may still be mined at its old price, and holds nobody up
-            action, reason = Action.CANCEL, f"gas now costs {cost} wei, more than it is worth"
+    worth = judgement.worth_fee_wei
+    if action is Action.REPLACE and worth is not None and worth < market.needed_fee_wei:
+        if not others_wait:
+            return None  # it may still be mined at its old price, and holds nobody up
+        action, reason = Action.CANCEL, f"gas costs {market.needed_fee_wei} wei, it pays up to {worth}"
     if action is Action.CANCEL:
         return composer.cancellation(intent, fees, f"given up: {reason}", now)
     return replace(composer.replacement(intent, fees, now), reason=intent.reason)

@@ -41,6 +41,7 @@ class Watch:
             for spender in venue.adapter.spenders(venue.book.market)
         ]
         tokens = dict.fromkeys(token for token, _ in approvals)
+        tokens.update(dict.fromkeys(i.collateral_asset for i in self._journal if i.collateral_asset is not None))
         return ask(
             block,
             self._account,

@@ -1,0 +1,150 @@
+"""The part of the pipeline that the executor sees: blocks in order, one store transaction each, then acting at the tip."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, cast
+
+from keeper.core.errors import KeeperError, StoreError
+from keeper.core.ports import Store
+from keeper.core.records import Intent
+from keeper.core.types import Block
+from keeper.executor.executor import Executor
+from keeper.executor.ports import Mode, Opportunity, Settings, Venue
+from keeper.executor.signer import LocalSigner
+from tests.support.model_chain import NATIVE, ModelChain, ModelProtocol, book_at, call_results
+
+CHAIN_ID = 31337
+SIGNER = LocalSigner(b"\x01" * 32, chain_id=CHAIN_ID)
+SETTINGS = Settings(
+    chain_id=CHAIN_ID,
+    mode=Mode.LIVE,
+    min_profit=Decimal(1),
+    native_asset=NATIVE,
+    confirmations=3,
+    max_pending=5,
+    replace_after_blocks=2,
+    deadline_s=1.0,
+)
+
+
+class Crash(BaseException):
+    """The process dies here."""
+
+
+@dataclass
+class IntentStore:
+    """The journal part of a store, in memory: a transaction holds together or not at all."""
+
+    journal: dict[str, Intent] = field(default_factory=dict)
+    on_commit: Callable[[], None] = lambda: None
+
+    @contextmanager
+    def transaction(self) -> Iterator[IntentStore]:
+        before = dict(self.journal)
+        try:
+            yield self
+        except BaseException:
+            self.journal = before
+            raise
+        self.on_commit()
+
+    def put_intent(self, intent: Intent) -> None:
+        old = self.journal.get(intent.id)
+        if old is not None and {a.tx_hash for a in old.attempts} - {a.tx_hash for a in intent.attempts}:
+            raise StoreError("an attempt would be forgotten")
+        self.journal[intent.id] = intent
+
+    def intents(self, *, unsettled: bool = False) -> Sequence[Intent]:
+        return [intent for intent in self.journal.values() if not (unsettled and intent.status.settled)]
+
+
+class Pipeline:
+    """finality: blocks below the tip that no reorg reaches. Die with `crash_at` set to a step's name; `restart` after."""
+
+    def __init__(self, settings: Settings = SETTINGS, finality: int = 12) -> None:
+        self.chain = ModelChain(SIGNER.address)
+        self.store = IntentStore(on_commit=lambda: self._maybe_crash("after commit"))
+        self.seen: list[Block] = []
+        self.settings = settings
+        self.finality = finality
+        self.crash_at: str | None = None
+        self.crash_in = 0
+        self.loop = asyncio.new_event_loop()
+        self.clock = 0.0
+        self.executor = self._executor()
+        self.unjournalled: list[bytes] = []
+
+    def restart(self) -> None:
+        self.crash_at = None
+        self.executor = self._executor()
+        self.executor.adopt(self.seen, self._finalized())
+
+    def close(self) -> None:
+        self.loop.close()
+
+    def follow(self, *, act: bool = True) -> None:
+        """Bring the executor to the chain's tip, and let it act there."""
+        canonical = [b.block for b in self.chain.blocks]
+        common = 0
+        while common < min(len(self.seen), len(canonical)) and self.seen[common] == canonical[common]:
+            common += 1
+        if common < len(self.seen):
+            with self.store.transaction() as transaction:
+                self.executor.reverted(cast(Any, transaction), self.seen[common - 1].ref)
+                del self.seen[common:]
+        for block in canonical[common:]:
+            self._observe(block)
+        if act and self.chain.tip.after is not None:
+            self._act()
+
+    def _observe(self, block: Block) -> None:
+        venues = [self._venue(block)]
+        questions = self.executor.questions(block.ref, venues)
+        results = call_results(self.chain, block.ref, questions.calls)
+        answers = self.loop.run_until_complete(self.chain.batch(questions.requests))
+        with self.store.transaction() as transaction:
+            self.seen.append(block)
+            try:
+                self.executor.observe(cast(Any, transaction), questions, results, answers, venues, self._finalized())
+            except BaseException:
+                self.seen.pop()
+                raise
+
+    def _act(self) -> None:
+        tip = self.chain.tip.block
+        venue = self._venue(tip)
+        opportunities = [Opportunity(venue, key) for key in venue.book.positions]
+        self.clock += 12
+        self.loop.run_until_complete(self.executor.act(tip, opportunities, [venue], tip.timestamp + 12))
+
+    def _venue(self, block: Block) -> Venue:
+        after = next(b.after for b in self.chain.blocks if b.block == block)
+        return Venue(cast(Any, ModelProtocol()), book_at(after))
+
+    def _finalized(self) -> int:
+        return max(len(self.seen) - 1 - self.finality, 0)
+
+    def _executor(self) -> Executor:
+        return Executor(cast(Store, self.store), self.chain, self, self.settings, lambda: self.clock, signer=SIGNER)
+
+    # --- the network, between the executor and the model's pool
+
+    async def submit_many(self, raws: Sequence[bytes]) -> list[KeeperError | None]:
+        journalled = {a.raw for i in self.store.journal.values() for a in i.attempts}
+        self.unjournalled += [raw for raw in raws if raw not in journalled]
+        self._maybe_crash("before submission")
+        outcomes = await self.chain.submit_many(raws)
+        self._maybe_crash("after submission")
+        return outcomes
+
+    def _maybe_crash(self, step: str) -> None:
+        if self.crash_at == step:
+            self.crash_in -= 1
+            if self.crash_in < 0:
+                self.crash_at = None
+                raise Crash(step)
