@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 
 from keeper.core.records import Told
 from keeper.store import statements as sql
@@ -29,7 +28,7 @@ class Beliefs:
         self._changed.clear()
 
     def read(self) -> Mapping[str, Told]:
-        """By position; only those whose last notice does not close. A view: copy what must outlive the next change."""
+        """By position; only those whose last notice does not close."""
         if self._told is None:
             everything = (to_told(row) for row in self._db.rows(sql.ALL_TOLD))
             self._told = {told.position: told for told in everything if not told.event.closes}
@@ -41,4 +40,4 @@ class Beliefs:
             else:
                 self._told[position] = told
         self._changed.clear()
-        return MappingProxyType(self._told)
+        return dict(self._told)

@@ -109,15 +109,18 @@ class SqlStore:
     # --- intents
 
     def intents(self, *, unsettled: bool = False) -> Sequence[Intent]:
+        signed: dict[str, list[Attempt]] = {}
+        for row in self._db.rows(sql.OPEN_ATTEMPTS if unsettled else sql.ALL_ATTEMPTS):
+            attempt = to_attempt(row)
+            signed.setdefault(attempt.intent_id, []).append(attempt)
         rows = self._db.rows(sql.OPEN_INTENTS if unsettled else sql.ALL_INTENTS)
-        return [to_intent(row, self._attempts(row[0])) for row in rows]
+        return [to_intent(row, tuple(signed.get(row[0], ()))) for row in rows]
 
     def intent(self, intent_id: str) -> Intent | None:
         row = self._db.row(sql.INTENT, intent_id)
-        return None if row is None else to_intent(row, self._attempts(intent_id))
-
-    def _attempts(self, intent_id: str) -> tuple[Attempt, ...]:
-        return tuple(to_attempt(row) for row in self._db.rows(sql.ATTEMPTS, intent_id))
+        if row is None:
+            return None
+        return to_intent(row, tuple(to_attempt(signed) for signed in self._db.rows(sql.ATTEMPTS, intent_id)))
 
     # --- audit and metadata
 

@@ -322,9 +322,10 @@ REPLACE_ATTEMPT = _replace(attempts, "tx_hash")
 INTENT = Statement(select(intents).where(intents.c.id == bindparam("id")), ("id",))
 ALL_INTENTS = Statement(select(intents).order_by(intents.c.created_at, intents.c.id))
 OPEN_INTENTS = Statement(select(intents).where(_open).order_by(intents.c.created_at, intents.c.id))
-ATTEMPTS = Statement(
-    select(attempts).where(attempts.c.intent_id == bindparam("intent_id")).order_by(attempts.c.ordinal), ("intent_id",)
-)
+_attempts = select(attempts).order_by(attempts.c.intent_id, attempts.c.ordinal)
+ATTEMPTS = Statement(_attempts.where(attempts.c.intent_id == bindparam("intent_id")), ("intent_id",))
+ALL_ATTEMPTS = Statement(_attempts)
+OPEN_ATTEMPTS = Statement(_attempts.where(attempts.c.intent_id.in_(select(intents.c.id).where(_open))))
 
 # --- audit ------------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from keeper.core.records import AuditEntry, CommittedBlock, DeliveryStatus, Inte
 from keeper.core.types import BlockRef
 from keeper.store import SqlStore
 from tests.contract.conftest import Opener
-from tests.store_work import KEYS, attempt, block, committed, intent, notice, position
+from tests.support.store_work import KEYS, attempt, block, committed, intent, notice, position
 
 FIRST, SECOND, THIRD = KEYS
 
@@ -116,6 +116,18 @@ def test_advancing_does_not_go_back(store):
     commit(store, committed(5))
     with pytest.raises(StoreError, match="already at block 5"), store.transaction() as transaction:
         transaction.advance(committed(5, branch="other"))
+
+
+def test_amending_replaces_what_the_block_at_the_cursor_says(store):
+    """A repair: what it names is replaced or added, the rest of the block stays, and a revert undoes it."""
+    commit(store, committed(1, position(FIRST, b"1")), committed(2, position(FIRST, b"2"), position(SECOND, b"2")))
+    with store.transaction() as transaction:
+        transaction.amend(committed(2, position(FIRST, None), position(THIRD, b"mended")))
+    assert dict(store.facts("aave", "position")) == {SECOND: b"2", THIRD: b"mended"}
+    revert(store, 1)
+    assert dict(store.facts("aave", "position")) == {FIRST: b"1"}
+    with pytest.raises(StoreError, match="the cursor is elsewhere"), store.transaction() as transaction:
+        transaction.amend(committed(2))
 
 
 def test_reverting_makes_older_versions_current_again(store):

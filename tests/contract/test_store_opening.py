@@ -21,7 +21,7 @@ from keeper.core.errors import StoreError
 from keeper.store import open_store
 from keeper.store.schema import REVISION, metadata
 from tests.contract.conftest import CHAIN_ID, Opener
-from tests.store_work import committed, position
+from tests.support.store_work import committed, position
 
 
 @pytest.fixture

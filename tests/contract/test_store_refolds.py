@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from keeper.core.errors import KeeperError
 from keeper.core.records import DeliveryStatus, Fact, IntentStatus, Notice, NoticeEvent
 from tests.contract.conftest import Databases
-from tests.store_model import ModelStore
-from tests.store_work import CHANNELS, KEYS, KINDS, PROTOCOLS, Step, committed, intent, notice, view
+from tests.support.store_model import ModelStore
+from tests.support.store_work import CHANNELS, KEYS, KINDS, PROTOCOLS, Step, committed, intent, notice, view
 
 FACTS = st.lists(
     st.builds(
@@ -76,6 +77,13 @@ class Twins(RuleBasedStateMachine):
     def advance(self, facts, gap):
         new = self.child(facts, above=1 + gap)
         self.both(lambda transaction: transaction.advance(new))
+
+    @precondition(lambda self: self.model.history)
+    @rule(draw=st.data(), facts=FACTS)
+    def amend(self, draw, facts):
+        """The block at the cursor, or one that is not."""
+        amended = replace(draw.draw(st.sampled_from(self.model.history[-2:])), facts=tuple(facts))
+        self.both(lambda transaction: transaction.amend(amended))
 
     @precondition(lambda self: self.model.history)
     @rule(draw=st.data(), facts=FACTS, then_fails=st.booleans())

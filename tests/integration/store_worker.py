@@ -11,7 +11,7 @@ import sys
 
 from keeper.core.records import DeliveryStatus
 from keeper.store import open_store
-from tests.store_work import Script
+from tests.support.store_work import Script
 
 
 def main(url: str, seed: int, done_path: str, effects_path: str) -> None:

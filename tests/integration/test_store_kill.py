@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from keeper.store import open_store
-from tests.store_work import Script, view
+from tests.support.store_work import Script, view
 
 ROOT = Path(__file__).parents[2]
 KILLS = 12

@@ -57,6 +57,12 @@ class ModelStore:
         self.lowest = committed.block.number
         self.history.append(committed)
 
+    def amend(self, committed: CommittedBlock) -> None:
+        if committed.block.ref != self.cursor():
+            raise StoreError("not the cursor")
+        said = {(fact.protocol, fact.kind, fact.key): fact for fact in (*self.history[-1].facts, *committed.facts)}
+        self.history[-1] = replace(self.history[-1], facts=tuple(said.values()))
+
     def revert_to(self, ancestor: BlockRef) -> frozenset[tuple[str, str, bytes]]:
         if ancestor not in [block.ref for block in self.blocks()]:
             raise UnrecoverableReorg("not stored")

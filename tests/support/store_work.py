@@ -9,7 +9,7 @@ from typing import Any
 from keeper.core.ports import Store, Transaction
 from keeper.core.records import Attempt, CommittedBlock, DeliveryStatus, Fact, Intent, IntentStatus, Notice, NoticeEvent
 from keeper.core.types import Block, BlockRef
-from tests.store_model import ModelStore
+from tests.support.store_model import ModelStore
 
 PROTOCOLS = ("aave", "morpho")
 KINDS = ("position", "market", "episode")
