@@ -1,10 +1,14 @@
 """One step of the chain through the whole house.
 
     step ─▶ read (logs, prices, receipts: one round trip; what they touched: one more)
-         ─▶ book ─▶ judge ─▶ what to tell ─▶ one store transaction ─▶ outbox, executor
+         ─▶ book ─▶ judge ─▶ one store transaction ─▶ executor ─▶ demands and notices ─▶ outbox
 
 Everything that can fail for the chain's sake happens before anything in memory changes. If something fails after that,
 memory is thrown away and read back from the store (`load`), which never holds half a step.
+
+Notices come after the executor, in a transaction of their own: computing demands takes far longer than judging, and a
+liquidation need not wait for it. Nothing is lost by a crash in between, since what is due is always the difference
+between what readers were told and what is true.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from keeper.core.ports import ProtocolAdapter, Store, Transaction
 from keeper.core.records import CommittedBlock, Fact
 from keeper.core.types import Block, BlockRef, Book, Call, CallResult, LogFilter, RawLog, Update
 from keeper.evaluator.episode_json import dump_episode, load_episode
+from keeper.evaluator.episodes import Episode, document
 from keeper.evaluator.judge import Judge, Ruling
 from keeper.executor.executor import Executor
 from keeper.executor.ports import Opportunity, Venue
@@ -119,8 +124,23 @@ class Pipeline:
             self._load_book(track)
             track.judge.reload(track.book, self.episodes_of(track))
             track.teller.reload(self._store)
+        self._complete_records()
         self._venues = [Venue(track.adapter, track.book) for track in self.tracks]
         self._executor.adopt(self.window.blocks, self.finalized)
+
+    def _complete_records(self) -> None:
+        """Document what the block at the cursor did to episodes, where a crash came between judging and telling."""
+        facts: list[Fact] = []
+        for track in self.tracks if len(self.window) else ():
+            tip = self.window.tip
+            undone = [one for one in self.episodes_of(track) if one.last.block == tip.ref and not one.last.prices]
+            done = [document(one, track.judge.dossier(track.book, one.key, tip.timestamp)) for one in undone]
+            facts += [_episode_fact(after) for before, after in zip(undone, done, strict=True) if after != before]
+        if facts:
+            with self._store.transaction() as tx:
+                tx.amend(CommittedBlock(self.window.tip, tuple(facts)))
+            for track in self.tracks:
+                track.judge.recall(self.episodes_of(track))
 
     def _load_book(self, track: Track) -> None:
         adapter, book = track.adapter, track.book
@@ -131,7 +151,7 @@ class Pipeline:
         stored = self._store.facts(adapter.name, "position")
         book.positions = {key: adapter.load_position(payload) for key, payload in stored}
 
-    def episodes_of(self, track: Track) -> list[Any]:
+    def episodes_of(self, track: Track) -> list[Episode]:
         return [load_episode(payload) for _, payload in self._store.facts(track.name, "episode")]
 
     # --- steps
@@ -146,15 +166,17 @@ class Pipeline:
     async def _commit(self, step: Committed) -> None:
         block = step.block
         read = await self._read(block)
-        opportunities = self._conclude(block, read, present=step.tip, gap=False)
+        rulings = self._conclude(block, read, gap=False)
         if step.tip and self.may_act:
-            await self._executor.act(block, opportunities, self._venues, self._landing_at(block))
+            await self._executor.act(block, self._opportunities(rulings), self._venues, self._landing_at(block))
+        self._tell(rulings, present=step.tip)
 
     def skip_to(self, block: Block, updates: Sequence[Update[Any, Any]], *, present: bool) -> None:
         """Arrive at a block over a gap that a backfill scanned."""
         nothing = Questions(block.ref, (), ())
-        self._conclude(block, _Read(list(updates), nothing, (), (), block.number), present=present, gap=True)
+        rulings = self._conclude(block, _Read(list(updates), nothing, (), (), block.number), gap=True)
         self._executor.adopt(self.window.blocks, self.finalized)
+        self._tell(rulings, present=present)
 
     def _revert(self, step: Reverted) -> None:
         """Back to an ancestor: facts rewind, what was told and sent stays and is judged again on the new branch."""
@@ -198,7 +220,7 @@ class Pipeline:
         touches = [touch for key in keys for touch in adapter.whole(market, key)]
         update = (await drive([adapter.snapshot(market, touches, tip, head, {})], execute))[0]
         try:
-            facts = _facts(track, update, Ruling(tip, {}, ()), (), prices=True)
+            facts = _facts(adapter, update, prices=True)
             with self._store.transaction() as tx:
                 tx.amend(CommittedBlock(tip, tuple(facts)))
         finally:
@@ -248,8 +270,8 @@ class Pipeline:
 
     # --- concluding
 
-    def _conclude(self, block: Block, read: _Read, *, present: bool, gap: bool) -> list[Opportunity]:
-        """Judge a block that was read, and store all of it at once. Returns what may be liquidated."""
+    def _conclude(self, block: Block, read: _Read, *, gap: bool) -> list[Ruling]:
+        """Judge a block that was read, and store what it changed, all at once."""
         try:
             moved = [
                 update.prices != track.book.prices for track, update in zip(self.tracks, read.updates, strict=True)
@@ -257,16 +279,10 @@ class Pipeline:
             rulings = [
                 self._judge(track, block, update) for track, update in zip(self.tracks, read.updates, strict=True)
             ]
-            told = self._store.told()
-            tellings = [
-                track.teller.tell(told, track.book, ruling, present=present)
-                for track, ruling in zip(self.tracks, rulings, strict=True)
-            ]
             facts: list[Fact] = []
-            for track, update, ruling, telling, prices in zip(
-                self.tracks, read.updates, rulings, tellings, moved, strict=True
-            ):
-                facts += _facts(track, update, ruling, telling, prices=prices)
+            for track, update, ruling, prices in zip(self.tracks, read.updates, rulings, moved, strict=True):
+                facts += _facts(track.adapter, update, prices=prices)
+                facts += [_episode_fact(step.after) for step in ruling.steps]
             committed = CommittedBlock(block, tuple(facts))
             with self._store.transaction() as tx:
                 if gap:
@@ -276,20 +292,58 @@ class Pipeline:
                 else:
                     tx.commit_block(committed)
                     self._executor.observe(tx, read.questions, read.results, read.answers, self._venues, read.finalized)
-                self._put_in_outbox(tx, tellings)
                 if read.finalized > self.finalized:
                     tx.finalize(read.finalized)
+            self._remember(block, read.finalized, rulings, gap=gap)
         except BaseException:
             self.load()
             raise
-        self._stored(block, read, rulings, present=present, gap=gap)
-        if any(tellings):
-            self._wake()
+        return rulings
+
+    def _remember(self, block: Block, finalized: int, rulings: Sequence[Ruling], *, gap: bool) -> None:
+        if gap:
+            self.window = Window([block])
+        else:
+            self.window.extend(block)
+        if finalized > self.finalized:
+            self.finalized = finalized
+            self.window.forget_below(finalized)
+        for track, ruling in zip(self.tracks, rulings, strict=True):
+            track.judge.accept(ruling)
+
+    def _opportunities(self, rulings: Sequence[Ruling]) -> list[Opportunity]:
         return [
             Opportunity(venue, judgement.key)
             for venue, ruling in zip(self._venues, rulings, strict=True)
             for judgement in ruling.breached
         ]
+
+    # --- telling
+
+    def _tell(self, rulings: Sequence[Ruling], *, present: bool) -> None:
+        """Document what the block did to episodes and, if it is the present, put what is due in the outbox."""
+        try:
+            told = self._store.told()
+            facts: list[Fact] = []
+            outgoing: list[Outgoing] = []
+            for track, ruling in zip(self.tracks, rulings, strict=True):
+                documented = track.judge.document(track.book, ruling)
+                due = track.teller.tell(told, track.book, documented, present=present)
+                facts += [_episode_fact(step.after) for step in documented.steps]
+                facts += [_episode_fact(one.record) for one in due if one.record is not None]
+                outgoing += due
+                track.judge.accept(documented)
+            if facts or outgoing:
+                with self._store.transaction() as tx:
+                    tx.amend(CommittedBlock(self.window.tip, tuple(facts)))
+                    self._put_in_outbox(tx, outgoing)
+        except BaseException:
+            self.load()
+            raise
+        for track, ruling in zip(self.tracks, rulings, strict=True):
+            track.teller.stored(ruling, present=present)
+        if outgoing:
+            self._wake()
 
     def _judge(self, track: Track, block: Block, update: Update[Any, Any]) -> Ruling:
         book = track.book
@@ -307,23 +361,11 @@ class Pipeline:
             also_at=self._landing_at(block),
         )
 
-    def _put_in_outbox(self, tx: Transaction, tellings: Sequence[Sequence[Outgoing]]) -> None:
+    def _put_in_outbox(self, tx: Transaction, outgoing: Sequence[Outgoing]) -> None:
         now = self._clock()
-        for outgoing in (one for telling in tellings for one in telling):
-            if outgoing.channels:
-                tx.add_notice(outgoing.notice, outgoing.channels, now)
-
-    def _stored(self, block: Block, read: _Read, rulings: Sequence[Ruling], *, present: bool, gap: bool) -> None:
-        if gap:
-            self.window = Window([block])
-        else:
-            self.window.extend(block)
-        if read.finalized > self.finalized:
-            self.finalized = read.finalized
-            self.window.forget_below(read.finalized)
-        for track, ruling in zip(self.tracks, rulings, strict=True):
-            track.judge.accept(ruling)
-            track.teller.stored(ruling, present=present)
+        for one in outgoing:
+            if one.channels:
+                tx.add_notice(one.notice, one.channels, now)
 
     def _landing_at(self, block: Block) -> int:
         """Timestamp of the block that a transaction sent now can be in: one usual block interval later."""
@@ -343,18 +385,17 @@ def _put(book: Book[Any, Any], positions: Mapping[bytes, Any]) -> None:
             book.positions[key] = position
 
 
-def _facts(
-    track: Track, update: Update[Any, Any], ruling: Ruling, telling: Sequence[Outgoing], *, prices: bool
-) -> list[Fact]:
-    adapter = track.adapter
+def _facts(adapter: ProtocolAdapter[Any, Any], update: Update[Any, Any], *, prices: bool) -> list[Fact]:
     facts = [Fact(adapter.name, "prices", MARKET_KEY, dump_prices(update.prices))] if prices else []
     if update.market is not None:
         facts.append(Fact(adapter.name, "market", MARKET_KEY, adapter.dump_market(update.market)))
     for key, position in update.positions.items():
         facts.append(Fact(adapter.name, "position", key, None if position is None else adapter.dump_position(position)))
-    episodes = [*(step.after for step in ruling.steps), *(one.record for one in telling if one.record is not None)]
-    facts += [Fact(adapter.name, "episode", episode.id.encode(), dump_episode(episode)) for episode in episodes]
     return facts
+
+
+def _episode_fact(episode: Episode) -> Fact:
+    return Fact(episode.protocol, "episode", episode.id.encode(), dump_episode(episode))
 
 
 def _union(filters: Sequence[LogFilter]) -> LogFilter:
