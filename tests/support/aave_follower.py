@@ -36,6 +36,7 @@ class Follower:
         self.tip: Block | None = None
         self.liquidations: list[Liquidated] = []
         self.round_trips = 0
+        self.last_round_trips = 0
 
     @property
     def market(self) -> Market:
@@ -78,6 +79,9 @@ class Follower:
                 self.book.positions[key] = position
         self.liquidations += update.liquidations
         self.tip = block
+
+    def copy(self) -> Book[Market, Account]:
+        return Book(self.book.market, self.book.prices, dict(self.book.positions))
 
     # --- the chain
 

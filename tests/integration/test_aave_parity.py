@@ -1,0 +1,95 @@
+"""What Keeper says of a pool is what the pool says, to the wei: real Aave v3.6, seeded random users and governance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from keeper.core.types import Block, Book
+from keeper.core.units import UINT256_MAX
+from keeper.devnet.chain import DevChain
+from keeper.protocols.aave_v3.state import Account, Market
+from tests.support.aave_follower import Follower
+from tests.support.aave_world import World
+
+
+@pytest.fixture(scope="module")
+def chain() -> Iterator[DevChain]:
+    with DevChain.start() as chain:
+        yield chain
+
+
+def assert_parity(follower: Follower) -> int:
+    """Every position's native view equals the pool's at the tip; returns how many were compared and owe something.
+
+    The pool reverts exactly where an asset it counts has no price, which is where we say that health is unknown.
+    """
+    block = follower.tip
+    assert block is not None
+    accounts = sorted(follower.book.positions)
+    calls = [follower.adapter.confirm_calls(follower.market, key)[0] for key in accounts]
+    owing = 0
+    for key, result in zip(accounts, follower.read(calls, block), strict=True):
+        position = follower.book.positions[key]
+        assessment = follower.adapter.assess(follower.market, follower.book.prices, position, block.timestamp)
+        health = follower.adapter.health(follower.market, follower.book.prices, position, block.timestamp)
+        assert assessment.health == health
+        if result is None:
+            assert health.unpriced_assets, f"the pool does not judge 0x{key.hex()} at block {block.number}, we do"
+            continue
+        said = follower.adapter.native_view([result])
+        assert assessment.native == said, f"0x{key.hex()} at block {block.number}: {position}"
+        assert health.factor_wad == (None if said["healthFactor"] == UINT256_MAX else said["healthFactor"])
+        owing += said["totalDebtBase"] > 0
+    return owing
+
+
+def test_native_view_equals_the_pools_through_random_actions_of_200_accounts(chain: DevChain) -> None:
+    """Supplies, borrows, e-modes, transfers, prices, time, governance, a new reserve: equal at every checked block."""
+    world = World(chain, seed=20261122, users=230)
+    follower = Follower(chain)
+    follower.index()
+    owing = 0
+    for step in range(75):
+        world.step(actions=35)
+        if step == 30:
+            world.list_another()
+        follower.follow()
+        owing = assert_parity(follower)
+        assert follower.last_round_trips <= 20
+    assert len(follower.book.positions) >= 200
+    assert owing >= 100
+    assert any(position.emode for position in follower.book.positions.values())
+    assert {reserve.symbol for reserve in follower.market.reserves} == {"WETH", "WBTC", "USDC", "DAI", "LINK"}
+
+    fresh = Follower(chain)
+    fresh.index()
+    assert fresh.book.positions == follower.book.positions
+    assert fresh.book.market == follower.book.market
+    assert fresh.book.prices == follower.book.prices
+
+
+def test_after_random_reorgs_the_book_equals_a_fresh_index(chain: DevChain) -> None:
+    """A follower that returns to the common ancestor and follows the new branch ends where a fresh index ends."""
+    world = World(chain, seed=7, users=40)
+    follower = Follower(chain)
+    follower.index()
+    held: dict[int, tuple[Block, Book[Market, Account]]] = {}
+    for _ in range(6):
+        for _ in range(world.random.randint(1, 4)):
+            world.step(actions=12)
+            while follower.tip is not None and follower.tip.number < chain.block_number:
+                follower.follow(follower.tip.number + 1)
+                held[follower.tip.number] = (follower.tip, follower.copy())
+        depth = world.random.randint(1, min(8, len(held) - 1))
+        chain.reorg(depth)
+        ancestor = max(n for n, (block, _) in held.items() if block.hash == chain.block_hash(n))
+        follower.tip, follower.book = held[ancestor][0], held[ancestor][1]
+        held = {n: kept for n, kept in held.items() if n <= ancestor}
+        follower.follow()
+        held[follower.tip.number] = (follower.tip, follower.copy())
+        assert_parity(follower)
+        fresh = Follower(chain)
+        fresh.index()
+        assert (fresh.book.positions, fresh.book.market) == (follower.book.positions, follower.book.market)
