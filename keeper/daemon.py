@@ -246,7 +246,7 @@ async def run_daemon(house: House, report: Report, until_block: int | None) -> i
         log.info("started", chain_id=house.config.chain.id, mode=house.config.executor.mode, store_at=store.cursor())
         delivering = asyncio.create_task(deliverer.run(), name="deliver notices")
         watching = asyncio.create_task(daemon.watch_heads(), name="watch heads")
-        jobs = Jobs(house, rpc, pipeline, daemon.turn)
+        jobs = Jobs(house, rpc, store, pipeline, daemon.turn)
         jobs.start()
         following = asyncio.create_task(daemon.follow(until_block), name="follow the chain")
         try:

@@ -15,11 +15,13 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from keeper.core.errors import KeeperError, RetryableError
+from keeper.core.ports import Store
 from keeper.core.types import BlockRef
 from keeper.evaluator.judge import Ruling
 from keeper.indexer.reads import drive
 from keeper.indexer.rpc.client import RpcClient
-from keeper.pipeline import Pipeline, Track
+from keeper.pipeline import Pipeline
+from keeper.track import Track
 from keeper.wire import House
 
 log = structlog.get_logger(__name__)
@@ -36,9 +38,10 @@ GAS_OF_A_LIQUIDATION = 1_000_000
 class Jobs:
     """turn: held by whoever reads or changes the books."""
 
-    def __init__(self, house: House, rpc: RpcClient, pipeline: Pipeline, turn: asyncio.Lock) -> None:
+    def __init__(self, house: House, rpc: RpcClient, store: Store, pipeline: Pipeline, turn: asyncio.Lock) -> None:
         self._config = house.config
         self._rpc = rpc
+        self._store = store
         self._pipeline = pipeline
         self._turn = turn
         self._wallet = house.wallet()
@@ -107,7 +110,7 @@ class Jobs:
             found = {step.after.id for step in exact.steps} | {one.position for one in exact.breached}
             if missed := found - known:
                 log.error("screen_missed_positions", protocol=track.name, missed=sorted(missed), block=tip.number)
-                track.judge.reload(track.book, self._pipeline.episodes_of(track))
+                track.judge.reload(track.book, track.episodes(self._store))
             self._tell_feeds(track, exact)
 
     async def wallet(self) -> None:

@@ -20,23 +20,21 @@ from typing import Any, Protocol
 import structlog
 
 from keeper.core.chain import Committed, Reverted, Step, Window
-from keeper.core.encoding import dump_prices, load_prices
 from keeper.core.errors import KeeperError, RpcMalformed
-from keeper.core.ports import ProtocolAdapter, Store, Transaction
+from keeper.core.ports import Store, Transaction
 from keeper.core.records import CommittedBlock, Fact
-from keeper.core.types import Block, BlockRef, Book, Call, CallResult, LogFilter, RawLog, Update
-from keeper.evaluator.episode_json import dump_episode, load_episode
-from keeper.evaluator.episodes import Episode, document
-from keeper.evaluator.judge import Judge, Ruling
+from keeper.core.types import Block, BlockRef, Call, CallResult, LogFilter, RawLog, Update
+from keeper.evaluator.episodes import document
+from keeper.evaluator.judge import Ruling
 from keeper.executor.executor import Executor
 from keeper.executor.ports import Opportunity, Venue
 from keeper.executor.questions import Questions
 from keeper.indexer.reads import drive
-from keeper.telling import Outgoing, Teller
+from keeper.telling import Outgoing
+from keeper.track import Track, episode_fact
 
 log = structlog.get_logger(__name__)
 
-MARKET_KEY = b""  # a protocol has one market and one set of prices
 _WIDENINGS = 4  # a filter that grows more often than this within one block is a defect of its adapter
 
 Request = tuple[str, Sequence[Any]]
@@ -61,20 +59,6 @@ class Chain(Protocol):
     ) -> HeadRead: ...
 
     async def call_many(self, calls: Sequence[Call], block: BlockRef) -> Sequence[CallResult]: ...
-
-
-@dataclass(slots=True)
-class Track:
-    """One protocol at the tip."""
-
-    adapter: ProtocolAdapter[Any, Any]
-    book: Book[Any, Any]
-    judge: Judge[Any, Any]
-    teller: Teller
-
-    @property
-    def name(self) -> str:
-        return self.adapter.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +105,7 @@ class Pipeline:
         self.window = Window(self._store.blocks())
         self.finalized = self.window.oldest.number if len(self.window) else 0
         for track in self.tracks:
-            self._load_book(track)
-            track.judge.reload(track.book, self.episodes_of(track))
-            track.teller.reload(self._store)
+            track.load(self._store)
         self._complete_records()
         self._venues = [Venue(track.adapter, track.book) for track in self.tracks]
         self._executor.adopt(self.window.blocks, self.finalized)
@@ -133,26 +115,14 @@ class Pipeline:
         facts: list[Fact] = []
         for track in self.tracks if len(self.window) else ():
             tip = self.window.tip
-            undone = [one for one in self.episodes_of(track) if one.last.block == tip.ref and not one.last.prices]
+            undone = [one for one in track.episodes(self._store) if one.last.block == tip.ref and not one.last.prices]
             done = [document(one, track.judge.dossier(track.book, one.key, tip.timestamp)) for one in undone]
-            facts += [_episode_fact(after) for before, after in zip(undone, done, strict=True) if after != before]
+            facts += [episode_fact(after) for before, after in zip(undone, done, strict=True) if after != before]
         if facts:
             with self._store.transaction() as tx:
                 tx.amend(CommittedBlock(self.window.tip, tuple(facts)))
             for track in self.tracks:
-                track.judge.recall(self.episodes_of(track))
-
-    def _load_book(self, track: Track) -> None:
-        adapter, book = track.adapter, track.book
-        market = self._store.fact(adapter.name, "market", MARKET_KEY)
-        prices = self._store.fact(adapter.name, "prices", MARKET_KEY)
-        book.market = None if market is None else adapter.load_market(market)
-        book.prices = {} if prices is None else load_prices(prices)
-        stored = self._store.facts(adapter.name, "position")
-        book.positions = {key: adapter.load_position(payload) for key, payload in stored}
-
-    def episodes_of(self, track: Track) -> list[Episode]:
-        return [load_episode(payload) for _, payload in self._store.facts(track.name, "episode")]
+                track.judge.recall(track.episodes(self._store))
 
     # --- steps
 
@@ -186,27 +156,11 @@ class Pipeline:
                 self._executor.reverted(tx, step.ancestor)
             self.window.revert_to(step.ancestor)
             for track in self.tracks:
-                self._rewind(track, {(kind, key) for protocol, kind, key in changed if protocol == track.name})
+                track.rewind(self._store, {(kind, key) for protocol, kind, key in changed if protocol == track.name})
         except BaseException:
             self.load()
             raise
         log.warning("chain_reorganized", ancestor=step.ancestor.number, depth=len(step.reverted))
-
-    def _rewind(self, track: Track, changed: set[tuple[str, bytes]]) -> None:
-        adapter, book = track.adapter, track.book
-        positions = [key for kind, key in changed if kind == "position"]
-        for kind, key in changed:
-            payload = self._store.fact(adapter.name, kind, key)
-            if kind == "market":
-                book.market = None if payload is None else adapter.load_market(payload)
-            elif kind == "prices":
-                book.prices = {} if payload is None else load_prices(payload)
-            elif kind == "position":
-                _put(book, {key: None if payload is None else adapter.load_position(payload)})
-        track.judge.apply(book, positions)
-        if any(kind == "episode" for kind, _ in changed):
-            track.judge.recall(self.episodes_of(track))
-        track.teller.reload(self._store)
 
     async def repair(self, track: Track, keys: Sequence[bytes]) -> None:
         """Read these positions, and the market, afresh at the tip, and hold what the chain says."""
@@ -220,7 +174,7 @@ class Pipeline:
         touches = [touch for key in keys for touch in adapter.whole(market, key)]
         update = (await drive([adapter.snapshot(market, touches, tip, head, {})], execute))[0]
         try:
-            facts = _facts(adapter, update, prices=True)
+            facts = track.facts(update)
             with self._store.transaction() as tx:
                 tx.amend(CommittedBlock(tip, tuple(facts)))
         finally:
@@ -273,16 +227,13 @@ class Pipeline:
     def _conclude(self, block: Block, read: _Read, *, gap: bool) -> list[Ruling]:
         """Judge a block that was read, and store what it changed, all at once."""
         try:
-            moved = [
-                update.prices != track.book.prices for track, update in zip(self.tracks, read.updates, strict=True)
-            ]
-            rulings = [
-                self._judge(track, block, update) for track, update in zip(self.tracks, read.updates, strict=True)
-            ]
             facts: list[Fact] = []
-            for track, update, ruling, prices in zip(self.tracks, read.updates, rulings, moved, strict=True):
-                facts += _facts(track.adapter, update, prices=prices)
-                facts += [_episode_fact(step.after) for step in ruling.steps]
+            rulings: list[Ruling] = []
+            for track, update in zip(self.tracks, read.updates, strict=True):
+                facts += track.facts(update)
+                track.update(update)
+                rulings.append(self._judge(track, block, update))
+                facts += [episode_fact(step.after) for step in rulings[-1].steps]
             committed = CommittedBlock(block, tuple(facts))
             with self._store.transaction() as tx:
                 if gap:
@@ -329,8 +280,8 @@ class Pipeline:
             for track, ruling in zip(self.tracks, rulings, strict=True):
                 documented = track.judge.document(track.book, ruling)
                 due = track.teller.tell(told, track.book, documented, present=present)
-                facts += [_episode_fact(step.after) for step in documented.steps]
-                facts += [_episode_fact(one.record) for one in due if one.record is not None]
+                facts += [episode_fact(step.after) for step in documented.steps]
+                facts += [episode_fact(one.record) for one in due if one.record is not None]
                 outgoing += due
                 track.judge.accept(documented)
             if facts or outgoing:
@@ -346,14 +297,8 @@ class Pipeline:
             self._wake()
 
     def _judge(self, track: Track, block: Block, update: Update[Any, Any]) -> Ruling:
-        book = track.book
-        if update.market is not None:
-            book.market = update.market
-        book.prices = update.prices
-        _put(book, update.positions)
-        track.judge.apply(book, update.positions)
         return track.judge.judge(
-            book,
+            track.book,
             block,
             changed=update.positions,
             liquidations=update.liquidations,
@@ -375,27 +320,6 @@ class Pipeline:
         if not recent:
             return block.timestamp + 1
         return block.timestamp + max(1, round((block.timestamp - recent[0].timestamp) / len(recent)))
-
-
-def _put(book: Book[Any, Any], positions: Mapping[bytes, Any]) -> None:
-    for key, position in positions.items():
-        if position is None:
-            book.positions.pop(key, None)
-        else:
-            book.positions[key] = position
-
-
-def _facts(adapter: ProtocolAdapter[Any, Any], update: Update[Any, Any], *, prices: bool) -> list[Fact]:
-    facts = [Fact(adapter.name, "prices", MARKET_KEY, dump_prices(update.prices))] if prices else []
-    if update.market is not None:
-        facts.append(Fact(adapter.name, "market", MARKET_KEY, adapter.dump_market(update.market)))
-    for key, position in update.positions.items():
-        facts.append(Fact(adapter.name, "position", key, None if position is None else adapter.dump_position(position)))
-    return facts
-
-
-def _episode_fact(episode: Episode) -> Fact:
-    return Fact(episode.protocol, "episode", episode.id.encode(), dump_episode(episode))
 
 
 def _union(filters: Sequence[LogFilter]) -> LogFilter:

@@ -12,12 +12,11 @@ from eth_utils.address import to_checksum_address
 
 from keeper.core.encoding import load_prices
 from keeper.core.ports import ProtocolAdapter, Store
-from keeper.core.records import Attempt, Delivery, Intent
+from keeper.core.records import MARKET_KEY, Attempt, Delivery, Intent
 from keeper.core.types import Band, Block, Book, Holding
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.episode_json import breach_json, demand_json, load_episode
 from keeper.evaluator.episodes import Episode
-from keeper.pipeline import MARKET_KEY
 
 Adapter = ProtocolAdapter[Any, Any]
 Json = dict[str, Any]

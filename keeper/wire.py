@@ -23,9 +23,10 @@ from keeper.executor.submit import PublicMempool
 from keeper.indexer.fetch import HeadRead, read_head
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.pool import RpcSettings
-from keeper.pipeline import Pipeline, Request, Track
+from keeper.pipeline import Pipeline, Request
 from keeper.store import open_store
 from keeper.telling import Teller
+from keeper.track import Track
 
 Adapter = ProtocolAdapter[Any, Any]
 

@@ -10,6 +10,10 @@ from typing import Any
 from keeper.core.types import Block
 
 
+MARKET_KEY = b""
+"""Key of a protocol's one market, and of its one set of prices."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fact:
     """One version of something the chain said, keyed (protocol, kind, key, block number). payload None: it closed.

@@ -1,0 +1,89 @@
+"""One protocol at the tip: its book in memory, kept equal to what the store holds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from keeper.core.encoding import dump_prices, load_prices
+from keeper.core.ports import ProtocolAdapter, Store
+from keeper.core.records import MARKET_KEY, Fact
+from keeper.core.types import Book, Update
+from keeper.evaluator.episode_json import dump_episode, load_episode
+from keeper.evaluator.episodes import Episode
+from keeper.evaluator.judge import Judge
+from keeper.telling import Teller
+
+
+@dataclass(slots=True)
+class Track:
+    adapter: ProtocolAdapter[Any, Any]
+    book: Book[Any, Any]
+    judge: Judge[Any, Any]
+    teller: Teller
+
+    @property
+    def name(self) -> str:
+        return self.adapter.name
+
+    def load(self, store: Store) -> None:
+        """Become what the store says."""
+        market = store.fact(self.name, "market", MARKET_KEY)
+        prices = store.fact(self.name, "prices", MARKET_KEY)
+        self.book.market = None if market is None else self.adapter.load_market(market)
+        self.book.prices = {} if prices is None else load_prices(prices)
+        stored = store.facts(self.name, "position")
+        self.book.positions = {key: self.adapter.load_position(payload) for key, payload in stored}
+        self.judge.reload(self.book, self.episodes(store))
+        self.teller.reload(store)
+
+    def rewind(self, store: Store, changed: Collection[tuple[str, bytes]]) -> None:
+        """Follow a store that was reverted; changed: kind and key of every fact whose newest version is another now."""
+        for kind, key in changed:
+            payload = store.fact(self.name, kind, key)
+            if kind == "market":
+                self.book.market = None if payload is None else self.adapter.load_market(payload)
+            elif kind == "prices":
+                self.book.prices = {} if payload is None else load_prices(payload)
+            elif kind == "position":
+                self.put({key: None if payload is None else self.adapter.load_position(payload)})
+        self.judge.apply(self.book, [key for kind, key in changed if kind == "position"])
+        if any(kind == "episode" for kind, _ in changed):
+            self.judge.recall(self.episodes(store))
+        self.teller.reload(store)
+
+    def episodes(self, store: Store) -> list[Episode]:
+        """The newest version of every episode, closed ones included."""
+        return [load_episode(payload) for _, payload in store.facts(self.name, "episode")]
+
+    def update(self, update: Update[Any, Any]) -> None:
+        """Take over what a block changed."""
+        if update.market is not None:
+            self.book.market = update.market
+        self.book.prices = update.prices
+        self.put(update.positions)
+        self.judge.apply(self.book, update.positions)
+
+    def put(self, positions: Mapping[bytes, Any]) -> None:
+        for key, position in positions.items():
+            if position is None:
+                self.book.positions.pop(key, None)
+            else:
+                self.book.positions[key] = position
+
+    def facts(self, update: Update[Any, Any]) -> list[Fact]:
+        """What of an update is new against the book, as versions to store. To be asked before `update`."""
+        name, facts = self.name, []
+        if update.prices != self.book.prices:
+            facts.append(Fact(name, "prices", MARKET_KEY, dump_prices(update.prices)))
+        if update.market is not None:
+            facts.append(Fact(name, "market", MARKET_KEY, self.adapter.dump_market(update.market)))
+        for key, position in update.positions.items():
+            payload = None if position is None else self.adapter.dump_position(position)
+            facts.append(Fact(name, "position", key, payload))
+        return facts
+
+
+def episode_fact(episode: Episode) -> Fact:
+    return Fact(episode.protocol, "episode", episode.id.encode(), dump_episode(episode))
