@@ -83,6 +83,7 @@ class Executor:
         whether the rest is sent again or given up.
         """
         if self.active:
+            self._watch.answers = None
             self._journal.load(blocks, finalized, self._clock())
 
     def questions(self, block: BlockRef, venues: Sequence[Venue]) -> Questions:
@@ -130,7 +131,7 @@ class Executor:
         trial = Trial(waiting, *self._choose(block, opportunities, answers, landing_at, market))
         last = [intent.attempts[-1].tx_hash for intent in waiting]
         self._sent_at = {tx_hash: self._sent_at.get(tx_hash, block.number) for tx_hash in last}
-        failed = [self._journal[intent_id] for intent_id in sorted(self._watch.unexplained)]
+        failed = self._watch.take_unexplained()
         if not (waiting or trial.chosen or failed):
             return
         extra = [self._replay(intent) for intent in failed]
@@ -247,7 +248,6 @@ class Executor:
         """Failed intents with the protocol's reason, where the replay gave one. Each is asked about once."""
         explained = []
         for intent, answer in zip(failed, answers, strict=True):
-            self._watch.unexplained.discard(intent.id)
             revert, venue = revert_of(answer), venues.get(intent.protocol)
             if revert is not None and venue is not None:
                 reason = f"reverted: {venue.adapter.explain_revert(revert)}"

@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 class Watch:
     """answers: of the last block observed, None before the first and after a revert.
-    unexplained: intents whose transaction was found reverted, and nobody has asked the node why."""
+    A transaction that was found reverted stays unexplained until somebody takes it to ask the node why."""
 
     def __init__(self, journal: Journal, account: bytes, settings: Settings, clock: Callable[[], float]) -> None:
         self._journal = journal
@@ -30,7 +30,7 @@ class Watch:
         self._clock = clock
         self._decimals: Mapping[bytes, int] = {}
         self.answers: Answers | None = None
-        self.unexplained: set[str] = set()
+        self._unexplained: set[str] = set()
 
     def questions(self, block: BlockRef, venues: Iterable[Venue]) -> Questions:
         approvals = [
@@ -92,10 +92,16 @@ class Watch:
         for intent in self._journal:
             after = orphan(intent, ancestor, now)
             if after is not intent:
-                self.unexplained.discard(intent.id)
+                self._unexplained.discard(intent.id)
                 log.warning("transaction_reorged", **_facts(intent), orphaned_block=intent.included_number)
                 changed.append(after)
         self._journal.put(transaction, changed)
+
+    def take_unexplained(self) -> list[Intent]:
+        """Each reverted intent once."""
+        taken = [self._journal.get(intent_id) for intent_id in sorted(self._unexplained)]
+        self._unexplained.clear()
+        return [intent for intent in taken if intent is not None]
 
     def _account_for(self, before: Intent, after: Intent, venues: Mapping[str, Venue]) -> Intent:
         if self.answers is not None and after.tx_hash is not None and before.tx_hash is None:
@@ -104,7 +110,7 @@ class Watch:
             if after.kind == "liquidation" and receipt.succeeded and venue is not None and not _is_given_up(after):
                 after = realize(after, receipt, venue, self._decimals, self._settings.native_asset)
             if after.status is IntentStatus.FAILED:
-                self.unexplained.add(after.id)
+                self._unexplained.add(after.id)
         if after.status is not before.status or is_spent(after) is not is_spent(before):
             _tell(after)
         return after
