@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -46,7 +46,7 @@ class LogSource(Protocol):
 
 async def scan(
     rpc: LogSource, wanted: LogFilter, from_block: int, to_block: int, *, size: RangeSize | None = None
-) -> AsyncIterator[Piece]:
+) -> AsyncGenerator[Piece, None]:
     """All logs of these blocks (both ends included) as consecutive pieces (first block, last block, logs), in order.
 
     Several ranges are in flight at once. A range that is refused as too large, or times out, is halved and asked again;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -150,7 +150,7 @@ class RpcClient(EndpointPool):
 
     # --- heads
 
-    def heads(self) -> AsyncIterator[Block]:
+    def heads(self) -> AsyncGenerator[Block, None]:
         """The newest head whenever there is another one, for ever; see heads.follow_heads."""
         return follow_heads(self)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 import structlog
@@ -32,7 +32,7 @@ _SHORTEST_SILENCE_S = 3.0
 _SILENT_INTERVALS = 5
 
 
-async def follow_heads(pool: EndpointPool) -> AsyncIterator[Block]:
+async def follow_heads(pool: EndpointPool) -> AsyncGenerator[Block, None]:
     """Every new head, coalesced to the newest. Survives any endpoint's failure; ends only with WrongChain, when every
     endpoint turned out to serve another chain."""
     feed = HeadFeed(pool)

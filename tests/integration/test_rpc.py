@@ -1,0 +1,356 @@
+"""The RPC client against an endpoint that fails in every way an endpoint can."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from eth_utils.crypto import keccak
+
+from keeper.core.errors import (
+    ConfigError,
+    KeeperError,
+    RetryableError,
+    RpcMalformed,
+    RpcRateLimited,
+    RpcRefused,
+    RpcUnavailable,
+    StateUnavailable,
+    WrongChain,
+)
+from keeper.core.types import BlockRef, Call
+from keeper.indexer.rpc.client import RpcClient
+from tests.support.fault_node import Cut, FakeChain, Fault, FaultNode, Hang, Http, Omit, Refuse, Text
+
+RAW = bytes.fromhex("02f86c") + bytes(range(100))
+HASH = "0x" + keccak(RAW).hex()
+SEND = "eth_sendRawTransaction"
+TIMEOUT_S = 0.4
+
+
+@asynccontextmanager
+async def client(*urls: str, timeout_s: float = TIMEOUT_S) -> AsyncIterator[RpcClient]:
+    rpc = await RpcClient.connect(urls, 31337, call_timeout_s=timeout_s)
+    try:
+        yield rpc
+    finally:
+        await rpc.close()
+
+
+def url_of(node: FaultNode, transport: str) -> str:
+    return node.ws if transport == "ws" else node.http
+
+
+FAULTS: dict[str, Fault] = {
+    "429": Http(429),
+    "502": Http(502),
+    "html": Text("<html>hello</html>"),
+    "truncated json": Text('{"jsonrpc":"2.0","id":1,"resu'),
+    "truncated hex": Text('{"jsonrpc":"2.0","id":1,"result":12}'),
+    "rate limited": Refuse(-32005, "limit exceeded"),
+    "cut before": Cut(),
+    "cut within": Cut(20),
+    "hang": Hang(),
+    "left out": Omit(),
+}
+
+
+# --- connecting
+
+
+async def test_an_endpoint_of_another_chain_is_refused() -> None:
+    """The message names both ids and where to correct them."""
+    async with FaultNode(chain_id=5) as node:
+        with pytest.raises(
+            WrongChain, match=r"serves chain 5, but chain 31337 is configured; correct \[chain\] id or rpc"
+        ):
+            await RpcClient.connect([node.http, node.ws], 31337)
+
+
+async def test_a_wrong_chain_among_others_is_left_out() -> None:
+    async with FaultNode(chain_id=5) as wrong, FakeChain().serve(FaultNode()) as right:
+        async with client(wrong.http, right.ws) as rpc:
+            assert await rpc.request("eth_blockNumber") == "0x2"
+            assert [status.excluded for status in rpc.status()] == [True, False]
+        assert wrong.count("eth_blockNumber") == 0
+
+
+async def test_nobody_there_is_an_error_that_names_each_endpoint_without_its_secrets(tmp_path: Path) -> None:
+    urls = ["ws://user:secret@127.0.0.1:9/secret", "http://127.0.0.1:9/v2/secret?key=secret", str(tmp_path / "no.ipc")]
+    with pytest.raises(RpcUnavailable) as failure:
+        await RpcClient.connect(urls, 31337, call_timeout_s=TIMEOUT_S)
+    assert "secret" not in str(failure.value)
+    assert str(failure.value).count("127.0.0.1:9") == 2
+    assert "no.ipc" in str(failure.value)
+    with pytest.raises(ConfigError):
+        await RpcClient.connect([], 31337)
+
+
+async def test_an_endpoint_that_refuses_credentials_keeps_them_secret() -> None:
+    """The handshake error of the websocket library holds the whole URL."""
+    async with FaultNode() as node:
+        node.fail("eth_chainId", Http(401))
+        with pytest.raises(RpcUnavailable) as failure:
+            await RpcClient.connect([f"{node.http}/v2/secret"], 31337, call_timeout_s=TIMEOUT_S)
+        assert "HTTP 401" in str(failure.value)
+        assert "secret" not in str(failure.value)
+
+
+# --- reading
+
+
+@pytest.mark.parametrize("transport", ["ws", "http"])
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_read_survives_any_fault_of_its_first_endpoint(fault: str, transport: str) -> None:
+    """Failover happens within the call: the caller sees an answer, later than usual."""
+    chain = FakeChain()
+    async with chain.serve(FaultNode()) as bad, chain.serve(FaultNode()) as good:
+        async with client(url_of(bad, transport), good.http) as rpc:
+            bad.fail("eth_getBlockByHash", FAULTS[fault])
+            block = await rpc.block_by_hash(bytes.fromhex(chain.tip["hash"][2:]))
+            assert block is not None
+            assert block.number == 2
+        assert good.count("eth_getBlockByHash") == 1
+
+
+@pytest.mark.parametrize("transport", ["ws", "http"])
+@pytest.mark.parametrize("fault", ["502", "truncated json", "cut before", "cut within"])
+async def test_a_read_survives_a_passing_fault_of_the_only_endpoint(fault: str, transport: str) -> None:
+    """It is asked once more after a moment, over a new connection where the old one broke."""
+    async with FakeChain().serve(FaultNode()) as node, client(url_of(node, transport)) as rpc:
+        node.fail("eth_blockNumber", FAULTS[fault])
+        assert await rpc.request("eth_blockNumber") == "0x2"
+        assert [status.consecutive_errors for status in rpc.status()] == [0]
+
+
+@pytest.mark.parametrize("transport", ["ws", "http"])
+async def test_a_silent_endpoint_costs_one_timeout(transport: str) -> None:
+    async with FakeChain().serve(FaultNode()) as node, client(url_of(node, transport)) as rpc:
+        node.fail("eth_blockNumber", *[Hang()] * 5)
+        started = time.monotonic()
+        with pytest.raises(RpcUnavailable, match=r"no answer within 0\.4 s"):
+            await rpc.request("eth_blockNumber")
+        assert time.monotonic() - started < 2 * TIMEOUT_S
+
+
+async def test_a_rate_limit_is_waited_for() -> None:
+    """Retry-After is honoured to the letter, and nothing is asked before."""
+    async with FakeChain().serve(FaultNode()) as node, client(node.http, timeout_s=5) as rpc:
+        node.fail("eth_blockNumber", Http(429, headers={"Retry-After": "1"}))
+        started = time.monotonic()
+        assert await rpc.request("eth_blockNumber") == "0x2"
+        assert 1.0 <= time.monotonic() - started < 2.0
+        assert node.count("eth_blockNumber") == 2
+
+
+async def test_a_rate_limit_longer_than_the_call_may_take_is_told_to_the_caller() -> None:
+    async with FakeChain().serve(FaultNode()) as node, client(node.http) as rpc:
+        refusal = Refuse(-32005, "project ID request rate exceeded", {"rate": {"backoff_seconds": 30}})
+        node.fail("eth_blockNumber", refusal)
+        for _ in range(2):
+            with pytest.raises(RpcRateLimited) as failure:
+                await rpc.request("eth_blockNumber")
+            assert failure.value.retry_after_s == pytest.approx(30, abs=2)
+        assert node.count("eth_blockNumber") == 1
+
+
+async def test_a_refusal_is_the_same_everywhere_and_not_asked_twice() -> None:
+    async with FaultNode() as one, FaultNode() as two, client(one.http, two.http) as rpc:
+        one.fail("eth_call", Refuse(3, "execution reverted: no", "0x08c379a0"))
+        with pytest.raises(RpcRefused, match="no") as failure:
+            await rpc.request("eth_call", {})
+        assert (failure.value.code, failure.value.data) == (3, bytes.fromhex("08c379a0"))
+        assert two.count("eth_call") == 0
+
+
+async def test_an_endpoint_that_fails_rests_and_is_found_again() -> None:
+    chain = FakeChain()
+    async with (
+        chain.serve(FaultNode()) as first,
+        chain.serve(FaultNode()) as second,
+        client(first.http, second.http) as rpc,
+    ):
+        first.fail("eth_blockNumber", Http(500))
+        for _ in range(3):
+            await rpc.request("eth_blockNumber")
+        assert (first.count("eth_blockNumber"), second.count("eth_blockNumber")) == (1, 3)
+        await asyncio.sleep(0.3)
+        await rpc.request("eth_blockNumber")
+        assert first.count("eth_blockNumber") == 2
+
+
+async def test_a_block_only_another_endpoint_has_is_found_there() -> None:
+    """Null is no answer as long as somebody else can be asked."""
+    short, long = FakeChain(2), FakeChain(3)
+    async with (
+        short.serve(FaultNode()) as behind,
+        long.serve(FaultNode()) as ahead,
+        client(behind.http, ahead.http) as rpc,
+    ):
+        block = await rpc.block_by_number(2)
+        assert block is not None
+        assert block.number == 2
+        assert await rpc.block_by_number(3) is None
+        assert await rpc.block_by_hash(b"\x77" * 32) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"hash": "0x" + "99" * 32}, "asked for block"),
+        ({"hash": "0x" + "99" * 31}, "31 bytes instead of 32"),
+        ({"hash": "0x123"}, "no even hex"),
+        ({"hash": None}, "hash"),
+        ({"logsBloom": "0x00"}, "1 bytes instead of 256"),
+        ({"timestamp": "yesterday"}, "no hex quantity"),
+        ({"number": None}, "number"),
+    ],
+)
+async def test_a_header_that_cannot_be_true_is_not_believed(change: dict[str, object], complaint: str) -> None:
+    """Another endpoint is asked; without one the error names what is wrong."""
+    chain = FakeChain()
+    true_hash = bytes.fromhex(chain.tip["hash"][2:])
+    async with chain.serve(FaultNode()) as liar, chain.serve(FaultNode()) as honest:
+        liar.on("eth_getBlockByHash", lambda *_: {**chain.tip, **change})
+        async with client(liar.http, honest.http) as rpc:
+            block = await rpc.block_by_hash(true_hash)
+            assert block is not None
+            assert block.hash == true_hash
+        async with client(liar.http) as rpc:
+            with pytest.raises(RpcMalformed, match=complaint):
+                await rpc.block_by_hash(true_hash)
+
+
+async def test_a_batch_is_one_message_and_keeps_its_errors_in_place() -> None:
+    async with FakeChain().serve(FaultNode()) as node, client(node.ws) as rpc:
+        node.reversed = True
+        before = node.messages, rpc.round_trips
+        first, second, third = await rpc.batch([("eth_chainId", []), ("eth_nonsense", []), ("eth_blockNumber", [])])
+        assert (first, third) == ("0x7a69", "0x2")
+        assert isinstance(second, RpcRefused)
+        assert (node.messages - before[0], rpc.round_trips - before[1]) == (1, 1)
+
+
+async def test_concurrent_batches_are_never_confused() -> None:
+    """Their answers come last first; one popular client swaps them silently."""
+    async with FaultNode() as node, client(node.ws) as rpc:
+        node.on("eth_getBalance", lambda address: address)
+        node.hold(20)
+        batches = [[("eth_getBalance", [f"{i}.{j}"]) for j in range(i % 3 + 1)] for i in range(20)]
+        answers = await asyncio.gather(*(rpc.batch(batch) for batch in batches))
+        assert answers == [[params[0] for _, params in batch] for batch in batches]
+
+
+async def test_a_large_batch_is_sent_as_several_messages_at_once() -> None:
+    async with FaultNode() as node, client(node.http, timeout_s=5) as rpc:
+        node.on("eth_getBalance", lambda index: index)
+        assert await rpc.batch([("eth_getBalance", [i]) for i in range(250)]) == list(range(250))
+        assert node.messages == 1 + 3
+
+
+async def test_calls_whose_state_is_missing_everywhere_say_so() -> None:
+    call = Call(b"\x01" * 20, b"")
+    async with FaultNode() as one, FaultNode() as two, client(one.http, two.ws) as rpc:
+        for node in (one, two):
+            node.on("eth_call", lambda *_: Refuse(-32000, "missing trie node 1234 (path )"))
+        with pytest.raises(StateUnavailable, match="missing trie node"):
+            await rpc.call_many([call, call], BlockRef(1, b"\x01" * 32))
+        assert (one.count("eth_call"), two.count("eth_call")) == (1, 1)
+
+
+async def test_what_is_no_read_is_asked_once() -> None:
+    """Mining a block twice because the first answer was lost would be a surprise."""
+    async with FaultNode() as one, FaultNode() as two, client(one.http, two.http) as rpc:
+        one.fail("evm_mine", Cut())
+        with pytest.raises(RpcUnavailable):
+            await rpc.request("evm_mine")
+        assert (one.count("evm_mine"), two.count("evm_mine")) == (1, 0)
+
+
+# --- sending
+
+
+@pytest.mark.parametrize("transport", ["ws", "http"])
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_transaction_is_sent_once_under_every_fault(fault: str, transport: str) -> None:
+    """Not again to the same endpoint, not to another one; the error says that it may have been accepted."""
+    async with FaultNode() as one, FaultNode() as two, client(url_of(one, transport), two.http) as rpc:
+        for node in (one, two):
+            node.on(SEND, lambda _: HASH)
+        one.fail(SEND, FAULTS[fault])
+        with pytest.raises(RetryableError):
+            await rpc.submit(RAW)
+        await asyncio.sleep(0.3)
+        assert (one.count(SEND), two.count(SEND)) == (1, 0)
+
+
+@pytest.mark.parametrize("transport", ["ws", "http"])
+async def test_a_reconnect_sends_nothing_again(transport: str) -> None:
+    """The connection breaks under a transaction; reading goes on over a new one, the transaction does not."""
+    async with FakeChain().serve(FaultNode()) as node, client(url_of(node, transport)) as rpc:
+        node.fail(SEND, Cut())
+        with pytest.raises(RpcUnavailable, match="may have been accepted"):
+            await rpc.submit(RAW)
+        assert await rpc.request("eth_blockNumber") == "0x2"
+        assert node.count(SEND) == 1
+
+
+async def test_an_endpoint_that_cannot_be_reached_was_sent_nothing_so_the_next_one_is_taken() -> None:
+    async with FaultNode() as two:
+        one = FaultNode()
+        await one.start()
+        async with client(one.ws, two.ws) as rpc:
+            await one.stop()
+            two.on(SEND, lambda _: HASH)
+            await asyncio.sleep(0.05)
+            await rpc.submit(RAW)
+            assert two.count(SEND) == 1
+
+
+@pytest.mark.parametrize("message", ["already known", "transaction already imported"])
+async def test_a_transaction_the_node_already_has_is_accepted(message: str) -> None:
+    async with FaultNode() as node, client(node.ws) as rpc:
+        node.fail(SEND, Refuse(-32000, message))
+        await rpc.submit(RAW)
+        assert node.count(SEND) == 1
+
+
+async def test_a_definite_refusal_keeps_code_and_words() -> None:
+    async with FaultNode() as node, client(node.ws) as rpc:
+        node.fail(SEND, Refuse(-32003, "nonce too low: next nonce 8, tx nonce 7"))
+        with pytest.raises(RpcRefused, match="nonce too low: next nonce 8") as refusal:
+            await rpc.submit(RAW)
+        assert refusal.value.code == -32003
+
+
+async def test_a_node_that_answers_with_another_hash_is_not_believed() -> None:
+    """It may hold the transaction, or not: the chain has to be asked."""
+    async with FaultNode() as node, client(node.ws) as rpc:
+        node.on(SEND, lambda _: "0x" + "00" * 32)
+        with pytest.raises(RpcMalformed, match="may have been accepted"):
+            await rpc.submit(RAW)
+
+
+async def test_several_transactions_go_in_one_message_each_with_its_own_outcome() -> None:
+    raws = [RAW, RAW + b"1", RAW + b"2", RAW + b"3"]
+    async with FaultNode() as node, client(node.ws) as rpc:
+        node.on(SEND, lambda raw: "0x" + keccak(bytes.fromhex(raw[2:])).hex())
+        node.reversed = True
+        before = node.messages
+        assert await rpc.submit_many(raws) == [None] * 4
+        node.fail(SEND, Omit(), Refuse(-32000, "nonce too low"), Refuse(-32000, "already known"))
+        outcomes = await rpc.submit_many(raws)
+        assert [type(outcome) for outcome in outcomes] == [RpcUnavailable, RpcRefused, type(None), type(None)]
+        assert node.messages - before == 2
+        assert node.count(SEND) == 8
+
+
+async def test_a_lost_message_leaves_every_transaction_of_it_unknown() -> None:
+    async with FaultNode() as node, client(node.ws) as rpc:
+        node.fail(SEND, Cut())
+        outcomes: list[KeeperError | None] = await rpc.submit_many([RAW, RAW + b"1"])
+        assert [type(outcome) for outcome in outcomes] == [RpcUnavailable, RpcUnavailable]
