@@ -8,6 +8,8 @@ Three kinds of memory live side by side and rewind differently:
                     intents, attempts, audit
 
 There is no cursor column: the cursor is the newest row of `blocks`, so that it cannot disagree with the facts.
+Facts and touches are stored in their key's order, without a row number beside it (`sqlite_with_rowid=False`, a word to
+SQLite that others ignore): a commit then dirties half as many pages.
 Amounts and wei are decimal text, since they exceed 64 bits; JSON is text, since its order of keys is part of a notice.
 """
 
@@ -67,6 +69,7 @@ facts = Table(
     Column("payload", LargeBinary),
     PrimaryKeyConstraint("protocol", "kind", "key", "block_number"),
     Index("facts_by_block", "block_number"),
+    sqlite_with_rowid=False,
 )
 
 # --- progress ---------------------------------------------------------------------------------------------------------
@@ -84,6 +87,7 @@ touches = Table(
     Column("protocol", Text, nullable=False),
     Column("key", LargeBinary, nullable=False),
     PrimaryKeyConstraint("protocol", "key"),
+    sqlite_with_rowid=False,
 )
 
 # --- world facts ------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
@@ -79,8 +80,11 @@ class SqlTransaction:
     def _start_at(self, committed: CommittedBlock) -> None:
         """The first of the stored headers: nothing below it can be reverted to, so what it supersedes is history."""
         (lowest, _tip) = self._db.row(sql.HEADER_RANGE) or (None, None)
+        if lowest is None:  # nothing is older, and what closed before we looked was never here
+            self._append(replace(committed, facts=tuple(fact for fact in committed.facts if fact.payload is not None)))
+            return
         self._append(committed)
-        self._prune(-1 if lowest is None else lowest, committed.block.number)
+        self._prune(lowest, committed.block.number)
 
     def _append(self, committed: CommittedBlock) -> None:
         self._db.write(sql.INSERT_BLOCK, *block_row(committed.block))

@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("block_number", sa.BigInteger, nullable=False),
         sa.Column("payload", sa.LargeBinary),
         sa.PrimaryKeyConstraint("protocol", "kind", "key", "block_number"),
+        sqlite_with_rowid=False,
     )
     op.create_index("facts_by_block", "facts", ["block_number"])
     op.create_table(
@@ -48,6 +49,7 @@ def upgrade() -> None:
         sa.Column("protocol", sa.Text, nullable=False),
         sa.Column("key", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("protocol", "key"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "notices",
