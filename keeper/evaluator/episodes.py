@@ -50,7 +50,7 @@ class Episode:
 
     band: where it stands, with hysteresis; WATCH when above the call band but not cured. deepest: the deepest it
     reached, which readers were told of; it never rises. marks: opening, each escalation, closing; oldest first.
-    liquidations: blocks with a liquidation of it, so far. demands, breach_prices: as of the last told step.
+    liquidations: blocks with a liquidation of it since its opening. demands, breach_prices: as of the last told step.
     """
 
     id: str
@@ -99,7 +99,7 @@ def step(
             status=EpisodeStatus.OPEN,
             band=judgement.band,
             deepest=judgement.band,
-            liquidations=int(judgement.liquidated),
+            liquidations=0,
             marks=(_mark("opened", judgement.band, judgement, block),),
         )
     if judgement.liquidated:

@@ -33,18 +33,20 @@ class Standing:
         """Itself, up to date.
 
         rowless: keys without a row (nothing required, as far as is known): always judged. holds: by row, whether an
-        episode is open. always: judged whatever the floats say, since only the protocol's flag decides.
+        episode is open. always: judged whatever the floats say, since the protocol's flag decides what becomes of it.
         """
         if self._known and len(self.holds) == columns.rows:
             return self
         rows = {key: columns.row(key) for key in episodes}
         self.rowless = [key for key, row in rows.items() if row is None]
-        held = [(row, episodes[key].band) for key, row in rows.items() if row is not None]
+        held = [(row, episodes[key]) for key, row in rows.items() if row is not None]
         self.rows: Rows = np.array([row for row, _ in held], np.intp)
-        bands = np.array([band for _, band in held], np.intp)
+        bands = np.array([episode.band for _, episode in held], np.intp)
         self.holds: Mask = np.zeros(columns.rows, np.bool_)
         self.holds[self.rows] = True
         self.deeper, self.leaves = self._deeper[bands], self._leaves[bands]
-        self.always: Mask = bands == Band.LIQUIDATABLE
+        self.always: Mask = np.array(
+            [episode.band is Band.LIQUIDATABLE or episode.liquidations > 0 for _, episode in held], np.bool_
+        )
         self._known = True
         return self
