@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keeper.core.ports import Store, Transaction
 from keeper.core.records import Attempt, CommittedBlock, DeliveryStatus, Fact, Intent, IntentStatus, Notice, NoticeEvent
 from keeper.core.types import Block, BlockRef
+from keeper.store import SqlStore
 from tests.support.store_model import ModelStore
 
 PROTOCOLS = ("aave", "morpho")
@@ -121,6 +122,41 @@ def attempt(name: str, number: int) -> Attempt:
         status="signed",
         created_at=100.5,
     )
+
+
+# --- one transaction each ---------------------------------------------------------------------------------------------
+
+
+def commit(store: SqlStore, *blocks: CommittedBlock) -> None:
+    for one in blocks:
+        with store.transaction() as transaction:
+            transaction.commit_block(one)
+
+
+def tell(store: SqlStore, *notices: Notice, channels: Sequence[str] = ("hook",), due_at: float = 1.0) -> None:
+    with store.transaction() as transaction:
+        for one in notices:
+            transaction.add_notice(one, channels, due_at)
+
+
+def settle(store: SqlStore, name: str, status: DeliveryStatus, channel: str = "hook", **more: Any) -> None:
+    with store.transaction() as transaction:
+        assert transaction.claim(name, channel)
+        transaction.settle(name, channel, status, **{"at": 5.0, **more})
+
+
+def revert(store: SqlStore, number: int, branch: str = "") -> frozenset[tuple[str, str, bytes]]:
+    with store.transaction() as transaction:
+        return transaction.revert_to(block(number, branch).ref)
+
+
+def finalize(store: SqlStore, number: int) -> None:
+    with store.transaction() as transaction:
+        transaction.finalize(number)
+
+
+def due(store: SqlStore, now: float = 1e6) -> list[tuple[str, str]]:
+    return [(one.notice.id, one.channel) for one in store.outbox(now)]
 
 
 # --- random work ------------------------------------------------------------------------------------------------------

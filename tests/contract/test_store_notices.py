@@ -1,0 +1,183 @@
+"""How every store keeps notices: an outbox in order, what was told, and what a revert drops of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from keeper.core.errors import StoreError
+from keeper.core.records import DeliveryStatus, NoticeEvent
+from tests.support.store_work import (
+    KEYS,
+    block,
+    commit,
+    committed,
+    due,
+    notice,
+    revert,
+    settle,
+    tell,
+)
+
+FIRST, SECOND, THIRD = KEYS
+
+
+def test_a_notice_comes_back_as_it_was(store):
+    """The body keeps its order of keys and its integers, since a retry must repeat it byte for byte."""
+    told = notice("n", 1, body={"z": 1, "a": {"y": 2**100, "b": "ü \u0000 \ud800"}}, text="a\nb")
+    tell(store, told, due_at=3.5)
+    (delivery,) = store.deliveries()
+    assert delivery.notice == told
+    assert list(delivery.notice.body) == ["z", "a"]
+    assert (delivery.status, delivery.attempts, delivery.due_at) == (DeliveryStatus.PENDING, 0, 3.5)
+
+
+def test_adding_a_notice_twice_changes_nothing(store):
+    """Its id is its identity, whatever became of it."""
+    tell(store, notice("n", 1), channels=("hook", "chat"))
+    settle(store, "n", DeliveryStatus.SENT)
+    before = list(store.deliveries())
+    tell(store, notice("n", 1, text="other words"), channels=("chat", "hook"), due_at=99.0)
+    assert list(store.deliveries()) == before
+
+
+def test_a_notice_can_be_added_for_another_channel(store):
+    """A channel that is new gets it; the others are left alone."""
+    tell(store, notice("n", 1))
+    tell(store, notice("n", 1), channels=("hook", "chat"))
+    assert due(store) == [("n", "hook"), ("n", "chat")]
+
+
+def test_the_outbox_is_ordered_and_never_overtakes(store):
+    """Per position and channel only the oldest unsettled delivery; all positions in the order of telling."""
+    tell(store, notice("a1", 1, of="a"), notice("b1", 1, of="b"), notice("a2", 2, of="a"), channels=("hook", "chat"))
+    assert due(store) == [("a1", "hook"), ("a1", "chat"), ("b1", "hook"), ("b1", "chat")]
+    settle(store, "a1", DeliveryStatus.SENT, "chat")
+    assert due(store) == [("a1", "hook"), ("b1", "hook"), ("b1", "chat"), ("a2", "chat")]
+    settle(store, "a1", DeliveryStatus.DEAD)
+    assert ("a2", "hook") in due(store)
+
+
+def test_the_outbox_holds_only_what_is_due(store):
+    """A retry in the future is not due, and what waits behind it is not either."""
+    tell(store, notice("a1", 1), notice("a2", 2))
+    settle(store, "a1", DeliveryStatus.PENDING, due_at=60.0, error="503 from the hook")
+    assert due(store, now=59.9) == []
+    assert store.next_due() == 60.0
+    assert due(store, now=60.0) == [("a1", "hook")]
+    (first, second) = store.deliveries()
+    assert (first.attempts, first.error, second.attempts) == (1, "503 from the hook", 0)
+
+
+def test_the_outbox_can_be_read_by_channel_and_in_parts(store):
+    """A channel's backlog hides nothing of another's."""
+    tell(store, *(notice(f"n{number}", 1, of=f"p{number}") for number in range(5)), channels=("chat",))
+    tell(store, notice("late", 1, of="late"), due_at=7.0)
+    assert [one.notice.id for one in store.outbox(9.0, limit=2)] == ["n0", "n1"]
+    assert [one.notice.id for one in store.outbox(9.0, limit=2, channel="hook")] == ["late"]
+    assert (store.next_due("hook"), store.next_due("chat"), store.next_due("none")) == (7.0, 1.0, None)
+
+
+def test_a_delivery_in_the_air_is_sent_again(store, database):
+    """After a crash nobody knows whether it arrived: it is due again, and counts as told meanwhile."""
+    tell(store, notice("n", 1))
+    with store.transaction() as transaction:
+        transaction.claim("n", "hook")
+    store.close()
+    again = database()
+    assert [one.status for one in again.outbox(9.0)] == [DeliveryStatus.SENDING]
+    assert again.told()["aave:0x01"].event is NoticeEvent.OPENED
+    again.close()
+
+
+def test_reverting_drops_pending_notices_of_orphaned_blocks_only(store):
+    """Judged above the ancestor and unsent: dropped. Sent, in the air, or judged below: kept."""
+    commit(store, *(committed(number) for number in range(1, 5)))
+    tell(store, notice("below", 2, of="a"), notice("sent", 3, of="b"), notice("air", 3, of="c"))
+    tell(store, notice("pending", 3, of="d"), channels=("hook", "chat"))
+    settle(store, "sent", DeliveryStatus.SENT)
+    with store.transaction() as transaction:
+        transaction.claim("air", "hook")
+        transaction.claim("pending", "chat")
+    revert(store, 2)
+    assert {(one.notice.id, one.channel): one.status.value for one in store.deliveries()} == {
+        ("below", "hook"): "pending",
+        ("sent", "hook"): "sent",
+        ("air", "hook"): "sending",
+        ("pending", "hook"): "dropped",
+        ("pending", "chat"): "sending",
+    }
+
+
+def test_a_dropped_notice_cannot_be_claimed(store):
+    """It was read from the outbox before the reorg; it must not go out after it."""
+    commit(store, committed(1), committed(2))
+    tell(store, notice("n", 2))
+    (waiting,) = store.outbox(9.0)
+    revert(store, 1)
+    with store.transaction() as transaction:
+        assert not transaction.claim(waiting.notice.id, waiting.channel)
+        assert not transaction.claim("unheard of", "hook")
+
+
+def test_a_dropped_notice_is_told_when_its_block_comes_back(store):
+    """The chain may return to the first branch: the same id is pending again, behind what was told meanwhile."""
+    commit(store, committed(1), committed(2))
+    tell(store, notice("n", 2))
+    revert(store, 1)
+    tell(store, notice("meanwhile", 1))
+    tell(store, notice("n", 2, band="urgent"), due_at=4.0)
+    assert [(one.notice.id, one.status) for one in store.deliveries()] == [
+        ("meanwhile", DeliveryStatus.PENDING),
+        ("n", DeliveryStatus.PENDING),
+    ]
+
+
+def test_settling_what_was_never_added_is_an_error(store):
+    """A delivery that does not exist cannot end."""
+    with pytest.raises(StoreError, match="no delivery of notice n"), store.transaction() as transaction:
+        transaction.settle("n", "hook", DeliveryStatus.SENT, at=1.0)
+
+
+def test_told_is_the_last_that_was_or_will_be_delivered(store):
+    """Pending counts, since it will be told; dropped and dead do not."""
+    commit(store, committed(1), committed(2), committed(3))
+    tell(store, notice("opened", 1))
+    assert store.told()["aave:0x01"].event is NoticeEvent.OPENED
+    tell(store, notice("escalated", 3, NoticeEvent.ESCALATED, band="urgent"))
+    assert store.told()["aave:0x01"].band == "urgent"
+    revert(store, 2)
+    assert store.told()["aave:0x01"].band == "call"
+    settle(store, "opened", DeliveryStatus.DEAD)
+    assert dict(store.told()) == {}
+
+
+@pytest.mark.parametrize("event", [event for event in NoticeEvent if event.closes])
+def test_a_closing_ends_what_was_told(store, event):
+    """After a closing nobody believes in a call any more."""
+    tell(store, notice("opened", 1), notice("closed", 2, event))
+    assert dict(store.told()) == {}
+
+
+def test_told_inside_a_transaction_knows_what_it_did(store):
+    """The pipeline reverts and judges again in one transaction; if that fails, nothing of it was believed."""
+    commit(store, committed(1), committed(2))
+    tell(store, notice("opened", 2))
+    assert "aave:0x01" in store.told()
+
+    def fail() -> None:
+        with store.transaction() as transaction:
+            transaction.revert_to(block(1).ref)
+            assert dict(store.told()) == {}
+            transaction.add_notice(notice("other", 1, of="other"), ("hook",), 1.0)
+            assert set(store.told()) == {"other"}
+            raise RuntimeError("judging failed")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert set(store.told()) == {"aave:0x01"}
+
+
+def test_deliveries_of_an_episode(store):
+    """`keeper calls` lists whom an episode was told to."""
+    tell(store, notice("a", 1, episode="one"), notice("b", 1, episode="two"), channels=("hook", "chat"))
+    assert [(one.notice.id, one.channel) for one in store.deliveries("two")] == [("b", "hook"), ("b", "chat")]
