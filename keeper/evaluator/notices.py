@@ -72,10 +72,12 @@ def due_all(
     """
     opened = {episode.position: episode for episode in episodes}
     ended = {episode.position: episode for episode in closed}
-    found = (
-        due(told.get(position), opened.get(position), ended.get(position)) for position in told.keys() | opened.keys()
-    )
-    return sorted(
-        (notice for notice in found if notice is not None and notice.position not in unknown),
-        key=lambda notice: notice.position,
-    )
+    found: list[Due] = []
+    for position in sorted((told.keys() | opened.keys()) - set(unknown)):
+        episode = opened.get(position)
+        notice = due(told.get(position), episode, ended.get(position))
+        if notice is not None:
+            found.append(notice)
+            if notice.event.closes and episode is not None:
+                found.append(Due(position, NoticeEvent.OPENED, episode.id, episode.deepest, episode))
+    return found

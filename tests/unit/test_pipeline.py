@@ -1,0 +1,257 @@
+"""The pipeline over random histories: reorgs, crashes and missed heads leave no trace but the notices already sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keeper.core.errors import StoreError
+from keeper.core.ports import Store
+from keeper.core.records import DeliveryStatus
+from keeper.core.types import Band, Block, Book, Update
+from keeper.evaluator.bands import BandRules
+from keeper.evaluator.episode_json import load_episode
+from keeper.evaluator.judge import Judge
+from keeper.executor.executor import Executor
+from keeper.executor.ports import Settings
+from keeper.executor.submit import PublicMempool
+from keeper.indexer.follow import steps_to
+from keeper.pipeline import Pipeline
+from keeper.store import open_store
+from keeper.telling import Teller
+from keeper.track import Track
+from tests.support.linear_market import Holdings, Market, prices_of
+from tests.support.toy_chain import ToyNode, ToyProtocol
+
+WAD = 10**18
+RULES = BandRules(125 * WAD // 100, 110 * WAD // 100, 103 * WAD // 100, 2 * WAD // 100, 125 * WAD // 100)
+ACCOUNTS = [bytes([n]) * 20 for n in (1, 2, 3)]
+
+
+class Everybody:
+    """A channel; the test itself delivers."""
+
+    name = "everybody"
+    min_band = Band.CALL
+
+    async def send(self, notice: Any) -> None:
+        raise AssertionError("the test reads the outbox instead")
+
+    async def check(self) -> str:
+        return "fine"
+
+    async def close(self) -> None: ...
+
+
+class NoNode:
+    """The executor is off: it asks nothing and sends nothing."""
+
+    async def batch(self, requests: Any) -> Any:
+        raise AssertionError(f"asked {requests}")
+
+    async def submit_many(self, raws: Any) -> Any:
+        raise AssertionError("sent a transaction")
+
+
+class Daemon:
+    """A store, a pipeline and a reader, following a toy node."""
+
+    def __init__(self, store: Store, node: ToyNode) -> None:
+        self.store = store
+        self.node = node
+        self.believed: dict[str, str] = {}
+        self.heard: list[tuple[str, str]] = []
+        self.pipeline = self._start()
+
+    def _start(self) -> Pipeline:
+        judge: Judge[Market, Holdings] = Judge(ToyProtocol(), RULES, acts=False)
+        track = Track(judge.adapter, Book(), judge, Teller(judge, [Everybody()]))
+        executor = Executor(self.store, NoNode(), PublicMempool(NoNode()), Settings(chain_id=1), lambda: 0.0)
+        pipeline = Pipeline(
+            self.node, self.store, [track], executor, finality=1_000, clock=lambda: 0.0, wake=lambda: None
+        )
+        pipeline.load()
+        return pipeline
+
+    def begin(self, first: Block) -> None:
+        self.pipeline.skip_to(first, [Update(Market(), prices_of(20 * WAD, WAD), {})], present=True)
+
+    async def follow(self) -> None:
+        for step in await steps_to(self.pipeline.window, self.node.head.block, self.node):
+            await self.pipeline.apply(step)
+
+    def restart(self) -> None:
+        """As after SIGKILL: only the store remains."""
+        self.pipeline = self._start()
+
+    def deliver_all(self) -> None:
+        while self.store.outbox(0.0):
+            self.deliver(1_000)
+
+    def deliver(self, most: int) -> None:
+        for delivery in self.store.outbox(0.0, most):
+            notice = delivery.notice
+            with self.store.transaction() as tx:
+                assert tx.claim(notice.id, delivery.channel)
+                tx.settle(notice.id, delivery.channel, DeliveryStatus.SENT, at=0.0)
+            self.heard.append((notice.position, notice.event.value))
+            if notice.event.closes:
+                self.believed.pop(notice.position)
+            else:
+                self.believed[notice.position] = notice.band
+
+    def facts(self) -> dict[str, Any]:
+        episodes = [load_episode(payload) for _, payload in self.store.facts("toy", "episode")]
+        return {
+            "cursor": self.store.cursor(),
+            "positions": dict(self.store.facts("toy", "position")),
+            "prices": self.store.fact("toy", "prices", b""),
+            "episodes": {one.id: one for one in episodes if one.status.value != "withdrawn"},
+        }
+
+
+@contextmanager
+def daemon(node: ToyNode) -> Iterator[Daemon]:
+    with closing(open_store("sqlite://", chain_id=1)) as store:
+        yield Daemon(store, node)
+
+
+prices = st.integers(10, 30).map(lambda dollars: dollars * WAD)
+amounts = st.tuples(st.integers(0, 3).map(lambda n: n * WAD), st.integers(0, 40).map(lambda n: n * WAD))
+blocks = st.tuples(
+    st.just("mine"),
+    prices,
+    st.dictionaries(st.sampled_from(ACCOUNTS), amounts, max_size=2),
+    st.lists(st.sampled_from(ACCOUNTS), max_size=1),
+)
+moves = st.lists(
+    st.one_of(
+        blocks,
+        blocks,
+        st.tuples(st.just("follow")),
+        st.tuples(st.just("follow")),
+        st.tuples(st.just("reorg"), st.integers(1, 5)),
+        st.tuples(st.just("deliver"), st.integers(1, 3)),
+        st.tuples(st.just("restart")),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=100)
+@given(history=moves)
+async def test_any_history_ends_as_if_only_the_canonical_chain_had_been(history: list[tuple[Any, ...]]) -> None:
+    """Facts and episodes equal a fresh daemon's on the final chain; what readers believe equals what is true."""
+    node = ToyNode()
+    node.mine(positions=dict.fromkeys(ACCOUNTS, (WAD, 10 * WAD)))
+    with daemon(node) as one:
+        one.begin(node.canonical[0].block)
+        for move, *rest in [*history, ("mine", 20 * WAD, {}, []), ("follow",)]:
+            if move == "mine":
+                price, positions, liquidated = rest
+                node.mine(price=price, positions=positions, liquidated=[a for a in liquidated if a in positions])
+            elif move == "reorg":
+                node.drop(rest[0])
+                node.mine()
+            elif move == "deliver":
+                one.deliver(rest[0])
+            elif move == "restart":
+                one.restart()
+            else:
+                await one.follow()
+        one.deliver_all()
+        with daemon(node) as fresh:
+            fresh.begin(node.canonical[0].block)
+            for mined in node.canonical[1:]:
+                for step in await steps_to(fresh.pipeline.window, mined.block, node):
+                    await fresh.pipeline.apply(step)
+            assert one.facts() == fresh.facts()
+        truth = {e.position for e in one.facts()["episodes"].values() if e.is_open}
+        assert set(one.believed) == truth
+
+
+async def test_a_reorg_that_removes_the_reason_is_told_once_as_withdrawn() -> None:
+    node = ToyNode()
+    node.mine(positions={ACCOUNTS[0]: (WAD, 12 * WAD)})
+    with daemon(node) as one:
+        one.begin(node.canonical[0].block)
+        await one.follow()
+        node.mine(price=16 * WAD)
+        await one.follow()
+        one.deliver_all()
+        node.drop(1)
+        node.mine()
+        node.mine()
+        await one.follow()
+        node.mine()
+        await one.follow()
+        one.deliver_all()
+        assert [event for _, event in one.heard] == ["opened", "withdrawn"]
+
+
+async def test_a_notice_of_an_orphaned_block_that_nobody_heard_is_never_sent() -> None:
+    node = ToyNode()
+    node.mine(positions={ACCOUNTS[0]: (WAD, 12 * WAD)})
+    with daemon(node) as one:
+        one.begin(node.canonical[0].block)
+        await one.follow()
+        node.mine(price=16 * WAD)
+        await one.follow()
+        node.drop(1)
+        node.mine()
+        await one.follow()
+        one.deliver_all()
+        assert one.heard == []
+
+
+async def test_blocks_between_two_heads_are_told_as_the_present_only() -> None:
+    """A price that fell and recovered between two heads is no news; a liquidation in between is."""
+    node = ToyNode()
+    node.mine(positions=dict.fromkeys(ACCOUNTS[:2], (WAD, 12 * WAD)))
+    with daemon(node) as one:
+        one.begin(node.canonical[0].block)
+        await one.follow()
+        node.mine(price=16 * WAD)
+        node.mine(price=20 * WAD)
+        await one.follow()
+        one.deliver_all()
+        assert one.heard == []
+        node.mine(price=16 * WAD)
+        await one.follow()
+        node.mine(positions={ACCOUNTS[0]: (WAD // 2, 6 * WAD)}, liquidated=[ACCOUNTS[0]])
+        node.mine()
+        await one.follow()
+        one.deliver_all()
+        first = f"toy:0x{ACCOUNTS[0].hex()}"
+        assert [event for position, event in one.heard if position == first] == ["opened", "liquidated", "opened"]
+
+
+async def test_a_failing_store_leaves_memory_as_the_store_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a block is nowhere: after the failure the same block goes through as if nothing had happened."""
+    node = ToyNode()
+    node.mine(positions={ACCOUNTS[0]: (WAD, 12 * WAD)})
+    with daemon(node) as one:
+        one.begin(node.canonical[0].block)
+        await one.follow()
+        node.mine(price=16 * WAD, positions={ACCOUNTS[1]: (WAD, WAD)})
+        real = one.store.transaction
+
+        @contextmanager
+        def full() -> Iterator[Any]:
+            with real() as tx:
+                yield tx
+                raise StoreError("disk full")
+
+        monkeypatch.setattr(one.store, "transaction", full)
+        with pytest.raises(StoreError):
+            await one.follow()
+        monkeypatch.setattr(one.store, "transaction", real)
+        assert ACCOUNTS[1] not in one.pipeline.tracks[0].book.positions
+        await one.follow()
+        one.deliver_all()
+        assert [event for _, event in one.heard] == ["opened"]
