@@ -15,7 +15,8 @@ from keeper.protocols.aave_v3 import abi
 from keeper.protocols.aave_v3.state import Market, tokens_of
 
 _TOPIC = 66  # characters of "0x" and one word
-_TAG = 8  # digits of a token's address that are enough to tell it from the pool's other tokens
+_TAG = 4  # bytes of a token's address that tell it from the pool's other tokens
+_NOBODY = "0x" + "0" * 64  # who tokens come from when minted, and go to when burned
 
 
 def log_filter(market: Market) -> LogFilter:
@@ -26,9 +27,9 @@ def log_filter(market: Market) -> LogFilter:
 
 @dataclass(slots=True)
 class Seen:
-    """Everything in a batch of logs, still as strings: topics of accounts and assets, tags of tokens."""
+    """Everything in a batch of logs, still as strings: topics of accounts and assets, addresses of tokens."""
 
-    holders: set[str] = field(default_factory=set)  # account topic + token tag
+    holders: dict[str, set[str]] = field(default_factory=dict)  # account topics by token address
     accounts: set[str] = field(default_factory=set)  # account topic
     reserves: set[str] = field(default_factory=set)  # asset topic
     reconfigured: set[str] = field(default_factory=set)  # asset topic
@@ -39,24 +40,24 @@ class Seen:
 
 def fold(market: Market, logs: Iterable[RawLog]) -> Seen:
     """Raises DecodeError. Logs of contracts that are not the market's are passed over."""
-    tags = {f"0x{token.hex()}": token.hex()[:_TAG] for token in market.by_token}
     pool = f"0x{market.pool.hex()}"
     ours = {f"0x{contract.hex()}" for contract in (market.provider, market.configurator, market.oracle)}
-    supply_tags = {f"0x{reserve.asset.hex():0>64}": reserve.a_token.hex()[:_TAG] for reserve in market.reserves}
-    seen = Seen()
-    hold, move = seen.holders.add, seen.reserves.add
+    holders: dict[str, set[str]] = {f"0x{token.hex()}": set() for token in market.by_token}
+    suppliers = {f"0x{r.asset.hex():0>64}": holders[f"0x{r.a_token.hex()}"] for r in market.reserves}
+    seen = Seen(holders)
+    transfer, move = abi.TRANSFER, seen.reserves.add
     for log in logs:
         topics = log.topics
         if not topics:
             raise _malformed(log, "it has no topic")
         event = topics[0]
-        if event == abi.TRANSFER:
-            if (tag := tags.get(log.address)) is None:
+        if event == transfer:
+            if (held := holders.get(log.address)) is None:
                 continue
             if len(topics) != 3 or len(log.data) != _TOPIC:
                 raise _malformed(log, "a Transfer has two indexed addresses and one word of data")
-            hold(topics[1] + tag)
-            hold(topics[2] + tag)
+            held.add(topics[1])
+            held.add(topics[2])
         elif log.address == pool:
             if event == abi.RESERVE_DATA_UPDATED:
                 _expect(log, 2, 5)
@@ -64,8 +65,8 @@ def fold(market: Market, logs: Iterable[RawLog]) -> Seen:
             elif event in (abi.COLLATERAL_ENABLED, abi.COLLATERAL_DISABLED):
                 _expect(log, 3, 0)
                 seen.accounts.add(topics[2])
-                if (tag := supply_tags.get(topics[1])) is not None:
-                    hold(topics[2] + tag)
+                if (held := suppliers.get(topics[1])) is not None:
+                    held.add(topics[2])
             elif event == abi.USER_EMODE_SET:
                 _expect(log, 2, 1)
                 seen.accounts.add(topics[1])
@@ -120,7 +121,7 @@ def _number(log: RawLog, word: str) -> int:
 
 def address(topic: str) -> bytes:
     """The address in an indexed value. Raises DecodeError."""
-    if len(topic) != _TOPIC or not topic.startswith("0x" + "0" * 24):
+    if len(topic) != _TOPIC or topic[:26] != _NOBODY[:26]:
         raise DecodeError(f"topic {topic!r} is no address")
     try:
         return bytes.fromhex(topic[26:])
@@ -130,16 +131,19 @@ def address(topic: str) -> bytes:
 
 def touch_keys(seen: Seen) -> list[bytes]:
     """Account (20 bytes), followed by four bytes of the token's address where a balance may have changed."""
-    keys = {address(holder[:_TOPIC]) + bytes.fromhex(holder[_TOPIC:]) for holder in seen.holders}
-    keys |= {address(account) for account in seen.accounts}
-    return sorted(key for key in keys if key[:20] != abi.ZERO)
+    keys = {address(account) for account in seen.accounts}
+    for token, holders in seen.holders.items():
+        tag = bytes.fromhex(token[2 : 2 + 2 * _TAG])
+        holders.discard(_NOBODY)
+        keys.update([address(holder) + tag for holder in holders])
+    return sorted(keys)
 
 
 def touched(market: Market, keys: Iterable[bytes]) -> dict[bytes, set[bytes]]:
     """Tokens to read, by account, of the keys of `touch_keys`. A token the pool no longer lists has no balances."""
     by_tag: dict[bytes, list[bytes]] = {}
     for token in market.by_token:
-        by_tag.setdefault(token[: _TAG // 2], []).append(token)
+        by_tag.setdefault(token[:_TAG], []).append(token)
     tokens: dict[bytes, set[bytes]] = {}
     for key in keys:
         tokens.setdefault(key[:20], set()).update(by_tag.get(key[20:], ()))

@@ -1,0 +1,164 @@
+"""Backfilled logs, from JSON bytes to the accounts they touched, against parsing the same bytes and nothing else."""
+
+from __future__ import annotations
+
+import gc
+import json
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import orjson
+
+from keeper.indexer.rpc.wire import WireLog
+from keeper.protocols.aave_v3 import abi, build
+from keeper.protocols.aave_v3.rules import Features, detect
+from keeper.protocols.aave_v3.state import CloseFactor, Market, Reserve
+
+_RESERVES = 60
+_HOLDERS = 20_000
+_WEB3_SAMPLE = 5_000
+
+
+def measure(logs: int = 200_000) -> list[dict[str, Any]]:
+    """Aave's own mix: transfers of supply and debt tokens, indices, collateral switches, a few liquidations."""
+    chance = random.Random(1)  # noqa: S311  the same logs every time
+    market = _market(chance)
+    rows = _rows(chance, market, logs)
+    body = json.dumps(rows).encode()
+    adapter = build({"name": "aave", "start_block": 0, "pool_addresses_provider": market.provider})
+    decoder = msgspec.json.Decoder(list[WireLog])
+
+    floor_s = _best(lambda: orjson.loads(body))
+    ours_s = _best(lambda: adapter.touches(market, decoder.decode(body)))
+    web3_s = _web3(rows[:_WEB3_SAMPLE]) * logs / _WEB3_SAMPLE
+    return [
+        _row(f"decode and fold {logs:,} logs, against orjson.loads of the same bytes", floor_s, ours_s, 1.0),
+        _row(f"decode and fold {logs:,} logs, against web3.py's process_log", web3_s, ours_s, 0.05),
+    ]
+
+
+def _row(what: str, floor_s: float, ours_s: float, target: float) -> dict[str, Any]:
+    return {"what": what, "floor_s": floor_s, "ours_s": ours_s, "ratio": ours_s / floor_s, "target": target}
+
+
+def _best(run: Callable[[], Any], times: int = 5) -> float:
+    """Shortest of several runs, the collector off: it would charge either side with the other's garbage."""
+    best = float("inf")
+    for _ in range(times):
+        gc.collect()
+        gc.disable()
+        begin = time.perf_counter()
+        run()
+        best = min(best, time.perf_counter() - begin)
+        gc.enable()
+    return best
+
+
+def _web3(rows: list[dict[str, Any]]) -> float:
+    from hexbytes import HexBytes
+    from web3 import Web3
+
+    transfer = {
+        "type": "event",
+        "name": "Transfer",
+        "anonymous": False,
+        "inputs": [
+            {"name": "from", "type": "address", "indexed": True},
+            {"name": "to", "type": "address", "indexed": True},
+            {"name": "value", "type": "uint256", "indexed": False},
+        ],
+    }
+    event = Web3().eth.contract(abi=[transfer]).events.Transfer()
+    transfers = [row for row in rows if row["topics"][0] == abi.TRANSFER]
+    logs = [
+        {
+            **row,
+            "topics": [HexBytes(topic) for topic in row["topics"]],
+            "data": HexBytes(row["data"]),
+            "blockNumber": int(row["blockNumber"], 16),
+            "logIndex": int(row["logIndex"], 16),
+            "transactionIndex": 0,
+        }
+        for row in transfers
+    ]
+    begin = time.perf_counter()
+    for log in logs:
+        event.process_log(log)
+    return (time.perf_counter() - begin) * len(rows) / len(logs)
+
+
+# --- a market and its logs --------------------------------------------------------------------------------------------
+
+
+def _market(chance: random.Random) -> Market:
+    address = chance.randbytes
+    reserves = tuple(
+        Reserve(
+            **dict.fromkeys(Reserve.__dataclass_fields__, 0)
+            | {"id": i, "asset": address(20), "symbol": f"T{i}", "a_token": address(20), "v_token": address(20)}
+            | {"s_token": b"", "clock": b""}
+        )
+        for i in range(_RESERVES)
+    )
+    rules = detect(Features(True, True, True, False), [])
+    return Market(
+        provider=address(20),
+        pool=address(20),
+        configurator=address(20),
+        oracle=address(20),
+        sentinel=b"",
+        sentinel_open=True,
+        base_decimals=8,
+        flash_premium_bps=5,
+        rules=rules,
+        close_factor=CloseFactor(),
+        reserves=reserves,
+        emodes=(),
+    )
+
+
+def _rows(chance: random.Random, market: Market, count: int) -> list[dict[str, Any]]:
+    holders = [_topic(chance.randbytes(20)) for _ in range(_HOLDERS)]
+    pool = f"0x{market.pool.hex()}"
+    tokens = [f"0x{token.hex()}" for token in market.by_token]
+    assets = [_topic(reserve.asset) for reserve in market.reserves]
+    rows = []
+    for number in range(count):
+        kind = chance.random()
+        if kind < 0.6:
+            value = chance.getrandbits(96)
+            place = int(_HOLDERS * chance.random() ** 2)  # some are busier than others, each in a few tokens
+            ends = [holders[place], chance.choice(holders) if chance.random() < 0.1 else _topic(abi.ZERO)]
+            topics = [abi.TRANSFER, *chance.sample(ends, 2)]
+            address, data = tokens[(place + chance.randrange(3)) % len(tokens)], f"0x{value:064x}"
+        elif kind < 0.9:
+            topics, address = [abi.RESERVE_DATA_UPDATED, chance.choice(assets)], pool
+            data = "0x" + "".join(f"{chance.getrandbits(90):064x}" for _ in range(5))
+        elif kind < 0.99:
+            topics = [abi.COLLATERAL_ENABLED, chance.choice(assets), chance.choice(holders)]
+            address, data = pool, "0x"
+        else:
+            topics = [abi.LIQUIDATION_CALLED, chance.choice(assets), chance.choice(assets), chance.choice(holders)]
+            data = f"0x{chance.getrandbits(90):064x}{chance.getrandbits(90):064x}{chance.choice(holders)[2:]}{0:064x}"
+            address = pool
+        rows.append(
+            {
+                "address": address,
+                "topics": topics,
+                "data": data,
+                "blockNumber": hex(number // 8),
+                "blockHash": f"0x{number // 8:064x}",
+                "transactionHash": f"0x{number // 2:064x}",
+                "transactionIndex": "0x1",
+                "logIndex": hex(number % 8),
+                "removed": False,
+            }
+        )
+    return rows
+
+
+def _topic(address: bytes) -> str:
+    return f"0x{address.hex():0>64}"

@@ -1,0 +1,49 @@
+"""The stored form gives back what was stored, and refuses what was not."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keeper.core.errors import DecodeError
+from keeper.core.types import Price
+from keeper.protocols.aave_v3 import state
+from keeper.protocols.aave_v3.state import Account, Market, StableDebt
+from tests.support import aave_market as build
+
+
+@given(build.worlds())
+def test_market_and_account_survive_storage(world: tuple[Market, dict[bytes, Price], Account]) -> None:
+    market, _, account = world
+    assert state.load_market(state.dump_market(market)) == market
+    assert state.load_account(state.dump_account(account)) == account
+
+
+def test_fixed_rate_debts_survive_storage() -> None:
+    account = build.account({0: 5}, {}, stables=(StableDebt(1, 10**20, 10**25, build.NOW),))
+    assert state.load_account(state.dump_account(account)) == account
+
+
+@given(st.binary(max_size=80))
+def test_garbage_is_refused_with_the_remedy(payload: bytes) -> None:
+    for load in (state.load_market, state.load_account):
+        with pytest.raises(DecodeError, match="index again from start_block"):
+            load(payload)
+
+
+def test_a_market_of_another_shape_is_refused() -> None:
+    payload = state.dump_market(build.market(build.reserve(0))).replace(b'"T0",', b"")
+    with pytest.raises(DecodeError, match="Reserve has 23 fields, 22 were stored"):
+        state.load_market(payload)
+
+
+def test_an_account_without_balances_is_empty() -> None:
+    assert Account(0, 1, (), ()).empty
+    assert not build.account({0: 1}, {}).empty
+
+
+def test_flags_tell_collateral_from_debt() -> None:
+    account = build.account({1: 5}, {2: 7})
+    assert [account.pledges(i) for i in range(3)] == [False, True, False]
+    assert [account.owes(i) for i in range(3)] == [False, False, True]
