@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -83,6 +84,7 @@ class DevChain:
         gas_limit: int = 60_000_000,
         history: int = 20_000,
         slots_in_epoch: int = 32,
+        ipc: Path | None = None,
     ) -> Self:
         """A new chain; about half a second once packages and builds are in the cache.
 
@@ -91,7 +93,7 @@ class DevChain:
         The other parameters are Anvil's: see `Anvil.start`.
         """
         anvil = Anvil.start(
-            port=port, accounts=accounts, gas_limit=gas_limit, history=history, slots_in_epoch=slots_in_epoch
+            port=port, accounts=accounts, gas_limit=gas_limit, history=history, slots_in_epoch=slots_in_epoch, ipc=ipc
         )
         try:
             client = Client(anvil)

@@ -20,35 +20,46 @@ def write_config(
     store_url: str = "sqlite:///var/keeper.db",
     finality: str | int = "finalized",
     accounts: Sequence[str] = (),
+    node: Mapping[str, Value] | None = None,
+    protocol: Mapping[str, Value] | None = None,
     margin_calls: Mapping[str, Value] | None = None,
     notifiers: Sequence[Mapping[str, Value]] = ({"kind": "console"},),
     executor: Mapping[str, Value] | None = None,
+    jobs: Mapping[str, Value] | None = None,
 ) -> Path:
     """Write the file and return its path.
 
     mode: of the executor; "live" needs the environment variable KEEPER_PRIVATE_KEY (`chain.liquidator.private_key`).
-    rpc: by default the chain's websocket. accounts: watch only these. margin_calls, executor: further keys as in the
-    configuration reference, replacing the ones here. A relative store path is relative to the file.
+    rpc: by default the chain's websocket. accounts: watch only these. node, protocol, margin_calls, executor, jobs:
+    further keys of [chain], [[protocols]] and so on as in the configuration reference, replacing the ones here.
+    A relative store path is relative to the file.
     """
     tables = [
         _table(
             "[chain]",
-            id=chain.chain_id,
-            rpc=list(rpc) if rpc else [chain.ws_url],
-            finality=finality,
-            wrapped_native=chain.tokens["WETH"].address,
+            **{
+                "id": chain.chain_id,
+                "rpc": list(rpc) if rpc else [chain.ws_url],
+                "finality": finality,
+                "wrapped_native": chain.tokens["WETH"].address,
+                **(node or {}),
+            },
         ),
         _table("[store]", url=store_url),
         _table(
             "[[protocols]]",
-            kind="aave_v3",
-            name="aave",
-            pool_addresses_provider=chain.aave.provider,
-            start_block=chain.start_block,
+            **{
+                "kind": "aave_v3",
+                "name": "aave",
+                "pool_addresses_provider": chain.aave.provider,
+                "start_block": chain.start_block,
+                **(protocol or {}),
+            },
         ),
         _table("[margin_calls]", **{"accounts": list(accounts), **(margin_calls or {})}),
         *(_table("[[notifiers]]", **notifier) for notifier in notifiers),
         _table("[executor]", **{"mode": mode, "private_key": "env:KEEPER_PRIVATE_KEY", **(executor or {})}),
+        *([_table("[jobs]", **jobs)] if jobs else []),
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n\n".join(tables) + "\n", "utf-8")
