@@ -51,7 +51,7 @@ class Deliverer:
         self._wait = wait
         self._news = {channel.name: asyncio.Event() for channel in channels}
         self._workers: list[asyncio.Task[None]] = []
-        self._draining = False
+        self._draining = asyncio.Event()
 
     def wake(self) -> None:
         """Look into the outbox now; called after a commit that may have put something there."""
@@ -59,17 +59,18 @@ class Deliverer:
             news.set()
 
     async def run(self) -> None:
-        """Deliver until cancelled or drained. Raises StoreError when the store fails."""
+        """Deliver until cancelled or drained, which may be nothing at all. Raises StoreError when the store fails."""
         self._bury_unreachable()
         async with asyncio.TaskGroup() as group:
             self._workers = [group.create_task(self._work(channel)) for channel in self._channels]
+        await self._draining.wait()  # without a channel there is nothing to do, but it is no end either
 
     async def drain(self, timeout_s: float) -> None:
         """Deliver what is due, but wait for nothing that is not, and stop; `run` then returns.
 
         What is cut off by the time-out stays SENDING and is sent again at the next start.
         """
-        self._draining = True
+        self._draining.set()
         self.wake()
         if self._workers:
             _, late = await asyncio.wait(self._workers, timeout=timeout_s)
@@ -84,7 +85,7 @@ class Deliverer:
             if due:
                 claimed = self._claim(due)
                 await asyncio.gather(*(self._deliver(channel, delivery) for delivery in claimed))
-            elif self._draining:
+            elif self._draining.is_set():
                 return
             else:
                 await self._rest(channel, news)

@@ -262,3 +262,14 @@ async def test_notices_for_a_channel_that_was_removed_do_not_wait_for_ever(store
     async with delivering(store, kept):
         await settled(store, kept, 2)
     assert statuses(store, removed) == [DeliveryStatus.DEAD, DeliveryStatus.DEAD]
+
+
+async def test_without_a_channel_delivering_goes_on_until_it_is_drained(store: Store) -> None:
+    """A deployment that tells nobody is no reason for its daemon to end."""
+    deliverer = Deliverer(store, (), time.time)
+    running = asyncio.create_task(deliverer.run())
+    done, _ = await asyncio.wait({running}, timeout=0.1)
+    assert not done
+    await deliverer.drain(1.0)
+    async with asyncio.timeout(1.0):
+        await running
