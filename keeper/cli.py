@@ -6,6 +6,7 @@ Exit codes: 0 done · 1 a check failed or the command could not do its work · 2
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,20 +23,42 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     try:
-        return int(args.command(args))
+        code = int(args.command(args))
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # Whoever read our output (`| head`) has gone; Python would complain once more when it flushes at exit.
-        sys.stdout = None
-        return 0
     except Exception as error:
-        from keeper.core.errors import KeeperError
-
-        if not isinstance(error, KeeperError) or args.verbose:
-            raise
-        print(f"keeper: {error}", file=sys.stderr)
+        if _reader_has_gone():
+            return 0
+        _tell(error, in_full=args.verbose > 0)
         return 1
+    return code
+
+
+def _reader_has_gone() -> bool:
+    """Whether nobody reads our output any more (`| head`), which is no failure. From then on it goes nowhere."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
+
+
+def _tell(error: Exception, *, in_full: bool) -> None:
+    """An error in its own words; one that nobody expected with its traceback, since it is a defect. No secrets."""
+    import traceback
+
+    from keeper.core.errors import KeeperError
+    from keeper.observe import redact
+
+    expected = isinstance(error, KeeperError)
+    text = "\n".join((f"keeper: {error}", *getattr(error, "__notes__", ())))
+    if in_full or not expected:
+        text = "".join(traceback.format_exception(error)).rstrip()
+    if not expected:
+        text += "\nkeeper: this is a defect of Keeper; please report it with the lines above"
+    print(redact(text), file=sys.stderr)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -60,8 +83,9 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--to", type=_block_number, metavar="BLOCK", help="stop here (default: the newest final block)")
 
     sub = add("run", _run, "the daemon: follow the chain, call for margin, liquidate")
-    sub.add_argument("--alert-only", action="store_true", help="never transact, whatever the configuration says")
-    sub.add_argument("--dry-run", action="store_true", help="plan and simulate liquidations, send nothing")
+    mode = sub.add_mutually_exclusive_group()
+    mode.add_argument("--alert-only", action="store_true", help="never transact, whatever the configuration says")
+    mode.add_argument("--dry-run", action="store_true", help="plan and simulate liquidations, send nothing")
     sub.add_argument("--until-block", type=_block_number, metavar="N", help="exit 0 once block N is processed")
 
     sub = add("health", _health, "every open position at the indexed tip")

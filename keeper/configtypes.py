@@ -161,9 +161,9 @@ def parse_address(value: object) -> bytes:
     if not text.startswith("0x") or len(digits) != 40 or len(address) != 20:
         raise Problem(f"{shown(text)} is no address; expected 0x and 40 hex digits")
     if digits not in (digits.lower(), digits.upper()):
-        from eth_utils.address import to_checksum_address
+        from keeper.protocols.addresses import checksummed
 
-        if to_checksum_address(address) != text:
+        if checksummed(address) != text:
             raise Problem(
                 f"{text!r} has a wrong checksum; copy it again, or write it in lower case if it is surely right"
             )

@@ -8,15 +8,16 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from decimal import Decimal
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from keeper import views
 from keeper.core.errors import ConfigError
 from keeper.core.ports import Store
+from keeper.protocols.addresses import checksummed
 from keeper.wire import House, open_house
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Json = dict[str, Any]
 
@@ -31,7 +32,7 @@ def health(args: argparse.Namespace) -> int:
             return 1
         tip, rules = blocks[-1], house.rules()
         rows = [row for one in house.adapters() for row in views.health_rows(store, one, tip, rules, accounts)]
-    return _show(args, rows, _health_table, f"positions at block {tip.number}")
+    return _show(args, rows, _health_table, f"open positions at block {tip.number}")
 
 
 def calls(args: argparse.Namespace) -> int:
@@ -63,6 +64,8 @@ def _show(args: argparse.Namespace, rows: Sequence[Json], table: Callable[[Seque
         for row in rows:
             print(json.dumps(row, separators=(",", ":")))
         return 0
+    from rich.console import Console  # scripts, which ask for JSON, need not wait for it
+
     console = Console(highlight=False)
     if not rows:
         console.print(f"no {title}")
@@ -73,18 +76,18 @@ def _show(args: argparse.Namespace, rows: Sequence[Json], table: Callable[[Seque
     return 0
 
 
-# --- tables -----------------------------------------------------------------------------------------------------------
+# --- tables: of at most 80 columns ------------------------------------------------------------------------------------
 
 
 def _health_table(rows: Sequence[Json]) -> Table:
     table = _table("account", "protocol", "health", "band", "collateral", "debt")
     for row in rows:
-        band = row["band"]
+        stale = "\n[dim]stale price[/]" if row["stale_assets"] else ""
         table.add_row(
             _short(row["account"]),
             row["protocol"],
-            _health(row["health_wad"]),
-            f"[{views.band_style(band)}]{band}[/]",
+            "?" if row["unpriced_assets"] else _health(row["health_wad"]),
+            _band(row["band"]) + stale,
             _assets(row["collaterals"]),
             _assets(row["debts"]),
         )
@@ -92,17 +95,16 @@ def _health_table(rows: Sequence[Json]) -> Table:
 
 
 def _calls_table(rows: Sequence[Json]) -> Table:
-    table = _table("account", "status", "band", "health", "opened", "notices")
+    table = _table("account", "status", "deepest", "health", "opened at", "notices")
     for row in rows:
         sent = sum(notice["status"] == "sent" for notice in row["notices"])
-        band = row["deepest_band"]
         table.add_row(
             _short(row["account"]),
             row["status"],
-            f"[{views.band_style(band)}]{band}[/]",
+            _band(row["deepest_band"]),
             _health(row["health_wad"]),
-            f"block {row['opened_block']}",
-            f"{sent}/{len(row['notices'])} sent",
+            str(row["opened_block"]),
+            f"{sent} of {len(row['notices'])} sent",
         )
     return table
 
@@ -116,7 +118,7 @@ def _liquidations_table(rows: Sequence[Json]) -> Table:
             _short(row["tx_hash"]),
             str(row["block_number"] or "-"),
             str(len(row["attempts"])),
-            row["reason"] or "",
+            _plain(row["reason"] or ""),
         )
     return table
 
@@ -132,10 +134,17 @@ def _transactions_table(rows: Sequence[Json]) -> Table:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(title_justify="left", header_style="bold")
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
+
+
+def _band(label: str) -> str:
+    return f"[{views.band_style(label)}]{label}[/]"
 
 
 def _health(wad: str | None) -> str:
@@ -143,20 +152,27 @@ def _health(wad: str | None) -> str:
 
 
 def _assets(holdings: Sequence[Json]) -> str:
+    amounts = ((Decimal(one["amount"]).scaleb(-one["decimals"]), _plain(one["symbol"])) for one in holdings)
+    return "\n".join(f"{amount:,.4f} {symbol}" for amount, symbol in amounts) or "-"
+
+
+def _plain(text: str) -> str:
+    """Text from outside: nothing in it is markup."""
     from rich.markup import escape
 
-    amounts = ((Decimal(one["amount"]).scaleb(-one["decimals"]), escape(one["symbol"])) for one in holdings)
-    return ", ".join(f"{amount:.4f} {symbol}" for amount, symbol in amounts) or "-"
+    return escape(text)
 
 
 def _short(text: str | None) -> str:
-    return "-" if text is None else f"{text[:8]}…{text[-4:]}"
+    return "-" if text is None else f"{text[:6]}…{text[-4:]}"
 
 
 def _account(text: str) -> bytes:
-    from eth_utils.address import is_checksum_address, is_hex_address
-
-    mixed = text.lower() != text and text.upper() != text
-    if not is_hex_address(text) or (mixed and not is_checksum_address(text)):
+    try:
+        account = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        account = b""
+    mixed = text[2:] not in (text[2:].lower(), text[2:].upper())
+    if not text.startswith("0x") or len(text) != 42 or len(account) != 20 or (mixed and checksummed(account) != text):
         raise ConfigError(f"{text!r} is no account address; give 0x and 40 hex digits, with a right checksum if mixed")
-    return bytes.fromhex(text[2:])
+    return account

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eth_utils.address import to_checksum_address
-
 from keeper.core.ports import Notifier, Store
 from keeper.core.records import Notice, Told
 from keeper.core.types import Band, Book
@@ -19,6 +17,7 @@ from keeper.evaluator.episode_json import load_episode
 from keeper.evaluator.episodes import Episode, EpisodeStatus
 from keeper.evaluator.judge import Judge, Ruling
 from keeper.evaluator.tell import suspects, tell
+from keeper.protocols.addresses import checksummed
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,12 @@ class Teller:
         for _, _, payload, _ in store.episodes(self._judge.adapter.name) if told else ():
             episode = load_episode(payload)
             believed = told.get(episode.position)
-            if believed is None or episode.is_open or episode.last.block.number < believed.block_number:
+            if (
+                believed is None
+                or believed.event.closes
+                or episode.is_open
+                or episode.last.block.number < believed.block_number
+            ):
                 continue
             self._remember(episode)
 
@@ -64,7 +68,7 @@ class Teller:
         if not present or not (ruling.steps or self._behind):
             return ()
         ended = self._ended.values()
-        tellings = tell(self._judge, book, ruling, self._mine(told), to_checksum_address, ended)
+        tellings = tell(self._judge, book, ruling, self._mine(told), checksummed, ended)
         outgoing = []
         for telling in tellings:
             depth = Band[telling.notice.band.upper()]

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from eth_utils.address import to_checksum_address
-
 from keeper.core.encoding import load_prices
 from keeper.core.ports import ProtocolAdapter, Store
 from keeper.core.records import MARKET_KEY, Attempt, Delivery, Intent
@@ -17,6 +15,7 @@ from keeper.core.types import Band, Block, Book, Holding
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.episode_json import breach_json, demand_json, load_episode
 from keeper.evaluator.episodes import Episode
+from keeper.protocols.addresses import checksummed
 
 Adapter = ProtocolAdapter[Any, Any]
 Json = dict[str, Any]
@@ -55,7 +54,7 @@ def health_rows(
             "protocol": adapter.name,
             "kind": adapter.kind,
             "position": adapter.position_id(key),
-            "account": to_checksum_address(adapter.account(key)),
+            "account": checksummed(adapter.account(key)),
             "block_number": block.number,
             "block_hash": _hex(block.hash),
             "health_wad": _text(health.factor_wad),
@@ -63,15 +62,15 @@ def health_rows(
             "liquidatable": health.liquidatable,
             "collaterals": [_holding(one) for one in assessment.collaterals],
             "debts": [_holding(one) for one in assessment.debts],
-            "stale_assets": [to_checksum_address(asset) for asset in health.stale_assets],
-            "unpriced_assets": [to_checksum_address(asset) for asset in health.unpriced_assets],
+            "stale_assets": [checksummed(asset) for asset in health.stale_assets],
+            "unpriced_assets": [checksummed(asset) for asset in health.unpriced_assets],
             "native": {name: _native(value) for name, value in assessment.native.items()},
         }
 
 
 def _holding(holding: Holding) -> Json:
     row: Json = {
-        "asset": to_checksum_address(holding.asset),
+        "asset": checksummed(holding.asset),
         "symbol": holding.symbol,
         "decimals": holding.decimals,
         "amount": str(holding.amount),
@@ -103,7 +102,7 @@ def _call(episode: Episode, deliveries: list[Delivery]) -> Json:
     return {
         "id": episode.id,
         "position": episode.position,
-        "account": to_checksum_address(episode.account),
+        "account": checksummed(episode.account),
         "protocol": episode.protocol,
         "episode": episode.id,
         "band": episode.band.label,
@@ -112,8 +111,8 @@ def _call(episode: Episode, deliveries: list[Delivery]) -> Json:
         "opened_block": episode.opened.block.number,
         "opened_block_hash": _hex(episode.opened.block.hash),
         "health_wad": _text(episode.last.health_wad),
-        "demands": [demand_json(demand, to_checksum_address(demand.asset)) for demand in episode.demands],
-        "breach_prices": [breach_json(breach, to_checksum_address(breach.asset)) for breach in episode.breach_prices],
+        "demands": [demand_json(demand, checksummed(demand.asset)) for demand in episode.demands],
+        "breach_prices": [breach_json(breach, checksummed(breach.asset)) for breach in episode.breach_prices],
         "steps": [
             {
                 "event": mark.event,
@@ -155,7 +154,7 @@ def _liquidation(intent: Intent) -> Json:
     return {
         "id": intent.id,
         "position": intent.position,
-        "account": to_checksum_address(intent.account),
+        "account": checksummed(intent.account),
         "protocol": intent.protocol,
         "status": intent.status.value,
         "tx_hash": None if intent.tx_hash is None else _hex(intent.tx_hash),
@@ -224,7 +223,7 @@ def _hex(value: bytes) -> str:
 
 
 def _address(value: bytes | None) -> str | None:
-    return None if value is None else to_checksum_address(value)
+    return None if value is None else checksummed(value)
 
 
 def _text(number: int | None) -> str | None:

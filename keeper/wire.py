@@ -1,4 +1,7 @@
-"""Builds everything from configuration: the only place that knows every class."""
+"""Builds everything from configuration: the only place that knows every class.
+
+Each part is imported where it is built: a query of the store loads neither a node client nor an executor.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keeper import observe
 from keeper.config import Config, load_config
 from keeper.core.ports import Notifier, ProtocolAdapter, Signer, Store
 from keeper.core.types import Block, BlockRef, Book, Call, CallResult, LogFilter
 from keeper.evaluator.bands import BandRules
-from keeper.evaluator.judge import Judge
-from keeper.executor.executor import Executor
-from keeper.executor.ports import Mode, Settings
-from keeper.executor.signer import LocalSigner
-from keeper.executor.submit import PublicMempool
-from keeper.indexer.fetch import HeadRead, read_head
-from keeper.indexer.rpc.client import RpcClient
-from keeper.indexer.rpc.pool import RpcSettings
-from keeper.pipeline import Pipeline, Request
-from keeper.store import open_store
-from keeper.telling import Teller
-from keeper.track import Track
+
+if TYPE_CHECKING:
+    from keeper.executor.executor import Executor
+    from keeper.indexer.fetch import HeadRead
+    from keeper.indexer.rpc.client import RpcClient
+    from keeper.pipeline import Pipeline, Request
 
 Adapter = ProtocolAdapter[Any, Any]
 
@@ -39,11 +36,16 @@ class House:
     config: Config
 
     def open_store(self, *, read_only: bool = False) -> Store:
+        from keeper.store import open_store
+
         return open_store(self.config.store.url.reveal(), chain_id=self.config.chain.id, read_only=read_only)
 
     async def connect(self) -> RpcClient:
+        from keeper.indexer.rpc.client import RpcClient
+        from keeper.indexer.rpc.pool import RpcSettings
+
         chain = self.config.chain
-        settings = RpcSettings(poll_interval_s=chain.poll_interval_s)
+        settings = RpcSettings(call_timeout_s=chain.request_timeout_s, poll_interval_s=chain.poll_interval_s)
         return await RpcClient.connect([url.reveal() for url in chain.rpc], chain.id, settings=settings)
 
     def adapters(self) -> list[Adapter]:
@@ -58,6 +60,8 @@ class House:
 
     def signer(self) -> Signer | None:
         """Raises ConfigError when the key is not that of the configured account."""
+        from keeper.executor.signer import LocalSigner
+
         executor, chain_id = self.config.executor, self.config.chain.id
         if executor.private_key is not None:
             return LocalSigner.from_hex(executor.private_key, chain_id=chain_id, account=executor.account)
@@ -75,6 +79,10 @@ class House:
         return self.config.executor.account if signer is None else signer.address
 
     def executor(self, rpc: RpcClient, store: Store) -> Executor:
+        from keeper.executor.executor import Executor
+        from keeper.executor.ports import Mode, Settings
+        from keeper.executor.submit import PublicMempool
+
         configured, chain = self.config.executor, self.config.chain
         mode = Mode(configured.mode)
         settings = Settings(
@@ -84,8 +92,12 @@ class House:
             native_asset=chain.wrapped_native,
             confirmations=configured.confirmations,
             max_fee_wei=configured.max_fee_wei,
+            min_tip_wei=configured.min_tip_wei,
+            max_tip_wei=configured.max_tip_wei,
             max_pending=configured.max_pending,
             replace_after_blocks=configured.replace_after_blocks,
+            cooldown_blocks=configured.cooldown_blocks,
+            approve_exactly=configured.approve_exactly,
         )
         signer = None if mode is Mode.OFF else self.signer()
         sender = PublicMempool(rpc)
@@ -94,6 +106,11 @@ class House:
     def pipeline(
         self, rpc: RpcClient, store: Store, channels: Sequence[Notifier], wake: Callable[[], None]
     ) -> Pipeline:
+        from keeper.evaluator.judge import Judge
+        from keeper.pipeline import Pipeline
+        from keeper.telling import Teller
+        from keeper.track import Track
+
         rules, margin, executor = self.rules(), self.config.margin_calls, self.executor(rpc, store)
         tracks = []
         for adapter in self.adapters():
@@ -113,6 +130,8 @@ class HeadChain:
     async def read_head(
         self, block: Block, filter_: LogFilter, calls: Sequence[Call], extra: Sequence[Request]
     ) -> HeadRead:
+        from keeper.indexer.fetch import read_head
+
         return await read_head(self.rpc, block, filter_, calls, extra)
 
     async def call_many(self, calls: Sequence[Call], block: BlockRef) -> Sequence[CallResult]:

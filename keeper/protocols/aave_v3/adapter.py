@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eth_utils.address import to_checksum_address
-
 from keeper.core.ports import Reads
 from keeper.core.types import (
     Assessment,
@@ -36,6 +34,7 @@ from keeper.protocols.aave_v3.errors import explain_revert
 from keeper.protocols.aave_v3.options import Options
 from keeper.protocols.aave_v3.sheet import Indices, Sheet, indices, sheet
 from keeper.protocols.aave_v3.state import Account, Market
+from keeper.protocols.addresses import checksummed
 
 
 class AaveV3:
@@ -111,7 +110,7 @@ class AaveV3:
         return key
 
     def position_id(self, key: bytes) -> str:
-        return f"{self.name}:{to_checksum_address(key)}"
+        return f"{self.name}:{checksummed(key)}"
 
     def base_decimals(self, market: Market) -> int:
         return market.base_decimals
