@@ -260,7 +260,7 @@ class Store(Protocol):
 
     def told(self) -> Mapping[str, Told]:
         """By position, what was last told on any channel (deliveries SENDING or SENT); PENDING ones count as well,
-        since they will be told. Only positions whose last told event does not close."""
+        since they will be told. A closing is forgotten once its block is below the stored headers."""
         ...
 
     def outbox(self, now: float, limit: int = 1000, *, channel: str | None = None) -> Sequence[Delivery]:

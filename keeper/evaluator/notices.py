@@ -30,6 +30,7 @@ class Due:
 
     episode: the id its readers know. depth: the deepest band they have heard of, this notice included, by which a
     channel decides whether it concerns its readers. truth: the episode as it is; None for one withdrawn.
+    after: what they were told last.
     """
 
     position: str
@@ -37,10 +38,16 @@ class Due:
     episode: str
     depth: Band
     truth: Episode | None
+    after: Told | None
 
     def id_at(self, block_hash: bytes) -> str:
-        """The idempotency key: the same wherever the same is said of the same block."""
-        said = "|".join((self.position, self.episode, self.event.value, self.depth.label, block_hash.hex()))
+        """The idempotency key: the same wherever the same is said of the same block to readers who heard the same.
+
+        What they heard is part of it because a chain may return to a branch it had left: "opened" there, "withdrawn"
+        on the other branch, and "opened" again are three notices, and the last must not pass for a repeated first.
+        """
+        heard = "" if self.after is None else f"{self.after.event.value}@{self.after.block_hash.hex()}"
+        said = "|".join((self.position, self.episode, self.event.value, self.depth.label, block_hash.hex(), heard))
         return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
@@ -52,15 +59,15 @@ def due(told: Told | None, episode: Episode | None, closed: Episode | None) -> D
     if told is None or told.event.closes:
         if episode is None:
             return None
-        return Due(episode.position, NoticeEvent.OPENED, episode.id, episode.deepest, episode)
+        return Due(episode.position, NoticeEvent.OPENED, episode.id, episode.deepest, episode, told)
     heard = Band[told.band.upper()]
     lost = closed is not None and closed.status is EpisodeStatus.LIQUIDATED
     if episode is not None and not lost:
         if episode.deepest <= heard:
             return None
-        return Due(told.position, NoticeEvent.ESCALATED, told.episode, episode.deepest, episode)
+        return Due(told.position, NoticeEvent.ESCALATED, told.episode, episode.deepest, episode, told)
     event = NoticeEvent(closed.status.value) if closed is not None else NoticeEvent.WITHDRAWN
-    return Due(told.position, event, told.episode, heard, closed)
+    return Due(told.position, event, told.episode, heard, closed, told)
 
 
 def due_all(
@@ -79,5 +86,5 @@ def due_all(
         if notice is not None:
             found.append(notice)
             if notice.event.closes and episode is not None:
-                found.append(Due(position, NoticeEvent.OPENED, episode.id, episode.deepest, episode))
+                found.append(Due(position, NoticeEvent.OPENED, episode.id, episode.deepest, episode, notice.after))
     return found

@@ -32,7 +32,8 @@ def suspects(judge: Judge[M, A], told: Mapping[str, Told]) -> list[bytes]:
     told: of this protocol only. Raises ValueError for a position that is not this protocol's.
     """
     held = {episode.position for episode in judge.episodes.values()}
-    return [_key(judge, position) for position in told.keys() - held]
+    believed = {position for position, one in told.items() if not one.event.closes}
+    return [_key(judge, position) for position in believed - held]
 
 
 def tell(

@@ -28,16 +28,28 @@ class Beliefs:
         self._changed.clear()
 
     def read(self) -> Mapping[str, Told]:
-        """By position; only those whose last notice does not close."""
+        """By position; closings only while a reorg could undo them."""
         if self._told is None:
-            everything = (to_told(row) for row in self._db.rows(sql.ALL_TOLD))
-            self._told = {told.position: told for told in everything if not told.event.closes}
-        for position in self._changed:
-            row = self._db.row(sql.TOLD, position)
-            told = None if row is None else to_told(row)
-            if told is None or told.event.closes:
-                self._told.pop(position, None)
-            else:
-                self._told[position] = told
+            self._told = {told.position: told for told in map(to_told, self._db.rows(sql.ALL_TOLD))}
+            self._forget_final()
+        elif self._changed:
+            for position in self._changed:
+                row = self._db.row(sql.TOLD, position)
+                if row is None:
+                    self._told.pop(position, None)
+                else:
+                    self._told[position] = to_told(row)
+            self._forget_final()
         self._changed.clear()
         return dict(self._told)
+
+    def _forget_final(self) -> None:
+        (lowest, _tip) = self._db.row(sql.HEADER_RANGE) or (None, None)
+        self.finalized(lowest or 0)
+
+    def finalized(self, number: int) -> None:
+        """Forget closings below a final height."""
+        if self._told is not None:
+            past = [one.position for one in self._told.values() if one.event.closes and one.block_number < number]
+            for position in past:
+                del self._told[position]

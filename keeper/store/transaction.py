@@ -102,6 +102,7 @@ class SqlTransaction:
         self._db.write(sql.DELETE_SUPERSEDED, after, number)
         self._db.write(sql.DELETE_CLOSED, after, number)
         self._db.write(sql.DELETE_BLOCKS_BELOW, number)
+        self._beliefs.finalized(number)
 
     def _headers(self) -> str:
         lowest, tip = self._db.row(sql.HEADER_RANGE) or (None, None)

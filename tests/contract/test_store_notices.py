@@ -153,8 +153,12 @@ def test_told_is_the_last_that_was_or_will_be_delivered(store):
 
 @pytest.mark.parametrize("event", [event for event in NoticeEvent if event.closes])
 def test_a_closing_ends_what_was_told(store, event):
-    """After a closing nobody believes in a call any more."""
+    """The closing is what was told last, until no reorg can undo it; then nothing is."""
+    commit(store, committed(1), committed(2), committed(3))
     tell(store, notice("opened", 1), notice("closed", 2, event))
+    assert store.told()["aave:0x01"].event is event
+    with store.transaction() as transaction:
+        transaction.finalize(3)
     assert dict(store.told()) == {}
 
 

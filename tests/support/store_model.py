@@ -176,7 +176,7 @@ class ModelStore:
         return {
             position: Told(position, one.episode, one.event, one.band, one.block_number, one.block_hash)
             for position, one in last.items()
-            if not one.event.closes
+            if not one.event.closes or one.block_number >= (self.lowest or 0)
         }
 
     def outbox(self, now: float, limit: int = 1000, *, channel: str | None = None) -> list[Delivery]:

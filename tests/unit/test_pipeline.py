@@ -255,3 +255,24 @@ async def test_a_failing_store_leaves_memory_as_the_store_is(monkeypatch: pytest
         await one.follow()
         one.deliver_all()
         assert [event for _, event in one.heard] == ["opened"]
+
+
+async def test_a_chain_that_returns_to_a_branch_it_had_left_is_told_again() -> None:
+    """Opened on one branch, withdrawn on the other, and back: the second opening is no repetition of the first."""
+    node = ToyNode()
+    node.mine(positions={ACCOUNTS[0]: (WAD, 12 * WAD)})
+    with daemon(node) as one:
+        one.begin(node.canonical[0].block)
+        await one.follow()
+        fell = node.mine(price=16 * WAD)
+        await one.follow()
+        one.deliver_all()
+        node.drop(1)
+        node.mine()
+        await one.follow()
+        one.deliver_all()
+        node.drop(1)
+        node.canonical.append(fell)
+        await one.follow()
+        one.deliver_all()
+        assert [event for _, event in one.heard] == ["opened", "withdrawn", "opened"]
