@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import statistics
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -108,6 +111,20 @@ async def test_a_transaction_is_accepted_and_a_second_time_known(rpc: RpcClient,
     assert int(await rpc.request("eth_getTransactionCount", sender.address, "latest"), 16) == nonce + 2
     with pytest.raises(RpcRefused, match="nonce too low"):
         await rpc.submit(sign(nonce, 3))
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="only Linux acknowledges on request")
+async def test_bursts_on_a_websocket_do_not_wait_for_delayed_acknowledgements(anvil: Anvil) -> None:
+    """Anvil leaves Nagle's algorithm on: without asking for quick acknowledgements most bursts take over 40 ms."""
+    client = await RpcClient.connect([anvil.ws_url], 31337)
+    took = []
+    for _ in range(25):
+        started = time.perf_counter()
+        await asyncio.gather(*(client.request("eth_getBalance", "0x" + "11" * 20, "latest") for _ in range(20)))
+        took.append(time.perf_counter() - started)
+        await asyncio.sleep(0.03)
+    await client.close()
+    assert statistics.median(took) < 0.035
 
 
 async def test_heads_follow_blocks_and_reorgs(rpc: RpcClient, anvil: Anvil) -> None:

@@ -78,6 +78,9 @@ class JsonSplitter:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The messages completed by this data. Raises RpcMalformed when one grows beyond all bounds."""
+        if not self._parts and data.find(b"\n") == len(data) - 1 and not data.isspace():
+            self._newlines = True
+            return [data]  # the usual case, one whole message, without a copy
         self._parts.append(data)
         self._size += len(data)
         if self._size > MAX_MESSAGE_BYTES:
@@ -86,7 +89,7 @@ class JsonSplitter:
             self._newlines = True
             *lines, rest = b"".join(self._parts).split(b"\n")
             self._keep(rest)
-            return [line for line in lines if line.strip()]
+            return [line for line in lines if line and not line.isspace()]
         if self._newlines or data.rstrip()[-1:] not in (b"}", b"]"):
             return []
         messages, rest = self._balanced(b"".join(self._parts))

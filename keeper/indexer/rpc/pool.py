@@ -28,7 +28,6 @@ from keeper.indexer.rpc.wire import ABSENT, Request, read_header, strict
 
 R = TypeVar("R")
 
-_PASSES = 2
 _LONGEST_PAUSE_S = 1.0
 _WORST_FIRST = (StateUnavailable, RpcMalformed, RpcRateLimited, RpcUnavailable, WrongChain)
 _READS = ("eth_get", "eth_call", "eth_estimate", "eth_blockNumber", "eth_chainId", "eth_gasPrice", "eth_feeHistory")
@@ -151,12 +150,12 @@ class EndpointPool:
         started = time.monotonic()
         once = not all(method.startswith(_READS + _MORE_READS) for method, _ in requests)
         errors: list[KeeperError] = []
-        for attempt, endpoint in enumerate(self._attempts(avoid)):
-            # a second pass is for passing trouble; after a timeout it would only double the wait
-            if attempt and (once or (attempt >= len(self._usable()) and time.monotonic() - started > timeout_s)):
+        for again, endpoint in self._attempts(avoid):
+            # a second pass is for trouble that passes; after a time-out it would only double the wait
+            if (once and errors) or (again and time.monotonic() - started > timeout_s):
                 break
             try:
-                if endpoint.rate_limited or attempt >= len(self._usable()):
+                if again or endpoint.rate_limited:
                     await self._let_rest(endpoint, timeout_s)
                 result = parse(await self._ask(endpoint, requests, timeout_s))
             except KeeperError as error:
@@ -165,7 +164,7 @@ class EndpointPool:
                 if not is_worth_asking_elsewhere(error):
                     raise
                 errors.append(error)
-                if all(isinstance(e, StateUnavailable) for e in errors) and len(errors) >= len(self._usable()):
+                if len(errors) == len(self._usable()) and all(isinstance(e, StateUnavailable) for e in errors):
                     break
             else:
                 endpoint.succeeded()
@@ -177,7 +176,10 @@ class EndpointPool:
 
     def ranked(self) -> list[Endpoint]:
         """Endpoints of the right chain, the one to ask first, first."""
-        return sorted(self._usable(), key=lambda endpoint: (endpoint.cooling_s > 0, self.is_behind(endpoint)))
+        usable = self._usable()
+        if len(usable) == 1:
+            return usable
+        return sorted(usable, key=lambda endpoint: (endpoint.cooling_s > 0, self.is_behind(endpoint)))
 
     def is_behind(self, endpoint: Endpoint) -> bool:
         """Whether an endpoint's head, as last seen, is too far below the highest of all."""
@@ -186,9 +188,14 @@ class EndpointPool:
         heads = [other.head_number for other in self._usable() if other.head_number is not None]
         return max(heads) - endpoint.head_number > self.settings.max_lag_blocks
 
-    def _attempts(self, avoid: Endpoint | None) -> Iterator[Endpoint]:
-        for _ in range(_PASSES):
-            yield from sorted(self.ranked(), key=lambda endpoint: endpoint is avoid)
+    def _attempts(self, avoid: Endpoint | None) -> Iterator[tuple[bool, Endpoint]]:
+        """Endpoints in the order to ask them, twice; whether it is the second time, and the endpoint."""
+        for again in (False, True):
+            ranked = self.ranked()
+            if avoid is not None:
+                ranked.sort(key=lambda endpoint: endpoint is avoid)
+            for endpoint in ranked:
+                yield again, endpoint
 
     async def _let_rest(self, endpoint: Endpoint, timeout_s: float) -> None:
         """Wait for an endpoint that asked for it, or a moment for one that just failed.
