@@ -11,20 +11,19 @@ import contextlib
 import signal
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
 from keeper.core.chain import Reverted
-from keeper.core.errors import RetryableError, StateUnavailable, UnrecoverableReorg
+from keeper.core.errors import StateUnavailable, UnrecoverableReorg
 from keeper.core.ports import Store
 from keeper.core.types import Block, BlockRef
-from keeper.indexer.backfill import Report, backfill
+from keeper.indexer.backfill import Progress, Report, backfill
 from keeper.indexer.follow import canonical_ancestor, steps_to
 from keeper.indexer.rpc.client import RpcClient
 from keeper.jobs import Jobs
 from keeper.notifier.outbox import Deliverer
+from keeper.patience import Patience
 from keeper.pipeline import Pipeline
 from keeper.wire import House
 
@@ -34,25 +33,34 @@ CATCH_UP_BLOCKS = 48
 """A gap larger than this is scanned by ranges up to finality instead of followed block by block."""
 
 DRAIN_S = 5.0
-RETRY_WAIT = wait_exponential_jitter(initial=0.25, max=15, jitter=0.25)
+BACKFILL_ATTEMPTS = 12
+"""A backfill that fails this often in a row, over a minute and a half, ends; the daemon never gives up."""
 
 
 class Daemon:
     """One chain, one process. `follow` runs until told to stop."""
 
-    def __init__(self, house: House, rpc: RpcClient, store: Store, pipeline: Pipeline, report: Report) -> None:
+    def __init__(
+        self,
+        house: House,
+        rpc: RpcClient,
+        store: Store,
+        pipeline: Pipeline,
+        report: Report,
+        *,
+        stop: asyncio.Event | None = None,
+        attempts: int | None = None,
+    ) -> None:
+        """stop: when set, the block in hand is finished, and that is the end. attempts: see Patience."""
         self._house = house
         self._rpc = rpc
         self._store = store
         self._pipeline = pipeline
         self._report = report
-        self._stop = asyncio.Event()
+        self._stop = asyncio.Event() if stop is None else stop
+        self._patience = Patience(self._stop, attempts)
         self._turn = asyncio.Lock()  # held while a block or a job reads and changes the books
         self._last_block_at = time.monotonic()
-
-    def stop(self) -> None:
-        """Finish the block in hand, then end."""
-        self._stop.set()
 
     @property
     def turn(self) -> asyncio.Lock:
@@ -63,7 +71,9 @@ class Daemon:
     async def follow(self, until_block: int | None = None) -> None:
         """Start from the store, wherever the chain is by now, and follow it."""
         self._pipeline.load()
-        head = await self._persistently("start", self._newest)
+        head = await self._patience("start", self._newest)
+        if head is None:
+            return
         await self._arrive(head, until_block)
         async for block in self._heads():
             if self._done(until_block):
@@ -106,7 +116,7 @@ class Daemon:
             async with self._turn:
                 await self._step_to(head, until_block)
 
-        await self._persistently("follow", attempt)
+        await self._patience("follow", attempt)
 
     async def _newest(self) -> Block:
         head = await self._rpc.block_by_number("latest")
@@ -120,35 +130,10 @@ class Daemon:
             await self.catch_up(head)
         for step in await steps_to(pipeline.window, head, self._rpc):
             await pipeline.apply(step)
+            self._patience.progressed()
             self._last_block_at = time.monotonic()
             if self._done(until_block):
                 return
-
-    async def _persistently(self, what: str, attempt: Any) -> Any:
-        """The one place where the daemon repeats work. Ends only with success, a stop, or an error that cannot pass."""
-
-        def report(state: RetryCallState) -> None:
-            error = state.outcome.exception() if state.outcome else None
-            log.warning("retrying", what=what, attempt=state.attempt_number, error=str(error))
-
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(RetryableError),
-            stop=lambda _: self._stop.is_set(),
-            wait=RETRY_WAIT,
-            before_sleep=report,
-            sleep=self._sleep,
-            reraise=True,
-        )
-        try:
-            return await retrying(attempt)
-        except RetryableError:
-            if self._stop.is_set():
-                return None
-            raise
-
-    async def _sleep(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), seconds)
 
     # --- catching up
 
@@ -159,7 +144,7 @@ class Daemon:
         async def attempt() -> None:
             await self.catch_up(await self._newest(), to)
 
-        await self._persistently("index", attempt)
+        await self._patience("index", attempt)
 
     async def catch_up(self, head: Block, to: int | None = None) -> None:
         """Scan what was missed, up to a final block, or `to`, and arrive there."""
@@ -170,9 +155,13 @@ class Daemon:
             return
         books = [(track.adapter, track.book) for track in self._pipeline.tracks]
         log.info("catching_up", to_block=target.number, head=head.number)
-        updates = await backfill(self._rpc, self._store, books, target, self._report)
+        updates = await backfill(self._rpc, self._store, books, target, self._progressed)
         self._pipeline.skip_to(target, updates, present=target.number >= head.number)
         log.info("caught_up", block=target.number, positions=sum(len(u.positions) for u in updates))
+
+    def _progressed(self, step: Progress) -> None:
+        self._patience.progressed()
+        self._report(step)
 
     async def _leave_orphaned_branch(self, head: Block) -> None:
         """A cursor on an orphaned block is reverted before anything else: what it said is no longer true."""
@@ -231,18 +220,18 @@ class Daemon:
 async def run_daemon(house: House, report: Report, until_block: int | None) -> int:
     """Run until SIGTERM, SIGINT or the given block. Returns the exit code."""
     async with contextlib.AsyncExitStack() as stack:
+        stop = _stop_on_signals()
         store = stack.enter_context(contextlib.closing(house.open_store()))
-        rpc = await house.connect()
+        rpc = await Patience(stop)("connect", house.connect)
+        if rpc is None:
+            return 0
         stack.push_async_callback(rpc.close)
         channels = house.notifiers()
         for channel in channels:
             stack.push_async_callback(channel.close)
         deliverer = Deliverer(store, channels, time.time)
         pipeline = house.pipeline(rpc, store, channels, deliverer.wake)
-        daemon = Daemon(house, rpc, store, pipeline, report)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, daemon.stop)
+        daemon = Daemon(house, rpc, store, pipeline, report, stop=stop)
         log.info("started", chain_id=house.config.chain.id, mode=house.config.executor.mode, store_at=store.cursor())
         delivering = asyncio.create_task(deliverer.run(), name="deliver notices")
         watching = asyncio.create_task(daemon.watch_heads(), name="watch heads")
@@ -269,17 +258,27 @@ async def run_daemon(house: House, report: Report, until_block: int | None) -> i
 
 
 async def run_backfill(house: House, report: Report, to: int | None) -> int:
-    """Index up to a block and end. Alerts and transactions wait for the daemon."""
+    """Index up to a block and end. Alerts and transactions wait for the daemon.
+
+    Raises the last error when it gets no further; what it has scanned is kept, and the next one resumes there.
+    """
     async with contextlib.AsyncExitStack() as stack:
+        stop = _stop_on_signals()
         store = stack.enter_context(contextlib.closing(house.open_store()))
         rpc = await house.connect()
         stack.push_async_callback(rpc.close)
         pipeline = house.pipeline(rpc, store, (), lambda: None)
-        daemon = Daemon(house, rpc, store, pipeline, report)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, daemon.stop)
+        daemon = Daemon(house, rpc, store, pipeline, report, stop=stop, attempts=BACKFILL_ATTEMPTS)
         await daemon.index(to)
         cursor = store.cursor()
         log.info("indexed", block=None if cursor is None else cursor.number)
     return 0
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
