@@ -18,8 +18,8 @@ class Standing:
     """The rows of open episodes, and the health between which each stays in the band it is in."""
 
     def __init__(self, rules: BandRules) -> None:
-        self._deeper = np.ones(len(Band))
-        self._leaves = np.ones(len(Band))
+        # By band. A liquidatable position keeps 1 and 1, between which nothing is: the protocol's flag decides of it.
+        self._deeper, self._leaves = np.ones(len(Band)), np.ones(len(Band))
         self._deeper[Band.WATCH], self._leaves[Band.WATCH] = rules.call_wad / WAD, rules.closes_wad / WAD
         for band, deeper in ((Band.CALL, rules.urgent_wad), (Band.URGENT, WAD)):
             self._deeper[band], self._leaves[band] = deeper / WAD, rules.leaves_at_wad(band) / WAD
@@ -33,7 +33,8 @@ class Standing:
         """Itself, up to date.
 
         rowless: keys without a row (nothing required, as far as is known): always judged. holds: by row, whether an
-        episode is open. always: judged whatever the floats say, since the protocol's flag decides what becomes of it.
+        episode is open. always: by open row, whether it is judged whatever the floats say (it was liquidated, and is
+        not over yet).
         """
         if self._known and len(self.holds) == columns.rows:
             return self
@@ -45,8 +46,6 @@ class Standing:
         self.holds: Mask = np.zeros(columns.rows, np.bool_)
         self.holds[self.rows] = True
         self.deeper, self.leaves = self._deeper[bands], self._leaves[bands]
-        self.always: Mask = np.array(
-            [episode.band is Band.LIQUIDATABLE or episode.liquidations > 0 for _, episode in held], np.bool_
-        )
+        self.always: Mask = np.array([episode.liquidations > 0 for _, episode in held], np.bool_)
         self._known = True
         return self

@@ -100,8 +100,9 @@ class World:
         at = Block(BlockRef(self.number, b"%28d%4d" % (self.number, self.branch)), b"", self.now)
         self.judge.apply(self.book, changes)
         events = [liquidation(account) for account in liquidated]
-        ruling = self.judge.judge(self.book, at, changed=changes, liquidations=events, also_at=self.now + 12)
-        self._compare(ruling, at, liquidated)
+        then = self.now + self.random.choice((0, 12, 10**6))
+        ruling = self.judge.judge(self.book, at, changed=changes, liquidations=events, also_at=then)
+        self._compare(ruling, at, then, liquidated)
         self.judge.accept(ruling)
 
     def _move_market(self) -> None:
@@ -109,7 +110,7 @@ class World:
         for number in range(ASSETS):
             largest = 400 if chance() < 0.1 else 20
             self.values[number] += self.values[number] * self.random.randint(-largest, largest) // 10_000
-            if chance() < (0.3 if number in self.unpriced else 0.005):
+            if chance() < (0.3 if number in self.unpriced else 0.02):
                 self.unpriced ^= {number}
         if chance() < 0.02:
             change = self.random.randint(-100, 100)
@@ -121,9 +122,9 @@ class World:
             chance = self.random.random()
             if chance < 0.04:
                 changes[account] = self._near_a_line(prices)
-            elif chance < 0.05:
-                changes[account] = self.random.choice((None, Holdings({0: 5}, {})))
-            elif chance < 0.08 and account in self.open:
+            elif chance < 0.06:
+                changes[account] = self.random.choice((None, Holdings({self.random.randrange(ASSETS): 5}, {})))
+            elif chance < 0.09 and account in self.open:
                 changes[account] = self.random.choice((None, self._near_a_line(prices)))
                 liquidated.add(account)
         return liquidated, changes
@@ -145,10 +146,10 @@ class World:
             )
         return held
 
-    def _compare(self, ruling: Ruling, at: Block, liquidated: set[bytes]) -> None:
+    def _compare(self, ruling: Ruling, at: Block, then: int, liquidated: set[bytes]) -> None:
         steps, breached = {}, set()
         for key in ACCOUNTS:
-            judgement = exactly(self.book, at, key, at.timestamp + 12, key in liquidated)
+            judgement = exactly(self.book, at, key, then, key in liquidated)
             if key in ruling.judgements:
                 assert ruling.judgements[key] == judgement
             if judgement.breached:
@@ -199,6 +200,28 @@ def test_a_steady_block_evaluates_nobody_exactly() -> None:
     judge.reload(book, ())
     assert [step_.after.band for step_ in judged_once(judge, book, block(1)).steps] == [Band.CALL]
     assert judged_once(judge, book, block(2)).judgements == {}
+
+
+def test_a_debt_repaid_while_a_price_is_missing_is_noticed_when_the_price_returns() -> None:
+    """Nobody can judge it meanwhile, it no longer has a row, and another position may have got that row."""
+    one, two = (bytes([number]) * 20 for number in (1, 2))
+    book = book_of(x01=holding(wad("1.05")))
+    judge = Judge(ADAPTER, RULES)
+    judge.reload(book, ())
+    judged_once(judge, book, block(1))
+    assert judged_once(judge, book, block(2)).steps == ()
+    book.positions[one] = Holdings({2: 5}, {})
+    book.prices = prices_of(WAD, WAD, None, WAD)
+    judge.apply(book, [one])
+    ruling = judge.judge(book, block(3), changed=[one])
+    judge.accept(ruling)
+    assert ruling.unknown == {ADAPTER.position_id(one)} and ruling.steps == ()
+    book.positions[two] = holding(wad("1.4"))
+    judge.apply(book, [two])
+    judge.accept(judge.judge(book, block(4), changed=[two]))
+    book.prices = prices_of(WAD * 7 // 10, WAD, WAD, WAD)
+    steps = {step_.after.key: step_.after.status for step_ in judged_once(judge, book, block(5)).steps}
+    assert steps == {one: EpisodeStatus.REPAID, two: EpisodeStatus.OPEN}
 
 
 def test_interest_alone_can_breach_in_the_block_we_can_land_in() -> None:

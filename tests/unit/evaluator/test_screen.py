@@ -99,6 +99,15 @@ def test_small_moves_reach_few_rows_and_large_ones_are_still_right() -> None:
         assert screen.wants_sorting is not still_sorted
 
 
+def test_rounding_weighs_more_when_everything_shrinks() -> None:
+    """The ratios of two sides can stay while both fall so far that the absolute slack decides."""
+    screen, slack = Screen(), Slack(0.0, 16.0)
+    screen.put(key_of(1), linear(100.0, 60.0))
+    screen.sort(vector_of([1.0, 1.0]), slack, 1.1)
+    assert keys_below(screen, [1.0, 1.0], 1.0, slack) == set()
+    assert keys_below(screen, [0.1, 0.1], 1.0, slack) == {key_of(1)}
+
+
 def test_negative_weights_are_screened_in_full() -> None:
     """A short position's value falls while the price rises, which no ratio bound covers."""
     screen = Screen()
