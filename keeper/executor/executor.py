@@ -134,7 +134,7 @@ class Executor:
         failed = self._watch.take_unexplained()
         if not (waiting or trial.chosen or failed):
             return
-        extra = [self._replay(intent) for intent in failed]
+        extra = [request for intent in failed for request in self._replays(intent)]
         outcome = await try_out(self._simulator, trial, block.ref, landing_at, extra, self._settings.deadline_s)
         by_name = {venue.name: venue for venue in venues}
         explained = self._explain(failed, outcome.answers, by_name)
@@ -234,23 +234,30 @@ class Executor:
         now = self._clock()
         return [composer.intent(d, n, fees, judged, now) for d, n in zip(drafts, nonces, strict=True)]
 
-    def _replay(self, intent: Intent) -> Request:
-        """The call of a reverted transaction on the state before its block, to hear why."""
-        number = (intent.included_number or 1) - 1
-        parent = self._journal.hash_of(number)
+    def _replays(self, intent: Intent) -> tuple[Request, Request]:
+        """The call of a reverted transaction on the state before its block, and on that after it, to hear why."""
+        number = intent.included_number or 0
         mined = next(attempt for attempt in intent.attempts if attempt.tx_hash == intent.tx_hash)
-        at = hex(number) if parent is None else {"blockHash": "0x" + parent.hex()}
-        return "eth_call", (call_object("0x" + self._account.hex(), decode_signed(mined.raw).call), at)
+        call = call_object("0x" + self._account.hex(), decode_signed(mined.raw).call)
+        before, after = (self._at(height) for height in (max(number - 1, 0), number))
+        return ("eth_call", (call, before)), ("eth_call", (call, after))
+
+    def _at(self, number: int) -> object:
+        known = self._journal.hash_of(number)
+        return hex(number) if known is None else {"blockHash": "0x" + known.hex()}
 
     def _explain(
         self, failed: Sequence[Intent], answers: Sequence[object], venues: Mapping[str, Venue]
     ) -> list[Intent]:
-        """Failed intents with the protocol's reason, where the replay gave one. Each is asked about once."""
+        """Failed intents with the protocol's reason, where a replay gave one. Each is asked about once."""
         explained = []
-        for intent, answer in zip(failed, answers, strict=True):
-            revert, venue = revert_of(answer), venues.get(intent.protocol)
+        for index, intent in enumerate(failed):
+            before, after = (revert_of(answer) for answer in answers[2 * index : 2 * index + 2])
+            revert, venue = after if before is None else before, venues.get(intent.protocol)
             if revert is not None and venue is not None:
                 reason = f"reverted: {venue.adapter.explain_revert(revert)}"
+                if before is None:
+                    reason += ", since something earlier in its block"
                 log.info("transaction_failure_explained", intent=intent.id, cause=intent.cause, reason=reason)
                 explained.append(replace(intent, reason=reason, updated_at=self._clock()))
         return explained

@@ -135,28 +135,43 @@ def accept(
     for chosen, verdict in zip(trial.chosen, outcome.chosen, strict=True):
         token, spender, _ = chosen.plan.approval
         first = [a for a in trial.approvals if (a.token, a.spender) == (token, spender)]
-        unseen = not outcome.in_sequence and (first or token in in_flight)
-        if any(not _went_well(tried[a]) for a in first):
-            refused.append(Refused(chosen.opportunity, Skip("approval_failed", f"0x{token.hex()} cannot be approved")))
-            continue
-        result = (
-            Skip("awaiting_approval", f"0x{token.hex()} is being approved first")
-            if unseen
-            else _draft(chosen, verdict, gas_price_wei, settings)
-        )
-        needed = {a: draft_approval(a, padded_gas(_gas(tried[a], APPROVAL_GAS))) for a in first if a not in approving}
-        cost = sum(d.gas_limit for d in needed.values()) + (0 if isinstance(result, Skip) else result.gas_limit)
-        if (not isinstance(result, Skip) or unseen) and cost * fees.max_fee_wei > native_wei:
-            detail = f"gas may cost {cost * fees.max_fee_wei} wei, the wallet has {native_wei} left; send it more"
-            result, needed = Skip("insufficient_gas_money", detail), {}
-        elif not isinstance(result, Skip) or unseen:
-            native_wei -= cost * fees.max_fee_wei
+        unseen = not outcome.in_sequence and bool(first or token in in_flight)
+        objection = _objection([tried[a] for a in first], token)
+        result: Draft | Skip
+        if objection is not None:
+            result = objection
+        elif unseen:
+            result = Skip("awaiting_approval", f"0x{token.hex()} is being approved first")
+        else:
+            result = _draft(chosen, verdict, gas_price_wei, settings)
+        needed: dict[Approval, Draft] = {}
+        if isinstance(result, Draft) or (unseen and objection is None):
+            needed = {a: _draft_approval(a, tried[a]) for a in first if a not in approving}
+        gas = sum(d.gas_limit for d in (*needed.values(), result) if isinstance(d, Draft))
+        if gas * fees.max_fee_wei > native_wei:
+            detail = f"gas may cost {gas * fees.max_fee_wei} wei, the wallet has {native_wei} left; send it more"
+            result = Skip("insufficient_gas_money", detail)
+        else:
+            native_wei -= gas * fees.max_fee_wei
             approving.update(needed)
         if isinstance(result, Skip):
             refused.append(Refused(chosen.opportunity, result))
         else:
             drafts.append(result)
     return [*approving.values(), *drafts], refused
+
+
+def _objection(approvals: Sequence[Verdict | None], token: bytes) -> Skip | None:
+    """Why what needs these approvals cannot go on."""
+    if any(verdict is None for verdict in approvals):
+        return Skip("not_simulated", "the node did not say whether its approval would succeed")
+    if any(verdict is not None and not verdict.succeeded for verdict in approvals):
+        return Skip("approval_failed", f"the wallet cannot approve 0x{token.hex()}")
+    return None
+
+
+def _draft_approval(approval: Approval, verdict: Verdict | None) -> Draft:
+    return draft_approval(approval, padded_gas(_gas(verdict, APPROVAL_GAS)))
 
 
 def _draft(chosen: Chosen, verdict: Verdict | None, gas_price_wei: int, settings: Settings) -> Draft | Skip:
@@ -185,10 +200,6 @@ def padded_gas(gas_used: int) -> int:
 
 def _gas(verdict: Verdict | None, otherwise: int) -> int:
     return otherwise if verdict is None or verdict.gas_used is None else verdict.gas_used
-
-
-def _went_well(verdict: Verdict | None) -> bool:
-    return verdict is not None and verdict.succeeded
 
 
 def _explain(venue: Venue, verdict: Verdict) -> str:

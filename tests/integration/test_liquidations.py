@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from eth_abi.abi import decode
+from structlog.testing import capture_logs
 
 from keeper.config import load_config
 from keeper.core.ports import Store
@@ -203,16 +204,16 @@ async def test_interest_alone_tips_a_position_and_it_is_liquidated_in_the_block_
 
 
 async def test_a_dry_run_simulates_and_sends_nothing(
-    chain: DevChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    chain: DevChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_positions(chain, 2)
     chain.fund_liquidator()
     chain.mine()
     async with running(chain, tmp_path, monkeypatch, mode="dry_run") as keeper:
         chain.set_price("WETH", Decimal(1_780))
-        await keeper.follow()
-        await keeper.mine(2)
+        with capture_logs() as logs:
+            await keeper.follow()
+            await keeper.mine(2)
+        assert [entry["event"] for entry in logs].count("liquidation_simulated") == 2
         assert keeper.store.intents() == []
         assert chain.rpc("eth_getTransactionCount", chain.liquidator.address, "pending") == "0x0"
-    shown = capsys.readouterr()
-    assert (shown.out + shown.err).count("liquidation_simulated") == 2

@@ -1,4 +1,4 @@
-"""A chain small enough to reason about, behind the executor's own ports: blocks, one account, a pool that errs and lies.
+"""A chain small enough to reason about, behind the executor's own ports: blocks, one account, a pool that lies.
 
 On it, position k can be liquidated while it is open, for 10 tokens, which must be held and approved. Everything else a
 call may do reverts, as on a real chain.

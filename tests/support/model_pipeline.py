@@ -1,4 +1,4 @@
-"""The part of the pipeline that the executor sees: blocks in order, one store transaction each, then acting at the tip."""
+"""What the executor sees of the pipeline: blocks in order, one store transaction each, then acting at the tip."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class IntentStore:
 
 
 class Pipeline:
-    """finality: blocks below the tip that no reorg reaches. Die with `crash_at` set to a step's name; `restart` after."""
+    """finality: blocks below the tip that no reorg reaches. `crash_at`: the step at which to die; `restart` after."""
 
     def __init__(self, settings: Settings = SETTINGS, finality: int = 12) -> None:
         self.chain = ModelChain(SIGNER.address)

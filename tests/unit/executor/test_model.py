@@ -78,17 +78,17 @@ class Chaos(RuleBasedStateMachine):
 
     @invariant()
     def nothing_was_sent_that_is_not_journalled(self) -> None:
-        assert self._pipeline().unjournalled == []
+        assert self.pipeline.unjournalled == []
 
     @invariant()
     def what_waits_has_a_nonce_of_its_own(self) -> None:
-        waiting = [nonce_of(i) for i in self._pipeline().store.journal.values() if not is_spent(i)]
+        waiting = [nonce_of(i) for i in self.pipeline.store.journal.values() if not is_spent(i)]
         assert len(set(waiting)) == len(waiting)
 
     @invariant()
     def nothing_is_begun_for_a_cause_that_has_something_waiting(self) -> None:
         """An approval that is being cancelled is no approval; a liquidation that is may yet be mined."""
-        journal = self._pipeline().store.journal
+        journal = self.pipeline.store.journal
         for intent in (journal[i] for i in journal.keys() - self.begun):
             rivals = [i for i in journal.values() if i.cause == intent.cause and not is_spent(i) and i is not intent]
             if intent.kind == "approval":
@@ -98,8 +98,13 @@ class Chaos(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """On a chain that calms down everything settles, and the journal tells exactly what the chain did."""
-        pipeline = self._pipeline()
-        chain = pipeline.chain
+        try:
+            self._settle()
+        finally:
+            structlog.reset_defaults()
+
+    def _settle(self) -> None:
+        pipeline, chain = self.pipeline, self.pipeline.chain
         chain.faults, chain.base_fee_wei, pipeline.crash_at = [], 10 * GWEI, None
         for _ in range(40):
             chain.mine()
@@ -125,9 +130,6 @@ class Chaos(RuleBasedStateMachine):
                 assert intent.repaid_assets == 10
                 assert intent.profit_realized is not None
         assert set(mined) <= {a.tx_hash for i in journal for a in i.attempts}
-
-    def _pipeline(self) -> Pipeline:
-        return self.pipeline
 
 
 def _silent(logger: Any, method: str, event: Any) -> Any:

@@ -1,0 +1,104 @@
+"""One round trip tells what would succeed, on nodes that can simulate a sequence and on those that cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from keeper.core.errors import RpcMalformed, RpcRefused, RpcUnavailable
+from keeper.core.types import BlockRef, TxCall
+from keeper.executor.ports import Request
+from keeper.executor.simulate import Simulator, Verdict, revert_of
+
+BLOCK = BlockRef(9, b"\x09" * 32)
+PINNED = {"blockHash": "0x" + BLOCK.hash.hex()}
+CALLS = [TxCall(b"\x02" * 20, b"\xaa"), TxCall(b"\x03" * 20, b"\xbb", value_wei=5)]
+LANDING_AT = 1_700_000_012
+REVERTED = RpcRefused("execution reverted", 3, b"why")
+
+
+class Node:
+    """Answers one prepared batch after another."""
+
+    def __init__(self, *batches: list[Any]) -> None:
+        self.batches = list(batches)
+        self.asked: list[list[Request]] = []
+
+    async def batch(self, requests: Sequence[Request]) -> list[Any]:
+        self.asked.append(list(requests))
+        return self.batches.pop(0)
+
+
+def sequence(*results: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"calls": list(results)}]
+
+
+GOOD = {"status": "0x1", "gasUsed": "0x64", "returnData": "0x"}
+
+
+async def test_calls_are_simulated_in_sequence_at_the_landing_time() -> None:
+    bad = {"status": "0x0", "gasUsed": "0x32", "returnData": "0x", "error": {"code": 3, "data": "0x776879"}}
+    node = Node([sequence(GOOD, bad), "0x2a"])
+    verdicts, answers = await Simulator(node, b"\x01" * 20).run(CALLS, BLOCK, LANDING_AT, [("eth_call", ())])
+    assert verdicts == [Verdict(True, 100), Verdict(False, 50, b"why")]
+    assert answers == ["0x2a"]
+    [[(method, (options, block)), extra]] = node.asked
+    assert (method, block, extra) == ("eth_simulateV1", PINNED, ("eth_call", ()))
+    [state] = options["blockStateCalls"]
+    assert state["blockOverrides"] == {"time": hex(LANDING_AT)}
+    assert state["calls"][1] == {"from": "0x" + "01" * 20, "to": "0x" + "03" * 20, "input": "0xbb", "value": "0x5"}
+
+
+async def test_a_revert_without_error_data_is_read_from_what_it_returned() -> None:
+    node = Node([sequence({"status": "0x0", "gasUsed": "0x1", "returnData": "0x776879"})])
+    verdicts, _ = await Simulator(node, b"").run(CALLS[:1], BLOCK, LANDING_AT)
+    assert verdicts == [Verdict(False, 1, b"why")]
+
+
+async def test_a_node_without_sequences_is_asked_call_by_call_from_then_on() -> None:
+    missing = RpcRefused("the method eth_simulateV1 does not exist", -32601)
+    node = Node([missing], ["0x", REVERTED], ["0x", "0x"])
+    simulator = Simulator(node, b"")
+    verdicts, _ = await simulator.run(CALLS, BLOCK, LANDING_AT)
+    assert verdicts == [Verdict(True), Verdict(False, None, b"why")]
+    assert not simulator.in_sequence
+    await simulator.run(CALLS, BLOCK, LANDING_AT)
+    assert [len(asked) for asked in node.asked] == [1, 2, 2]
+    assert node.asked[-1][0][1][1:] == (PINNED, {}, {"time": hex(LANDING_AT)})
+
+
+async def test_a_node_that_knows_no_overrides_is_asked_without() -> None:
+    missing, too_many = RpcRefused("not found", -32601), RpcRefused("too many arguments, want at most 3", -32602)
+    node = Node([missing], [too_many, too_many], ["0x", REVERTED])
+    verdicts, _ = await Simulator(node, b"").run(CALLS, BLOCK, LANDING_AT)
+    assert verdicts == [Verdict(True), Verdict(False, None, b"why")]
+    assert len(node.asked[-1][0][1]) == 2
+
+
+async def test_a_refusal_for_the_moment_does_not_give_sequences_up() -> None:
+    node = Node([RpcRefused("block timestamps must be in order", -38021)], ["0x", "0x"], [sequence(GOOD, GOOD)])
+    simulator = Simulator(node, b"")
+    assert await simulator.run(CALLS, BLOCK, LANDING_AT) == ([Verdict(True)] * 2, [])
+    assert simulator.in_sequence
+    assert await simulator.run(CALLS, BLOCK, LANDING_AT) == ([Verdict(True, 100)] * 2, [])
+
+
+async def test_what_the_node_did_not_answer_is_no_verdict() -> None:
+    node = Node([RpcUnavailable("timed out"), RpcUnavailable("timed out")])
+    verdicts, _ = await Simulator(node, b"").run(CALLS, BLOCK, LANDING_AT, [("eth_call", ())])
+    assert verdicts == [None, None]
+
+
+@pytest.mark.parametrize("answer", [[], [{}], [{"calls": [GOOD]}], [{"calls": [{**GOOD, "status": None}, GOOD]}], None])
+async def test_an_answer_of_another_shape_is_malformed(answer: Any) -> None:
+    with pytest.raises(RpcMalformed):
+        await Simulator(Node([answer]), b"").run(CALLS, BLOCK, LANDING_AT)
+
+
+def test_only_a_revert_explains_a_failure() -> None:
+    assert revert_of(REVERTED) == b"why"
+    assert revert_of("0x") is None
+    assert revert_of(RpcUnavailable("timed out")) is None
+    assert revert_of(RpcRefused("missing trie node", -32000)) is None
