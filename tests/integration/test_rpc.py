@@ -271,6 +271,15 @@ async def test_what_is_no_read_is_asked_once() -> None:
         assert (one.count("evm_mine"), two.count("evm_mine")) == (1, 0)
 
 
+async def test_a_closed_client_opens_nothing_again() -> None:
+    async with FakeChain().serve(FaultNode()) as node:
+        async with client(node.ws) as rpc:
+            await rpc.request("eth_blockNumber")
+        with pytest.raises(RpcUnavailable, match="the client is closed"):
+            await rpc.request("eth_blockNumber")
+        assert node.count("eth_chainId") == 1
+
+
 # --- sending
 
 

@@ -154,6 +154,8 @@ async def test_trouble_that_does_not_pass_is_told(monkeypatch: pytest.MonkeyPatc
 
 async def test_logs_outside_of_the_range_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keeper.indexer.scan._FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("keeper.indexer.scan._LONGEST_PAUSE_S", 0.02)
+    monkeypatch.setattr("keeper.indexer.rpc.endpoint._LONGEST_COOL_DOWN_S", 0.05)
     chain = busy_chain()
     async with chain.serve(FaultNode()) as node, connected(node) as rpc:
         node.on("eth_getLogs", lambda query: chain.get_logs({**query, "toBlock": hex(LENGTH)}))

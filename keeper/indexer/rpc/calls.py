@@ -21,7 +21,11 @@ _OVERHEAD_BYTES = 192
 
 
 class CallPlan:
-    """`calls` at `block` as multicalls of bounded size, all pinned to the block's hash (EIP-1898)."""
+    """`calls` at `block` as multicalls of bounded size, all pinned to the block's hash (EIP-1898).
+
+    The block need not be canonical (`requireCanonical`): what a hash names never changes, and reorgs are found by
+    parent hashes.
+    """
 
     def __init__(self, calls: Sequence[Call], block: BlockRef, max_calls: int, max_bytes: int) -> None:
         self.calls = calls

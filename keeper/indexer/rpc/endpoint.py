@@ -71,6 +71,7 @@ class Endpoint:
         self._last_error: str | None = None
         self._transport: Transport | None = None
         self._opening: asyncio.Task[Transport] | None = None
+        self._closed = False
 
     @property
     def name(self) -> str:
@@ -89,6 +90,8 @@ class Endpoint:
         """The open, verified connection. Raises WrongChain, RpcUnavailable, RpcRateLimited, RpcMalformed."""
         if self.excluded is not None:
             raise self.excluded
+        if self._closed:
+            raise RpcUnavailable(f"{self.name}: not asked, the client is closed")
         if self._transport is not None and not self._transport.closed:
             return self._transport
         if self._opening is None:
@@ -171,6 +174,7 @@ class Endpoint:
         )
 
     async def close(self) -> None:
+        self._closed = True
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.wait([self._opening])
