@@ -53,7 +53,6 @@ from keeper.core.secret import Secret
 from keeper.core.types import Band
 
 WAD_ONE = 10**18
-MULTICALL3 = bytes.fromhex("cA11bde05977b3631167028862bE2a173976CA11")  # the same address on nearly every chain
 
 
 class Chain(Table):
@@ -73,7 +72,6 @@ class Chain(Table):
     wrapped_native: Address | None = Field(
         None, description="Wrapped native coin (WETH): its price values gas. Needed to count gas into profit."
     )
-    multicall: Address = Field(MULTICALL3, description="Multicall3.")
 
 
 class Store(Table):
@@ -267,6 +265,11 @@ def load_config(path: Path | str, *, mode: str | None = None, environment: Mappi
 def _read(file: Path) -> dict[str, Any]:
     try:
         parsed = tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{file}: there is no such file; name one with --config, start from one of configs/ (ethereum.toml, …), "
+            "or let `keeper devnet` write one for a local chain"
+        ) from None
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}); give the right path with --config") from error
     except UnicodeDecodeError as error:

@@ -232,7 +232,7 @@ async def run_daemon(house: House, report: Report, until_block: int | None) -> i
         deliverer = Deliverer(store, channels, time.time)
         pipeline = house.pipeline(rpc, store, channels, deliverer.wake)
         daemon = Daemon(house, rpc, store, pipeline, report, stop=stop)
-        log.info("started", chain_id=house.config.chain.id, mode=house.config.executor.mode, store_at=store.cursor())
+        log.info("started", chain_id=house.config.chain.id, mode=house.config.executor.mode, at_block=_height(store))
         delivering = asyncio.create_task(deliverer.run(), name="deliver notices")
         watching = asyncio.create_task(daemon.watch_heads(), name="watch heads")
         jobs = Jobs(house, rpc, store, pipeline, daemon.turn)
@@ -252,8 +252,7 @@ async def run_daemon(house: House, report: Report, until_block: int | None) -> i
             await pipeline.close()
             delivering.cancel()
             await asyncio.gather(delivering, return_exceptions=True)
-        tip = pipeline.window.tip.number if len(pipeline.window) else None
-        log.info("stopped", block=tip)
+        log.info("stopped", at_block=_height(store))
     return 0
 
 
@@ -270,9 +269,13 @@ async def run_backfill(house: House, report: Report, to: int | None) -> int:
         pipeline = house.pipeline(rpc, store, (), lambda: None)
         daemon = Daemon(house, rpc, store, pipeline, report, stop=stop, attempts=BACKFILL_ATTEMPTS)
         await daemon.index(to)
-        cursor = store.cursor()
-        log.info("indexed", block=None if cursor is None else cursor.number)
+        log.info("indexed", block=_height(store))
     return 0
+
+
+def _height(store: Store) -> int | None:
+    cursor = store.cursor()
+    return None if cursor is None else cursor.number
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -11,19 +11,24 @@ from functools import partial
 from typing import Any, TextIO
 
 from keeper import observe
-from keeper.config import MULTICALL3
-from keeper.core.errors import ConfigError, KeeperError
-from keeper.core.types import Block
+from keeper.core.errors import ConfigError, KeeperError, StoreInUse
+from keeper.core.ports import Store
+from keeper.core.types import Block, Call
 from keeper.core.units import format_units
 from keeper.indexer.reads import drive
 from keeper.indexer.rpc.client import RpcClient
+from keeper.indexer.rpc.multicall import MULTICALL3
+from keeper.protocols.addresses import checksummed
 from keeper.wire import Adapter, House
 
 OLD_HEAD_S = 120
+_BALANCE_OF = bytes.fromhex("70a08231")  # balanceOf(address)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
+    """One line. detail: what was found; of a failure, what is wrong and the remedy."""
+
     what: str
     ok: bool
     detail: str
@@ -44,46 +49,24 @@ async def _print(house: House, out: TextIO) -> int:
 
 
 async def findings(house: House) -> AsyncIterator[Finding]:
-    yield await _try("configuration", partial(_said, str(house.file)))
+    """Each is looked at even when others fail, as far as it can be."""
+    yield await _try("configuration", partial(_configuration, house))
     yield await _try("store", partial(_store, house))
-    rpc: RpcClient | None = None
     try:
         rpc = await house.connect()
     except KeeperError as error:
         yield Finding("rpc", False, str(error))
-    try:
-        if rpc is not None:
+    else:
+        try:
             async for finding in _on_chain(house, rpc):
                 yield finding
-        for channel in house.notifiers():
-            yield await _try(f"notifier {channel.name}", channel.check)
-            await channel.close()
-    finally:
-        if rpc is not None:
+        except KeeperError as error:
+            yield Finding("rpc", False, str(error))
+        finally:
             await rpc.close()
-
-
-async def _on_chain(house: House, rpc: RpcClient) -> AsyncIterator[Finding]:
-    for endpoint in rpc.status():
-        fine = endpoint.connected and not endpoint.excluded
-        detail = f"{endpoint.kind}, chain {house.config.chain.id}" if fine else str(endpoint.last_error)
-        yield Finding(f"rpc {endpoint.url}", fine, detail)
-    head = await rpc.block_by_number("latest")
-    if head is None:
-        yield Finding("head", False, "the node has no latest block; wait until it has started")
-        return
-    age = max(0, round(time.time()) - head.timestamp)
-    old = "" if age <= OLD_HEAD_S else "; old: is the node still syncing?"
-    yield Finding("head", True, f"block {head.number}, {age} s old{old}")
-    yield await _try("multicall", partial(_code, rpc, MULTICALL3))
-    for adapter in house.adapters():
-        for name, address in adapter.addresses().items():
-            yield await _try(f"{adapter.name} {name}", partial(_code, rpc, address))
-        yield await _try(f"{adapter.name} market", partial(_market, rpc, adapter, head))
-    if house.config.executor.mode == "off":
-        yield Finding("executor", True, "off: alerts only, nothing is ever sent")
-    else:
-        yield await _try("executor key", partial(_wallet, house, rpc))
+    for channel in house.notifiers():
+        yield await _try(f"notifier {channel.name}", channel.check)
+        await channel.close()
 
 
 async def _try(what: str, look: Callable[[], Awaitable[str]]) -> Finding:
@@ -93,34 +76,125 @@ async def _try(what: str, look: Callable[[], Awaitable[str]]) -> Finding:
         return Finding(what, False, str(error))
 
 
-async def _said(text: str) -> str:
-    return text
+async def _configuration(house: House) -> str:
+    house.adapters()
+    return str(house.file)
 
 
 async def _store(house: House) -> str:
-    with closing(house.open_store()) as store:
-        cursor = store.cursor()
-        return "empty; indexing begins at start_block" if cursor is None else f"indexed up to block {cursor.number}"
+    try:
+        with closing(house.open_store()) as store:
+            return _indexed(store)
+    except StoreInUse:
+        with closing(house.open_store(read_only=True)) as store:
+            return f"{_indexed(store)}; a daemon is writing it"
+
+
+def _indexed(store: Store) -> str:
+    cursor = store.cursor()
+    return "empty; indexing begins at start_block" if cursor is None else f"indexed up to block {cursor.number}"
+
+
+# --- on chain ---------------------------------------------------------------------------------------------------------
+
+
+async def _on_chain(house: House, rpc: RpcClient) -> AsyncIterator[Finding]:
+    chain = house.config.chain
+    for endpoint in rpc.status():
+        fine = endpoint.connected and not endpoint.excluded
+        detail = f"{endpoint.kind}, chain {chain.id}" if fine else str(endpoint.last_error)
+        yield Finding(f"rpc {endpoint.url}", fine, detail)
+    head = await rpc.block_by_number("latest")
+    if head is None:
+        yield Finding("head", False, "the node has no latest block; wait until it has started")
+        return
+    age = max(0, round(time.time()) - head.timestamp)
+    old = "" if age <= OLD_HEAD_S else "; old: is the node still syncing?"
+    yield Finding("head", True, f"block {head.number}, {age} s old{old}")
+    yield await _try("multicall", partial(_code, rpc, MULTICALL3))
+    if chain.wrapped_native is not None:
+        yield await _try("wrapped native coin", partial(_code, rpc, chain.wrapped_native))
+    tokens: set[bytes] = set()
+    for adapter in house.adapters():
+        async for finding in _protocol(rpc, adapter, head, tokens):
+            yield finding
+    if house.config.executor.mode == "off":
+        yield Finding("executor", True, "off: alerts only, nothing is ever sent")
+        return
+    yield await _try("executor wallet", partial(_wallet, house, rpc))
+    yield await _try("executor tokens", partial(_funds, house, rpc, sorted(tokens), head))
+
+
+async def _protocol(rpc: RpcClient, adapter: Adapter, head: Block, tokens: set[bytes]) -> AsyncIterator[Finding]:
+    """Its addresses, then its market; adds to the tokens with which liquidations can be paid."""
+    for name, address in adapter.addresses().items():
+        finding = await _try(f"{adapter.name} {name}", partial(_code, rpc, address))
+        yield finding
+        if not finding.ok:
+            return
+    market: Any = None
+
+    async def look() -> str:
+        nonlocal market
+        market = (await drive([adapter.bootstrap()], lambda calls: rpc.call_many(calls, head.ref)))[0]
+        tokens.update(adapter.wallet_tokens(market))
+        return (
+            f"{len(adapter.wallet_tokens(market))} assets, {len(adapter.filter(market).addresses)} contracts followed"
+        )
+
+    yield await _try(f"{adapter.name} market", look)
+    if market is not None:
+        yield await _try(f"{adapter.name} prices", partial(_prices, rpc, adapter, market, head))
 
 
 async def _code(rpc: RpcClient, address: bytes) -> str:
     code = await rpc.request("eth_getCode", "0x" + address.hex(), "latest")
     if not isinstance(code, str) or len(code) <= 2:
-        raise ConfigError(f"0x{address.hex()} has no code on this chain; correct the address or the chain id")
-    return f"0x{address.hex()}, {len(code) // 2 - 1} bytes of code"
+        raise ConfigError(f"{checksummed(address)} has no code on this chain; correct the address or the chain id")
+    return f"{checksummed(address)}, {len(code) // 2 - 1} bytes of code"
 
 
-async def _market(rpc: RpcClient, adapter: Adapter, head: Block) -> str:
-    market: Any = (await drive([adapter.bootstrap()], lambda calls: rpc.call_many(calls, head.ref)))[0]
-    return f"{len(adapter.wallet_tokens(market))} assets, {len(adapter.filter(market).addresses)} contracts followed"
+async def _prices(rpc: RpcClient, adapter: Adapter, market: Any, head: Block) -> str:
+    results = await rpc.call_many(adapter.head_calls(market), head.ref)
+    reads = adapter.snapshot(market, [], head, results, {})
+    update = (await drive([reads], lambda calls: rpc.call_many(calls, head.ref)))[0]
+    assets = adapter.wallet_tokens(market)
+    without = [checksummed(asset) for asset in assets if asset not in update.prices]
+    if without:
+        raise ConfigError(
+            f"{len(without)} of {len(assets)} assets have no usable price at block {head.number} "
+            f"({', '.join(without[:3])}): the oracle reverts, or answers zero or less; look at its feed. "
+            "Positions that hold one cannot be judged until it answers again"
+        )
+    return f"all {len(assets)} usable at block {head.number}"
+
+
+# --- the wallet -------------------------------------------------------------------------------------------------------
+
+
+def _account(house: House) -> bytes:
+    account = house.wallet()
+    if account is None:
+        raise ConfigError("no key and no account; give executor.private_key or a keystore")
+    return account
 
 
 async def _wallet(house: House, rpc: RpcClient) -> str:
-    signer = house.signer()
-    account = signer.address if signer is not None else house.config.executor.account
-    if account is None:
-        raise ConfigError("no key and no account; give executor.private_key or a keystore")
+    account = _account(house)
     balance = int(str(await rpc.request("eth_getBalance", "0x" + account.hex(), "latest")), 16)
     if balance == 0 and house.config.executor.mode == "live":
-        raise ConfigError(f"wallet 0x{account.hex()} has no native coin and cannot pay gas; send it some")
-    return f"{house.config.executor.mode}, wallet 0x{account.hex()} with {format_units(balance, 18, 4)} native coin"
+        raise ConfigError(f"{checksummed(account)} has no native coin and cannot pay gas; send it some")
+    return f"{house.config.executor.mode}, {checksummed(account)} with {format_units(balance, 18, 4)} native coin"
+
+
+async def _funds(house: House, rpc: RpcClient, tokens: list[bytes], head: Block) -> str:
+    account = _account(house)
+    calls = [Call(token, _BALANCE_OF + account.rjust(32, b"\0")) for token in tokens]
+    results = await rpc.call_many(calls, head.ref)
+    held = sum(result is not None and int.from_bytes(result[:32], "big") > 0 for result in results)
+    if held == 0 and house.config.executor.mode == "live":
+        raise ConfigError(
+            f"{checksummed(account)} holds none of the {len(tokens)} tokens with which liquidations are paid; "
+            "send it the debt tokens that it shall repay"
+        )
+    return f"{held} of the {len(tokens)} tokens with which liquidations are paid"

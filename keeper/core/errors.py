@@ -15,6 +15,7 @@
     ├── WrongChain                  an endpoint serves another chain id than configured
     ├── DecodeError                 a log or a call result does not have the shape its ABI promises
     ├── StoreError                  the database is corrupt, newer than this program, or not writable
+    │   └── StoreInUse              another process writes it
     └── UnrecoverableReorg          a reorg reaches below finality
 
 A message carries the value, the limit and the remedy. An expected "no" is a `Skip`, not an exception.
@@ -101,6 +102,10 @@ class DecodeError(KeeperError):
 
 class StoreError(KeeperError):
     """The database is corrupt, newer than this program, or not writable."""
+
+
+class StoreInUse(StoreError):
+    """Another process holds the lease of the database; reading beside it is fine."""
 
 
 class UnrecoverableReorg(KeeperError):

@@ -13,7 +13,7 @@ import socket
 from sqlalchemy import create_engine
 from sqlalchemy.engine import URL, Dialect
 
-from keeper.core.errors import StoreError
+from keeper.core.errors import StoreError, StoreInUse
 from keeper.store.engine import Cursor, Driver
 
 LEASE_CLASS = 0x6B656570  # "keep"
@@ -72,7 +72,7 @@ class PostgresEngine:
             return
         cursor.execute(HOLDER)
         holder = cursor.fetchone()
-        raise StoreError(
+        raise StoreInUse(
             f"{self.label} is in use by {holder[0] if holder else 'another session'}: "
             "stop that daemon first, or give this one another store.url"
         )

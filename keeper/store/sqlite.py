@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, Dialect
 
-from keeper.core.errors import StoreError
+from keeper.core.errors import StoreError, StoreInUse
 from keeper.store.engine import Driver
 
 PRAGMAS = (
@@ -116,7 +116,7 @@ def _lease(path: Path) -> int:
     except BlockingIOError:
         holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
         os.close(descriptor)
-        raise StoreError(
+        raise StoreInUse(
             f"{path} is in use by process {holder}: stop that daemon first, or give this one another store.url"
         ) from None
     os.ftruncate(descriptor, 0)

@@ -259,8 +259,10 @@ def test_each_wrong_value_is_named_with_its_place(
 
 
 def test_a_file_that_cannot_be_read_or_parsed_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot be read .* give the right path with --config"):
+    with pytest.raises(ConfigError, match=r"absent.toml: there is no such file; .*--config.*configs/.*keeper devnet"):
         load_config(tmp_path / "absent.toml")
+    with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\); give the right path with --config"):
+        load_config(tmp_path)
     with pytest.raises(ConfigError, match=r"no valid TOML: .*line 1"):
         load(tmp_path, "chain = [,")
     (tmp_path / "keeper.toml").write_bytes(b"\xff\xfe")
