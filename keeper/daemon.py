@@ -232,7 +232,7 @@ async def run_daemon(house: House, report: Report, until_block: int | None) -> i
         deliverer = Deliverer(store, channels, time.time)
         pipeline = house.pipeline(rpc, store, channels, deliverer.wake)
         daemon = Daemon(house, rpc, store, pipeline, report, stop=stop)
-        log.info("started", chain_id=house.config.chain.id, mode=house.config.executor.mode, at_block=_height(store))
+        log.info("started", chain_id=house.config.chain.id, mode=house.config.executor.mode, store_at=_place(store))
         delivering = asyncio.create_task(deliverer.run(), name="deliver notices")
         watching = asyncio.create_task(daemon.watch_heads(), name="watch heads")
         jobs = Jobs(house, rpc, store, pipeline, daemon.turn)
@@ -252,7 +252,7 @@ async def run_daemon(house: House, report: Report, until_block: int | None) -> i
             await pipeline.close()
             delivering.cancel()
             await asyncio.gather(delivering, return_exceptions=True)
-        log.info("stopped", at_block=_height(store))
+        log.info("stopped", block=_height(store))
     return 0
 
 
@@ -276,6 +276,11 @@ async def run_backfill(house: House, report: Report, to: int | None) -> int:
 def _height(store: Store) -> int | None:
     cursor = store.cursor()
     return None if cursor is None else cursor.number
+
+
+def _place(store: Store) -> str:
+    cursor = store.cursor()
+    return "nothing" if cursor is None else f"{cursor.number} 0x{cursor.hash.hex()}"
 
 
 def _stop_on_signals() -> asyncio.Event:
