@@ -212,8 +212,8 @@ class Executor:
         native_wei = max((answers.wallet.native_wei or 0) - self._journal.committed_wei(), 0)
         drafts, refused = accept(trial, outcome, market.fresh, market.needed_fee_wei, native_wei, self._settings)
         self._tell(refused)
-        for draft in drafts:
-            if self._told.get(draft.cause) == "simulated" and self._settings.mode is Mode.DRY_RUN:
+        for draft in drafts if self._settings.mode is Mode.DRY_RUN else ():
+            if self._told.get(draft.cause) == "simulated":
                 continue
             self._told[draft.cause] = "simulated"
             log.info(f"{draft.kind}_simulated", cause=draft.cause, profit=draft.profit_expected, block=block.number)

@@ -57,7 +57,7 @@ class Settings:
     max_tip_wei: int = 20 * 10**9
     tip_percentile: int = 60
     forecast_blocks: int = 6
-    max_pending: int = 16
+    max_pending: int = 64
     max_planned: int = 256
     replace_after_blocks: int = 3
     cooldown_blocks: int = 5
