@@ -6,12 +6,13 @@ import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keeper.core.types import Price
 from keeper.core.units import BPS, RAY, UINT256_MAX, WAD
 from keeper.protocols.aave_v3 import health
+from keeper.protocols.aave_v3.demand import least
 from keeper.protocols.aave_v3.health import Heartbeats
 from keeper.protocols.aave_v3.sheet import indices, sheet
 from keeper.protocols.aave_v3.state import Account, EMode, Market, StableDebt
@@ -182,10 +183,27 @@ def screened(market: Market, prices: dict[bytes, Price], account: Account) -> tu
     )
 
 
-@given(build.near_health(0.9, 1.3), st.sampled_from((1.0, 1.03, 1.1, 1.25)))
+def just_below(market: Market, prices: dict[bytes, Price], account: Account, threshold: float) -> Account | None:
+    """The account with the least first debt that brings its health below the threshold: the screen's hardest case."""
+    (reserve_id, _), *others = account.debts
+
+    def owing(scaled: int) -> Account:
+        return Account(account.flags, account.emode, account.supplies, ((reserve_id, scaled), *others))
+
+    def below(scaled: int) -> bool:
+        exact = health_of(market, prices, owing(scaled))
+        return exact is not None and Fraction(exact, WAD) < Fraction(threshold)
+
+    most = 1 << 110
+    return owing(least(below, 1, most)) if below(most) else None
+
+
+@settings(max_examples=250)
+@given(build.worlds(), st.sampled_from((1.0, 1.03, 1.1, 1.25, 4.0)))
 def test_the_screen_never_misses(world: tuple[Market, dict[bytes, Price], Account], threshold: float) -> None:
     """Whoever is below a threshold in exact integers is a candidate, dust and whales alike, in every version."""
     market, prices, account = world
+    account = just_below(market, prices, account, threshold) or account
     exact = health_of(market, prices, account)
     collateral, requirement = screened(market, prices, account)
     slack = health.slack(market)
