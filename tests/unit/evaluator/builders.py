@@ -24,11 +24,12 @@ def wad(text: str) -> int:
     return scale_decimal(text, 18)
 
 
-def health(factor: str | None, **changes: object) -> Health:
-    """A health of this factor, liquidatable below 1; None: nothing is owed."""
-    factor_wad = None if factor is None else wad(factor)
-    fields = {"liquidatable": factor_wad is not None and factor_wad < WAD, "collateral_value": 1, "debt_value": 1}
-    return Health(factor_wad, **{**fields, **changes})  # type: ignore[arg-type]
+def health(factor: str | int | None, *, liquidatable: bool | None = None, stale: tuple[bytes, ...] = ()) -> Health:
+    """A health of this factor (decimal text or wad), liquidatable below 1; None: nothing is owed."""
+    factor_wad = wad(factor) if isinstance(factor, str) else factor
+    if liquidatable is None:
+        liquidatable = factor_wad is not None and factor_wad < WAD
+    return Health(factor_wad, liquidatable, 1, 1, stale_assets=stale)
 
 
 UNPRICED = Health(None, False, 0, 0, unpriced_assets=(b"\xa0" * 20,))
