@@ -1,15 +1,15 @@
 """How much an asynchronous client costs over a blocking socket: sequential eth_call on Anvil.
 
-The floor writes prepared bytes to a blocking socket of the same kind, reads one reply and parses it; it has no
-time-outs, no ids, no second endpoint and nothing else to do meanwhile. Both are measured in turn, in small rounds, so
-that other load on the machine hits them alike. The call is what a block costs: one multicall of a few hundred reads.
+The floor is the least a client can do on a blocking socket of the same kind: write the JSON of a request, read one
+reply, parse it. It has no time-outs, no ids, no second endpoint and can do nothing else meanwhile. Both are measured in
+turn, in small rounds, so that other load on the machine hits them alike. The call is what a block costs: one multicall
+of a few hundred reads.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import os
 import socket
 import tempfile
@@ -27,8 +27,8 @@ from keeper.devnet.multicall import install
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.multicall import MULTICALL3, encode_aggregate3
 
-_ROUNDS = 30
-_CALLS = 20
+_ROUNDS = 60
+_CALLS = 10
 _TARGET = 1.1
 _GET_ETH_BALANCE = bytes.fromhex("4d2301cc")
 
@@ -59,12 +59,12 @@ def _row(what: str, exchange: Callable[[bytes], bytes], params: list[Any], url: 
 
 async def _alternate(exchange: Callable[[bytes], bytes], params: list[Any], url: str) -> tuple[float, float]:
     """The best round of each, in seconds per call: whatever else runs on the machine only ever adds."""
-    request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": params}).encode()
+    request = {"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": params}
     client = await RpcClient.connect([url], 31337)
     try:
         floors, ours = [], []
         for _ in range(_ROUNDS):
-            floors.append(_time(lambda: msgspec.json.decode(exchange(request))["result"]))
+            floors.append(_time(lambda: msgspec.json.decode(exchange(msgspec.json.encode(request)))["result"]))
             ours.append(await _time_async(lambda: client.request("eth_call", *params)))
         return min(floors), min(ours)
     finally:
