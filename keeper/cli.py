@@ -90,6 +90,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     sub = add("health", _health, "every open position at the indexed tip")
     sub.add_argument("account", nargs="*", metavar="ACCOUNT", help="only these accounts (0x…)")
+    sub.add_argument(
+        "--verify", action="store_true", help="hold each against the contract's own view; exit 1 if any differs"
+    )
     _json_flag(sub)
     for name, run, help_ in (
         ("calls", _calls, "margin calls: episodes with demands and notices"),

@@ -32,7 +32,21 @@ def health(args: argparse.Namespace) -> int:
             return 1
         tip, rules = blocks[-1], house.rules()
         rows = [row for one in house.adapters() for row in views.health_rows(store, one, tip, rules, accounts)]
-    return _show(args, rows, _health_table, f"open positions at block {tip.number}")
+        differing = _verify(house, store, accounts) if args.verify else 0
+    return _show(args, rows, _health_table, f"open positions at block {tip.number}") or differing
+
+
+def _verify(house: House, store: Store, accounts: frozenset[bytes]) -> int:
+    """Hold the stored positions against the contracts; 1 when anything differs."""
+    import asyncio
+
+    from keeper.verify import second_opinion  # web3.py takes its time to import
+
+    found = asyncio.run(second_opinion(house, store, accounts))
+    for one in found:
+        print(f"keeper: {one.position}: {one.name} is {one.ours} here, {one.theirs} on chain", file=sys.stderr)
+    print(f"keeper: verified against the contracts: {len(found)} differences", file=sys.stderr)
+    return 1 if found else 0
 
 
 def calls(args: argparse.Namespace) -> int:
