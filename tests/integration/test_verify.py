@@ -27,7 +27,8 @@ def indexed(dev_chain: DevChain, tmp_path: Path) -> Path:
         dev_chain.aave.supply(who, "WETH", Decimal(10))
         dev_chain.aave.borrow(who, "USDC", Decimal(debt))
     config = write_config(tmp_path / "keeper.toml", dev_chain)
-    assert keeper("backfill", "--config", str(config)).returncode == 0
+    tip = str(dev_chain.block_number)
+    assert keeper("backfill", "--to", tip, "--config", str(config)).returncode == 0
     return config
 
 
@@ -39,7 +40,7 @@ def test_a_true_store_is_confirmed(indexed: Path):
 
 
 def test_a_store_that_says_otherwise_than_the_contracts_is_contradicted(indexed: Path):
-    """A price was tampered with: every position that rests on it is named, with both numbers, and the exit code is 1."""
+    """A price was tampered with: every position that rests on it is named with both numbers; the exit code is 1."""
     with sqlite3.connect(indexed.parent / "var" / "keeper.db") as database:
         [(payload,)] = database.execute("SELECT payload FROM facts WHERE kind = 'prices'").fetchall()
         prices = {
