@@ -137,9 +137,11 @@ class Pipeline:
         block = step.block
         read = await self._read(block)
         rulings = self._conclude(block, read, gap=False)
-        if step.tip and self.may_act:
-            await self._executor.act(block, self._opportunities(rulings), self._venues, self._landing_at(block))
-        self._tell(rulings, present=step.tip)
+        try:
+            if step.tip and self.may_act:
+                await self._executor.act(block, self._opportunities(rulings), self._venues, self._landing_at(block))
+        finally:  # whatever becomes of our transactions, owners hear
+            self._tell(rulings, present=step.tip)
 
     def skip_to(self, block: Block, updates: Sequence[Update[Any, Any]], *, present: bool) -> None:
         """Arrive at a block over a gap that a backfill scanned."""
