@@ -17,12 +17,14 @@ from keeper.protocols.aave_v3 import abi, build
 from keeper.protocols.aave_v3.rules import Features, detect
 from keeper.protocols.aave_v3.state import CloseFactor, Market, Reserve
 
+from .row import Row, timed
+
 _RESERVES = 60
 _HOLDERS = 20_000
 _WEB3_SAMPLE = 5_000
 
 
-def measure(logs: int = 200_000) -> list[dict[str, Any]]:
+def measure(logs: int = 200_000) -> list[Row]:
     """Aave's own mix: transfers of supply and debt tokens, indices, collateral switches, a few liquidations."""
     chance = random.Random(1)  # noqa: S311  the same logs every time
     market = _market(chance)
@@ -35,13 +37,9 @@ def measure(logs: int = 200_000) -> list[dict[str, Any]]:
     ours_s = _best(lambda: adapter.touches(market, decoder.decode(body)))
     web3_s = _web3(rows[:_WEB3_SAMPLE]) * logs / _WEB3_SAMPLE
     return [
-        _row(f"decode and fold {logs:,} logs, against orjson.loads of the same bytes", floor_s, ours_s, 1.0),
-        _row(f"decode and fold {logs:,} logs, against web3.py's process_log", web3_s, ours_s, 0.05),
+        timed(f"decode and fold {logs:,} logs, against orjson.loads of the same bytes", floor_s, ours_s, 1.0),
+        timed(f"decode and fold {logs:,} logs, against web3.py's process_log", web3_s, ours_s, 0.05),
     ]
-
-
-def _row(what: str, floor_s: float, ours_s: float, target: float) -> dict[str, Any]:
-    return {"what": what, "floor_s": floor_s, "ours_s": ours_s, "ratio": ours_s / floor_s, "target": target}
 
 
 def _best(run: Callable[[], Any], times: int = 5) -> float:

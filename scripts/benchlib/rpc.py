@@ -9,9 +9,6 @@ of a few hundred reads.
 from __future__ import annotations
 
 import asyncio
-import base64
-import os
-import socket
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -27,22 +24,26 @@ from keeper.devnet.multicall import install
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.multicall import MULTICALL3, encode_aggregate3
 
+from .rawsocket import RawIpc, RawWebSocket
+from .row import Row, timed
+
 _ROUNDS = 60
 _CALLS = 10
 _TARGET = 1.1
 _GET_ETH_BALANCE = bytes.fromhex("4d2301cc")
 
 
-def measure(reads: int = 200) -> list[dict[str, Any]]:
-    """One row per transport: what, floor_s and ours_s per call, their ratio and its target."""
+def measure(reads: int = 200) -> list[Row]:
+    """One row per transport, seconds per call."""
     with tempfile.TemporaryDirectory() as scratch:
-        ipc = str(Path(scratch) / "anvil.ipc")
-        with Anvil.start(ipc=Path(ipc)) as anvil:
+        ipc = Path(scratch) / "anvil.ipc"
+        with Anvil.start(ipc=ipc) as anvil, RawWebSocket(anvil.port) as websocket, RawIpc(ipc) as pipe:
             install(Client(anvil))
             params = _multicall(reads)
+            what = f"eth_call of {reads} reads over a blocking socket"
             return [
-                _row(f"websocket: eth_call of {reads} reads", _blocking_websocket(anvil.port), params, anvil.ws_url),
-                _row(f"IPC: eth_call of {reads} reads", _blocking_ipc(ipc), params, ipc),
+                _row(f"websocket: {what}", websocket.ask, params, anvil.ws_url),
+                _row(f"IPC: {what}", pipe.ask, params, str(ipc)),
             ]
 
 
@@ -52,9 +53,8 @@ def _multicall(reads: int) -> list[Any]:
     return [{"to": "0x" + MULTICALL3.hex(), "data": "0x" + encode_aggregate3(calls).hex()}, "latest"]
 
 
-def _row(what: str, exchange: Callable[[bytes], bytes], params: list[Any], url: str) -> dict[str, Any]:
-    floor_s, ours_s = asyncio.run(_alternate(exchange, params, url))
-    return {"what": what, "floor_s": floor_s, "ours_s": ours_s, "ratio": ours_s / floor_s, "target": _TARGET}
+def _row(what: str, exchange: Callable[[bytes], bytes], params: list[Any], url: str) -> Row:
+    return timed(what, *asyncio.run(_alternate(exchange, params, url)), _TARGET)
 
 
 async def _alternate(exchange: Callable[[bytes], bytes], params: list[Any], url: str) -> tuple[float, float]:
@@ -83,46 +83,3 @@ async def _time_async(call: Callable[[], Awaitable[object]]) -> float:
     for _ in range(_CALLS):
         await call()
     return (time.perf_counter() - started) / _CALLS
-
-
-def _blocking_websocket(port: int) -> Callable[[bytes], bytes]:
-    """Sends one masked frame, reads one frame."""
-    connection = socket.create_connection(("127.0.0.1", port))
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    key = base64.b64encode(os.urandom(16)).decode()
-    connection.sendall(
-        f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-    )
-    greeting = connection.recv(4096)
-    if b" 101 " not in greeting:
-        raise RuntimeError(f"no websocket: {greeting!r}")
-
-    def exchange(request: bytes) -> bytes:
-        size = len(request)
-        length = bytes([0x80 | 126]) + size.to_bytes(2, "big") if size < 1 << 16 else b"\xff" + size.to_bytes(8, "big")
-        connection.sendall(b"\x81" + length + bytes(4) + request)  # a mask of zeroes leaves the payload as it is
-        reply = connection.recv(1 << 18)
-        head, announced = 2, reply[1]
-        if announced >= 126:
-            head = 4 if announced == 126 else 10
-            announced = int.from_bytes(reply[2:head], "big")
-        while len(reply) < head + announced:
-            reply += connection.recv(1 << 18)
-        return reply[head:]
-
-    return exchange
-
-
-def _blocking_ipc(path: str) -> Callable[[bytes], bytes]:
-    connection = socket.socket(socket.AF_UNIX)
-    connection.connect(path)
-
-    def exchange(request: bytes) -> bytes:
-        connection.sendall(request + b"\n")
-        reply = connection.recv(1 << 18)
-        while not reply.endswith(b"\n"):
-            reply += connection.recv(1 << 18)
-        return reply
-
-    return exchange

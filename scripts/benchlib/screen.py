@@ -12,12 +12,14 @@ from keeper.core.types import Linear, Slack
 from keeper.evaluator.columns import vector_of
 from keeper.evaluator.screen import Screen
 
+from .row import Row, timed
+
 SLOTS = 60  # a large deployment: as many reserves, each as collateral and as debt
 SLACK = Slack(relative=1.5e-4, absolute=16.0)
 MOVE = 0.003
 
 
-def measure(accounts: int = 100_000) -> list[dict[str, Any]]:
+def measure(accounts: int = 100_000) -> list[Row]:
     """About 1.9 collaterals and 1.3 debts each, health from 1.0 upward; prices move by up to 0.3 % from the ranking."""
     rng = np.random.default_rng(7)
     factors = rng.uniform(0.5, 2.0, SLOTS)
@@ -32,8 +34,8 @@ def measure(accounts: int = 100_000) -> list[dict[str, Any]]:
     screen.sort(vector, SLACK, 1.1)
     prune_s = _best(lambda: screen.below(moved, SLACK, 1.0))
     return [
-        _row(f"full screen of {accounts:,} accounts", floor_s, full_s, 15.0),
-        _row(f"prune of {accounts:,} accounts, prices moved by up to 0.3 %", floor_s, prune_s, 0.2),
+        timed(f"full screen of {accounts:,} accounts", floor_s, full_s, 15.0),
+        timed(f"prune of {accounts:,} accounts, prices moved by up to 0.3 %", floor_s, prune_s, 0.2),
     ]
 
 
@@ -60,7 +62,3 @@ def _best(run: Callable[[], Any], times: int = 40) -> float:
         run()
         best = min(best, time.perf_counter() - begin)
     return best
-
-
-def _row(what: str, floor_s: float, ours_s: float, target: float) -> dict[str, Any]:
-    return {"what": what, "floor_s": floor_s, "ours_s": ours_s, "ratio": ours_s / floor_s, "target": target}

@@ -7,10 +7,11 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from keeper.core.records import Attempt, Intent, IntentStatus
 from keeper.store import open_store
+
+from .row import Row, timed
 
 FLOOR_FILE = 4 * 2**20  # bytes, as large as SQLite lets its log become before it starts over
 
@@ -27,7 +28,7 @@ PLAN = {
 }
 
 
-def measure(rounds: int = 400) -> list[dict[str, Any]]:
+def measure(rounds: int = 400) -> list[Row]:
     """Medians of alternating rounds, so that whatever else the disk does befalls both alike."""
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as directory:  # a disk, where /tmp may be memory
         store = open_store(f"sqlite:///{directory}/bench.db", chain_id=31337)
@@ -48,16 +49,7 @@ def measure(rounds: int = 400) -> list[dict[str, Any]]:
             floors.append(synced - started)
         os.close(descriptor)
         store.close()
-    floor_s, ours_s = statistics.median(floors), statistics.median(ours)
-    return [
-        {
-            "what": "durable intent over write and fdatasync",
-            "floor_s": floor_s,
-            "ours_s": ours_s,
-            "ratio": ours_s / floor_s,
-            "target": 3.0,
-        }
-    ]
+    return [timed("durable intent over write and fdatasync", statistics.median(floors), statistics.median(ours), 3.0)]
 
 
 def _intent(number: int) -> Intent:
@@ -95,8 +87,3 @@ def _intent(number: int) -> Intent:
         profit_expected=740_740_733,
         attempts=(attempt,),
     )
-
-
-if __name__ == "__main__":
-    for row in measure():
-        print(row)

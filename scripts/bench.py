@@ -1,0 +1,94 @@
+"""Runs the parts of benchlib and shows their rows. Exit 1 when a target is missed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from benchlib import machine
+from benchlib.row import Row
+from rich.console import Console
+from rich.table import Table
+
+from keeper import observe
+
+PARTS = ("rpc", "multicall", "decode", "screen", "store", "head", "round_trips", "startup")
+QUICK = {"decode": 50_000, "store": 100, "head": 8, "multicall": 4, "startup": 5}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"only these of {', '.join(PARTS)}")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument(
+        "--json", action="store_true", help="JSON Lines on stdout: what, floor_s, ours_s, ratio, target, met"
+    )
+    shape.add_argument("--markdown", action="store_true", help="a table for docs/bench.md")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and accounts; says less")
+    args = parser.parse_args()
+    if unknown := set(args.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    observe.configure()
+    logging.getLogger("keeper").setLevel(logging.WARNING)  # what the parts do is not the news here
+    rows = []
+    for part in args.parts or PARTS:
+        print(f"bench: {part} …", file=sys.stderr, flush=True)
+        for row in _run(part, quick=args.quick):
+            rows.append(row)
+            if args.json:
+                print(json.dumps(row.as_json()), flush=True)
+    if args.markdown:
+        print(_markdown(rows, machine.describe()))
+    elif not args.json:
+        _table(rows, machine.describe())
+    return 0 if all(row.met for row in rows) else 1
+
+
+def _run(part: str, *, quick: bool) -> Sequence[Row]:
+    measure: Callable[..., Sequence[Row]] = vars(__import__(f"benchlib.{part}", fromlist=["measure"]))["measure"]
+    return measure(QUICK[part]) if quick and part in QUICK else measure()
+
+
+def _table(rows: Sequence[Row], where: dict[str, str]) -> None:
+    table = Table(caption=_where(where), caption_justify="left")
+    for heading in ("what", "floor", "ours", "ratio", "target", ""):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    for row in rows:
+        what = f"{row.what}\n[dim]{row.remark}[/]" if row.remark else row.what
+        table.add_row(what, *_cells(row), "[green]met[/]" if row.met else "[red]missed[/]")
+    Console().print(table)
+
+
+def _markdown(rows: Sequence[Row], where: dict[str, str]) -> str:
+    lines = ["| what | floor | ours | ratio | target | |", "|---|--:|--:|--:|--:|---|"]
+    for row in rows:
+        what = f"{row.what} ({row.remark})" if row.remark else row.what
+        lines.append(f"| {what} | {' | '.join(_cells(row))} | {'met' if row.met else '**missed**'} |")
+    return "\n".join([*lines, "", _where(where) + "."])
+
+
+def _cells(row: Row) -> list[str]:
+    return [_seconds(row.floor_s), _seconds(row.ours_s), f"{row.ratio:.3g}", f"≤ {row.target:g}"]
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return ""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if value >= scale:
+            return f"{value / scale:.3g} {unit}"
+    return f"{value / 1e-9:.3g} ns"
+
+
+def _where(where: dict[str, str]) -> str:
+    return (
+        f"{where['cpu']}, {where['cores']} cores (load {where['load']}), {where['system']}, Python {where['python']}, "
+        f"SQLite {where['sqlite']}, Anvil {where['anvil']}, {where['date']}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

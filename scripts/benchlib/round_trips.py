@@ -1,0 +1,151 @@
+"""Messages to the node per block, counted where they leave, in the shipped pipeline on the real Aave.
+
+Reading a block is counted apart from simulating and submitting what follows from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
+from decimal import Decimal
+from pathlib import Path
+
+from keeper.config import load_config
+from keeper.core.types import Block
+from keeper.daemon import Daemon
+from keeper.devnet.chain import DevChain
+from keeper.devnet.configuration import write_config
+from keeper.indexer.follow import steps_to
+from keeper.indexer.rpc.client import RpcClient
+from keeper.indexer.rpc.endpoint import Endpoint
+from keeper.indexer.rpc.mux import Replies
+from keeper.indexer.rpc.transport import Transport
+from keeper.indexer.rpc.wire import Request
+from keeper.pipeline import Pipeline
+from keeper.wire import House
+
+from .row import Row, counted
+
+_PURPOSES = {"eth_simulateV1": "simulate", "eth_sendRawTransaction": "submit"}
+_GIFT = 10**15  # raw units of a supply token, enough to make an account known
+_GIFTS_AT_ONCE = 50
+
+
+class Follower:
+    """The shipped pipeline at the tip of a chain."""
+
+    def __init__(self, chain: DevChain, rpc: RpcClient, pipeline: Pipeline) -> None:
+        self.chain = chain
+        self._rpc = rpc
+        self._pipeline = pipeline
+        self._sent: Counter[str] = Counter()
+        for endpoint in rpc.endpoints:
+            self._count(endpoint)
+
+    @property
+    def positions(self) -> int:
+        return sum(len(track.book.positions) for track in self._pipeline.tracks)
+
+    async def take(self) -> Counter[str]:
+        """Follow the chain to its tip, and count the messages of the last block by purpose: read, simulate, submit."""
+        head = await self._head()
+        for step in await steps_to(self._pipeline.window, head, self._rpc):
+            self._sent.clear()
+            await self._pipeline.apply(step)
+        return Counter(self._sent)
+
+    async def _head(self) -> Block:
+        head = await self._rpc.block_by_number("latest")
+        if head is None:
+            raise RuntimeError("the chain has no latest block")
+        return head
+
+    def _count(self, endpoint: Endpoint) -> None:
+        send = endpoint.send
+
+        async def counting(transport: Transport, requests: Sequence[Request], timeout_s: float) -> Replies:
+            self._sent[_PURPOSES.get(requests[0][0], "read")] += 1
+            return await send(transport, requests, timeout_s)
+
+        endpoint.__dict__["send"] = counting
+
+
+@asynccontextmanager
+async def following(chain: DevChain, folder: Path) -> AsyncIterator[Follower]:
+    """Live from the present tip of the chain. Needs KEEPER_PRIVATE_KEY in the environment."""
+    config = write_config(folder / "keeper.toml", chain, mode="live", notifiers=[])
+    house = House(config, load_config(config))
+    rpc = await house.connect()
+    try:
+        with closing(house.open_store()) as store:
+            pipeline = house.pipeline(rpc, store, (), lambda: None)
+            await Daemon(house, rpc, store, pipeline, lambda _: None).index(chain.block_number)
+            yield Follower(chain, rpc, pipeline)
+            await pipeline.close()
+    finally:
+        await rpc.close()
+
+
+class Crowd:
+    """Accounts that hold a supply token, given by one rich supplier, many in a block."""
+
+    def __init__(self, chain: DevChain) -> None:
+        self._chain = chain
+        self._giver = chain.accounts[0]
+        chain.aave.supply(self._giver, "WETH", Decimal(1_000))
+
+    def touch(self, first: int, count: int) -> None:
+        """One block in which accounts number `first` and on receive a gift; they need never have been seen before."""
+        with self._chain.one_block():
+            for number in range(first, first + count):
+                self._chain.aave.transfer_a_token(self._giver, f"0x{0xACC0 << 140 | number:040x}", "WETH", _GIFT)
+
+    def grow(self, count: int) -> None:
+        for first in range(0, count, _GIFTS_AT_ONCE):
+            self.touch(first, min(_GIFTS_AT_ONCE, count - first))
+
+
+def measure() -> list[Row]:
+    return asyncio.run(_measure())
+
+
+async def _measure() -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder, DevChain.start(manual_mining=True) as chain:
+        os.environ["KEEPER_PRIVATE_KEY"] = chain.liquidator.private_key
+        chain.fund_liquidator()
+        crowd = Crowd(chain)
+        rows = []
+        async with following(chain, Path(folder)) as follower:
+            for accounts, touches in ((10, (1, 10)), (500, (1, 50))):
+                crowd.grow(accounts)
+                await follower.take()
+                chain.mine()
+                rows.append(await _reading(follower, f"a block that touches none of {accounts} accounts", 1))
+                for touched in touches:
+                    crowd.touch(0, touched)
+                    rows.append(await _reading(follower, f"a block that touches {touched} of {accounts} accounts", 2))
+            rows.append(await _acting(follower))
+        return rows
+
+
+async def _reading(follower: Follower, what: str, target: int) -> Row:
+    return counted(f"round trips to read {what}", (await follower.take())["read"], target)
+
+
+async def _acting(follower: Follower) -> Row:
+    """A price falls and one position is liquidated."""
+    chain = follower.chain
+    owner = chain.accounts[1]
+    chain.aave.supply(owner, "WETH", Decimal(10))
+    chain.aave.borrow(owner, "USDC", Decimal(15_900))
+    await follower.take()
+    chain.set_price("WETH", Decimal(1_700))
+    sent = await follower.take()
+    if not sent["submit"]:
+        raise RuntimeError("nothing was sent although a position can be liquidated")
+    remark = f"{sent['read']} to read, {sent['simulate']} to simulate, {sent['submit']} to submit"
+    return counted("round trips of a block with a liquidation, from head to accepted", sent.total(), 3, remark)
