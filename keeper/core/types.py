@@ -181,10 +181,14 @@ class Slack:
     """How far the float screen may be from the exact integers: |float - exact| is within relative * value + absolute.
 
     Sound candidates for `health < t`: collateral < t * (1 + relative) * requirement + absolute.
+    grains: by slot, by how much weight a position may have more collateral, or less requirement, than its `Linear` says
+        beyond that (an adapter may count token units in the safe direction); None when that is not known, and then
+        nothing is ever surely below a threshold.
     """
 
     relative: float
     absolute: float
+    grains: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,22 +153,30 @@ class Judge(Generic[M, A]):
         if market is None:
             return Ruling(block, {}, ())
         touched = frozenset(changed)
-        then = also_at if self._acts else None
         slack, present = self.adapter.slack(market), self._vector(book, block.timestamp)
         wanted = {key for key in touched if self._acts or self.calls(key) or key in self._open}
         wanted.update(suspects)
-        wanted.update(self._uncertain(present, slack))
-        if self._acts:
-            wanted.update(self._breached(present, slack))
-        if then is not None:
-            wanted.update(self._breached(self._vector(book, then), slack))
+        landing: set[bytes] = set()
+        if self._acts and also_at is not None:
+            landing = wanted.union(self._breached(self._vector(book, also_at), slack))
+        wanted.update(self._uncertain(present, slack), self._breached(present, slack) if self._acts else (), landing)
+        # One moment after the other: an adapter keeps the interest accrued to the moment it was last asked about.
+        healths = {key: self.health(book, key, block.timestamp) for key in sorted(wanted)}
+        later = {key: self.health(book, key, also_at) for key in landing} if also_at is not None else {}
         liquidated = {liquidation.account for liquidation in liquidations}
         judgements: dict[bytes, Judgement] = {}
         steps: list[Step] = []
-        for key in sorted(wanted):
+        for key, health in healths.items():
             account = self.adapter.account(key)
-            judgement = self._evaluate(book, key, account, block, then, account in liquidated and key in touched)
-            judgements[key] = judgement
+            judgement = judgements[key] = Judgement(
+                key=key,
+                position=self.adapter.position_id(key),
+                account=account,
+                health=health,
+                then=later.get(key),
+                band=Band.SAFE if health is None else self.rules.band(health),
+                liquidated=account in liquidated and key in touched,
+            )
             before = self._open.get(key)
             if before is not None or self.calls(key):  # what was opened is followed to its end
                 after = step(before, judgement, block, self.rules, self.adapter.name)
@@ -236,20 +244,14 @@ class Judge(Generic[M, A]):
         yield from (key for key in self._keys(below[~standing.holds[below]]) if self.calls(key))
         if len(standing.rows):
             totals = self._screen.totals_of(vector, standing.rows)
-            still = surely_below(*totals, standing.leaves, slack) & ~maybe_below(*totals, standing.deeper, slack)
+            still = surely_below(*totals, standing.leaves, vector, slack) & ~maybe_below(
+                *totals, standing.deeper, slack
+            )
             yield from self._keys(standing.rows[~still | standing.always])
 
     def _keys(self, rows: Rows) -> Iterator[bytes]:
         keys = (self._screen.columns.key(int(row)) for row in rows)
         return (key for key in keys if key is not None)
-
-    def _evaluate(
-        self, book: Book[M, A], key: bytes, account: bytes, block: Block, then: int | None, liquidated: bool
-    ) -> Judgement:
-        health = self.health(book, key, block.timestamp)
-        later = None if then is None else self.health(book, key, then)
-        band = Band.SAFE if health is None else self.rules.band(health)
-        return Judgement(key, self.adapter.position_id(key), account, health, later, band, liquidated)
 
     def _documented(self, book: Book[M, A], step_: Step, block: Block) -> Step:
         if not step_.told:

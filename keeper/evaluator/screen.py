@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keeper.core.types import Linear, Slack
-from keeper.evaluator.columns import CHUNK, Columns, Floats, Rows
+from keeper.evaluator.columns import CHUNK, Columns, Floats, Rows, vector_of
 from keeper.evaluator.ranking import Ranking
 
 Mask = NDArray[np.bool_]
@@ -31,11 +31,14 @@ def maybe_below(collateral: Floats, requirement: Floats, threshold: float | Floa
     return ~(collateral >= bound)
 
 
-def surely_below(collateral: Floats, requirement: Floats, threshold: Floats, slack: Slack) -> Mask:
-    """Rows whose exact health is below the threshold whatever the slack; doubled, since the adapter only promises the
-    other direction in so many words."""
+def surely_below(collateral: Floats, requirement: Floats, threshold: Floats, vector: Floats, slack: Slack) -> Mask:
+    """Rows whose exact health is below their threshold, whatever the slack and the grains of all slots hide."""
+    if slack.grains is None:
+        return np.zeros(len(collateral), np.bool_)
+    grains = vector_of(slack.grains)[: len(vector)]
+    hidden = float(np.nansum(grains[2:] * vector[2 : len(grains)]))
     bound = requirement * (threshold * (1 - 3 * slack.relative - _NOISE))
-    bound -= 4 * slack.absolute
+    bound -= 4 * slack.absolute + (1 + threshold) * hidden
     return collateral < bound
 
 

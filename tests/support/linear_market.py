@@ -102,7 +102,7 @@ class LinearMarket:
         return values + [value * (_index(market, n, now) / RAY) for n, value in enumerate(values)]
 
     def slack(self, market: Market) -> Slack:
-        return Slack(1 / min(market.thresholds_bps) + 1e-9, 16.0)
+        return Slack(1 / min(market.thresholds_bps) + 1e-9, 16.0, grains=(0.0,) * (2 * ASSETS))
 
     def same_weights(self, before: Market, after: Market) -> bool:
         return before.thresholds_bps == after.thresholds_bps

@@ -144,13 +144,15 @@ def slack(market: Market) -> Slack:
     """Bounds the pool's truncations of values: one base unit per asset and side, for thresholds of health below 16.
 
     Before v3.5 the average threshold is truncated to whole basis points as well: at most one part in the smallest.
+    The scaled unit by which `linear` errs on the safe side, and the rounding of a balance, make two units of grain.
     """
     thresholds = [r.liquidation_threshold_bps for r in market.reserves] + [
         e.liquidation_threshold_bps for e in market.emodes
     ]
     least = min((threshold for threshold in thresholds if threshold), default=1)
     relative = 1e-9 if market.rules.health_from_sums else 1e-9 + 1 / least
-    return Slack(relative=relative, absolute=32.0 * (len(market.reserves) + 1))
+    grains = tuple(2 / reserve.unit for reserve in market.reserves for _ in ("collateral", "debt"))
+    return Slack(relative=relative, absolute=32.0 * (len(market.reserves) + 1), grains=grains)
 
 
 def same_weights(before: Market, after: Market) -> bool:

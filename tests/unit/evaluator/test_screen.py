@@ -138,12 +138,13 @@ def test_float_bounds_agree_with_exact_integers(
         threshold_wad = factor + threshold_wad % 3 - 1
     columns = Columns()
     columns.put(key_of(1), adapter.linear(market, position))
-    totals = columns.totals(vector_of(adapter.factors(market, prices_of(*values), now)))
+    vector = vector_of(adapter.factors(market, prices_of(*values), now))
+    totals = columns.totals(vector)
     threshold, slack = threshold_wad / WAD, adapter.slack(market)
     if factor < threshold_wad:
         assert maybe_below(*totals, threshold, slack).all()
     else:
-        assert not surely_below(*totals, np.array([threshold]), slack).any()
+        assert not surely_below(*totals, np.array([threshold]), vector, slack).any()
 
 
 class World:
