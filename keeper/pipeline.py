@@ -13,7 +13,7 @@ between what readers were told and what is true.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -217,12 +217,21 @@ class Pipeline:
         raise RpcMalformed(f"block {block.number} keeps naming new contracts after {_WIDENINGS} reads of its logs")
 
     def _finalized(self, block: Block, header: Any) -> int:
-        """Height that can no longer be reorganized; never falls, and unchanged when the node does not know."""
+        """Height that can no longer be reorganized. Never falls; unchanged unless the node names a block of our chain.
+
+        A height alone is not believed: one beyond the truth would make the next reorg unrecoverable.
+        """
         if isinstance(self._finality, int):
             return max(self.finalized, block.number - self._finality)
-        if isinstance(header, KeeperError) or not isinstance(header, Mapping):
+        if isinstance(header, KeeperError) or header is None:
             return self.finalized
-        return max(self.finalized, min(int(str(header["number"]), 16), block.number))
+        try:
+            number, said = int(header["number"], 16), bytes.fromhex(header["hash"][2:])
+        except (KeyError, TypeError, ValueError):
+            log.warning("finality_malformed", block=block.number, tag=self._finality, answer=str(header)[:120])
+            return self.finalized
+        held = block if number == block.number else self.window.at(number)
+        return max(self.finalized, number) if held is not None and held.hash == said else self.finalized
 
     # --- concluding
 
