@@ -9,7 +9,9 @@ import pytest
 from keeper.core.types import Block, Book
 from keeper.core.units import UINT256_MAX
 from keeper.devnet.chain import DevChain
+from keeper.protocols.aave_v3.rules import Rules
 from keeper.protocols.aave_v3.state import Account, Market
+from tests.support import aave_v30
 from tests.support.aave_follower import Follower
 from tests.support.aave_world import World
 
@@ -93,3 +95,28 @@ def test_after_random_reorgs_the_book_equals_a_fresh_index(chain: DevChain) -> N
         fresh = Follower(chain)
         fresh.index()
         assert (fresh.book.positions, fresh.book.market) == (follower.book.positions, follower.book.market)
+
+
+def test_a_v3_0_pool_is_recognised_and_judged_to_the_wei(chain: DevChain) -> None:
+    """Fixed-rate debts, one e-mode per asset, e-modes with a price of their own, rounding to the nearest."""
+    with chain.rewound():
+        newer = chain.aave
+        try:
+            aave_v30.install(chain)
+            follower = Follower(chain)
+            follower.index()
+            assert follower.market.rules == Rules(False, False, False, False, False, False, True)
+            world = aave_v30.OldWorld(chain, seed=5, users=80)
+            for _ in range(30):
+                world.step(actions=35)
+                follower.follow()
+                assert_parity(follower)
+            positions = follower.book.positions
+            assert sum(bool(position.stables) for position in positions.values()) >= 10
+            assert sum(position.emode != 0 for position in positions.values()) >= 5
+            assert any(emode.price_source for emode in follower.market.emodes)
+            fresh = Follower(chain)
+            fresh.index()
+            assert (fresh.book.positions, fresh.book.market) == (positions, follower.book.market)
+        finally:
+            chain.aave = newer
