@@ -9,7 +9,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from keeper import __version__
 
@@ -61,17 +60,30 @@ def _tell(error: Exception, *, in_full: bool) -> None:
     print(redact(text), file=sys.stderr)
 
 
+class _Help(argparse.HelpFormatter):
+    """As wide as the terminal. Left to itself argparse imports shutil to learn that, and with it three compressors."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            width = os.get_terminal_size(sys.stdout.fileno()).columns - 2
+        except (OSError, ValueError):  # no terminal
+            width = 78
+        super().__init__(prog, width=width)
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="keeper", description="Margin calls and liquidations for collateralized positions on chain."
+        prog="keeper",
+        description="Margin calls and liquidations for collateralized positions on chain.",
+        formatter_class=_Help,
     )
     parser.add_argument("--version", action="version", version=f"keeper {__version__}")
     commands = parser.add_subparsers(metavar="command")
 
     def add(name: str, run: Command, help_: str, *, config: bool = True) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=help_, description=help_)
+        sub = commands.add_parser(name, help=help_, description=help_, formatter_class=_Help)
         if config:
-            sub.add_argument("--config", type=Path, default=Path("keeper.toml"), help="configuration (keeper.toml)")
+            sub.add_argument("--config", type=_file, default="keeper.toml", help="configuration (keeper.toml)")
         sub.add_argument("-v", "--verbose", action="count", default=0, help="more log lines; tracebacks of errors")
         sub.add_argument("--log-format", choices=("console", "json"), default="console", help="log lines on stderr")
         sub.set_defaults(command=run)
@@ -104,12 +116,19 @@ def build_parser() -> argparse.ArgumentParser:
     sub = add("devnet", _devnet, "a local Anvil with the real contracts and a ready configuration", config=False)
     from keeper.devnet import cli as devnet_cli
 
-    devnet_cli.add_arguments(sub)
+    devnet_cli.add_arguments(sub, _file)
     return parser
 
 
 def _json_flag(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--json", action="store_true", help="JSON Lines on stdout, one object a line")
+
+
+def _file(text: str) -> object:
+    """A Path. Defaults come here as well, so that its import waits until a command really runs."""
+    from pathlib import Path
+
+    return Path(text)
 
 
 def _block_number(text: str) -> int:
