@@ -29,6 +29,7 @@ SHORTEST = 6
 """Shorter texts are not masked: they would tear holes into unrelated words and numbers."""
 
 _WEB = ("http", "https", "ws", "wss")
+_ORIGIN = re.compile(r"(?:https?|wss?)://[^/\s@?#]+/?")
 _USERINFO = re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
 
 
@@ -54,6 +55,8 @@ class Redactor:
 
 def _forms(text: str) -> Iterator[str]:
     """How a secret may show up: as it is, a key without 0x and as a number, the telling parts of a URL."""
+    if _ORIGIN.fullmatch(text):
+        return  # nothing but a host: the logs may say which
     yield text
     digits = text.removeprefix("0x")
     if len(digits) == 64 and all(digit in "0123456789abcdefABCDEF" for digit in digits):

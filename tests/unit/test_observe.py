@@ -108,3 +108,11 @@ def test_words_that_resemble_short_secrets_stay_readable() -> None:
     redactor = Redactor()
     redactor.add([Secret("gas")])
     assert redactor("gas price rose") == "gas price rose"
+
+
+def test_an_endpoint_without_a_token_is_named() -> None:
+    """Which of several nodes fails is what an operator must read; a path, a query or a user may be the token."""
+    redactor = Redactor()
+    redactor.add(map(Secret, ("ws://127.0.0.1:8545", "https://node.example/", "https://other.example/v1/0123456789ab")))
+    assert redactor("ws://127.0.0.1:8545 and https://node.example/") == "ws://127.0.0.1:8545 and https://node.example/"
+    assert redactor("https://other.example/v1/0123456789ab failed") == "*** failed"
