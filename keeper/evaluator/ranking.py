@@ -40,12 +40,22 @@ class Ranking:
         self.usual = int(self._margin.searchsorted(steepness))
         self._limit = _DEPTH * steepness
         self._absolute = slack.absolute
-        self._collateral = _Copy(columns.collateral, self.rows, usable, columns.rows)
-        self._requirement = _Copy(columns.requirement, self.rows, usable, columns.rows)
+        self._collateral = _Copy(columns.collateral, self.rows)
+        self._requirement = _Copy(columns.requirement, self.rows)
+        held, owed = (
+            slots[~np.isnan(usable[slots])]
+            for slots in (side.slots_in_use(columns.rows) for side in (columns.collateral, columns.requirement))
+        )
+        self._held = len(held)  # of the slots in use, the first so many are of collateral, the others of requirement
+        self._in_use: Rows = np.concatenate((held, owed))
+        self._inverse = 1 / usable[self._in_use]
 
     def reach(self, vector: Floats, slack: Slack, steepness: float) -> int | None:
         """How many of the worst rows can satisfy C < steepness * D + absolute now; None when the bound cannot tell."""
-        fall, rise = self._collateral.lowest_ratio(vector), self._requirement.highest_ratio(vector)
+        ratios = vector.take(self._in_use)
+        ratios *= self._inverse
+        fall = ratios[: self._held].min() if self._held else 1.0
+        rise = ratios[self._held :].max() if self._held < len(ratios) else 1.0
         if not (fall > 0 and rise < np.inf and 2 * fall * self._absolute >= slack.absolute):
             return None
         limit = steepness * rise / fall * (1 + _NOISE)
@@ -57,23 +67,13 @@ class Ranking:
 
 
 class _Copy:
-    """One side of the sorted rows, contiguous, and the factors it was sorted with."""
+    """One side of the sorted rows, contiguous."""
 
-    def __init__(self, side: Side, rows: Rows, vector: Floats, all_rows: int) -> None:
+    def __init__(self, side: Side, rows: Rows) -> None:
         self._slot, self._weight = side.slot[rows], side.weight[rows]
         self._position, entry = side.entries_of(rows)
         self._more_slot, self._more_weight = side.more_slot[entry], side.more_weight[entry]
         self._ends = self._position.searchsorted(np.arange(len(rows) + 1))
-        in_use = side.slots_in_use(all_rows)
-        self._in_use: Rows = in_use[~np.isnan(vector[in_use])]
-        self._inverse = 1 / vector[self._in_use]
-
-    def lowest_ratio(self, vector: Floats) -> float:
-        """The least growth of any factor in use; NaN when one has no price any more."""
-        return float((vector[self._in_use] * self._inverse).min()) if len(self._in_use) else 1.0
-
-    def highest_ratio(self, vector: Floats) -> float:
-        return float((vector[self._in_use] * self._inverse).max()) if len(self._in_use) else 1.0
 
     def totals(self, vector: Floats, count: int) -> Floats:
         out = vector.take(self._slot[:count], mode="clip")

@@ -26,7 +26,7 @@ _STALE = 512  # rewritten rows, or rows in reach beyond twice the usual, after w
 
 def maybe_below(collateral: Floats, requirement: Floats, threshold: float | Floats, slack: Slack) -> Mask:
     """Rows whose exact health may be below the threshold (a number, or one per row)."""
-    bound = requirement * (np.asarray(threshold) * _steep(slack))
+    bound = requirement * (threshold * _steep(slack))
     bound += slack.absolute
     return ~(collateral >= bound)
 

@@ -208,7 +208,7 @@ def test_readers_come_to_believe_what_is_true() -> None:
 
     Nothing is said twice in a row, and nothing is closed that readers did not believe open."""
     events: Counter[str] = Counter()
-    for seed in range(300):
+    for seed in range(150):
         chance = random.Random(seed)
         world = World(wandering(chance), chance)
         for _ in range(120):
@@ -248,7 +248,7 @@ def test_readers_come_to_believe_what_is_true() -> None:
 
 def test_without_reorgs_an_episode_tells_at_most_four_times() -> None:
     """Opened, urgent, liquidatable, closed: however often a price crosses the lines in between."""
-    for seed in range(100):
+    for seed in range(50):
         chance = random.Random(seed)
         world = World(wandering(chance), chance)
         for _ in range(300):
