@@ -1,9 +1,10 @@
-"""Which positions are in trouble, what is owed to them by way of warning, and what to say. Pure: no I/O, no clock.
+"""Which positions are in trouble, what their owners must be told, and in which words. Pure: no I/O, no clock.
 
-columns     every position as two sparse rows of floats, cheap to change one at a time
-screen      which rows may be below a threshold, soundly, over all rows or over a proven prefix (ranking)
-bands       how near is near: thresholds, hysteresis, the protocol's own flag
-episodes    one margin call from its opening to its closing, as a function of judgements
-judge       the above for one protocol: a block in, exact judgements and steps out
-notices     what readers must be told, given what they were told; wording puts it in words
+columns          every position that owes something as sparse rows of floats, cheap to change one at a time
+screen, ranking  which rows may be below a threshold: soundly, over all rows or over a proven prefix of the worst
+bands            how near is near: thresholds, hysteresis, the protocol's own flag
+episodes         one margin call from its opening to its closing, as a function of judgements; episode_json stores it
+judge, standing  all of that for one protocol: a block in, exact judgements and steps out
+notices          what must be said: the difference between what readers were told and what is true
+tell, wording    the notices of a judged block, as JSON and in words
 """
