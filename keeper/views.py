@@ -5,7 +5,7 @@ Integers that can exceed 2^53 are decimal strings; hashes and addresses are text
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from keeper.core.encoding import load_prices
@@ -90,12 +90,30 @@ def _native(value: Any) -> Any:
 
 def call_rows(store: Store) -> Iterator[Json]:
     """Every episode, oldest first."""
-    deliveries: dict[str, list[Delivery]] = {}
-    for delivery in store.deliveries():
-        deliveries.setdefault(delivery.notice.episode, []).append(delivery)
-    episodes = [load_episode(payload) for _, _, payload, _ in store.episodes()]
-    for episode in sorted(episodes, key=lambda one: (one.opened.block.number, one.position)):
-        yield _call(episode, deliveries.get(episode.id, []))
+    loaded = (load_episode(payload) for _, _, payload, _ in store.episodes())
+    episodes = sorted(loaded, key=lambda one: (one.opened.block.number, one.position))
+    told = _by_episode(episodes, store.deliveries())
+    for episode in episodes:
+        yield _call(episode, told.get(episode.id, []))
+
+
+def _by_episode(episodes: Sequence[Episode], deliveries: Sequence[Delivery]) -> Mapping[str, list[Delivery]]:
+    """Deliveries by the episode they belong to.
+
+    A reorg may have replaced the episode that readers were told of by one with another id (they keep the one they
+    know): then it is the newest of that position that had begun by the notice's block.
+    """
+    known = {episode.id for episode in episodes}
+    found: dict[str, list[Delivery]] = {}
+    for delivery in deliveries:
+        notice = delivery.notice
+        episode_id = notice.episode
+        if episode_id not in known:
+            of_position = [one for one in episodes if one.position == notice.position]
+            begun = [one for one in of_position if one.opened.block.number <= notice.block_number]
+            episode_id = next((one.id for one in (*reversed(begun), *of_position)), notice.episode)
+        found.setdefault(episode_id, []).append(delivery)
+    return found
 
 
 def _call(episode: Episode, deliveries: list[Delivery]) -> Json:
