@@ -41,7 +41,7 @@ def reserve(reserve_id: int, **changed: Any) -> Reserve:
         "a_token": bytes([0xB0 + reserve_id]) * 20,
         "v_token": bytes([0xC0 + reserve_id]) * 20,
         "s_token": b"",
-        "opaque_debt": False,
+        "opaque": False,
         "liquidation_threshold_bps": 8250,
         "liquidation_bonus_bps": 10500,
         "protocol_fee_bps": 1000,

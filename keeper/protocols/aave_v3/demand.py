@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from keeper.core.types import BreachPrice, Demand, Prices
-from keeper.core.units import BPS, UINT256_MAX
+from keeper.core.units import BPS, UINT256_MAX, WAD
 from keeper.protocols.aave_v3.sheet import Indices, Line, Sheet, indices, sheet, stable_debt
 from keeper.protocols.aave_v3.state import Account, Market, Reserve
 
@@ -73,11 +73,14 @@ def _least_supply(after: Callable[[int], Sheet], target_wad: int, most: int) -> 
 
 
 def _untruncated_reaches(position: Sheet, target_wad: int) -> bool:
-    """Whether health could reach the target if the average threshold were not truncated; two units of leeway cover
-    the roundings to the nearest."""
-    totals = position.totals()
+    """Whether health could reach the target if the average threshold were not truncated.
+
+    Rounding to the nearest may add half a base unit to the weighted collateral and half a wad unit to the health;
+    twice that is allowed for.
+    """
+    owed = position.totals().debt_value
     weighted = sum(line.assets * line.price // line.reserve.unit * line.threshold_bps for line in position.collateral)
-    return (weighted + 2 * BPS) * 10**18 >= target_wad * totals.debt_value * BPS
+    return (weighted + BPS) * WAD + owed * BPS >= target_wad * owed * BPS
 
 
 def _repayment(

@@ -11,7 +11,7 @@ from keeper.core.ports import Reads
 from keeper.core.types import Call, CallResult
 from keeper.protocols.aave_v3 import abi
 from keeper.protocols.aave_v3.abi import call
-from keeper.protocols.aave_v3.rules import Evidence, Features, detect
+from keeper.protocols.aave_v3.rules import Evidence, Features, Rules, contradicts, detect
 from keeper.protocols.aave_v3.state import CloseFactor, EMode, Market, Reserve
 
 K = TypeVar("K")
@@ -54,7 +54,8 @@ def bootstrap(provider: bytes) -> Reads[Market]:
         raise ConfigError(f"pool 0x{pool.hex()} does not answer getReservesList(); pool_addresses_provider is wrong")
     assets = abi.address_list(answers["reserves"], "getReservesList()")
     found = yield from _reserves(pool, oracle, assets)
-    reserves = [reserve for reserve, _ in found.values() if reserve is not None]
+    rules = detect(features, [evidence for _, evidence in found.values()])
+    reserves = [reserve for reserve in _checked(rules, found).values() if reserve is not None]
     emodes = yield from _emodes(pool, _ALL_CATEGORIES, reserves)
     close_factor = yield from _close_factor(abi.maybe_address(answers["liquidation_logic"]))
     return Market(
@@ -66,7 +67,7 @@ def bootstrap(provider: bytes) -> Reads[Market]:
         sentinel_open=abi.maybe_uint(answers["sentinel"]) == 1 if sentinel else True,
         base_decimals=_base_decimals(oracle, answers["base_unit"]),
         flash_premium_bps=abi.maybe_uint(answers["premium"]) or 0,
-        rules=detect(features, [evidence for _, evidence in found.values()]),
+        rules=rules,
         close_factor=close_factor,
         reserves=tuple(sorted(reserves, key=lambda reserve: reserve.id)),
         emodes=emodes,
@@ -77,7 +78,7 @@ def refresh(market: Market, assets: Iterable[bytes], categories: Iterable[int]) 
     """The market with these reserves and e-mode categories read again."""
     found = yield from _reserves(market.pool, market.oracle, list(assets))
     before = market.reserves
-    market = market.with_reserves({asset: reserve for asset, (reserve, _) in found.items()})
+    market = market.with_reserves(_checked(market.rules, found))
     legacy = any(reserve.emode for reserve in (*before, *market.reserves))
     again = set(categories) | ({emode.id for emode in market.emodes} if legacy else set())
     if not again:
@@ -190,12 +191,20 @@ def _reserves(pool: bytes, oracle: bytes, assets: list[bytes]) -> Reads[dict[byt
             symbol=abi.text(answers[asset, "symbol"]),
             grace_until=told["grace"] or 0,
             liquidity_assets=_either(told["virtual"], told["underlying"]),
-            opaque_debt=bool(abi.maybe_address(answers[asset, "discount"])),
+            opaque=bool(abi.maybe_address(answers[asset, "discount"])),
             clock=_clock(asset, answers),
             **read,
         )
         found[asset] = (reserve if listed else None, evidence)
     return found
+
+
+def _checked(rules: Rules, found: Mapping[bytes, tuple[Reserve | None, Evidence]]) -> dict[bytes, Reserve | None]:
+    """The reserves, those opaque whose answers the rules do not explain: better not judged than judged wrong."""
+    return {
+        asset: replace(reserve, opaque=True) if reserve is not None and contradicts(rules, evidence) else reserve
+        for asset, (reserve, evidence) in found.items()
+    }
 
 
 _NUMBERS = ("grace", "virtual", "income", "debt_index", "underlying", "scaled_supply", "supply", "scaled_debt", "debt")

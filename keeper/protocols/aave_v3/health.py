@@ -93,7 +93,7 @@ def native(totals: Totals, known: bool) -> Mapping[str, int | None]:
 # --- the screen -------------------------------------------------------------------------------------------------------
 #
 # Slot 2k is the supply of the k-th reserve, slot 2k + 1 its debt. Where a market has what is not linear in shared
-# factors (fixed-rate debts, an e-mode with a price of its own, opaque debts), one more slot, always NaN, sends the
+# factors (fixed-rate debts, an e-mode with a price of its own, opaque reserves), one more slot, always NaN, sends the
 # accounts concerned to exact judgement.
 
 
@@ -119,7 +119,7 @@ def linear(market: Market, account: Account) -> Linear:
             if flags & 1:
                 upper = debts[reserve_id] + 1 if reserve_id in debts else 0
                 requirement.append((2 * place + 1, upper / reserve.unit))
-                exact_only |= reserve.opaque_debt
+            exact_only |= reserve.opaque
         flags >>= 2
         reserve_id += 1
     if exact_only:
@@ -135,7 +135,7 @@ def factors(market: Market, prices: Prices, accrued: Mapping[int, Indices]) -> l
         value = float("nan") if price is None else float(price.value)
         index = accrued[reserve.id]
         values += (value * (index.income_ray / RAY), value * (index.debt_ray / RAY))
-    if any(r.s_token or r.opaque_debt for r in market.reserves) or any(e.price_source for e in market.emodes):
+    if any(r.s_token or r.opaque for r in market.reserves) or any(e.price_source for e in market.emodes):
         values.append(float("nan"))
     return values
 
@@ -160,5 +160,5 @@ def same_weights(before: Market, after: Market) -> bool:
 
 
 def _weights(market: Market) -> object:
-    reserves = tuple((r.id, r.asset, r.decimals, r.liquidation_threshold_bps, r.opaque_debt) for r in market.reserves)
+    reserves = tuple((r.id, r.asset, r.decimals, r.liquidation_threshold_bps, r.opaque) for r in market.reserves)
     return market.rules, reserves, market.emodes

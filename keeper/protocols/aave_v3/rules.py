@@ -119,6 +119,20 @@ def detect(features: Features, evidence: Iterable[Evidence]) -> Rules:
     )
 
 
+def contradicts(rules: Rules, seen: Evidence) -> bool:
+    """Whether a reserve's own answers are not what these rules give. What is not answered contradicts nothing."""
+    income, debt_index = seen.income_index_ray, seen.debt_index_ray
+    index_differs = supply_differs = debt_differs = False
+    if debt_index is not None and seen.elapsed_s is not None:
+        growth = rules.compounded_interest(seen.debt_rate_ray, seen.elapsed_s)
+        index_differs = debt_index != math.ray_mul_half_up(growth, seen.stored_debt_index_ray)
+    if income is not None and seen.scaled_supply is not None and seen.supply is not None:
+        supply_differs = seen.supply != rules.balance(seen.scaled_supply, income)
+    if debt_index is not None and seen.scaled_debt is not None and seen.debt is not None:
+        debt_differs = seen.debt != rules.debt(seen.scaled_debt, debt_index)
+    return index_differs or supply_differs or debt_differs
+
+
 def _vote(said: int, yes: int, no: int) -> int:
     """1 when only `yes` is what the chain said, -1 when only `no` is, 0 when it tells nothing."""
     return (said == yes) - (said == no)

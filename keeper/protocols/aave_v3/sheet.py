@@ -159,7 +159,7 @@ def sheet(
         if flags & 3 and (reserve := market.by_id.get(reserve_id)) is not None:
             index = accrued[reserve_id] if accrued is not None else indices(rules, reserve, now)
             price = price_of(prices, reserve, emode)
-            if price is None or (owes and reserve.opaque_debt):
+            if price is None or reserve.opaque:
                 unpriced.add(reserve.asset)
             else:
                 threshold = threshold_of(rules, reserve, emode) if pledges else None

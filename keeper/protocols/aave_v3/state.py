@@ -19,8 +19,8 @@ class Reserve:
     """One asset of the pool.
 
     id: its place in the pool's list and in every bitmap. s_token: stable debt token until v3.1, else empty.
-    emode: the single category of the asset until v3.1, else 0. opaque_debt: the debt token values debts by rules of
-    its own (GHO's discount until v3.3), so nobody who owes this asset can be judged.
+    emode: the single category of the asset until v3.1, else 0. opaque: its tokens count by rules of their own (GHO's
+    discount until v3.3, or anything that contradicts the pool's rules), so nobody it counts for can be judged.
     Indices and rates are rays as of `updated_at` (unix seconds). liquidity_assets can be withdrawn at present.
     grace_until: liquidations wait until after this time. clock: the call (target and selector) that tells the age of
     the price, empty where the source does not tell.
@@ -33,7 +33,7 @@ class Reserve:
     a_token: bytes
     v_token: bytes
     s_token: bytes
-    opaque_debt: bool
+    opaque: bool
     liquidation_threshold_bps: int
     liquidation_bonus_bps: int
     protocol_fee_bps: int

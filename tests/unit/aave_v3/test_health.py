@@ -133,12 +133,13 @@ def test_a_missing_price_makes_health_unknown_but_not_other_accounts() -> None:
     assert health_of(market, prices, build.account({0: ETHER}, {2: ETHER})) is not None
 
 
-def test_a_debt_valued_by_rules_of_its_own_is_not_judged() -> None:
-    """GHO's discount until v3.3: better unknown than wrong."""
-    market = build.market(build.reserve(0), build.reserve(1, opaque_debt=True))
+def test_a_reserve_that_counts_by_rules_of_its_own_is_not_judged() -> None:
+    """GHO's discount until v3.3: better unknown than wrong; and the screen asks for exact judgement."""
+    market = build.market(build.reserve(0), build.reserve(1, opaque=True))
     prices = build.prices(T0=1_00000000, T1=1_00000000)
-    judged = health.assess(ALWAYS_FRESH, market, prices, build.account({0: ETHER}, {1: ETHER}), NOW).health
-    assert judged.unpriced_assets == (build.asset(1),)
+    account = build.account({0: ETHER}, {1: ETHER})
+    assert health.assess(ALWAYS_FRESH, market, prices, account, NOW).health.unpriced_assets == (build.asset(1),)
+    assert math.isnan(screened(market, prices, account)[1])
 
 
 def test_a_price_older_than_its_heartbeat_is_stale() -> None:

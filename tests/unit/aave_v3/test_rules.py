@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from keeper.core.units import RAY
 from keeper.protocols.aave_v3 import arithmetic
-from keeper.protocols.aave_v3.rules import Evidence, Features, Rules, detect
+from keeper.protocols.aave_v3.rules import Evidence, Features, Rules, contradicts, detect
 from tests.support import aave_market as build
 
 OLD = Features(deficit=False, common_strategy=False, ltvzero_bitmap=False, isolated_emode=False)
@@ -76,3 +76,20 @@ def test_least_assets_is_the_least_that_mints_so_much(rules: Rules, scaled: int,
 @given(build.rules, st.integers(1, 10**24), st.integers(RAY, 3 * RAY))
 def test_repaying_what_is_owed_burns_exactly_all(rules: Rules, scaled: int, index: int) -> None:
     assert rules.scaled_in(rules.debt(scaled, index), index) == scaled
+
+
+@given(build.rules, st.integers(1, 10**24), st.integers(RAY, 3 * RAY))
+def test_a_reserve_that_keeps_the_rules_does_not_contradict_them(rules: Rules, scaled: int, index: int) -> None:
+    assert not contradicts(rules, evidence(rules, scaled, index))
+
+
+def test_a_reserve_that_counts_otherwise_contradicts_the_rules() -> None:
+    """One unit more of debt or supply, or interest by another formula, is enough."""
+    seen = evidence(build.V36, 10**20, 2 * RAY)
+    for other in (
+        replace(seen, debt=(seen.debt or 0) + 1),
+        replace(seen, supply=(seen.supply or 0) - 1),
+        replace(seen, debt_index_ray=(seen.debt_index_ray or 0) + 1),
+    ):
+        assert contradicts(build.V36, other)
+    assert not contradicts(build.V36, Evidence(None, None, None, None, None, None, RAY, 0, None))
