@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from eth_hash.auto import keccak
 
 
+@lru_cache(maxsize=1 << 14)
 def checksummed(address: bytes) -> str:
     """The 20 bytes as 0x and 40 hex digits; a letter is upper case where the hash of the digits says so.
+
+    Kept once made: the few positions that matter are named many times in every block, and a hash takes 50 µs.
 
     eth_utils has the same, but its import takes longer than everything else that a query command does.
     """
