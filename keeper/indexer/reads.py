@@ -1,37 +1,5 @@
-"""Runs reads that were described as data: several generators in lockstep, one round trip for all of them."""
+"""`keeper.core.reads` under the name by which the indexer's callers know it."""
 
-from __future__ import annotations
+from keeper.core.reads import Execute, drive
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
-
-from keeper.core.ports import Reads
-from keeper.core.types import Call, CallResult
-
-R = TypeVar("R")
-
-Execute = Callable[[Sequence[Call]], Awaitable[Sequence[CallResult]]]
-"""Executes calls against one block and returns their results in order."""
-
-
-async def drive(reads: Sequence[Reads[R]], execute: Execute) -> list[R]:
-    """The answers of all reads, in order. Costs as many round trips as the longest of them has yields."""
-    answers: dict[int, R] = {}
-    asked: dict[int, Sequence[Call]] = {}
-
-    def advance(index: int, results: Sequence[CallResult] | None) -> None:
-        try:
-            asked[index] = next(reads[index]) if results is None else reads[index].send(results)
-        except StopIteration as done:
-            answers[index] = done.value
-
-    for index in range(len(reads)):
-        advance(index, None)
-    while asked:
-        round_, asked = asked, {}
-        results = await execute([call for calls in round_.values() for call in calls])
-        start = 0
-        for index, calls in round_.items():
-            advance(index, results[start : start + len(calls)])
-            start += len(calls)
-    return [answers[index] for index in range(len(reads))]
+__all__ = ["Execute", "drive"]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from keeper.core.ports import Reads
+from keeper.core.reads import drive
 from keeper.core.types import Call, CallResult
-from keeper.indexer.reads import drive
 
 
 def call(tag: str) -> Call:
