@@ -131,7 +131,9 @@ class Executor(Table):
     cooldown_blocks: int = Field(
         5, ge=0, le=1_000_000, description="How long a position is left alone after a transaction for it reverted."
     )
-    max_pending: int = Field(16, ge=1, le=64, description="Most transactions in flight; nodes queue few per account.")
+    max_pending: int = Field(
+        32, ge=1, le=64, description="Most transactions in flight; some nodes queue only 16 of an account."
+    )
     replace_after_blocks: int = Field(
         3, ge=1, le=10_000, description="Raise the fee of what was not mined for this many blocks."
     )
