@@ -10,16 +10,17 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import structlog
 
 from keeper.core.chain import Reverted
-from keeper.core.errors import StateUnavailable, UnrecoverableReorg
+from keeper.core.errors import ConfigError, StateUnavailable, UnrecoverableReorg
 from keeper.core.ports import Store
-from keeper.core.types import Block, BlockRef
+from keeper.core.types import Block, BlockRef, Call, CallResult
 from keeper.indexer.backfill import Progress, Report, backfill
 from keeper.indexer.follow import canonical_ancestor, steps_to
+from keeper.indexer.reads import drive
 from keeper.indexer.rpc.client import RpcClient
 from keeper.jobs import Jobs
 from keeper.notifier.outbox import Deliverer
@@ -178,7 +179,7 @@ class Daemon:
             await self._pipeline.apply(Reverted(ancestor, window.above(ancestor.number)))
 
     async def _target(self, head: Block, to: int | None) -> Block:
-        """The block to read everything at: final if that is not before the protocols began, else the head."""
+        """The block to read everything at: final if the protocols were there by then, else the head."""
         began = max(plugin.settings["start_block"] for plugin in self._house.config.protocols)
         finality = self._house.config.chain.finality
         wanted: int | str = to if to is not None else finality if isinstance(finality, str) else head.number - finality
@@ -187,19 +188,22 @@ class Daemon:
         block = await self._rpc.block_by_number(wanted)
         if block is None:
             raise StateUnavailable(f"the node has no block {wanted!r}; it may still be syncing")
-        if to is None and (block.number < began or not await self._deployed(block.ref)):
+        if to is None and (block.number < began or not await self._complete(block.ref)):
             return head
         return block
 
-    async def _deployed(self, at: BlockRef) -> bool:
-        """Whether every configured contract existed at this block (on a young chain, finality is before they did)."""
-        where = {"blockHash": "0x" + at.hash.hex()}
-        addresses = [address for track in self._pipeline.tracks for address in track.adapter.addresses().values()]
-        codes = await self._rpc.batch([("eth_getCode", ["0x" + address.hex(), where]) for address in addresses])
-        for code in codes:
-            if isinstance(code, Exception):
-                raise code
-        return all(isinstance(code, str) and len(code) > 2 for code in codes)
+    async def _complete(self, at: BlockRef) -> bool:
+        """Whether every configured market was whole at this block (on a young chain, finality is before it was)."""
+
+        async def execute(calls: Sequence[Call]) -> Sequence[CallResult]:
+            return await self._rpc.call_many(calls, at)
+
+        try:
+            await drive([track.adapter.bootstrap() for track in self._pipeline.tracks], execute)
+        except ConfigError as error:
+            log.info("market_not_complete", block=at.number, reason=str(error))
+            return False
+        return True
 
     # --- watching itself
 
