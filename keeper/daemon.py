@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import structlog
 
-from keeper.core.chain import Reverted
+from keeper.core.chain import Reverted, Step
 from keeper.core.errors import ConfigError, StateUnavailable, UnrecoverableReorg
 from keeper.core.ports import Store
 from keeper.core.types import Block, BlockRef, Call, CallResult
@@ -32,6 +32,9 @@ log = structlog.get_logger(__name__)
 
 CATCH_UP_BLOCKS = 48
 """A gap larger than this is scanned by ranges up to finality instead of followed block by block."""
+
+BRANCH_GROWS_S = 0.25
+"""How soon the next block of a new branch is announced while the node is still switching to it."""
 
 DRAIN_S = 5.0
 BACKFILL_ATTEMPTS = 12
@@ -125,11 +128,26 @@ class Daemon:
             raise StateUnavailable("the node has no latest block; it may still be starting")
         return head
 
+    async def _steps_to(self, head: Block) -> Sequence[Step]:
+        """A fork is followed to its newest block at once: nodes announce the blocks of a new branch one after another,
+        and what is true at the first of them may be over at the last, so nobody should hear of it."""
+        window = self._pipeline.window
+        steps = await steps_to(window, head, self._rpc)
+        if not steps or not isinstance(steps[0], Reverted):
+            return steps
+        newest = await self._newest()
+        while newest.number < window.tip.number:  # lower than what it replaces: perhaps only announced in part
+            await asyncio.sleep(BRANCH_GROWS_S)
+            before, newest = newest, await self._newest()
+            if newest.hash == before.hash:
+                break
+        return steps if newest.number < head.number else await steps_to(window, newest, self._rpc)
+
     async def _step_to(self, head: Block, until_block: int | None) -> None:
         pipeline = self._pipeline
         if not len(pipeline.window) or head.number - pipeline.window.tip.number > CATCH_UP_BLOCKS:
             await self.catch_up(head)
-        for step in await steps_to(pipeline.window, head, self._rpc):
+        for step in await self._steps_to(head):
             await pipeline.apply(step)
             self._patience.progressed()
             self._last_block_at = time.monotonic()
