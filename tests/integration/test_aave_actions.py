@@ -167,6 +167,7 @@ def one_liquidation(follower: Follower, key: bytes, chance: random.Random, branc
         {"from": _LIQUIDATOR, "to": f"0x{plan.call.to.hex()}", "data": f"0x{plan.call.data.hex()}", "gas": hex(10**6)},
     )
     assert receipt["status"] == "0x1", f"{plan} reverted: {reason(chain, receipt['transactionHash'])}"
+    assert int(receipt["gasUsed"], 16) <= plan.gas_limit_hint
     seen = len(follower.liquidations)
     follower.follow()
     assert len(follower.liquidations) == seen + 1, f"{plan} did not liquidate"

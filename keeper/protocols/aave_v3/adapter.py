@@ -21,6 +21,7 @@ from keeper.core.types import (
     Health,
     Linear,
     Liquidated,
+    LiquidationPair,
     LiquidationPlan,
     LogFilter,
     Prices,
@@ -156,6 +157,11 @@ class AaveV3:
         receiver: bytes,
     ) -> LiquidationPlan | Skip:
         return liquidate.plan(market, key, self._sheet(market, prices, position, now), now, wallet, receiver)
+
+    def pairs(
+        self, market: Market, prices: Prices, key: bytes, position: Account, now: int, receiver: bytes
+    ) -> Sequence[LiquidationPair] | Skip:
+        return liquidate.pairs(market, key, self._sheet(market, prices, position, now), now, receiver)
 
     def wallet_tokens(self, market: Market) -> Sequence[bytes]:
         return [reserve.asset for reserve in market.reserves]

@@ -17,8 +17,11 @@ class Heartbeats:
         self._by_asset = by_asset
         self._by_symbol = by_symbol
         self._default_s = default_s
+        self._everlasting = not by_asset and not by_symbol and default_s is None
 
     def is_stale(self, reserve: Reserve, prices: Prices, now: int) -> bool:
+        if self._everlasting:
+            return False
         price = prices.get(reserve.asset)
         limit = self._by_asset.get(reserve.asset, self._by_symbol.get(reserve.symbol, self._default_s))
         return (
@@ -29,15 +32,15 @@ class Heartbeats:
 def judge(heartbeats: Heartbeats, prices: Prices, position: Sheet, now: int) -> tuple[Health, Totals]:
     """With an unpriced asset the totals miss it, so health is unknown."""
     totals = position.totals()
-    counted = {line.reserve.asset: line.reserve for line in (*position.collateral, *position.debts)}
-    stale = sorted(asset for asset, reserve in counted.items() if heartbeats.is_stale(reserve, prices, now))
+    counted = (line.reserve for line in (*position.collateral, *position.debts))
+    stale = {reserve.asset for reserve in counted if heartbeats.is_stale(reserve, prices, now)}
     known = not position.unpriced and totals.health_wad != UINT256_MAX
     health = Health(
         factor_wad=totals.health_wad if known else None,
         liquidatable=known and totals.health_wad < WAD,
         collateral_value=totals.collateral_value,
         debt_value=totals.debt_value,
-        stale_assets=tuple(stale),
+        stale_assets=tuple(sorted(stale)),
         unpriced_assets=position.unpriced,
     )
     return health, totals
@@ -109,19 +112,17 @@ def linear(market: Market, account: Account) -> Linear:
     collateral: list[tuple[int, float]] = []
     requirement: list[tuple[int, float]] = []
     exact_only = bool(account.stables) or bool(emode is not None and emode.price_source)
-    flags, reserve_id = account.flags, 0
-    while flags:
-        if flags & 3 and (place := market.places.get(reserve_id)) is not None:
-            reserve = market.reserves[place]
-            if flags & 2 and (threshold := threshold_of(market.rules, reserve, emode)) is not None:
-                lower = max(supplies.get(reserve_id, 0) - 1, 0)
-                collateral.append((2 * place, lower / reserve.unit * threshold / BPS))
-            if flags & 1:
-                upper = debts[reserve_id] + 1 if reserve_id in debts else 0
-                requirement.append((2 * place + 1, upper / reserve.unit))
-            exact_only |= reserve.opaque
-        flags >>= 2
-        reserve_id += 1
+    for reserve_id, owes, pledges in account.flagged():
+        if (place := market.places.get(reserve_id)) is None:
+            continue
+        reserve = market.reserves[place]
+        if pledges and (threshold := threshold_of(market.rules, reserve, emode)) is not None:
+            lower = max(supplies.get(reserve_id, 0) - 1, 0)
+            collateral.append((2 * place, lower / reserve.unit * threshold / BPS))
+        if owes:
+            upper = debts[reserve_id] + 1 if reserve_id in debts else 0
+            requirement.append((2 * place + 1, upper / reserve.unit))
+        exact_only |= reserve.opaque
     if exact_only:
         requirement.append((2 * len(market.reserves), 1.0))
     return Linear(tuple(collateral), tuple(requirement))

@@ -6,10 +6,11 @@ Source: LiquidationLogic and ValidationLogic.validateLiquidationCall of @aave-da
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from keeper.core.types import LiquidationPlan, Skip, TxCall
+from keeper.core.types import LiquidationPair, LiquidationPlan, Skip, TxCall
 from keeper.core.units import BPS, WAD
 from keeper.protocols.aave_v3 import abi
 from keeper.protocols.aave_v3 import arithmetic as math
@@ -46,6 +47,10 @@ class Pair:
     debt: Line
     collateral: Line
     bonus_bps: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.collateral.reserve.symbol} for {self.debt.reserve.symbol}"
 
     def most_repayable(self) -> int:
         """The debt that may be repaid at once, in token units, before the collateral limits it."""
@@ -178,36 +183,55 @@ def plan(
         return refusal
     reasons: dict[str, str] = {}
     best: tuple[int, Pair, int, Outcome] | None = None
-    for debt in position.debts:
-        for collateral in position.collateral:
-            name = f"{collateral.reserve.symbol} for {debt.reserve.symbol}"
-            if (reason := _pair_refusal(debt, collateral, now)) is not None:
-                reasons.setdefault(*reason)
-                continue
-            bonus_bps = _bonus_bps(position, collateral)
-            if not bonus_bps:
-                reasons.setdefault("nothing_pledged", f"{collateral.reserve.symbol} has no liquidation bonus here")
-                continue
-            held = wallet.get(debt.reserve.asset, 0)
-            if held <= 0:
-                reasons.setdefault("no_balance", f"the wallet holds no {debt.reserve.symbol}")
-                continue
-            pair = Pair(market, position, totals, debt, collateral, bonus_bps)
-            offer = pair.best_offer(held, now)
-            if offer is None:
-                reasons.setdefault(*_why_none(pair, held, name))
-                continue
-            outcome = pair.outcome(offer)
-            profit = pair.profit_value(outcome)
-            if profit <= 0:
-                reasons.setdefault("unprofitable", f"{name} would bring {profit} base units before gas")
-            elif best is None or profit > best[0]:
-                best = (profit, pair, offer, outcome)
+    for pair in _open_pairs(market, position, totals, now, reasons):
+        held = wallet.get(pair.debt.reserve.asset, 0)
+        if held <= 0:
+            reasons.setdefault("no_balance", f"the wallet holds no {pair.debt.reserve.symbol}")
+            continue
+        offer = pair.best_offer(held, now)
+        if offer is None:
+            reasons.setdefault(*_why_none(pair, held))
+            continue
+        outcome = pair.outcome(offer)
+        profit = pair.profit_value(outcome)
+        if profit <= 0:
+            reasons.setdefault("unprofitable", f"{pair.name} would bring {profit} base units before gas")
+        elif best is None or profit > best[0]:
+            best = (profit, pair, offer, outcome)
     if best is None:
         return _first_reason(reasons)
     profit, pair, offer, outcome = best
+    return _plan_of(pair, key, offer, outcome, profit, now)
+
+
+def pairs(market: Market, key: bytes, position: Sheet, now: int, receiver: bytes) -> Sequence[LiquidationPair] | Skip:
+    """Every pair of which anything can be liquidated, whoever pays; or why none is."""
+    totals = position.totals()
+    if (refusal := _refusal(market, key, position, totals, receiver)) is not None:
+        return refusal
+    reasons: dict[str, str] = {}
+    found = []
+    for pair in _open_pairs(market, position, totals, now, reasons):
+        most = pair.best_offer(_with_margin(pair.most_repayable()), now)
+        if most is None:
+            reasons.setdefault(*_why_none(pair, pair.most_repayable()))
+            continue
+        size = partial(_sized, pair, key, now)
+        found.append(LiquidationPair(pair.debt.reserve.asset, pair.collateral.reserve.asset, most, size))
+    return found or _first_reason(reasons)
+
+
+def _sized(pair: Pair, key: bytes, now: int, offered_assets: int) -> LiquidationPlan | Skip:
+    offer = pair.best_offer(offered_assets, now)
+    if offer is None:
+        return Skip(*_why_none(pair, offered_assets))
+    outcome = pair.outcome(offer)
+    return _plan_of(pair, key, offer, outcome, pair.profit_value(outcome), now)
+
+
+def _plan_of(pair: Pair, key: bytes, offer: int, outcome: Outcome, profit: int, now: int) -> LiquidationPlan:
+    market, account = pair.market, key[:20]
     debt_asset, collateral_asset = pair.debt.reserve.asset, pair.collateral.reserve.asset
-    account = key[:20]
     return LiquidationPlan(
         account=account,
         debt_asset=debt_asset,
@@ -217,11 +241,25 @@ def plan(
         expected_seized_assets=outcome.seized_assets,
         profit_base=profit,
         judged_at=now,
-        health_wad=totals.health_wad,
+        health_wad=pair.totals.health_wad,
         call=TxCall(market.pool, abi.encode(abi.LIQUIDATION_CALL, collateral_asset, debt_asset, account, offer, 0)),
         approval=(debt_asset, market.pool, offer),
-        gas_limit_hint=_GAS + _GAS_PER_OTHER_DEBT * (len(position.debts) - 1),
+        gas_limit_hint=_GAS + _GAS_PER_OTHER_DEBT * (len(pair.position.debts) - 1),
     )
+
+
+def _open_pairs(market: Market, position: Sheet, totals: Totals, now: int, reasons: dict[str, str]) -> Iterator[Pair]:
+    """Pairs that the pool lets anybody liquidate; why not for the others, by code, into `reasons`."""
+    for debt in position.debts:
+        for collateral in position.collateral:
+            if (reason := _pair_refusal(debt, collateral, now)) is not None:
+                reasons.setdefault(*reason)
+                continue
+            bonus_bps = _bonus_bps(position, collateral)
+            if not bonus_bps:
+                reasons.setdefault("nothing_pledged", f"{collateral.reserve.symbol} has no liquidation bonus here")
+                continue
+            yield Pair(market, position, totals, debt, collateral, bonus_bps)
 
 
 _ORDER = ("unprofitable", "dust", "illiquid", "no_balance", "grace_period", "paused", "inactive", "nothing_pledged")
@@ -261,12 +299,13 @@ def _pair_refusal(debt: Line, collateral: Line, now: int) -> tuple[str, str] | N
     return None
 
 
-def _why_none(pair: Pair, held: int, name: str) -> tuple[str, str]:
+def _why_none(pair: Pair, held: int) -> tuple[str, str]:
+    name = pair.name
     outcome = pair.outcome(held)
     available = pair.collateral.reserve.liquidity_assets
     if outcome.seized_assets > available:
         return ("illiquid", f"{name}: {available} units can be paid out, {outcome.seized_assets} would be seized")
-    return ("dust", f"{name}: with {held} units the wallet can neither repay enough nor leave enough behind")
+    return ("dust", f"{name}: with {held} units one can neither repay enough nor leave enough behind")
 
 
 def _bonus_bps(position: Sheet, collateral: Line) -> int:

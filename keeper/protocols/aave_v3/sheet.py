@@ -153,24 +153,21 @@ def sheet(
     debts: list[Line] = []
     unpriced: set[bytes] = set()
     supplies, variable = dict(account.supplies), dict(account.debts)
-    flags, reserve_id = account.flags, 0
-    while flags:
-        owes, pledges = flags & 1, flags & 2
-        if flags & 3 and (reserve := market.by_id.get(reserve_id)) is not None:
-            index = accrued[reserve_id] if accrued is not None else indices(rules, reserve, now)
-            price = price_of(prices, reserve, emode)
-            if price is None or reserve.opaque:
-                unpriced.add(reserve.asset)
-            else:
-                threshold = threshold_of(rules, reserve, emode) if pledges else None
-                if threshold is not None:
-                    assets = rules.balance(supplies.get(reserve_id, 0), index.income_ray)
-                    collateral.append(Line(reserve, assets, price, threshold))
-                if owes:
-                    assets = rules.debt(variable.get(reserve_id, 0), index.debt_ray)
-                    if account.stables:
-                        assets += stable_debt(account, reserve_id, now)
-                    debts.append(Line(reserve, assets, price))
-        flags >>= 2
-        reserve_id += 1
+    for reserve_id, owes, pledges in account.flagged():
+        if (reserve := market.by_id.get(reserve_id)) is None:
+            continue
+        index = accrued[reserve_id] if accrued is not None else indices(rules, reserve, now)
+        price = price_of(prices, reserve, emode)
+        if price is None or reserve.opaque:
+            unpriced.add(reserve.asset)
+            continue
+        threshold = threshold_of(rules, reserve, emode) if pledges else None
+        if threshold is not None:
+            assets = rules.balance(supplies.get(reserve_id, 0), index.income_ray)
+            collateral.append(Line(reserve, assets, price, threshold))
+        if owes:
+            assets = rules.debt(variable.get(reserve_id, 0), index.debt_ray)
+            if account.stables:
+                assets += stable_debt(account, reserve_id, now)
+            debts.append(Line(reserve, assets, price))
     return Sheet(rules, tuple(collateral), tuple(debts), tuple(sorted(unpriced)), emode)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -12,6 +12,9 @@ from keeper.core.errors import DecodeError
 from keeper.protocols.aave_v3.rules import Rules
 
 T = TypeVar("T")
+
+
+_UNITS: Sequence[int] = tuple(10**decimals for decimals in range(256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Reserve:
 
     @property
     def unit(self) -> int:
-        return int(10**self.decimals)
+        return _UNITS[self.decimals]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,16 @@ class Account:
 
     def pledges(self, reserve_id: int) -> bool:
         return bool(self.flags >> 2 * reserve_id & 2)
+
+    def flagged(self) -> list[tuple[int, bool, bool]]:
+        """(reserve id, owed, collateral) of every reserve that is either, in ascending order."""
+        found, flags = [], self.flags
+        while flags:
+            reserve_id = ((flags & -flags).bit_length() - 1) >> 1
+            pair = flags >> 2 * reserve_id
+            found.append((reserve_id, bool(pair & 1), bool(pair & 2)))
+            flags &= ~(3 << 2 * reserve_id)
+        return found
 
     @property
     def empty(self) -> bool:
