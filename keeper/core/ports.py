@@ -20,6 +20,7 @@ from keeper.core.types import (
     Health,
     Linear,
     Liquidated,
+    LiquidationPair,
     LiquidationPlan,
     LogFilter,
     Prices,
@@ -150,6 +151,15 @@ class ProtocolAdapter(Protocol[M, A]):
         receiver: bytes,
     ) -> LiquidationPlan | Skip:
         """The best liquidation at time `now` that this wallet (raw units by token) can pay for."""
+        ...
+
+    def pairs(
+        self, market: M, prices: Prices, key: bytes, position: A, now: int, receiver: bytes
+    ) -> Sequence[LiquidationPair] | Skip:
+        """Every debt against every collateral that can be liquidated at time `now`, whoever pays; or why none can be.
+
+        What a plan of a pair says of profit is at the protocol's prices; it is not refused for being a loss.
+        """
         ...
 
     def wallet_tokens(self, market: M) -> Sequence[bytes]:

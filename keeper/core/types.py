@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Generic, Protocol, TypeVar
@@ -307,11 +307,13 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class LiquidationPlan:
-    """One liquidation, sized by the protocol's present rules and paid from the wallet's own tokens.
+    """One liquidation, sized by the protocol's present rules.
 
     repay_assets: the most the wallet can be charged. expected_*: what the protocol will charge and pay at `judged_at`.
-    profit_base: seized less repaid, in base currency units, before gas.
-    approval: (token, spender, amount) that must be in place.
+    profit_base: what we gain, in base currency units, before gas. Paid from the wallet, that is seized less
+        repaid at the protocol's prices.
+    approval: (token, spender, amount) that must be in place; None when the wallet pays nothing.
+    financing: how our contract pays instead of the wallet; None when the wallet does.
     """
 
     account: bytes
@@ -324,5 +326,39 @@ class LiquidationPlan:
     judged_at: int  # unix seconds
     health_wad: int | None
     call: TxCall
-    approval: tuple[bytes, bytes, int]
+    approval: tuple[bytes, bytes, int] | None
     gas_limit_hint: int
+    financing: Financing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Financing:
+    """A plan that our contract carries out: where the money comes from, and what becomes of what is seized.
+
+    funding, route: by the names that people know them by. borrowed_assets, fee_assets: of the debt token.
+    proceeds_assets: debt tokens that selling what is seized brings. gain_token, gain_assets: what the contract has more
+    of in the end, which is the profit. least_gain_assets: with less the transaction reverts.
+    """
+
+    funding: str
+    route: str
+    borrowed_assets: int
+    fee_assets: int
+    proceeds_assets: int
+    gain_token: bytes
+    gain_assets: int
+    least_gain_assets: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiquidationPair:
+    """One debt of a position against one of its collaterals, open to be liquidated at one moment.
+
+    most_assets: the largest amount that makes sense to offer, in raw units of the debt token.
+    plan: by an offer of raw units of the debt token, the plan that repays as much of it as the protocol takes.
+    """
+
+    debt_asset: bytes
+    collateral_asset: bytes
+    most_assets: int
+    plan: Callable[[int], LiquidationPlan | Skip]

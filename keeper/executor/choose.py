@@ -101,8 +101,7 @@ def approvals_for(
     in_flight: (token, spender) whose approval is on its way.
     """
     needed: dict[tuple[bytes, bytes], int] = {}
-    for plan in plans:
-        token, spender, amount = plan.approval
+    for token, spender, amount in (plan.approval for plan in plans if plan.approval is not None):
         needed[token, spender] = needed.get((token, spender), committed.get(token, 0)) + amount
     approvals: list[Approval] = []
     for (token, spender), amount in needed.items():

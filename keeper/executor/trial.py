@@ -133,15 +133,15 @@ def accept(
     drafts: list[Draft] = []
     refused: list[Refused] = []
     for chosen, verdict in zip(trial.chosen, outcome.chosen, strict=True):
-        token, spender, _ = chosen.plan.approval
-        first = [a for a in trial.approvals if (a.token, a.spender) == (token, spender)]
-        unseen = not outcome.in_sequence and bool(first or token in in_flight)
-        objection = _objection([tried[a] for a in first], token)
+        pair = chosen.plan.approval[:2] if chosen.plan.approval is not None else None
+        first = [a for a in trial.approvals if (a.token, a.spender) == pair]
+        unseen = pair is not None and not outcome.in_sequence and bool(first or pair[0] in in_flight)
+        objection = _objection([tried[a] for a in first])
         result: Draft | Skip
         if objection is not None:
             result = objection
         elif unseen:
-            result = Skip("awaiting_approval", f"0x{token.hex()} is being approved first")
+            result = Skip("awaiting_approval", "the token it pays with is being approved first")
         else:
             result = _draft(chosen, verdict, gas_price_wei, settings)
         needed: dict[Approval, Draft] = {}
@@ -161,12 +161,12 @@ def accept(
     return [*approving.values(), *drafts], refused
 
 
-def _objection(approvals: Sequence[Verdict | None], token: bytes) -> Skip | None:
+def _objection(approvals: Sequence[Verdict | None]) -> Skip | None:
     """Why what needs these approvals cannot go on."""
     if any(verdict is None for verdict in approvals):
         return Skip("not_simulated", "the node did not say whether its approval would succeed")
     if any(verdict is not None and not verdict.succeeded for verdict in approvals):
-        return Skip("approval_failed", f"the wallet cannot approve 0x{token.hex()}")
+        return Skip("approval_failed", "the wallet cannot approve the token it pays with")
     return None
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keeper.core.types import LiquidationPlan, Price, Skip
 from keeper.core.units import BPS, WAD
 from keeper.protocols.aave_v3 import abi
-from keeper.protocols.aave_v3.liquidate import Pair, plan
+from keeper.protocols.aave_v3.liquidate import Pair, pairs, plan
 from keeper.protocols.aave_v3.sheet import Sheet, sheet
 from keeper.protocols.aave_v3.state import Account, EMode, Market, Reserve
 from tests.support import aave_market as build
@@ -268,6 +268,40 @@ def test_no_single_smaller_or_larger_offer_brings_more(
     if not pair.leaves_dust(outcome) and pair.payable(outcome, NOW):
         unit = pair.debt.price // pair.debt.reserve.unit + pair.collateral.price // pair.collateral.reserve.unit + 2
         assert pair.profit_value(outcome) <= found.profit_base + 2 * unit
+
+
+@given(build.near_health(0.2, 1.0), st.integers(1, 10**27))
+def test_the_pairs_are_what_a_wallet_chooses_from(
+    world: tuple[Market, dict[bytes, Price], Account], balance: int
+) -> None:
+    """With so much of every debt token, the wallet's plan is the best of the pairs' plans for this offer."""
+    market, prices, account = world
+    position = sheet(market, prices, account, NOW)
+    found = plan(market, OWNER, position, NOW, {reserve.asset: balance for reserve in market.reserves}, ME)
+    open_pairs = pairs(market, OWNER, position, NOW, ME)
+    if isinstance(open_pairs, Skip):
+        assert isinstance(found, Skip)
+        return
+    plans = [pair.plan(balance) for pair in open_pairs]
+    profits = [one.profit_base for one in plans if isinstance(one, LiquidationPlan)]
+    if isinstance(found, LiquidationPlan):
+        assert found.profit_base == max(profits)
+        assert found in plans
+    else:
+        assert max(profits, default=0) <= 0
+
+
+@given(build.near_health(0.2, 1.0))
+def test_offering_the_most_of_a_pair_is_a_plan_that_spends_it(
+    world: tuple[Market, dict[bytes, Price], Account],
+) -> None:
+    market, prices, account = world
+    found = pairs(market, OWNER, sheet(market, prices, account, NOW), NOW, ME)
+    for pair in () if isinstance(found, Skip) else found:
+        whole = pair.plan(pair.most_assets)
+        assert isinstance(whole, LiquidationPlan)
+        assert (whole.debt_asset, whole.collateral_asset) == (pair.debt_asset, pair.collateral_asset)
+        assert whole.repay_assets == pair.most_assets
 
 
 def pair_of(market: Market, position: Sheet, found: LiquidationPlan) -> Pair:
