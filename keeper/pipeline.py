@@ -13,6 +13,7 @@ between what readers were told and what is true.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -22,7 +23,7 @@ import structlog
 from keeper.core.chain import Committed, Reverted, Step, Window
 from keeper.core.errors import KeeperError, RpcMalformed
 from keeper.core.ports import Store, Transaction
-from keeper.core.records import CommittedBlock, Fact
+from keeper.core.records import CommittedBlock, Fact, Intent
 from keeper.core.types import Block, BlockRef, Call, CallResult, LogFilter, RawLog, Update
 from keeper.evaluator.episodes import document
 from keeper.evaluator.judge import Ruling
@@ -134,19 +135,39 @@ class Pipeline:
             await self._commit(step)
 
     async def _commit(self, step: Committed) -> None:
-        block = step.block
+        block, stored, acting = step.block, asyncio.Event(), None
         read = await self._read(block)
-        rulings = self._conclude(block, read, gap=False)
         try:
+            facts, rulings = self._judge_all(block, read)
+            intents = self._executor.observe(read.questions, read.results, read.answers, self._venues, read.finalized)
             if step.tip and self.may_act:
-                await self._executor.act(block, self._opportunities(rulings), self._venues, self._landing_at(block))
+                opportunities, landing_at = self._opportunities(rulings), self._landing_at(block)
+                acting = asyncio.create_task(
+                    self._executor.act(block, opportunities, self._venues, landing_at, stored), name="act"
+                )
+                await asyncio.sleep(0)  # its question to the node leaves now; the node and our disk then work together
+            self._keep(block, facts, rulings, intents, read.finalized)
+        except BaseException:
+            if acting is not None:
+                acting.cancel()
+            self.load()
+            raise
+        stored.set()
+        try:
+            if acting is not None:
+                await acting
         finally:  # whatever becomes of our transactions, owners hear
             self._tell(rulings, present=step.tip)
 
     def skip_to(self, block: Block, updates: Sequence[Update[Any, Any]], *, present: bool) -> None:
         """Arrive at a block over a gap that a backfill scanned."""
         nothing = Questions(block.ref, (), ())
-        rulings = self._conclude(block, _Read(list(updates), nothing, (), (), block.number), gap=True)
+        try:
+            facts, rulings = self._judge_all(block, _Read(list(updates), nothing, (), (), block.number))
+            self._keep(block, facts, rulings, (), block.number, gap=True)
+        except BaseException:
+            self.load()
+            raise
         self._executor.adopt(self.window.blocks, self.finalized)
         self._tell(rulings, present=present)
 
@@ -235,34 +256,40 @@ class Pipeline:
 
     # --- concluding
 
-    def _conclude(self, block: Block, read: _Read, *, gap: bool) -> list[Ruling]:
-        """Judge a block that was read, and store what it changed, all at once."""
-        try:
-            facts: list[Fact] = []
-            rulings: list[Ruling] = []
-            for track, update in zip(self.tracks, read.updates, strict=True):
-                facts += track.facts(update)
-                track.update(update)
-                rulings.append(self._judge(track, block, update))
-                facts += [episode_fact(step.after) for step in rulings[-1].steps]
-            committed = CommittedBlock(block, tuple(facts))
-            with self._store.transaction() as tx:
-                if gap:
-                    tx.advance(committed)
-                    for track in self.tracks:
-                        tx.clear_touches(track.name)
-                else:
-                    tx.commit_block(committed)
-                    self._executor.observe(tx, read.questions, read.results, read.answers, self._venues, read.finalized)
-                if read.finalized > self.finalized:
-                    tx.finalize(read.finalized)
-            self._remember(block, read.finalized, rulings, gap=gap)
-        except BaseException:
-            self.load()
-            raise
-        return rulings
+    def _judge_all(self, block: Block, read: _Read) -> tuple[list[Fact], list[Ruling]]:
+        """Take over what a block changed, and judge it; the facts are to be stored."""
+        facts: list[Fact] = []
+        rulings: list[Ruling] = []
+        for track, update in zip(self.tracks, read.updates, strict=True):
+            facts += track.facts(update)
+            track.update(update)
+            rulings.append(self._judge(track, block, update))
+            facts += [episode_fact(step.after) for step in rulings[-1].steps]
+        return facts, rulings
 
-    def _remember(self, block: Block, finalized: int, rulings: Sequence[Ruling], *, gap: bool) -> None:
+    def _keep(
+        self,
+        block: Block,
+        facts: Sequence[Fact],
+        rulings: Sequence[Ruling],
+        intents: Sequence[Intent],
+        finalized: int,
+        *,
+        gap: bool = False,
+    ) -> None:
+        """Store all that a block changed at once, and be at that block."""
+        committed = CommittedBlock(block, tuple(facts))
+        with self._store.transaction() as tx:
+            if gap:
+                tx.advance(committed)
+                for track in self.tracks:
+                    tx.clear_touches(track.name)
+            else:
+                tx.commit_block(committed)
+            for intent in intents:
+                tx.put_intent(intent)
+            if finalized > self.finalized:
+                tx.finalize(finalized)
         if gap:
             self.window = Window([block])
         else:

@@ -1,12 +1,13 @@
 """One block at a time: what became of our transactions, what to do about them, and which new ones to send.
 
-    questions ─▶ asked with the block's other reads ─▶ observe (in the block's store transaction) ─▶ act
+    questions ─▶ asked with the block's other reads ─▶ observe ─▶ act, once the block is stored
 
 The journal is durable before a byte leaves, and what we did is learned from blocks, like everything else.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -92,16 +93,21 @@ class Executor:
 
     def observe(
         self,
-        transaction: Transaction,
         questions: Questions,
         results: Sequence[CallResult],
         answers: Sequence[Any],
         venues: Sequence[Venue],
         finalized: int,
-    ) -> None:
-        """Learn from a block, in the transaction that commits it. results and answers: to the questions, in order."""
-        if self.active:
-            self._watch.observe(transaction, questions, results, answers, venues, finalized)
+    ) -> Sequence[Intent]:
+        """Learn from a block. results and answers: to the questions, in order.
+
+        Returns the intents that changed, to be stored in the transaction that commits the block; if that fails, `adopt`
+        makes this the executor that knows nothing of it.
+        """
+        if not self.active:
+            return ()
+        self._dispatch.collect()
+        return self._watch.observe(questions, results, answers, venues, finalized)
 
     def reverted(self, transaction: Transaction, ancestor: BlockRef) -> None:
         """Unlearn what blocks above the ancestor said, in the transaction that reverts them."""
@@ -109,15 +115,21 @@ class Executor:
             self._watch.reverted(transaction, ancestor)
 
     async def act(
-        self, block: Block, opportunities: Sequence[Opportunity], venues: Sequence[Venue], landing_at: int
+        self,
+        block: Block,
+        opportunities: Sequence[Opportunity],
+        venues: Sequence[Venue],
+        landing_at: int,
+        stored: asyncio.Event | None = None,
     ) -> None:
         """Tend to what is on its way and send what is worth it. Only at the tip, after the block was observed.
 
         landing_at: unix seconds of the block that new transactions can be in; opportunities were judged for it.
+        stored: set once the block is durable. Until then the node is only asked to simulate, nothing is journalled or
+        sent: the node and the disk work at the same time.
         """
         if not self.active:
             return
-        self._dispatch.collect()
         answers = self._watch.answers
         if answers is None or answers.sight.block != block.ref or answers.sight.nonce is None:
             log.warning("block_not_acted_on", block=block.number, reason="our nonce in it is not known")
@@ -136,6 +148,8 @@ class Executor:
             return
         extra = [request for intent in failed for request in self._replays(intent)]
         outcome = await try_out(self._simulator, trial, block.ref, landing_at, extra, self._settings.deadline_s)
+        if stored is not None:
+            await stored.wait()
         by_name = {venue.name: venue for venue in venues}
         explained = self._explain(failed, outcome.answers, by_name)
         drafts = self._accept(trial, outcome, market, answers, block)

@@ -44,6 +44,10 @@ class Journal:
             transaction.put_intent(intent)
             self._intents[intent.id] = intent
 
+    def hold(self, intents: Iterable[Intent]) -> None:
+        """In memory only: whoever calls this stores them, or loads the journal again."""
+        self._intents |= {intent.id: intent for intent in intents}
+
     # --- reading
 
     def __getitem__(self, intent_id: str) -> Intent:

@@ -54,14 +54,14 @@ class Watch:
 
     def observe(
         self,
-        transaction: Transaction,
         questions: Questions,
         results: Sequence[CallResult],
         answers: Sequence[Any],
         venues: Iterable[Venue],
         finalized: int,
-    ) -> None:
-        """Bring every intent to the state after `questions.block`, in the transaction that commits that block."""
+    ) -> list[Intent]:
+        """Bring every intent to the state after `questions.block`. Returns those that changed, for the transaction that
+        commits that block."""
         now = self._clock()
         block = questions.block
         self.answers = questions.read(results, answers, self._decimals)
@@ -80,8 +80,9 @@ class Watch:
             )
             if after is not intent:
                 changed.append(self._account_for(intent, after, by_name))
-        self._journal.put(transaction, changed)
+        self._journal.hold(changed)
         self._journal.forget(finalized, block.number - self._settings.cooldown_blocks)
+        return changed
 
     def reverted(self, transaction: Transaction, ancestor: BlockRef) -> None:
         """Take back what blocks above the ancestor said, in the transaction that reverts them."""

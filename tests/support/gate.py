@@ -139,9 +139,11 @@ class Follower:
         results, answers = await asyncio.gather(
             self.rpc.call_many(questions.calls, block.ref), self.rpc.batch(questions.requests)
         )
+        changed = self.executor.observe(questions, results, answers, [venue], max(block.number - self.finality, 0))
         with self.store.transaction() as tx:
             tx.commit_block(CommittedBlock(block, ()))
-            self.executor.observe(tx, questions, results, answers, [venue], max(block.number - self.finality, 0))
+            for intent in changed:
+                tx.put_intent(intent)
         self.window.extend(block)
         if tip:
             opportunities = [Opportunity(venue, key) for key in venue.book.positions]

@@ -107,13 +107,15 @@ class Pipeline:
         questions = self.executor.questions(block.ref, venues)
         results = call_results(self.chain, block.ref, questions.calls)
         answers = self.loop.run_until_complete(self.chain.batch(questions.requests))
-        with self.store.transaction() as transaction:
-            self.seen.append(block)
-            try:
-                self.executor.observe(cast(Any, transaction), questions, results, answers, venues, self._finalized())
-            except BaseException:
-                self.seen.pop()
-                raise
+        self.seen.append(block)
+        try:
+            changed = self.executor.observe(questions, results, answers, venues, self._finalized())
+            with self.store.transaction() as transaction:
+                for intent in changed:
+                    transaction.put_intent(intent)
+        except BaseException:
+            self.seen.pop()
+            raise
 
     def _act(self) -> None:
         tip = self.chain.tip.block
