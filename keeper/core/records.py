@@ -9,7 +9,6 @@ from typing import Any
 
 from keeper.core.types import Block
 
-
 MARKET_KEY = b""
 """Key of a protocol's one market, and of its one set of prices."""
 
