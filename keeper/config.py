@@ -66,9 +66,7 @@ class Chain(Table):
         1.0, gt=0, le=600, description="How often to ask for the head where subscriptions do not work."
     )
     request_timeout_s: float = Field(10.0, gt=0, le=600, description="How long one endpoint may take to answer.")
-    stale_after_s: float = Field(
-        120.0, gt=0, description="Without a new head for this long the watchdog reports and reconnects."
-    )
+    stale_after_s: float = Field(120.0, gt=0, description="Without a block taken for this long the watchdog says so.")
     wrapped_native: Address | None = Field(
         None, description="Wrapped native coin (WETH): its price values gas. Needed to count gas into profit."
     )

@@ -226,15 +226,16 @@ class Daemon:
     # --- watching itself
 
     async def watch_heads(self) -> None:
-        """When heads stop, stop acting, keep alerting, and say so, until they come back."""
-        limit = self._house.config.chain.stale_after_s
+        """Say so when no block could be taken for too long, and again when one was. Nothing is acted on meanwhile,
+        because only a new block is."""
+        limit, silent = self._house.config.chain.stale_after_s, False
         while True:
-            silent = time.monotonic() - self._last_block_at
-            if self._pipeline.may_act and silent > limit:
-                self._pipeline.may_act = False
-                log.error("heads_stopped", silent_s=round(silent), limit_s=limit, remedy="check the rpc endpoints")
-            elif not self._pipeline.may_act and silent <= limit:
-                self._pipeline.may_act = True
+            since = time.monotonic() - self._last_block_at
+            if not silent and since > limit:
+                silent = True
+                log.error("heads_stopped", silent_s=round(since), limit_s=limit, remedy="check the rpc endpoints")
+            elif silent and since <= limit:
+                silent = False
                 log.info("heads_resumed")
             await asyncio.sleep(min(limit / 4, 5.0))
 

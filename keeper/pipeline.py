@@ -97,7 +97,6 @@ class Pipeline:
         self._venues: list[Venue] = []
         self.window = Window(())
         self.finalized = 0
-        self.may_act = True
 
     # --- memory
 
@@ -140,7 +139,7 @@ class Pipeline:
         try:
             facts, rulings = self._judge_all(block, read)
             intents = self._executor.observe(read.questions, read.results, read.answers, self._venues, read.finalized)
-            if step.tip and self.may_act:
+            if step.tip:
                 opportunities, landing_at = self._opportunities(rulings), self._landing_at(block)
                 acting = asyncio.create_task(
                     self._executor.act(block, opportunities, self._venues, landing_at, stored), name="act"
