@@ -6,7 +6,7 @@ after the fold. Anything that does not have the shape of its event raises Decode
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from keeper.core.errors import DecodeError
@@ -124,19 +124,34 @@ def address(topic: str) -> bytes:
     if len(topic) != _TOPIC or topic[:26] != _NOBODY[:26]:
         raise DecodeError(f"topic {topic!r} is no address")
     try:
-        return bytes.fromhex(topic[26:])
+        value = bytes.fromhex(topic[26:])
     except ValueError:
-        raise DecodeError(f"topic {topic!r} is no address") from None
+        value = b""
+    if len(value) != 20:
+        raise DecodeError(f"topic {topic!r} is no address")
+    return value
 
 
 def touch_keys(seen: Seen) -> list[bytes]:
     """Account (20 bytes), followed by four bytes of the token's address where a balance may have changed."""
-    keys = {address(account) for account in seen.accounts}
+    keys = _addresses(seen.accounts)
     for token, holders in seen.holders.items():
         tag = bytes.fromhex(token[2 : 2 + 2 * _TAG])
         holders.discard(_NOBODY)
-        keys.update([address(holder) + tag for holder in holders])
-    return sorted(keys)
+        keys += [holder + tag for holder in _addresses(holders)]
+    return keys
+
+
+def _addresses(topics: Collection[str]) -> list[bytes]:
+    """Many at once: one conversion instead of thousands. Raises DecodeError."""
+    if set(map(len, topics)) <= {_TOPIC} and {topic[:26] for topic in topics} <= {_NOBODY[:26]}:
+        try:
+            joined = bytes.fromhex("".join([topic[26:] for topic in topics]))
+        except ValueError:
+            joined = b""
+        if len(joined) == 20 * len(topics):  # fromhex passes over blanks
+            return [joined[at : at + 20] for at in range(0, len(joined), 20)]
+    return [address(topic) for topic in topics]
 
 
 def touched(market: Market, keys: Iterable[bytes]) -> dict[bytes, set[bytes]]:
@@ -145,7 +160,7 @@ def touched(market: Market, keys: Iterable[bytes]) -> dict[bytes, set[bytes]]:
     for token in market.by_token:
         by_tag.setdefault(token[:_TAG], []).append(token)
     tokens: dict[bytes, set[bytes]] = {}
-    for key in keys:
+    for key in sorted(keys):
         tokens.setdefault(key[:20], set()).update(by_tag.get(key[20:], ()))
     return tokens
 

@@ -138,6 +138,7 @@ def test_a_malformed_transfer_is_refused_and_named() -> None:
         Log(good.address, (*good.topics, topic(ALICE)), "0x"),
         Log(good.address, good.topics, good.data[:-2]),
         Log(good.address, (good.topics[0], good.topics[1], "0x" + "f" * 64), good.data),
+        Log(good.address, (good.topics[0], good.topics[1], topic(ALICE)[:-2] + "  "), good.data),
     ):
         with pytest.raises(DecodeError):
             logs.touch_keys(logs.fold(MARKET, [bad]))
