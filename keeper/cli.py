@@ -6,6 +6,7 @@ Exit codes: 0 done · 1 a check failed or the command could not do its work · 2
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -27,21 +28,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        if _reader_has_gone():
+        lost = _lost_output(error)
+        if isinstance(lost, BrokenPipeError):  # nobody reads it any more (`| head`), which is no failure
             return 0
+        if lost is not None:
+            print(
+                f"keeper: the output could not be written ({lost.strerror}); free space where it goes", file=sys.stderr
+            )
+            return 1
         _tell(error, in_full=args.verbose > 0)
         return 1
     return code
 
 
-def _reader_has_gone() -> bool:
-    """Whether nobody reads our output any more (`| head`), which is no failure. From then on it goes nowhere."""
+def _lost_output(error: Exception) -> OSError | None:
+    """Why stdout cannot be written, if that is what happened. From then on it goes nowhere, so Python ends quietly."""
+    lost = error if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None else None
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as refused:
+        lost = refused
+    if lost is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    return lost
 
 
 def _tell(error: Exception, *, in_full: bool) -> None:
@@ -142,32 +151,38 @@ def _block_number(text: str) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from keeper.preflight import check
     from keeper.wire import open_house
 
-    return check(open_house(args), sys.stdout)
+    house = open_house(args)
+    from keeper.preflight import check  # what it needs is heavy, and a mistake in the file should be told at once
+
+    return check(house, sys.stdout)
 
 
 def _backfill(args: argparse.Namespace) -> int:
+    from keeper.wire import open_house
+
+    house = open_house(args)
     import asyncio
 
     from keeper.daemon import run_backfill
     from keeper.progress import progress
-    from keeper.wire import open_house
 
     with progress() as report:
-        return asyncio.run(run_backfill(open_house(args), report, args.to))
+        return asyncio.run(run_backfill(house, report, args.to))
 
 
 def _run(args: argparse.Namespace) -> int:
+    from keeper.wire import open_house
+
+    house = open_house(args)
     import asyncio
 
     from keeper.daemon import run_daemon
     from keeper.progress import progress
-    from keeper.wire import open_house
 
     with progress() as report:
-        return asyncio.run(run_daemon(open_house(args), report, args.until_block))
+        return asyncio.run(run_daemon(house, report, args.until_block))
 
 
 def _health(args: argparse.Namespace) -> int:

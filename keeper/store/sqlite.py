@@ -128,6 +128,9 @@ def _check(driver: sqlite3.Connection, path: Path) -> None:
     (verdict,) = driver.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise StoreError(_corrupt(str(path), str(verdict)))
+    tables = {name for (name,) in driver.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and "alembic_version" not in tables:
+        return  # not ours: whoever looks at the schema next refuses it, and nothing in it may change before
     (mode,) = driver.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise StoreError(f"{path}: its file system allows no write-ahead log (mode {mode}): use a local disk")
