@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -79,6 +80,9 @@ class Daemon:
         if head is None:
             return
         await self._arrive(head, until_block)
+        # What was loaded stays. Walking it, the collector would stop a block for 50 ms per 100,000 positions.
+        gc.collect()
+        gc.freeze()
         async for block in self._heads():
             if self._done(until_block):
                 break
