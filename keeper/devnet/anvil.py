@@ -215,6 +215,7 @@ class Anvil:
         """Back to a snapshot, which is used up. Subscribers are told nothing: only for chains that nobody follows."""
         if not self.rpc("evm_revert", snapshot):
             raise DevnetError(f"Anvil does not know the snapshot {snapshot}; a snapshot can be reverted to only once")
+        self.rpc("anvil_dropAllTransactions")  # the last one undone goes back to the pool and would be mined again
 
 
 class _PortTaken(DevnetError):
