@@ -83,8 +83,14 @@ class RawIpc:
 
     def ask(self, payload: bytes) -> bytes:
         self._socket.sendall(payload + b"\n")
+        return self.read()
+
+    def read(self) -> bytes:
         while b"\n" not in self._buffer:
-            self._buffer += self._socket.recv(1 << 18)
+            received = self._socket.recv(1 << 18)
+            if not received:
+                raise ConnectionError("the node closed the connection")
+            self._buffer += received
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line
 

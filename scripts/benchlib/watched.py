@@ -1,8 +1,8 @@
 """The shipped daemon with two stop-watches: `python watched.py keeper.toml`, until SIGTERM. JSON Lines on stdout.
 
-`{"block"}` when a block has been taken whole. `{"sent_block", "seconds"}` when the node has answered the transactions
-sent because of a block: seconds since its head arrived. Arrived is when the operating system said that there is
-something to read, so that the websocket's own work counts as ours.
+`{"block"}` when a block has been taken whole. `{"sent_block", "seconds", "processor_s"}` when the node has answered the
+transactions sent because of a block: seconds since its head arrived, and what of them our own code was busy. Arrived is
+when the operating system said that there is something to read, so that the websocket's own work counts as ours.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from keeper.wire import House, open_house
 
 
 class StampingSelector(selectors.DefaultSelector):
-    """Remembers when it last woke up because there was something to read."""
+    """Remembers when it last woke up because there was something to read, by the clock and by our processor time."""
 
-    woke_at = 0.0
+    woke_at = (0.0, 0.0)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         events: list[tuple[selectors.SelectorKey, int]] = super().select(timeout)
         if events:
-            self.woke_at = time.perf_counter()
+            self.woke_at = (time.perf_counter(), time.thread_time())
         return events
 
 
 class WatchedHouse(House):
     selector = StampingSelector()
-    head_at = 0.0
+    head_at = (0.0, 0.0)
     applying = 0
 
     async def connect(self) -> RpcClient:
@@ -59,7 +59,8 @@ class WatchedHouse(House):
         async def time_submission(raws: Sequence[bytes]) -> list[KeeperError | None]:
             outcomes = await submit_many(raws)
             if raws:
-                say(sent_block=self.applying, seconds=time.perf_counter() - self.head_at)
+                clock, processor = time.perf_counter() - self.head_at[0], time.thread_time() - self.head_at[1]
+                say(sent_block=self.applying, seconds=clock, processor_s=processor)
             return outcomes
 
         transport.mux.__dict__["feed"] = stamp_heads
