@@ -1,8 +1,9 @@
 """The shipped daemon with two stop-watches: `python watched.py keeper.toml`, until SIGTERM. JSON Lines on stdout.
 
-`{"block"}` when a block has been taken whole. `{"sent_block", "seconds", "processor_s"}` when the node has answered the
-transactions sent because of a block: seconds since its head arrived, and what of them our own code was busy. Arrived is
-when the operating system said that there is something to read, so that the websocket's own work counts as ours.
+`{"block"}` when a block has been taken whole. `{"sent_block", "hash", "seconds", "processor_s", "messages"}` when the
+node has answered the transactions sent because of a block: seconds since its head arrived, what of them our own code
+was busy, and every message to the node meanwhile, as lists of requests. Arrived is when the operating system said that
+there is something to read, so that the websocket's own work counts as ours.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from keeper.core.chain import Committed, Step
 from keeper.core.errors import KeeperError
 from keeper.core.ports import Notifier, Store
+from keeper.core.types import BlockRef
 from keeper.daemon import run_daemon
 from keeper.indexer.rpc.client import RpcClient
+from keeper.indexer.rpc.mux import Replies
 from keeper.indexer.rpc.transport import DuplexTransport
+from keeper.indexer.rpc.wire import Request
 from keeper.pipeline import Pipeline
 from keeper.wire import House, open_house
 
@@ -42,28 +46,36 @@ class StampingSelector(selectors.DefaultSelector):
 class WatchedHouse(House):
     selector = StampingSelector()
     head_at = (0.0, 0.0)
-    applying = 0
+    applying = BlockRef(0, b"")
+    messages: ClassVar[list[Sequence[Request]]] = []
 
     async def connect(self) -> RpcClient:
         rpc = await super().connect()
         transport = await rpc.endpoints[0].ready(1.0)
         if not isinstance(transport, DuplexTransport):
             raise TypeError("give the daemon a websocket or an IPC path: over HTTP no head is pushed")
-        feed, submit_many = transport.mux.feed, rpc.submit_many
+        feed, exchange, submit_many = transport.mux.feed, transport.exchange, rpc.submit_many
 
         def stamp_heads(payload: bytes) -> None:
             if b"eth_subscription" in bytes(payload[:120]):
                 WatchedHouse.head_at = self.selector.woke_at
+                self.messages.clear()
             feed(payload)
+
+        async def note(requests: Sequence[Request], timeout_s: float) -> Replies:
+            self.messages.append(requests)
+            return await exchange(requests, timeout_s)
 
         async def time_submission(raws: Sequence[bytes]) -> list[KeeperError | None]:
             outcomes = await submit_many(raws)
             if raws:
                 clock, processor = time.perf_counter() - self.head_at[0], time.thread_time() - self.head_at[1]
-                say(sent_block=self.applying, seconds=clock, processor_s=processor)
+                number, block_hash = self.applying.number, "0x" + self.applying.hash.hex()
+                say(sent_block=number, hash=block_hash, seconds=clock, processor_s=processor, messages=self.messages)
             return outcomes
 
         transport.mux.__dict__["feed"] = stamp_heads
+        transport.__dict__["exchange"] = note
         rpc.__dict__["submit_many"] = time_submission
         return rpc
 
@@ -74,7 +86,7 @@ class WatchedHouse(House):
         apply, skip_to = pipeline.apply, pipeline.skip_to
 
         async def tell_applied(step: Step) -> None:
-            WatchedHouse.applying = step.block.number if isinstance(step, Committed) else 0
+            WatchedHouse.applying = step.block.ref if isinstance(step, Committed) else step.ancestor
             await apply(step)
             say(block=pipeline.window.tip.number)
 
