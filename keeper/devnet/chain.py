@@ -25,9 +25,11 @@ from eth_utils.crypto import keccak
 from keeper.devnet import multicall, uniswap
 from keeper.devnet.abi import Address, checksummed
 from keeper.devnet.anvil import Anvil
+from keeper.devnet.balancer import Balancer
 from keeper.devnet.client import Block, Client, Receipt
 from keeper.devnet.errors import DevnetError
 from keeper.devnet.market import AaveMarket
+from keeper.devnet.morpho import Morpho
 from keeper.devnet.tokens import Amount, FeedMode, Tokens
 
 _TOKENS = (
@@ -72,6 +74,8 @@ class DevChain:
         ]
         self.liquidator = LIQUIDATOR
         self.start_block = 0
+        self._balancer: Balancer | None = None
+        self._morpho: Morpho | None = None
 
     @classmethod
     def start(
@@ -130,7 +134,12 @@ class DevChain:
             tokens = Tokens(client, self.aave.market.admin)
             tokens.by_symbol = dict(self.tokens.by_symbol)
             aave = AaveMarket(client, tokens, self.aave.market, self.aave.reserves)
-            return DevChain(anvil, client, tokens, aave, self.uniswap)
+            chain = DevChain(anvil, client, tokens, aave, self.uniswap)
+            if self._balancer is not None:
+                chain._balancer = Balancer(client, tokens, self._balancer.admin, self._balancer.vault)
+            if self._morpho is not None:
+                chain._morpho = Morpho(client, tokens, self._morpho.address, self._morpho.params)
+            return chain
         except BaseException:
             anvil.stop()
             raise
@@ -159,6 +168,22 @@ class DevChain:
     @property
     def multicall3(self) -> str:
         return multicall.MULTICALL3
+
+    # --- what is deployed on demand
+
+    @property
+    def balancer(self) -> Balancer:
+        """The vault, deployed when it is first asked for."""
+        if self._balancer is None:
+            self._balancer = Balancer.deployed(self.client, self.tokens, self.aave.market.admin)
+        return self._balancer
+
+    @property
+    def morpho(self) -> Morpho:
+        """Morpho Blue with a USDC/WETH market, deployed when it is first asked for."""
+        if self._morpho is None:
+            self._morpho = Morpho.deployed(self.client, self.tokens, self.aave.market.admin)
+        return self._morpho
 
     # --- who is there
 
@@ -248,11 +273,13 @@ class DevChain:
     def rewound(self) -> Iterator[None]:
         """Everything done inside is undone afterwards, blocks included; nobody who follows the chain is told."""
         snapshot, tokens, reserves = self.anvil.snapshot(), dict(self.tokens.by_symbol), dict(self.aave.reserves)
+        on_demand = self._balancer, self._morpho
         try:
             yield
         finally:
             self.anvil.revert(snapshot)
             self.tokens.by_symbol, self.aave.reserves = tokens, reserves
+            self._balancer, self._morpho = on_demand
 
     def one_block(self) -> AbstractContextManager[None]:
         """Everything done inside is mined in one block; see `Client.one_block`."""

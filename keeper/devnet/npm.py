@@ -39,13 +39,27 @@ class Package:
 
 
 AAVE = Package("@aave-dao/aave-v3-origin@3.6.0", ("src/",))
+BALANCER = Package("@balancer-labs/v2-deployments@3.2.0", ("dist/tasks/20210418-vault/artifact/",))
+MORPHO = Package("@morpho-org/morpho-blue@1.0.0", ("src/",))
 OPENZEPPELIN = Package("@openzeppelin/contracts@5.1.0")
 SOLIDITY_UTILS = Package("@bgd-labs/solidity-utils@1.1.2", ("src/",))
 SOLC = Package("solc@0.8.27", ("soljson.js",))
+SOLC_0_8_19 = Package("solc@0.8.19", ("soljson.js",))
 UNISWAP_CORE = Package("@uniswap/v3-core@1.0.1", ("artifacts/",))
 UNISWAP_PERIPHERY = Package("@uniswap/v3-periphery@1.4.4", ("artifacts/",))
 VIEM = Package("viem@2.57.20", ("constants/contracts.ts",))
-PROTOCOL_PACKAGES = (AAVE, OPENZEPPELIN, SOLIDITY_UTILS, SOLC, UNISWAP_CORE, UNISWAP_PERIPHERY, VIEM)
+PROTOCOL_PACKAGES = (
+    AAVE,
+    BALANCER,
+    MORPHO,
+    OPENZEPPELIN,
+    SOLIDITY_UTILS,
+    SOLC,
+    SOLC_0_8_19,
+    UNISWAP_CORE,
+    UNISWAP_PERIPHERY,
+    VIEM,
+)
 
 
 def anvil_package() -> Package:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 
-from keeper.devnet import aave, npm, uniswap
+from keeper.devnet import aave, balancer, morpho, npm, uniswap
 from keeper.devnet.cache import cache_root
-from keeper.devnet.contracts import own_artifacts
+from keeper.devnet.contracts import balancer_artifacts, morpho_artifacts, own_artifacts
 
 
 def prepare() -> None:
@@ -17,9 +17,13 @@ def prepare() -> None:
     _say(f"fetching pinned packages into {cache_root()}")
     npm.fetch(*npm.PROTOCOL_PACKAGES)
     npm.anvil_binary()
-    _say("compiling Aave and our test contracts")
+    _say("compiling Aave, Morpho and our test contracts")
     own_artifacts()
+    balancer_artifacts()
+    morpho_artifacts()
     aave.build()
+    balancer.build()
+    morpho.build()
     uniswap.build()
 
 

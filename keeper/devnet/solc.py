@@ -16,16 +16,28 @@ from typing import Any
 
 from keeper.devnet.cache import cache_root, locked
 from keeper.devnet.errors import DevnetError
-from keeper.devnet.npm import SOLC, fetch
+from keeper.devnet.npm import SOLC, Package, fetch
 
 _TIMEOUT_S = 300
 _IMPORT = re.compile(r"""^\s*(?:import|export)\b[^;'"]*['"]([^'"]+)['"]\s*;""", re.MULTILINE)
 _OUTPUTS = ["abi", "evm.bytecode.object", "evm.bytecode.linkReferences"]
-_SETTINGS = {
-    "optimizer": {"enabled": True, "runs": 200},
-    "evmVersion": "shanghai",
-    "metadata": {"bytecodeHash": "none"},
-}
+
+
+@dataclass(frozen=True, slots=True)
+class Compiler:
+    package: Package = SOLC
+    evm_version: str = "shanghai"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {
+            "optimizer": {"enabled": True, "runs": 200},
+            "evmVersion": self.evm_version,
+            "metadata": {"bytecodeHash": "none"},
+        }
+
+
+_DEFAULT = Compiler()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +61,9 @@ class Artifact:
         return bytes.fromhex(code)
 
 
-def compile_sources(name: str, entries: Iterable[str], roots: Mapping[str, Path]) -> dict[str, Artifact]:
+def compile_sources(
+    name: str, entries: Iterable[str], roots: Mapping[str, Path], compiler: Compiler = _DEFAULT
+) -> dict[str, Artifact]:
     """Artifacts of every contract defined in the entry files, by contract name.
 
     entries: source unit names, like "src/contracts/misc/AaveOracle.sol". roots: directory of each unit name prefix.
@@ -61,15 +75,15 @@ def compile_sources(name: str, entries: Iterable[str], roots: Mapping[str, Path]
         {
             "language": "Solidity",
             "sources": {unit: {"content": sources[unit]} for unit in sorted(sources)},
-            "settings": {**_SETTINGS, "outputSelection": {unit: {"*": _OUTPUTS} for unit in wanted}},
+            "settings": {**compiler.settings, "outputSelection": {unit: {"*": _OUTPUTS} for unit in wanted}},
         }
     )
-    key = hashlib.sha256(f"{SOLC.spec}\n{request}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{compiler.package.spec}\n{request}".encode()).hexdigest()[:16]
     built = cache_root() / "build" / f"{name}-{key}.json"
     if not built.is_file():
         with locked(f"build-{name}"):
             if not built.is_file():
-                _write(built, _solc(request))
+                _write(built, _solc(request, compiler.package))
     return {row["name"]: _artifact(row) for row in json.loads(built.read_text())}
 
 
@@ -101,11 +115,11 @@ def _file(unit: str, roots: Mapping[str, Path]) -> Path:
     raise DevnetError(f"no directory is known for the Solidity import {unit!r}; known prefixes: {sorted(roots)}")
 
 
-def _solc(request: str) -> list[dict[str, Any]]:
+def _solc(request: str, package: Package) -> list[dict[str, Any]]:
     node = shutil.which("node")
     if node is None:
         raise DevnetError("node is not on PATH; the dev chain needs node 20 with npm to compile the protocols' sources")
-    (home,) = fetch(SOLC)
+    (home,) = fetch(package)
     with as_file(files("keeper.devnet").joinpath("solc.cjs")) as driver:
         command = [node, "--max-old-space-size=4096", str(driver), str(home / "soljson.js")]
         try:

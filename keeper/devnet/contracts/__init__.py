@@ -6,10 +6,22 @@ from importlib.resources import as_file, files
 
 from keeper.devnet.solc import Artifact, compile_sources
 
-_SOURCES = ("PriceFeed.sol", "TestToken.sol")
-
 
 def own_artifacts() -> dict[str, Artifact]:
     """PriceFeed, TestToken and WrappedEther, compiled or from the cache."""
+    return _compiled("devnet", "PriceFeed.sol", "TestToken.sol")
+
+
+def morpho_artifacts() -> dict[str, Artifact]:
+    """FeedOracle and UtilizationRate, which a Morpho market needs beside it."""
+    return _compiled("devnet-morpho", "MorphoParts.sol")
+
+
+def balancer_artifacts() -> dict[str, Artifact]:
+    """OpenAuthorizer, which lets anybody govern a Balancer vault."""
+    return _compiled("devnet-balancer", "OpenAuthorizer.sol")
+
+
+def _compiled(name: str, *sources: str) -> dict[str, Artifact]:
     with as_file(files(__name__)) as directory:
-        return compile_sources("devnet", [f"devnet/{source}" for source in _SOURCES], {"devnet/": directory})
+        return compile_sources(name, [f"devnet/{source}" for source in sources], {"devnet/": directory})
