@@ -13,6 +13,15 @@ _PLACES = (Path(__file__).parent / "_data" / "abis", Path(__file__).parent.paren
 """Inside an installed package; beside it in a checkout."""
 
 
+def contract(kind: str, name: str) -> dict[str, Any]:
+    """A file as it is; that of a contract of our own has its bytecode. Raises ConfigError when it is not there."""
+    file = next((place / kind / f"{name}.json" for place in _PLACES if (place / kind / f"{name}.json").is_file()), None)
+    if file is None:
+        raise ConfigError(f"abis/{kind}/{name}.json is not installed; reinstall Keeper")
+    found: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return found
+
+
 @cache
 def protocol_abi(kind: str) -> list[dict[str, Any]]:
     """Every function, event and error of a protocol's contracts. Raises ConfigError for a protocol without any."""

@@ -110,6 +110,13 @@ class Client:
         }
         return self._send(transaction, signature.partition("(")[0], gas)
 
+    def send_data(
+        self, sender: Address, to: Address, data: bytes, what: str, *, value_wei: int = 0, gas: int = _ACTION_GAS
+    ) -> Receipt:
+        """Like `send`, for a call that is encoded already. what: its name in errors."""
+        transaction = {"from": checksummed(sender), "to": checksummed(to), "data": _hex(data), "value": hex(value_wei)}
+        return self._send(transaction, what, gas)
+
     def send_ether(self, sender: Address, to: Address, value_wei: int) -> Receipt:
         transaction = {"from": checksummed(sender), "to": checksummed(to), "value": hex(value_wei)}
         return self._send(transaction, "ether transfer", 100_000)

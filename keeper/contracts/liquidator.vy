@@ -1,0 +1,434 @@
+# pragma version 0.4.3
+# pragma evm-version cancun
+# pragma optimize gas
+# pragma nonreentrancy on
+"""
+@title Liquidator
+@license MIT
+@notice Liquidates with borrowed money. A plan is a list of steps, each a call: take a flash loan, and when the lender
+    calls back liquidate, sell what was seized, and repay. A plan reverts unless it gains what it demands. Gains stay
+    here until `skim` sends them to the owner.
+@dev Who may do what:
+    - The owner configures, and may call anything (`rescue`).
+    - An operator, the daemon's hot key, may run plans, and send what is here to the owner. Whoever steals that key can
+      let profits slip, but cannot take what the contract owns: steps only call functions that the owner allowed, only
+      watched tokens can be approved or paid, and every watched balance must end no lower than it began.
+    - A step's target may call back once, during that step, with the very steps that were announced.
+    - Everybody else may send ether.
+    Nothing stays approved after a step. Every function is locked against reentrancy, except those marked otherwise.
+    The lock, and all that is known only while a plan runs, are in transient storage (EIP-1153).
+"""
+
+from ethereum.ercs import IERC20
+
+
+interface WrappedNative:
+    def withdraw(amount: uint256): nonpayable
+
+
+struct Watch:
+    token: address      # the zero address is the native coin
+    least_gain: int256  # raw units its balance must grow by; only the owner may run a plan with a negative one
+
+
+struct Step:
+    target: address
+    value_wei: uint256     # native coin to send along
+    token: address         # what the target takes from us; the zero address: nothing
+    amount: uint256        # how much; EVERYTHING: all that the plan has gained of the token so far
+    spender: address       # approved for the amount during the call; the zero address: nobody
+    callback: bytes32      # hash of the encoded steps with which the target may call back; zero: it may not
+    bought: address        # a token of which the call must bring
+    least_bought: uint256  # this much; 0: it is not looked at
+    optional: bool         # when the call reverts, the plan goes on
+    inserts: bool          # the amount, as a word between `data` and `tail`; else the call is `data` alone
+    data: Bytes[CALL_SIZE]
+    tail: Bytes[TAIL_SIZE]
+
+
+struct Owed:
+    token: address
+    amount: uint256
+
+
+event Executed:
+    token: indexed(address)
+    gain: int256  # of the token watched first, after the tip
+    tip_wei: uint256
+
+event StepFailed:
+    target: indexed(address)
+    index: uint256  # in its own list
+    reason: Bytes[REASON_SIZE]
+
+event CallAllowed:
+    target: indexed(address)
+    selector: indexed(bytes4)
+    allowed: bool
+
+event SpenderAllowed:
+    spender: indexed(address)
+    allowed: bool
+
+event OperatorAllowed:
+    operator: indexed(address)
+    allowed: bool
+
+event OwnershipOffered:
+    owner: indexed(address)
+    heir: indexed(address)
+
+event OwnershipTaken:
+    owner: indexed(address)
+
+
+CALL_SIZE: constant(uint256) = 4096
+TAIL_SIZE: constant(uint256) = 1024
+REASON_SIZE: constant(uint256) = 256
+MAX_STEPS: constant(uint256) = 16
+MAX_WATCHES: constant(uint256) = 8
+EVERYTHING: constant(uint256) = max_value(uint256)
+NATIVE: constant(address) = empty(address)
+
+# Never allowed: they move what belongs to us, or to whoever approved us.
+TRANSFER: constant(bytes4) = method_id("transfer(address,uint256)", output_type=bytes4)
+TRANSFER_FROM: constant(bytes4) = method_id("transferFrom(address,address,uint256)", output_type=bytes4)
+APPROVE: constant(bytes4) = method_id("approve(address,uint256)", output_type=bytes4)
+
+RUN: constant(bytes4) = method_id(
+    "run((address,uint256,address,uint256,address,bytes32,address,uint256,bool,bool,bytes,bytes)[])", output_type=bytes4
+)
+
+WRAPPED_NATIVE: public(immutable(address))
+
+owner: public(address)
+heir: public(address)
+is_operator: public(HashMap[address, bool])
+is_allowed: public(HashMap[address, HashMap[bytes4, bool]])
+is_spender: public(HashMap[address, bool])
+
+# Who may call back, with what, and what it is owed then. The callee is empty but between a call and its callback.
+callee: transient(address)
+callback: transient(bytes32)
+owed: transient(Owed)
+
+# A watched token's balance before the plan, plus one. Zero for every other token, and after the plan.
+watched: transient(HashMap[address, uint256])
+
+
+@deploy
+def __init__(owner: address, wrapped_native: address):
+    assert owner != empty(address), "no owner"
+    self.owner = owner
+    WRAPPED_NATIVE = wrapped_native
+    log OwnershipTaken(owner=owner)
+
+
+@external
+@payable
+@reentrant
+def __default__():
+    """
+    @notice Ether is welcome at any time: wrapped coins are unwrapped here while a plan runs.
+    """
+    assert len(msg.data) == 0, "no such function"
+
+
+# --- plans ------------------------------------------------------------------------------------------------------------
+
+
+@external
+@payable
+def execute(watches: DynArray[Watch, MAX_WATCHES], tip_wei: uint256, steps: DynArray[Step, MAX_STEPS]):
+    """
+    @notice Run a plan, all of it or nothing. For operators and the owner.
+    @param watches Every token that the steps take from us, with the least gain; the first one's gain is announced.
+    @param tip_wei To the block's builder: from native coin sent along or gained, then from wrapped coin gained.
+    """
+    assert self.is_operator[msg.sender] or msg.sender == self.owner, "not an operator"
+    for watch: Watch in watches:
+        assert watch.least_gain >= 0 or msg.sender == self.owner, "only the owner may spend"
+        assert self.watched[watch.token] == 0, "token watched twice"
+        balance: uint256 = self._balance(watch.token)
+        if watch.token == NATIVE:
+            balance -= msg.value
+        self.watched[watch.token] = balance + 1
+    for i: uint256 in range(len(steps), bound=MAX_STEPS):
+        self._call(steps[i], i)
+    if tip_wei > 0:
+        self._tip(tip_wei)
+    for watch: Watch in watches:
+        assert self._gain(watch.token) >= watch.least_gain, "gained too little"
+    log Executed(token=watches[0].token, gain=self._gain(watches[0].token), tip_wei=tip_wei)
+    for watch: Watch in watches:
+        self.watched[watch.token] = 0
+
+
+@internal
+def _call(step: Step, index: uint256):
+    assert self.is_allowed[step.target][convert(slice(step.data, 0, 4), bytes4)], "call not allowed"
+    assert step.value_wei == 0 or self.watched[NATIVE] != 0, "native coin not watched"
+    amount: uint256 = step.amount
+    if step.token != empty(address):
+        assert self.watched[step.token] != 0, "token not watched"
+        if amount == EVERYTHING:
+            amount = convert(self._gain(step.token), uint256)
+    if step.spender != empty(address):
+        assert step.spender == step.target or self.is_spender[step.spender], "spender not allowed"
+        self._approve(step.token, step.spender, amount)
+    if step.callback != empty(bytes32):
+        self.callee = step.target
+        self.callback = step.callback
+        self.owed = Owed(token=step.token, amount=amount)
+    before: uint256 = 0
+    if step.least_bought > 0:
+        before = self._balance(step.bought)
+
+    success: bool = False
+    answer: Bytes[REASON_SIZE] = b""
+    if step.inserts:
+        success, answer = raw_call(
+            step.target,
+            concat(step.data, convert(amount, bytes32), step.tail),
+            value=step.value_wei,
+            max_outsize=REASON_SIZE,
+            revert_on_failure=False,
+        )
+    else:
+        success, answer = raw_call(
+            step.target, step.data, value=step.value_wei, max_outsize=REASON_SIZE, revert_on_failure=False
+        )
+
+    if success:
+        if step.least_bought > 0:
+            assert self._balance(step.bought) >= before + step.least_bought, "bought too little"
+    elif step.optional:
+        log StepFailed(target=step.target, index=index, reason=answer)
+    else:
+        raw_revert(answer)
+    if step.callback != empty(bytes32):
+        self.callee = empty(address)
+        self._disapprove(step.token, step.target)
+    if step.spender != empty(address):
+        self._disapprove(step.token, step.spender)
+
+
+@internal
+def _tip(tip_wei: uint256):
+    gained: uint256 = convert(max(self._gain(NATIVE), 0), uint256)
+    if gained < tip_wei:
+        assert self.watched[WRAPPED_NATIVE] != 0, "wrapped coin not watched"
+        extcall WrappedNative(WRAPPED_NATIVE).withdraw(tip_wei - gained)
+    raw_call(block.coinbase, b"", value=tip_wei)
+
+
+# --- callbacks --------------------------------------------------------------------------------------------------------
+# Each runs the steps that were announced, then pays what is owed in the way its caller takes it.
+
+
+@external
+@reentrant
+def executeOperation(
+    asset: address, amount: uint256, premium: uint256, initiator: address, params: Bytes[CALL_SIZE]
+) -> bool:
+    """
+    @notice Aave v3, in flashLoanSimple.
+    """
+    assert initiator == self, "not our loan"
+    owed: Owed = self._called_back(params)
+    self._approve(owed.token, msg.sender, owed.amount + premium)
+    return True
+
+
+@external
+@reentrant
+def onMorphoFlashLoan(assets: uint256, data: Bytes[CALL_SIZE]):
+    """
+    @notice Morpho Blue, in flashLoan.
+    """
+    owed: Owed = self._called_back(data)
+    self._approve(owed.token, msg.sender, assets)
+
+
+@external
+@reentrant
+def onMorphoLiquidate(repaid_assets: uint256, data: Bytes[CALL_SIZE]):
+    """
+    @notice Morpho Blue, in liquidate: what was seized is here, what was repaid is owed.
+    """
+    owed: Owed = self._called_back(data)
+    self._approve(owed.token, msg.sender, repaid_assets)
+
+
+@external
+@reentrant
+def receiveFlashLoan(
+    tokens: DynArray[address, 1], amounts: DynArray[uint256, 1], fees: DynArray[uint256, 1], data: Bytes[CALL_SIZE]
+):
+    """
+    @notice Balancer v2, in flashLoan of one token.
+    """
+    owed: Owed = self._called_back(data)
+    self._pay(owed.token, msg.sender, owed.amount + fees[0])
+
+
+@external
+@reentrant
+def uniswapV3FlashCallback(fee0: uint256, fee1: uint256, data: Bytes[CALL_SIZE]):
+    """
+    @notice Uniswap v3, in flash of one token: the other token's fee is zero.
+    """
+    owed: Owed = self._called_back(data)
+    self._pay(owed.token, msg.sender, owed.amount + fee0 + fee1)
+
+
+@external
+@reentrant
+def uniswapV3SwapCallback(delta0: int256, delta1: int256, data: Bytes[CALL_SIZE]):
+    """
+    @notice Uniswap v3, in swap: what was bought is here, what was sold is owed.
+    """
+    owed: Owed = self._called_back(data)
+    self._pay(owed.token, msg.sender, convert(max(delta0, delta1), uint256))
+
+
+@internal
+def _called_back(steps: Bytes[CALL_SIZE]) -> Owed:
+    """
+    @dev Runs the steps and tells what their caller is owed. Reverts unless a running step announced this callback, which
+        is good for one.
+    """
+    assert msg.sender == self.callee, "nobody we called"
+    assert keccak256(steps) == self.callback, "not our steps"
+    self.callee = empty(address)
+    owed: Owed = self.owed
+    raw_call(self, concat(RUN, steps))
+    return owed
+
+
+@external
+@reentrant
+def run(steps: DynArray[Step, MAX_STEPS]):
+    """
+    @notice Only for the contract itself, which so decodes the steps of a callback.
+    """
+    assert msg.sender == self, "not us"
+    for i: uint256 in range(len(steps), bound=MAX_STEPS):
+        self._call(steps[i], i)
+
+
+# --- tokens -----------------------------------------------------------------------------------------------------------
+
+
+@internal
+@view
+def _balance(token: address) -> uint256:
+    if token == NATIVE:
+        return self.balance
+    return staticcall IERC20(token).balanceOf(self)
+
+
+@internal
+@view
+def _gain(token: address) -> int256:
+    """
+    @dev Since the plan began. Reverts for a token that is not watched.
+    """
+    watched: uint256 = self.watched[token]
+    assert watched != 0, "token not watched"
+    return convert(self._balance(token), int256) - convert(watched - 1, int256)
+
+
+@internal
+def _approve(token: address, spender: address, amount: uint256):
+    assert extcall IERC20(token).approve(spender, amount, default_return_value=True), "approval refused"
+
+
+@internal
+def _disapprove(token: address, spender: address):
+    if staticcall IERC20(token).allowance(self, spender) != 0:
+        self._approve(token, spender, 0)
+
+
+@internal
+def _pay(token: address, to: address, amount: uint256):
+    assert extcall IERC20(token).transfer(to, amount, default_return_value=True), "transfer refused"
+
+
+# --- the owner --------------------------------------------------------------------------------------------------------
+
+
+@external
+def skim(token: address):
+    """
+    @notice Send all there is of a token, or of the native coin, to the owner. For operators too.
+    """
+    assert self.is_operator[msg.sender] or msg.sender == self.owner, "not an operator"
+    if token == NATIVE:
+        raw_call(self.owner, b"", value=self.balance)
+    else:
+        self._pay(token, self.owner, self._balance(token))
+
+
+@external
+@payable
+def rescue(target: address, data: Bytes[CALL_SIZE], value_wei: uint256):
+    """
+    @notice Call anything: for what `skim` cannot send home, like a position or a collectible.
+    """
+    self._check_owner()
+    raw_call(target, data, value=value_wei)
+
+
+@external
+def allow_call(target: address, selector: bytes4, allowed: bool):
+    """
+    @notice Let steps call a function of a protocol, a router or a lender.
+    """
+    self._check_owner()
+    assert target != self, "not ourselves"
+    assert target.is_contract or not allowed, "no contract there"
+    assert selector not in [TRANSFER, TRANSFER_FROM, APPROVE], "function of a token"
+    self.is_allowed[target][selector] = allowed
+    log CallAllowed(target=target, selector=selector, allowed=allowed)
+
+
+@external
+def allow_spender(spender: address, allowed: bool):
+    """
+    @notice Let steps approve somebody other than the target they call, like a router's token proxy.
+    """
+    self._check_owner()
+    self.is_spender[spender] = allowed
+    log SpenderAllowed(spender=spender, allowed=allowed)
+
+
+@external
+def allow_operator(operator: address, allowed: bool):
+    self._check_owner()
+    self.is_operator[operator] = allowed
+    log OperatorAllowed(operator=operator, allowed=allowed)
+
+
+@external
+def offer_ownership(heir: address):
+    """
+    @notice Nothing changes until the heir accepts. The zero address withdraws an offer.
+    """
+    self._check_owner()
+    self.heir = heir
+    log OwnershipOffered(owner=self.owner, heir=heir)
+
+
+@external
+def accept_ownership():
+    assert msg.sender == self.heir, "not the heir"
+    self.heir = empty(address)
+    self.owner = msg.sender
+    log OwnershipTaken(owner=msg.sender)
+
+
+@internal
+@view
+def _check_owner():
+    assert msg.sender == self.owner, "not the owner"

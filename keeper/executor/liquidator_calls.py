@@ -1,0 +1,279 @@
+"""Plans of our Liquidator contract as data, and their encoding. Pure.
+
+A liquidation paid by a lender is one step, the loan, whose inner steps run while the money is here:
+
+    liquidate = Step(pool, liquidation_call, token=usdc, amount=7_000 * 10**6, spender=pool)
+    sell = Step(router, swap, amount_at=132, token=weth, amount=EVERYTHING, spender=router)
+    loan = morpho_loan(morpho, usdc, 7_000 * 10**6, [liquidate, sell])
+    plan = Plan((Watch(usdc, least_gain=5 * 10**6), Watch(weth)), (loan,))
+    TxCall(liquidator, encode_execute(plan))
+
+Several liquidations are several steps, in one loan or in several; an optional step that reverts undoes itself alone.
+The contract runs only calls that its owner allowed, by target and selector (`Step.selector`).
+Source: keeper/contracts/liquidator.vy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eth_abi.abi import decode, encode
+from eth_abi.exceptions import DecodingError
+from eth_hash.auto import keccak
+
+from keeper.core.errors import DecodeError
+from keeper.core.types import RawLog
+from keeper.core.units import UINT256_MAX
+
+NATIVE = bytes(20)
+"""Watches the native coin."""
+
+NOBODY = bytes(20)
+EVERYTHING = UINT256_MAX
+"""As an amount: all that the plan has gained of the token when the step's turn comes."""
+
+MAX_WATCHES = 8
+MAX_STEPS = 16
+CALL_SIZE = 4096
+TAIL_SIZE = 1024
+
+EXECUTE = bytes.fromhex("cbd6c53b")
+"""execute((address,int256)[],uint256,(…)[])"""
+SKIM = bytes.fromhex("bc25cf77")  # skim(address)
+
+AAVE_LOAN = bytes.fromhex("42b0b77c")  # flashLoanSimple(address,address,uint256,bytes,uint16)
+MORPHO_LOAN = bytes.fromhex("e0232b42")  # flashLoan(address,uint256,bytes)
+BALANCER_LOAN = bytes.fromhex("5c38449e")  # flashLoan(address,address[],uint256[],bytes)
+UNISWAP_LOAN = bytes.fromhex("490e6cbc")  # flash(address,uint256,uint256,bytes)
+UNISWAP_SWAP = bytes.fromhex("128acb08")  # swap(address,bool,int256,uint160,bytes)
+
+EXECUTED = "0x7e07c8cbeb5599976dffe6a1502f34ab5f3b0ec56f78c35563c144962847ff46"
+"""Topic of Executed(address,int256,uint256)."""
+STEP_FAILED = "0x03194dc095eb4030adf0d88581b711e8829dcba27926c0eccec5b181b0d01311"
+"""Topic of StepFailed(address,uint256,bytes)."""
+
+_WATCH = "(address,int256)"
+_STEP = "(address,uint256,address,uint256,address,bytes32,address,uint256,bool,bool,bytes,bytes)"
+_NO_CALLBACK = bytes(32)
+_LEAST_SQRT_PRICE = 4295128739  # TickMath of Uniswap v3
+_MOST_SQRT_PRICE = 1461446703485210103287273052203988822378723970342
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A token the plan may spend, whose balance must then have grown by `least_gain` raw units.
+
+    Negative lets the balance fall; only the contract's owner may run such a plan.
+    """
+
+    token: bytes
+    least_gain: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call of a plan.
+
+    token, amount: what the target takes from the contract, in raw units or EVERYTHING; the token must be watched.
+    spender: who is approved for it during the call. A lender or a pool that calls back is paid then, and needs none.
+    amount_at: byte offset of the word in `data` that the contract replaces by the amount.
+    bought, least_bought: a token of which the call must bring so much.
+    callback: hash of the inner steps that the target may call back with (`callback_of`).
+    optional: when the call reverts, the plan goes on.
+    """
+
+    target: bytes
+    data: bytes
+    token: bytes = NOBODY
+    amount: int = 0
+    spender: bytes = NOBODY
+    amount_at: int | None = None
+    bought: bytes = NOBODY
+    least_bought: int = 0
+    callback: bytes = _NO_CALLBACK
+    value_wei: int = 0
+    optional: bool = False
+
+    @property
+    def selector(self) -> bytes:
+        return self.data[:4]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """watches: the first is the token whose gain the contract announces, after the tip.
+
+    tip_wei: for the block's builder, out of native and wrapped coin gained; both must be watched.
+    """
+
+    watches: tuple[Watch, ...]
+    steps: tuple[Step, ...]
+    tip_wei: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """What the contract says of a plan it ran. gain: of the first watched token, in raw units, after the tip."""
+
+    token: bytes
+    gain: int
+    tip_wei: int
+
+
+# --- steps ------------------------------------------------------------------------------------------------------------
+
+
+def aave_loan(liquidator: bytes, pool: bytes, token: bytes, amount: int, inner: Sequence[Step]) -> Step:
+    """Aave v3; costs the pool's flash loan premium."""
+    steps = encode_steps(inner)
+    types = ("address", "address", "uint256", "bytes", "uint16")
+    data = AAVE_LOAN + encode(types, (liquidator, token, amount, steps, 0))
+    return Step(pool, data, token=token, amount=amount, callback=keccak(steps))
+
+
+def morpho_loan(morpho: bytes, token: bytes, amount: int, inner: Sequence[Step]) -> Step:
+    """Morpho Blue; free."""
+    steps = encode_steps(inner)
+    data = MORPHO_LOAN + encode(("address", "uint256", "bytes"), (token, amount, steps))
+    return Step(morpho, data, token=token, amount=amount, callback=keccak(steps))
+
+
+def balancer_loan(liquidator: bytes, vault: bytes, token: bytes, amount: int, inner: Sequence[Step]) -> Step:
+    """Balancer v2; costs the vault's flash loan fee, which has always been zero."""
+    steps = encode_steps(inner)
+    types = ("address", "address[]", "uint256[]", "bytes")
+    data = BALANCER_LOAN + encode(types, (liquidator, (token,), (amount,), steps))
+    return Step(vault, data, token=token, amount=amount, callback=keccak(steps))
+
+
+def uniswap_loan(
+    liquidator: bytes, pool: bytes, token: bytes, amount: int, other_token: bytes, inner: Sequence[Step]
+) -> Step:
+    """Uniswap v3; costs the pool's fee. The pool is locked meanwhile: a swap in it reverts with LOK."""
+    steps = encode_steps(inner)
+    amounts = (amount, 0) if token < other_token else (0, amount)
+    data = UNISWAP_LOAN + encode(("address", "uint256", "uint256", "bytes"), (liquidator, *amounts, steps))
+    return Step(pool, data, token=token, amount=amount, callback=keccak(steps))
+
+
+def uniswap_flash_swap(
+    liquidator: bytes, pool: bytes, sold: bytes, bought: bytes, bought_assets: int, inner: Sequence[Step]
+) -> Step:
+    """Uniswap v3's swap for an exact amount, paid after the inner steps out of what they bring; costs the pool's fee.
+
+    Loan and sale in one call. What the swap costs is bounded only by the plan's watches. `sold` must be watched.
+    """
+    steps = encode_steps(inner)
+    zero_for_one = sold < bought
+    limit = _LEAST_SQRT_PRICE + 1 if zero_for_one else _MOST_SQRT_PRICE - 1
+    types = ("address", "bool", "int256", "uint160", "bytes")
+    data = UNISWAP_SWAP + encode(types, (liquidator, zero_for_one, -bought_assets, limit, steps))
+    return Step(pool, data, token=sold, callback=keccak(steps))
+
+
+# --- encoding ---------------------------------------------------------------------------------------------------------
+
+
+def encode_steps(steps: Sequence[Step]) -> bytes:
+    """As a target gives them back to the contract. Raises ValueError when the contract would refuse their size."""
+    if len(steps) > MAX_STEPS:
+        raise ValueError(f"{len(steps)} steps in one list; the contract takes {MAX_STEPS}: put some into another loan")
+    return encode((f"{_STEP}[]",), ([_fields(step) for step in steps],))
+
+
+def callback_of(inner: Sequence[Step]) -> bytes:
+    """What `Step.callback` must be for a target that calls back with these."""
+    return keccak(encode_steps(inner))
+
+
+def encode_execute(plan: Plan) -> bytes:
+    """Call data. Raises ValueError when the contract would refuse its size."""
+    if not 0 < len(plan.watches) <= MAX_WATCHES:
+        raise ValueError(f"{len(plan.watches)} watched tokens; the contract takes 1 to {MAX_WATCHES}")
+    if len(plan.steps) > MAX_STEPS:
+        raise ValueError(f"{len(plan.steps)} steps in one list; the contract takes {MAX_STEPS}: use more loans")
+    watches = [(watch.token, watch.least_gain) for watch in plan.watches]
+    types = (f"{_WATCH}[]", "uint256", f"{_STEP}[]")
+    return EXECUTE + encode(types, (watches, plan.tip_wei, [_fields(step) for step in plan.steps]))
+
+
+def encode_skim(token: bytes) -> bytes:
+    """Call data that sends all of a token (or NATIVE) to the contract's owner."""
+    return SKIM + bytes(12) + token
+
+
+def decode_execute(data: bytes) -> Plan:
+    """The plan in call data; words that the contract fills in are zero. Raises DecodeError for anything else."""
+    if data[:4] != EXECUTE:
+        raise DecodeError(f"selector 0x{data[:4].hex()} is not the Liquidator's execute, 0x{EXECUTE.hex()}")
+    try:
+        watches, tip_wei, steps = decode((f"{_WATCH}[]", "uint256", f"{_STEP}[]"), data[4:])
+    except (DecodingError, OverflowError) as error:
+        raise DecodeError(f"call data of the Liquidator's execute does not decode: {error}") from error
+    return Plan(
+        tuple(Watch(bytes.fromhex(token[2:]), least) for token, least in watches), tuple(map(_step, steps)), tip_wei
+    )
+
+
+def decode_steps(encoded: bytes) -> tuple[Step, ...]:
+    """Inner steps, as a target gives them back. Raises DecodeError."""
+    try:
+        (steps,) = decode((f"{_STEP}[]",), encoded)
+    except (DecodingError, OverflowError) as error:
+        raise DecodeError(f"inner steps do not decode: {error}") from error
+    return tuple(map(_step, steps))
+
+
+def read_executed(log: RawLog) -> Executed | None:
+    """What an Executed event says; None for any other log. The caller looks at the log's address."""
+    if not log.topics or log.topics[0] != EXECUTED:
+        return None
+    gain = int.from_bytes(bytes.fromhex(log.data[2:66]), "big", signed=True)
+    return Executed(bytes.fromhex(log.topics[1][26:]), gain, int(log.data[66:130], 16))
+
+
+def _fields(step: Step) -> tuple[Any, ...]:
+    if step.amount_at is None:
+        head, tail = step.data, b""
+    else:
+        head, tail = step.data[: step.amount_at], step.data[step.amount_at + 32 :]
+        if not 4 <= step.amount_at <= len(step.data) - 32:
+            raise ValueError(f"no word at byte {step.amount_at} of {len(step.data)} bytes of call data")
+    if len(head) > CALL_SIZE or len(tail) > TAIL_SIZE:
+        raise ValueError(
+            f"a call of {len(head)} bytes before the amount and {len(tail)} after it; the contract takes {CALL_SIZE} "
+            f"and {TAIL_SIZE}: put fewer steps into one loan, or use a shorter route"
+        )
+    return (
+        step.target,
+        step.value_wei,
+        step.token,
+        step.amount,
+        step.spender,
+        step.callback,
+        step.bought,
+        step.least_bought,
+        step.optional,
+        step.amount_at is not None,
+        head,
+        tail,
+    )
+
+
+def _step(fields: tuple[Any, ...]) -> Step:
+    target, value_wei, token, amount, spender, callback, bought, least_bought, optional, inserts, head, tail = fields
+    return Step(
+        target=bytes.fromhex(target[2:]),
+        data=head + bytes(32) + tail if inserts else head,
+        token=bytes.fromhex(token[2:]),
+        amount=amount,
+        spender=bytes.fromhex(spender[2:]),
+        amount_at=len(head) if inserts else None,
+        bought=bytes.fromhex(bought[2:]),
+        least_bought=least_bought,
+        callback=callback,
+        value_wei=value_wei,
+        optional=optional,
+    )
