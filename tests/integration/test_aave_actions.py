@@ -75,7 +75,6 @@ def acted(chain: DevChain, account: bytes, demand: Demand, amount: int, now: int
     fixed: the debt is at a fixed rate, as until v3.1.
     """
     who = f"0x{account.hex()}"
-    chain.rpc("anvil_dropAllTransactions")  # rewinding leaves the last undone transaction pending
     with chain.rewound():
         chain.fund(who, demand.symbol, amount)
         chain.tokens.provide(who, demand.symbol, amount, chain.aave.pool)
