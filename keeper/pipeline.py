@@ -1,7 +1,8 @@
 """One step of the chain through the whole house.
 
     step ─▶ read (logs, prices, receipts: one round trip; what they touched: one more)
-         ─▶ book ─▶ judge ─▶ one store transaction ─▶ executor ─▶ demands and notices ─▶ outbox
+         ─▶ book ─▶ judge ─┬▶ one store transaction ─┬▶ sign, journal, send ─▶ demands and notices ─▶ outbox
+                           └▶ plan, ask to simulate ─┘
 
 Everything that can fail for the chain's sake happens before anything in memory changes. If something fails after that,
 memory is thrown away and read back from the store (`load`), which never holds half a step.
@@ -226,8 +227,8 @@ class Pipeline:
             ]
             updates = await drive(syncs, lambda wanted: self._chain.call_many(wanted, block.ref))
             wider = [
-                track.adapter.filter(track.book.market if update.market is None else update.market)
-                for track, update in zip(self.tracks, updates, strict=True)
+                known if update.market is None else track.adapter.filter(update.market)
+                for track, known, update in zip(self.tracks, filters, updates, strict=True)
             ]
             if _union(wider).addresses <= _union(filters).addresses:
                 answers = read.extra[: len(questions.requests)]
