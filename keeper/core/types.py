@@ -337,7 +337,7 @@ class Financing:
 
     funding, route: by the names that people know them by. borrowed_assets, fee_assets: of the debt token.
     proceeds_assets: debt tokens that selling what is seized brings. gain_token, gain_assets: what the contract has more
-    of in the end, which is the profit. least_gain_assets: with less the transaction reverts.
+    of in the end, which is the profit; gain_decimals: of that token. least_gain_assets: with less it reverts.
     """
 
     funding: str
@@ -346,6 +346,7 @@ class Financing:
     fee_assets: int
     proceeds_assets: int
     gain_token: bytes
+    gain_decimals: int
     gain_assets: int
     least_gain_assets: int
 

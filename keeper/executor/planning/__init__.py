@@ -1,0 +1,8 @@
+"""Planning liquidations that our contract carries out with borrowed money. Pure: what it reads, it asks as data.
+
+ports     what a route, a swap venue, a loan and a funding source are
+words     the few words of ABI that they share
+pools     which Uniswap v3 pools exist
+search    the most profitable pair, amount, route and loan
+assemble  the contract's call for it
+"""

@@ -1,0 +1,83 @@
+"""Plans for our contract, for every opportunity that is worth looking at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from keeper.core.ports import Reads
+from keeper.core.types import LiquidationPair, LiquidationPlan, Price, Skip
+from keeper.executor.planning.assemble import assemble
+from keeper.executor.planning.ports import Funding, SwapVenue
+from keeper.executor.planning.search import Job, Purse, search
+from keeper.executor.ports import Opportunity
+from keeper.executor.venues.inventory import Inventory
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """contract: our Liquidator. inventory: how the wallet's own payments count; None when it never pays.
+    least_gain_bps: the part of a plan's expected gain without which its transaction reverts."""
+
+    contract: bytes
+    venues: Sequence[SwapVenue]
+    fundings: Sequence[Funding]
+    inventory: Inventory | None
+    least_gain_bps: int
+
+    def plan(
+        self,
+        opportunities: Sequence[Opportunity],
+        landing_at: int,
+        *,
+        gas_price_wei: int,
+        native_asset: bytes | None,
+        decimals: Mapping[bytes, int],
+        limit: int,
+    ) -> Reads[Mapping[str, LiquidationPlan | Skip]]:
+        """By cause. At most `limit` are searched, those first that are worth most at their protocol's prices.
+
+        decimals: by token. gas_price_wei: what a unit of gas is expected to cost.
+        """
+        plans: dict[str, LiquidationPlan | Skip] = {}
+        worth: list[tuple[int, Opportunity, Job]] = []
+        for opportunity in opportunities:
+            native = None if native_asset is None else opportunity.venue.prices.get(native_asset)
+            found = self._pairs(opportunity, landing_at)
+            if isinstance(found, Skip):
+                plans[opportunity.cause] = found
+            elif native is None:
+                plans[opportunity.cause] = Skip("gas_unpriced", "without a price for chain.wrapped_native gas counts")
+            else:
+                job = Job(found, _purse(opportunity, decimals, native, gas_price_wei))
+                worth.append((max(_at_oracle(pair) for pair in found), opportunity, job))
+        worth.sort(key=lambda one: (-one[0], one[1].cause))
+        for _, opportunity, _ in worth[limit:]:
+            plans[opportunity.cause] = Skip("max_pending", "others are worth more, and as many as allowed are planned")
+        searched = worth[:limit]
+        answers = yield from search([job for *_, job in searched], self.venues, self.fundings, landing_at)
+        for (_, opportunity, job), answer in zip(searched, answers, strict=True):
+            if not isinstance(answer, Skip):
+                debt_decimals = job.purse.decimals[answer.plan.debt_asset]
+                answer_plan = assemble(answer, self.contract, debt_decimals, self.least_gain_bps)
+                plans[opportunity.cause] = answer_plan
+            else:
+                plans[opportunity.cause] = answer
+        return plans
+
+    def _pairs(self, opportunity: Opportunity, landing_at: int) -> Sequence[LiquidationPair] | Skip:
+        venue = opportunity.venue
+        position = venue.book.positions[opportunity.key]
+        return venue.adapter.pairs(
+            venue.book.market, venue.prices, opportunity.key, position, landing_at, self.contract
+        )
+
+
+def _purse(opportunity: Opportunity, decimals: Mapping[bytes, int], native: Price, gas_price_wei: int) -> Purse:
+    venue = opportunity.venue
+    return Purse(venue.prices, decimals, venue.adapter.base_decimals(venue.book.market), native, gas_price_wei)
+
+
+def _at_oracle(pair: LiquidationPair) -> int:
+    whole = pair.plan(pair.most_assets)
+    return whole.profit_base if isinstance(whole, LiquidationPlan) else 0

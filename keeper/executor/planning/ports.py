@@ -1,0 +1,100 @@
+"""What planning asks of exchanges and lenders. Each kind of them is one file, under `venues` and `funding`.
+
+Reads are data (`core.ports.Reads`). What was found to exist is remembered between blocks, so that the usual block costs
+no discovery; amounts are never remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from keeper.core.ports import Reads
+from keeper.core.types import Call, CallResult
+from keeper.executor.liquidator_calls import Step
+
+Pair = tuple[bytes, bytes]
+"""Token sold, token bought."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """One call that sells a token. data: with room for the amount at byte `amount_at`, which the contract fills in."""
+
+    target: bytes
+    data: bytes
+    amount_at: int
+
+
+class Route(Protocol):
+    """One way to sell a token for another. pools: contracts whose reserves it moves."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def pools(self) -> frozenset[bytes]: ...
+    @property
+    def gas(self) -> int: ...
+
+    def quote(self, sold_assets: int) -> Call:
+        """Asks what selling exactly so much brings."""
+        ...
+
+    def bought(self, result: CallResult) -> int | None:
+        """What it brings, in raw units; None when it cannot be sold."""
+        ...
+
+    def sale(self, sold_assets: int, least_bought_assets: int, receiver: bytes, deadline: int) -> Sale:
+        """deadline: unix seconds."""
+        ...
+
+
+class SwapVenue(Protocol):
+    """An exchange."""
+
+    name: str
+
+    def addresses(self) -> Mapping[str, bytes]:
+        """Configured contracts by what they are called; each must have code."""
+        ...
+
+    def routes(self, pairs: Collection[Pair], now: int) -> Reads[Mapping[Pair, Sequence[Route]]]:
+        """Every way that exists. Yields nothing for pairs that were asked before, unless that is long ago."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Loan:
+    """Money for the length of a transaction, from one lender, of one token.
+
+    name: of the funding. lender: no bytes when our contract's own balance pays. fee: raw units by raw units borrowed.
+    gas: what it costs to take and repay. take: the steps that borrow so much, run these steps with it, and repay.
+    """
+
+    name: str
+    lender: bytes
+    token: bytes
+    available_assets: int
+    fee: Callable[[int], int]
+    gas: int
+    take: Callable[[int, Sequence[Step]], Sequence[Step]]
+
+
+class Funding(Protocol):
+    """A kind of lender."""
+
+    name: str
+
+    def addresses(self) -> Mapping[str, bytes]:
+        """Configured contracts by what they are called; each must have code."""
+        ...
+
+    def loans(self, tokens: Collection[bytes], now: int) -> Reads[Sequence[Loan]]:
+        """What can be borrowed of these tokens, and for how much. One round trip, but for first discoveries."""
+        ...
+
+
+def free(assets: int) -> int:
+    """The fee of a loan that costs none."""
+    return 0

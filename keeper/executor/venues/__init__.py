@@ -1,0 +1,1 @@
+"""Where what is seized is sold: a module is a kind of `[[venues]]`."""
