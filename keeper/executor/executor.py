@@ -22,6 +22,7 @@ from keeper.executor.choose import Approval, Chosen, Refused, approvals_for, app
 from keeper.executor.compose import Composer, Draft, draft_filler
 from keeper.executor.dispatch import Dispatch
 from keeper.executor.fees import Fees, choose_fees, next_base_fee, tip_from_history
+from keeper.executor.guard import Guard
 from keeper.executor.journal import Journal
 from keeper.executor.lifecycle import nonce_of
 from keeper.executor.nonces import allocate, gaps
@@ -49,8 +50,10 @@ class Executor:
         *,
         signer: Signer | None = None,
         account: bytes | None = None,
+        guard: Guard | None = None,
     ) -> None:
-        """signer: needed when live. account: whose wallet a dry run without a signer looks at.
+        """signer: needed when live. account: whose wallet a dry run without a signer looks at. guard: the breakers;
+        without them nothing but the settings limits what is sent.
 
         Raises ConfigError when the mode needs what is not given.
         """
@@ -67,6 +70,7 @@ class Executor:
         self._simulator = Simulator(rpc, self._account)
         self._dispatch = Dispatch(sender, self._journal, clock, settings.deadline_s)
         self._composer = None if signer is None else Composer(signer, settings.chain_id)
+        self._guard = guard
         self._sent_at: dict[bytes, int] = {}
         self._told: dict[str, str] = {}
         self._planned_at: dict[str, int] = {}
@@ -86,6 +90,8 @@ class Executor:
         if self.active:
             self._watch.answers = None
             self._journal.load(blocks, finalized, self._clock())
+            if self._guard is not None:
+                self._guard.load()
 
     def questions(self, block: BlockRef, venues: Sequence[Venue]) -> Questions:
         """What to ask at this block; nothing when the executor is off."""
@@ -107,12 +113,17 @@ class Executor:
         if not self.active:
             return ()
         self._dispatch.collect()
-        return self._watch.observe(questions, results, answers, venues, finalized)
+        changed = self._watch.observe(questions, results, answers, venues, finalized)
+        if self._guard is not None:
+            self._guard.note(changed)
+        return changed
 
     def reverted(self, transaction: Transaction, ancestor: BlockRef) -> None:
         """Unlearn what blocks above the ancestor said, in the transaction that reverts them."""
         if self.active:
             self._watch.reverted(transaction, ancestor)
+            if self._guard is not None:
+                self._guard.note(self._journal)
 
     async def act(
         self,
@@ -140,6 +151,8 @@ class Executor:
         market = self._market(block, block.base_fee_wei, answers)
         busy = self._dispatch.busy()
         waiting = self._journal.unspent() if self._composer else []
+        if not self._may_send(block, venues, answers):
+            opportunities = ()
         trial = Trial(waiting, *self._choose(block, opportunities, answers, landing_at, market))
         last = [intent.attempts[-1].tx_hash for intent in waiting]
         self._sent_at = {tx_hash: self._sent_at.get(tx_hash, block.number) for tx_hash in last}
@@ -165,6 +178,7 @@ class Executor:
             replace_after_blocks=self._settings.replace_after_blocks,
             now=self._clock(),
         )
+        drafts = self._admit(drafts, market.fresh, block)
         new = self._compose(self._composer, drafts, answers.sight.nonce, market.fresh, block.ref)
         outgoing = sorted([*outgoing, *(intent.attempts[-1] for intent in new)], key=lambda attempt: attempt.nonce)
         if explained or changed or new:
@@ -178,6 +192,32 @@ class Executor:
         await self._dispatch.close()
 
     # --- steps of acting
+
+    def _may_send(self, block: Block, venues: Sequence[Venue], answers: Answers) -> bool:
+        """Whether the breakers let anything new through; what is on its way is tended all the same."""
+        native = self._settings.native_asset
+        return self._guard is None or self._guard.review(venues, native, block.number, answers.wallet.native_wei)
+
+    def _admit(self, drafts: list[Draft], fees: Fees | None, block: Block) -> list[Draft]:
+        """The drafts, from the first, that the spend limits have room for at the most they can cost."""
+        if self._guard is None or fees is None or not drafts:
+            return drafts
+        costs_wei = [draft.gas_limit * fees.max_fee_wei for draft in drafts]
+        return drafts[: self._guard.admit(costs_wei, self._journal.committed_wei(), block.number)]
+
+    def _objections(self, candidates: Sequence[Opportunity]) -> list[Refused]:
+        """Of what protocols the operator does not want acted on."""
+        if self._guard is None:
+            return []
+        objections = [(candidate, self._guard.objection(candidate.venue)) for candidate in candidates]
+        return [Refused(candidate, skip) for candidate, skip in objections if skip is not None]
+
+    def _unbelieved(self, chosen: Sequence[Chosen], decimals: Mapping[bytes, int]) -> list[Refused]:
+        """Plans whose sale brings a price too far from the protocol's."""
+        if self._guard is None:
+            return []
+        objections = [(c.opportunity, self._guard.deviation(c.opportunity.venue, c.plan, decimals)) for c in chosen]
+        return [Refused(opportunity, skip) for opportunity, skip in objections if skip is not None]
 
     def _market(self, block: Block, base_fee_wei: int, answers: Answers) -> Market:
         settings = self._settings
@@ -195,6 +235,10 @@ class Executor:
         causes = {opportunity.cause: opportunity for opportunity in opportunities}
         self._told = {cause: told for cause, told in self._told.items() if cause in causes}
         self._planned_at = {cause: number for cause, number in self._planned_at.items() if cause in causes}
+        denied = self._objections(opportunities)
+        self._tell(denied)
+        for refusal in denied:
+            del causes[refusal.opportunity.cause]
         settings, wallet, unspent = self._settings, answers.wallet, self._journal.unspent()
         if market.fresh is None or settings.max_pending <= len(unspent):
             return [], []
@@ -212,7 +256,10 @@ class Executor:
             limit=settings.max_pending - len(unspent),
             min_profit_base={o.venue.name: settings.min_profit_base(_base_decimals(o.venue)) for o in looked_at},
         )
-        self._tell(refused)
+        unbelieved = self._unbelieved(chosen, wallet.decimals)
+        self._tell([*refused, *unbelieved])
+        doubted = {refusal.opportunity.cause for refusal in unbelieved}
+        chosen = [c for c in chosen if c.opportunity.cause not in doubted]
         in_flight = frozenset(
             approved_pair(decode_signed(i.attempts[-1].raw).call) for i in unspent if i.kind == "approval"
         )
