@@ -103,7 +103,7 @@ class Pipeline:
             self._act()
 
     def _observe(self, block: Block) -> None:
-        venues = [self._venue(block)]
+        venues = [self.venue(block)]
         questions = self.executor.questions(block.ref, venues)
         results = call_results(self.chain, block.ref, questions.calls)
         answers = self.loop.run_until_complete(self.chain.batch(questions.requests))
@@ -119,12 +119,12 @@ class Pipeline:
 
     def _act(self) -> None:
         tip = self.chain.tip.block
-        venue = self._venue(tip)
+        venue = self.venue(tip)
         opportunities = [Opportunity(venue, key) for key in venue.book.positions]
         self.clock += 12
         self.loop.run_until_complete(self.executor.act(tip, opportunities, [venue], tip.timestamp + 12))
 
-    def _venue(self, block: Block) -> Venue:
+    def venue(self, block: Block) -> Venue:
         after = next(b.after for b in self.chain.blocks if b.block == block)
         return Venue(cast(Any, ModelProtocol()), book_at(after))
 
