@@ -37,13 +37,13 @@ struct Step:
     token: address         # what the target takes from us; the zero address: nothing
     amount: uint256        # how much; EVERYTHING: all that the plan has gained of the token so far
     spender: address       # approved for the amount during the call; the zero address: nobody
-    callback: bytes32      # hash of the encoded steps with which the target may call back; zero: it may not
+    callback: bytes32      # hash of the steps and calls with which the target may call back; zero: it may not
     bought: address        # a token of which the call must bring
     least_bought: uint256  # this much; 0: it is not looked at
     optional: bool         # when the call reverts, the plan goes on
-    inserts: bool          # the amount, as a word between `data` and `tail`; else the call is `data` alone
-    data: Bytes[CALL_SIZE]
-    tail: Bytes[TAIL_SIZE]
+    head: uint256          # bytes of the call's data
+    inserts: bool          # whether the amount follows as a word
+    tail: uint256          # bytes of data after that
 
 
 struct Owed:
@@ -82,8 +82,7 @@ event OwnershipTaken:
     owner: indexed(address)
 
 
-CALL_SIZE: constant(uint256) = 4096
-TAIL_SIZE: constant(uint256) = 1024
+CALLS_SIZE: constant(uint256) = 4096
 REASON_SIZE: constant(uint256) = 256
 MAX_STEPS: constant(uint256) = 16
 MAX_WATCHES: constant(uint256) = 8
@@ -96,7 +95,7 @@ TRANSFER_FROM: constant(bytes4) = method_id("transferFrom(address,address,uint25
 APPROVE: constant(bytes4) = method_id("approve(address,uint256)", output_type=bytes4)
 
 RUN: constant(bytes4) = method_id(
-    "run((address,uint256,address,uint256,address,bytes32,address,uint256,bool,bool,bytes,bytes)[])", output_type=bytes4
+    "run((address,uint256,address,uint256,address,bytes32,address,uint256,bool,uint256,bool,uint256)[],bytes)", output_type=bytes4
 )
 
 WRAPPED_NATIVE: public(immutable(address))
@@ -139,13 +138,17 @@ def __default__():
 
 @external
 @payable
-def execute(watches: DynArray[Watch, MAX_WATCHES], tip_wei: uint256, steps: DynArray[Step, MAX_STEPS]):
+def execute(
+    watches: DynArray[Watch, MAX_WATCHES], tip_wei: uint256, steps: DynArray[Step, MAX_STEPS], calls: Bytes[CALLS_SIZE]
+):
     """
     @notice Run a plan, all of it or nothing. For operators and the owner.
     @param watches Every token that the steps take from us, with the least gain; the first one's gain is announced.
     @param tip_wei To the block's builder: from native coin sent along or gained, then from wrapped coin gained.
+    @param calls Data of the steps' calls, one after the other.
     """
     assert self.is_operator[msg.sender] or msg.sender == self.owner, "not an operator"
+    assert len(watches) > 0, "nothing watched"
     for watch: Watch in watches:
         assert watch.least_gain >= 0 or msg.sender == self.owner, "only the owner may spend"
         assert self.watched[watch.token] == 0, "token watched twice"
@@ -153,20 +156,24 @@ def execute(watches: DynArray[Watch, MAX_WATCHES], tip_wei: uint256, steps: DynA
         if watch.token == NATIVE:
             balance -= msg.value
         self.watched[watch.token] = balance + 1
+    cursor: uint256 = 0
     for i: uint256 in range(len(steps), bound=MAX_STEPS):
-        self._call(steps[i], i)
+        cursor = self._call(steps[i], i, calls, cursor)
     if tip_wei > 0:
         self._tip(tip_wei)
-    for watch: Watch in watches:
-        assert self._gain(watch.token) >= watch.least_gain, "gained too little"
     log Executed(token=watches[0].token, gain=self._gain(watches[0].token), tip_wei=tip_wei)
     for watch: Watch in watches:
+        assert self._gain(watch.token) >= watch.least_gain, "gained too little"
         self.watched[watch.token] = 0
 
 
 @internal
-def _call(step: Step, index: uint256):
-    assert self.is_allowed[step.target][convert(slice(step.data, 0, 4), bytes4)], "call not allowed"
+def _call(step: Step, index: uint256, calls: Bytes[CALLS_SIZE], start: uint256) -> uint256:
+    """
+    @dev The next step's start in the calls.
+    """
+    assert step.head >= 4, "no selector"
+    assert self.is_allowed[step.target][convert(slice(calls, start, 4), bytes4)], "call not allowed"
     assert step.value_wei == 0 or self.watched[NATIVE] != 0, "native coin not watched"
     amount: uint256 = step.amount
     if step.token != empty(address):
@@ -184,20 +191,18 @@ def _call(step: Step, index: uint256):
     if step.least_bought > 0:
         before = self._balance(step.bought)
 
+    word: Bytes[32] = b""
+    if step.inserts:
+        word = abi_encode(amount)
     success: bool = False
     answer: Bytes[REASON_SIZE] = b""
-    if step.inserts:
-        success, answer = raw_call(
-            step.target,
-            concat(step.data, convert(amount, bytes32), step.tail),
-            value=step.value_wei,
-            max_outsize=REASON_SIZE,
-            revert_on_failure=False,
-        )
-    else:
-        success, answer = raw_call(
-            step.target, step.data, value=step.value_wei, max_outsize=REASON_SIZE, revert_on_failure=False
-        )
+    success, answer = raw_call(
+        step.target,
+        concat(slice(calls, start, step.head), word, slice(calls, start + step.head, step.tail)),
+        value=step.value_wei,
+        max_outsize=REASON_SIZE,
+        revert_on_failure=False,
+    )
 
     if success:
         if step.least_bought > 0:
@@ -211,6 +216,7 @@ def _call(step: Step, index: uint256):
         self._disapprove(step.token, step.target)
     if step.spender != empty(address):
         self._disapprove(step.token, step.spender)
+    return start + step.head + step.tail
 
 
 @internal
@@ -229,7 +235,7 @@ def _tip(tip_wei: uint256):
 @external
 @reentrant
 def executeOperation(
-    asset: address, amount: uint256, premium: uint256, initiator: address, params: Bytes[CALL_SIZE]
+    asset: address, amount: uint256, premium: uint256, initiator: address, params: Bytes[CALLS_SIZE]
 ) -> bool:
     """
     @notice Aave v3, in flashLoanSimple.
@@ -242,7 +248,7 @@ def executeOperation(
 
 @external
 @reentrant
-def onMorphoFlashLoan(assets: uint256, data: Bytes[CALL_SIZE]):
+def onMorphoFlashLoan(assets: uint256, data: Bytes[CALLS_SIZE]):
     """
     @notice Morpho Blue, in flashLoan.
     """
@@ -252,7 +258,7 @@ def onMorphoFlashLoan(assets: uint256, data: Bytes[CALL_SIZE]):
 
 @external
 @reentrant
-def onMorphoLiquidate(repaid_assets: uint256, data: Bytes[CALL_SIZE]):
+def onMorphoLiquidate(repaid_assets: uint256, data: Bytes[CALLS_SIZE]):
     """
     @notice Morpho Blue, in liquidate: what was seized is here, what was repaid is owed.
     """
@@ -263,7 +269,7 @@ def onMorphoLiquidate(repaid_assets: uint256, data: Bytes[CALL_SIZE]):
 @external
 @reentrant
 def receiveFlashLoan(
-    tokens: DynArray[address, 1], amounts: DynArray[uint256, 1], fees: DynArray[uint256, 1], data: Bytes[CALL_SIZE]
+    tokens: DynArray[address, 1], amounts: DynArray[uint256, 1], fees: DynArray[uint256, 1], data: Bytes[CALLS_SIZE]
 ):
     """
     @notice Balancer v2, in flashLoan of one token.
@@ -274,7 +280,7 @@ def receiveFlashLoan(
 
 @external
 @reentrant
-def uniswapV3FlashCallback(fee0: uint256, fee1: uint256, data: Bytes[CALL_SIZE]):
+def uniswapV3FlashCallback(fee0: uint256, fee1: uint256, data: Bytes[CALLS_SIZE]):
     """
     @notice Uniswap v3, in flash of one token: the other token's fee is zero.
     """
@@ -284,7 +290,7 @@ def uniswapV3FlashCallback(fee0: uint256, fee1: uint256, data: Bytes[CALL_SIZE])
 
 @external
 @reentrant
-def uniswapV3SwapCallback(delta0: int256, delta1: int256, data: Bytes[CALL_SIZE]):
+def uniswapV3SwapCallback(delta0: int256, delta1: int256, data: Bytes[CALLS_SIZE]):
     """
     @notice Uniswap v3, in swap: what was bought is here, what was sold is owed.
     """
@@ -293,7 +299,7 @@ def uniswapV3SwapCallback(delta0: int256, delta1: int256, data: Bytes[CALL_SIZE]
 
 
 @internal
-def _called_back(steps: Bytes[CALL_SIZE]) -> Owed:
+def _called_back(steps: Bytes[CALLS_SIZE]) -> Owed:
     """
     @dev Runs the steps and tells what their caller is owed. Reverts unless a running step announced this callback, which
         is good for one.
@@ -308,13 +314,14 @@ def _called_back(steps: Bytes[CALL_SIZE]) -> Owed:
 
 @external
 @reentrant
-def run(steps: DynArray[Step, MAX_STEPS]):
+def run(steps: DynArray[Step, MAX_STEPS], calls: Bytes[CALLS_SIZE]):
     """
     @notice Only for the contract itself, which so decodes the steps of a callback.
     """
     assert msg.sender == self, "not us"
+    cursor: uint256 = 0
     for i: uint256 in range(len(steps), bound=MAX_STEPS):
-        self._call(steps[i], i)
+        cursor = self._call(steps[i], i, calls, cursor)
 
 
 # --- tokens -----------------------------------------------------------------------------------------------------------
@@ -372,7 +379,7 @@ def skim(token: address):
 
 @external
 @payable
-def rescue(target: address, data: Bytes[CALL_SIZE], value_wei: uint256):
+def rescue(target: address, data: Bytes[CALLS_SIZE], value_wei: uint256):
     """
     @notice Call anything: for what `skim` cannot send home, like a position or a collectible.
     """

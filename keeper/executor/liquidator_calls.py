@@ -36,11 +36,9 @@ EVERYTHING = UINT256_MAX
 
 MAX_WATCHES = 8
 MAX_STEPS = 16
-CALL_SIZE = 4096
-TAIL_SIZE = 1024
+CALLS_SIZE = 4096
 
-EXECUTE = bytes.fromhex("cbd6c53b")
-"""execute((address,int256)[],uint256,(…)[])"""
+EXECUTE = bytes.fromhex("e43727cd")  # execute((address,int256)[],uint256,(…)[],bytes)
 SKIM = bytes.fromhex("bc25cf77")  # skim(address)
 
 AAVE_LOAN = bytes.fromhex("42b0b77c")  # flashLoanSimple(address,address,uint256,bytes,uint16)
@@ -55,7 +53,9 @@ STEP_FAILED = "0x03194dc095eb4030adf0d88581b711e8829dcba27926c0eccec5b181b0d0131
 """Topic of StepFailed(address,uint256,bytes)."""
 
 _WATCH = "(address,int256)"
-_STEP = "(address,uint256,address,uint256,address,bytes32,address,uint256,bool,bool,bytes,bytes)"
+_STEP = "(address,uint256,address,uint256,address,bytes32,address,uint256,bool,uint256,bool,uint256)"
+_EXECUTE_TYPES = (f"{_WATCH}[]", "uint256", f"{_STEP}[]", "bytes")
+_INNER_TYPES = (f"{_STEP}[]", "bytes")
 _NO_CALLBACK = bytes(32)
 _LEAST_SQRT_PRICE = 4295128739  # TickMath of Uniswap v3
 _MOST_SQRT_PRICE = 1461446703485210103287273052203988822378723970342
@@ -178,9 +178,10 @@ def uniswap_flash_swap(
 
 def encode_steps(steps: Sequence[Step]) -> bytes:
     """As a target gives them back to the contract. Raises ValueError when the contract would refuse their size."""
-    if len(steps) > MAX_STEPS:
-        raise ValueError(f"{len(steps)} steps in one list; the contract takes {MAX_STEPS}: put some into another loan")
-    return encode((f"{_STEP}[]",), ([_fields(step) for step in steps],))
+    encoded = encode(_INNER_TYPES, _columns(steps))
+    if len(encoded) > CALLS_SIZE:
+        raise ValueError(f"{len(encoded)} bytes of inner steps; the contract takes {CALLS_SIZE}: use another loan")
+    return encoded
 
 
 def callback_of(inner: Sequence[Step]) -> bytes:
@@ -192,11 +193,8 @@ def encode_execute(plan: Plan) -> bytes:
     """Call data. Raises ValueError when the contract would refuse its size."""
     if not 0 < len(plan.watches) <= MAX_WATCHES:
         raise ValueError(f"{len(plan.watches)} watched tokens; the contract takes 1 to {MAX_WATCHES}")
-    if len(plan.steps) > MAX_STEPS:
-        raise ValueError(f"{len(plan.steps)} steps in one list; the contract takes {MAX_STEPS}: use more loans")
     watches = [(watch.token, watch.least_gain) for watch in plan.watches]
-    types = (f"{_WATCH}[]", "uint256", f"{_STEP}[]")
-    return EXECUTE + encode(types, (watches, plan.tip_wei, [_fields(step) for step in plan.steps]))
+    return EXECUTE + encode(_EXECUTE_TYPES, (watches, plan.tip_wei, *_columns(plan.steps)))
 
 
 def encode_skim(token: bytes) -> bytes:
@@ -208,22 +206,13 @@ def decode_execute(data: bytes) -> Plan:
     """The plan in call data; words that the contract fills in are zero. Raises DecodeError for anything else."""
     if data[:4] != EXECUTE:
         raise DecodeError(f"selector 0x{data[:4].hex()} is not the Liquidator's execute, 0x{EXECUTE.hex()}")
-    try:
-        watches, tip_wei, steps = decode((f"{_WATCH}[]", "uint256", f"{_STEP}[]"), data[4:])
-    except (DecodingError, OverflowError) as error:
-        raise DecodeError(f"call data of the Liquidator's execute does not decode: {error}") from error
-    return Plan(
-        tuple(Watch(bytes.fromhex(token[2:]), least) for token, least in watches), tuple(map(_step, steps)), tip_wei
-    )
+    watches, tip_wei, steps, calls = _decode(_EXECUTE_TYPES, data[4:])
+    return Plan(tuple(Watch(_bytes(token), least) for token, least in watches), _steps(steps, calls), tip_wei)
 
 
 def decode_steps(encoded: bytes) -> tuple[Step, ...]:
     """Inner steps, as a target gives them back. Raises DecodeError."""
-    try:
-        (steps,) = decode((f"{_STEP}[]",), encoded)
-    except (DecodingError, OverflowError) as error:
-        raise DecodeError(f"inner steps do not decode: {error}") from error
-    return tuple(map(_step, steps))
+    return _steps(*_decode(_INNER_TYPES, encoded))
 
 
 def read_executed(log: RawLog) -> Executed | None:
@@ -231,49 +220,80 @@ def read_executed(log: RawLog) -> Executed | None:
     if not log.topics or log.topics[0] != EXECUTED:
         return None
     gain = int.from_bytes(bytes.fromhex(log.data[2:66]), "big", signed=True)
-    return Executed(bytes.fromhex(log.topics[1][26:]), gain, int(log.data[66:130], 16))
+    return Executed(_bytes(log.topics[1][-40:]), gain, int(log.data[66:130], 16))
 
 
-def _fields(step: Step) -> tuple[Any, ...]:
-    if step.amount_at is None:
-        head, tail = step.data, b""
-    else:
-        head, tail = step.data[: step.amount_at], step.data[step.amount_at + 32 :]
-        if not 4 <= step.amount_at <= len(step.data) - 32:
-            raise ValueError(f"no word at byte {step.amount_at} of {len(step.data)} bytes of call data")
-    if len(head) > CALL_SIZE or len(tail) > TAIL_SIZE:
-        raise ValueError(
-            f"a call of {len(head)} bytes before the amount and {len(tail)} after it; the contract takes {CALL_SIZE} "
-            f"and {TAIL_SIZE}: put fewer steps into one loan, or use a shorter route"
+def _columns(steps: Sequence[Step]) -> tuple[list[tuple[Any, ...]], bytes]:
+    """The steps' fixed words, and the data of all their calls one after the other."""
+    if len(steps) > MAX_STEPS:
+        raise ValueError(f"{len(steps)} steps in one list; the contract takes {MAX_STEPS}: put some into another loan")
+    rows, calls = [], b""
+    for step in steps:
+        head, tail = _parts(step)
+        calls += head + tail
+        rows.append(
+            (
+                step.target,
+                step.value_wei,
+                step.token,
+                step.amount,
+                step.spender,
+                step.callback,
+                step.bought,
+                step.least_bought,
+                step.optional,
+                len(head),
+                step.amount_at is not None,
+                len(tail),
+            )
         )
-    return (
-        step.target,
-        step.value_wei,
-        step.token,
-        step.amount,
-        step.spender,
-        step.callback,
-        step.bought,
-        step.least_bought,
-        step.optional,
-        step.amount_at is not None,
-        head,
-        tail,
-    )
+    if len(calls) > CALLS_SIZE:
+        raise ValueError(
+            f"{len(calls)} bytes of calls in one list; the contract takes {CALLS_SIZE}: use fewer steps or shorter routes"
+        )
+    return rows, calls
 
 
-def _step(fields: tuple[Any, ...]) -> Step:
-    target, value_wei, token, amount, spender, callback, bought, least_bought, optional, inserts, head, tail = fields
-    return Step(
-        target=bytes.fromhex(target[2:]),
-        data=head + bytes(32) + tail if inserts else head,
-        token=bytes.fromhex(token[2:]),
-        amount=amount,
-        spender=bytes.fromhex(spender[2:]),
-        amount_at=len(head) if inserts else None,
-        bought=bytes.fromhex(bought[2:]),
-        least_bought=least_bought,
-        callback=callback,
-        value_wei=value_wei,
-        optional=optional,
-    )
+def _parts(step: Step) -> tuple[bytes, bytes]:
+    """The call's data before and after the amount."""
+    if step.amount_at is None:
+        return step.data, b""
+    if not 4 <= step.amount_at <= len(step.data) - 32:
+        raise ValueError(f"no word at byte {step.amount_at} of {len(step.data)} bytes of call data")
+    return step.data[: step.amount_at], step.data[step.amount_at + 32 :]
+
+
+def _steps(rows: Sequence[tuple[Any, ...]], calls: bytes) -> tuple[Step, ...]:
+    steps, start = [], 0
+    for target, value, token, amount, spender, callback, bought, least, optional, head, inserts, tail in rows:
+        middle, end = start + head, start + head + tail
+        if end > len(calls):
+            raise DecodeError(f"a step needs calls up to byte {end}; there are {len(calls)}")
+        steps.append(
+            Step(
+                target=_bytes(target),
+                data=calls[start:middle] + bytes(32 * inserts) + calls[middle:end],
+                token=_bytes(token),
+                amount=amount,
+                spender=_bytes(spender),
+                amount_at=head if inserts else None,
+                bought=_bytes(bought),
+                least_bought=least,
+                callback=callback,
+                value_wei=value,
+                optional=optional,
+            )
+        )
+        start = end
+    return tuple(steps)
+
+
+def _decode(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
+    try:
+        return decode(types, data)
+    except (DecodingError, OverflowError) as error:
+        raise DecodeError(f"data of a Liquidator's plan does not decode: {error}") from error
+
+
+def _bytes(address: str) -> bytes:
+    return bytes.fromhex(address.removeprefix("0x"))
