@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from tests.support.daemon import PATIENCE_S, Keeper
@@ -35,11 +35,12 @@ class After:
 
 
 class Once:
-    """As soon as something is seen from outside."""
+    """As soon as something is seen from outside, or so many seconds later."""
 
-    def __init__(self, what: str, condition: Callable[[], object]) -> None:
+    def __init__(self, what: str, condition: Callable[[], object], delay_s: float = 0.0) -> None:
         self._what = what
         self._condition = condition
+        self._delay_s = delay_s
 
     def arm(self) -> None: ...
 
@@ -48,6 +49,7 @@ class Once:
         while not self._condition():
             assert time.monotonic() < deadline, f"there was no moment to kill at: {self._what}"
             time.sleep(0.001)
+        time.sleep(self._delay_s)
 
     def release(self) -> None: ...
 
@@ -82,43 +84,39 @@ class Undisturbed:
 
     kills = 0
 
-    def during(self, action: Callable[[], object], *moments: Moment) -> None:
-        """Do something to the chain, killing the daemon at each of these moments after it."""
+    def during(self, action: Callable[[], object], moment: Moment) -> None:
+        """Do something to the chain, and kill the daemon at this moment after it."""
         action()
 
     def at_random(self, action: Callable[[], object]) -> None:
-        """The same, at moments nobody chose."""
+        """The same, at a moment nobody chose."""
         action()
 
 
-class Interrupted:
-    """The daemon is killed with SIGKILL. random: of the moments; spare: how many kills to spread over `at_random`."""
+class Interrupted(Undisturbed):
+    """The daemon is killed with SIGKILL and started again."""
 
-    def __init__(self, keeper: Keeper, source: random.Random, rounds: Sequence[int]) -> None:
-        """rounds: how often to kill in each call of `at_random`, in their order; once where it ends."""
+    def __init__(self, keeper: Keeper, source: random.Random) -> None:
         self._keeper = keeper
         self._random = source
-        self._rounds = iter(rounds)
         self.kills = 0
 
-    def during(self, action: Callable[[], object], *moments: Moment) -> None:
-        first, *others = moments
-        first.arm()
+    def during(self, action: Callable[[], object], moment: Moment) -> None:
+        moment.arm()
         action()
-        self._strike(first)
-        for moment in others:
-            moment.arm()
-            self._strike(moment)
-
-    def at_random(self, action: Callable[[], object]) -> None:
-        # A block takes some ten milliseconds: most kills should hit the daemon at work, some between blocks.
-        moments = [After(self._random.choice((0.02, 0.1, 0.4)) * self._random.random())]
-        moments += [After(0.3 * self._random.random()) for _ in range(next(self._rounds, 1) - 1)]
-        self.during(action, *moments)
-
-    def _strike(self, moment: Moment) -> None:
         moment.wait()
         self._keeper.kill()
         self.kills += 1
         moment.release()
         self._keeper.start()
+
+    def at_random(self, action: Callable[[], object]) -> None:
+        """Most kills hit the daemon at work, which for one block lasts some ten milliseconds; some between blocks."""
+        if self._random.random() < 0.5:
+            moment: Moment = After(self._delay(0.01, 0.03, 0.3))
+        else:
+            moment = Once("the block in the store", self._keeper.is_synced, self._delay(0, 0.01, 0.3))
+        self.during(action, moment)
+
+    def _delay(self, *within_s: float) -> float:
+        return self._random.choice(within_s) * self._random.random()
