@@ -1,12 +1,12 @@
-"""Which liquidations to try with what the wallet holds. Pure.
+"""Which liquidations to try, with what the wallet holds or with what our contract borrows. Pure.
 
 Most profitable first; each one chosen leaves less for the next, which is then planned again with what remains.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from keeper.core.types import LiquidationPlan, Skip, TxCall
 from keeper.core.units import UINT256_MAX
@@ -51,6 +51,22 @@ def approved_pair(call: TxCall) -> tuple[bytes, bytes]:
     return call.to, call.data[16:36]
 
 
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """What there is beside the wallet. financed: plans for our contract, by cause.
+
+    kept: the wallet's plan at what its owner believes the kept collateral is worth; None when the wallet never pays.
+    gas_base: what the gas of a plan is expected to cost, in base-currency units.
+    """
+
+    financed: Mapping[str, LiquidationPlan | Skip] = field(default_factory=dict)
+    kept: Callable[[Opportunity, LiquidationPlan], LiquidationPlan | Skip] | None = lambda _, plan: plan
+    gas_base: Callable[[Opportunity, LiquidationPlan], int] = lambda _, __: 0
+
+
+WALLET_ONLY = Offers()
+
+
 def choose(
     opportunities: Iterable[Opportunity],
     wallet: Mapping[bytes, int],
@@ -59,6 +75,7 @@ def choose(
     *,
     limit: int,
     min_profit_base: Mapping[str, int],
+    offers: Offers = WALLET_ONLY,
 ) -> tuple[list[Chosen], list[Refused]]:
     """At most `limit` plans that the wallet can pay for together, and why not for every other opportunity.
 
@@ -67,7 +84,8 @@ def choose(
     planned: list[Chosen] = []
     refused: list[Refused] = []
     for opportunity in opportunities:
-        _sort_out(opportunity, _plan(opportunity, wallet, account, landing_at), min_profit_base, planned, refused)
+        result = _plan(opportunity, wallet, account, landing_at, offers)
+        _sort_out(opportunity, result, min_profit_base, planned, refused)
     remaining = dict(wallet)
     chosen: list[Chosen] = []
     queue = sorted(planned, key=lambda c: (-c.plan.profit_base, c.opportunity.cause))
@@ -77,12 +95,13 @@ def choose(
             continue
         if candidate.plan.repay_assets > remaining.get(candidate.plan.debt_asset, 0):
             again: list[Chosen] = []
-            result = _plan(candidate.opportunity, remaining, account, landing_at)
+            result = _plan(candidate.opportunity, remaining, account, landing_at, offers)
             _sort_out(candidate.opportunity, result, min_profit_base, again, refused)
             if not again:
                 continue
             candidate = again[0]
-        remaining[candidate.plan.debt_asset] -= candidate.plan.repay_assets
+        debt = candidate.plan.debt_asset
+        remaining[debt] = remaining.get(debt, 0) - candidate.plan.repay_assets
         chosen.append(candidate)
     return chosen, refused
 
@@ -115,11 +134,22 @@ def approvals_for(
 
 
 def _plan(
-    opportunity: Opportunity, wallet: Mapping[bytes, int], account: bytes, landing_at: int
+    opportunity: Opportunity, wallet: Mapping[bytes, int], account: bytes, landing_at: int, offers: Offers
 ) -> LiquidationPlan | Skip:
+    """The better of what the wallet and our contract can do; where neither can, what the contract lacks."""
+    financed = offers.financed.get(opportunity.cause)
+    if offers.kept is None:
+        return financed or Skip("not_planned", "our contract's plan is not known for this block")
     venue = opportunity.venue
     position = venue.book.positions[opportunity.key]
-    return venue.adapter.plan(venue.book.market, venue.prices, opportunity.key, position, landing_at, wallet, account)
+    own = venue.adapter.plan(venue.book.market, venue.prices, opportunity.key, position, landing_at, wallet, account)
+    if isinstance(own, LiquidationPlan):
+        own = offers.kept(opportunity, own)
+    if financed is None or (isinstance(own, LiquidationPlan) and isinstance(financed, Skip)):
+        return own
+    if isinstance(own, Skip) or isinstance(financed, Skip):
+        return financed
+    return max(own, financed, key=lambda plan: plan.profit_base - offers.gas_base(opportunity, plan))
 
 
 def _sort_out(

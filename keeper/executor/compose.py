@@ -9,7 +9,7 @@ from typing import Any
 
 from keeper.core.ports import Signer
 from keeper.core.records import Attempt, Intent, IntentStatus
-from keeper.core.types import BlockRef, LiquidationPlan, TxCall, UnsignedTransaction
+from keeper.core.types import BlockRef, Financing, LiquidationPlan, TxCall, UnsignedTransaction
 from keeper.executor.choose import Approval, Chosen
 from keeper.executor.fees import Fees
 from keeper.executor.lifecycle import add_attempt, nonce_of
@@ -138,4 +138,20 @@ def dump_plan(plan: LiquidationPlan) -> Mapping[str, Any]:
         "profit_base": str(plan.profit_base),
         "judged_at": plan.judged_at,
         "health_wad": None if plan.health_wad is None else str(plan.health_wad),
+        **({} if plan.financing is None else {"financing": _dump_financing(plan.financing, plan.call.to)}),
+    }
+
+
+def _dump_financing(financing: Financing, contract: bytes) -> Mapping[str, Any]:
+    return {
+        "contract": "0x" + contract.hex(),
+        "funding": financing.funding,
+        "route": financing.route,
+        "borrowed_assets": str(financing.borrowed_assets),
+        "fee_assets": str(financing.fee_assets),
+        "proceeds_assets": str(financing.proceeds_assets),
+        "gain_token": "0x" + financing.gain_token.hex(),
+        "gain_decimals": financing.gain_decimals,
+        "gain_assets": str(financing.gain_assets),
+        "least_gain_assets": str(financing.least_gain_assets),
     }

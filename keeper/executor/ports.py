@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from keeper.core.errors import KeeperError
 from keeper.core.ports import ProtocolAdapter
-from keeper.core.types import Book, Prices
+from keeper.core.types import BlockRef, Book, Call, CallResult, Prices
 
 Request = tuple[str, Sequence[Any]]
 """Method and parameters of one JSON-RPC request."""
@@ -20,6 +20,12 @@ class Rpc(Protocol):
     """Reads. One call is one round trip; a request that fails gives its error in its place."""
 
     async def batch(self, requests: Sequence[Request]) -> Sequence[Any]: ...
+
+
+class Reader(Protocol):
+    """View calls at exactly one block, in one round trip; None for one that reverts."""
+
+    async def call_many(self, calls: Sequence[Call], block: BlockRef) -> Sequence[CallResult]: ...
 
 
 class RawSender(Protocol):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import structlog
 
 from keeper.core.errors import DecodeError
 from keeper.core.records import Intent
+from keeper.core.types import LiquidationPlan, RawLog
 from keeper.executor.lifecycle import Receipt
+from keeper.executor.liquidator_calls import read_executed
 from keeper.executor.ports import Venue
 from keeper.executor.value import gas_value, value_down, value_up
 
@@ -22,7 +24,7 @@ def realize(
     """The intent with what its transaction's logs say was repaid and seized, and the profit at the venue's prices: the
     block's at which the inclusion was seen. The profit stays unknown when a price or a token's decimals are.
 
-    decimals: by token.
+    What our contract carried out brought what the contract says that it gained. decimals: by token.
     """
     try:
         seen = [
@@ -45,12 +47,39 @@ def _profit(
     if debt is None or collateral is None or intent.repaid_assets is None or intent.seized_assets is None:
         return None
     prices = venue.prices
+    base = venue.adapter.base_decimals(venue.book.market)
     native = None if native_asset is None else prices.get(native_asset)
+    if (financing := intent.plan.get("financing")) is not None:
+        token = bytes.fromhex(financing["gain_token"][2:])
+        gain = _gain(receipt.logs, bytes.fromhex(financing["contract"][2:]), token)
+        if native is None or gain is None or token not in prices:
+            return None
+        brought = value_down(gain, financing["gain_decimals"], prices[token], base)
+        return brought - gas_value(receipt.cost_wei, native, base)
     if native is None or debt not in prices or collateral not in prices:
         return None
     if debt not in decimals or collateral not in decimals:
         return None
-    base = venue.adapter.base_decimals(venue.book.market)
     seized = value_down(intent.seized_assets, decimals[collateral], prices[collateral], base)
     repaid = value_up(intent.repaid_assets, decimals[debt], prices[debt], base)
     return seized - repaid - gas_value(receipt.cost_wei, native, base)
+
+
+def as_simulated(plan: LiquidationPlan, logs: Iterable[RawLog], venue: Venue) -> LiquidationPlan:
+    """A plan for our contract with the gain that its simulation showed, which knows what ran before it in the block."""
+    financing = plan.financing
+    if financing is None or (price := venue.prices.get(financing.gain_token)) is None:
+        return plan
+    gain = _gain(logs, plan.call.to, financing.gain_token)
+    if gain is None:
+        return plan
+    base = venue.adapter.base_decimals(venue.book.market)
+    profit = value_down(gain, financing.gain_decimals, price, base)
+    return replace(plan, profit_base=profit, financing=replace(financing, gain_assets=gain))
+
+
+def _gain(logs: Iterable[RawLog], contract: bytes, token: bytes) -> int | None:
+    """What the contract says that it gained of the token; None when it does not say."""
+    said = (read_executed(log) for log in logs if log.address == "0x" + contract.hex())
+    gains = [executed.gain for executed in said if executed is not None and executed.token == token]
+    return sum(gains) if gains else None

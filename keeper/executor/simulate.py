@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from keeper.core.errors import KeeperError, RpcMalformed, RpcRefused
-from keeper.core.types import BlockRef, TxCall
+from keeper.core.types import BlockRef, Log, RawLog, TxCall
 from keeper.executor.ports import Request, Rpc
 
 log = structlog.get_logger(__name__)
@@ -26,11 +26,12 @@ _REVERTED = 3
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """gas_used: as the call would be charged, refunds deducted; None when the node did not tell.
-    revert: the revert data of a call that failed."""
+    revert: the revert data of a call that failed. logs: what it would emit, where the node told."""
 
     succeeded: bool
     gas_used: int | None = None
     revert: bytes = b""
+    logs: tuple[RawLog, ...] = ()
 
 
 class Simulator:
@@ -83,6 +84,9 @@ class Simulator:
                     succeeded=int(result["status"], 16) == 1,
                     gas_used=int(result["gasUsed"], 16),
                     revert=_bytes((result.get("error") or {}).get("data") or result.get("returnData")),
+                    logs=tuple(
+                        Log(log["address"], tuple(log["topics"]), log["data"]) for log in result.get("logs") or ()
+                    ),
                 )
                 for result in results
             ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -16,6 +16,7 @@ from keeper.executor.compose import Draft, draft_approval, draft_liquidation
 from keeper.executor.fees import Fees
 from keeper.executor.lifecycle import is_cancelling
 from keeper.executor.ports import Request, Settings, Venue
+from keeper.executor.settle import as_simulated
 from keeper.executor.simulate import Simulator, Verdict
 from keeper.executor.transaction import decode_signed
 from keeper.executor.upkeep import Judgement
@@ -185,12 +186,13 @@ def _draft(chosen: Chosen, verdict: Verdict | None, gas_price_wei: int, settings
         return Skip("gas_unpriced", "the protocol has no price for chain.wrapped_native, so gas cannot be valued")
     gas_used = _gas(verdict, plan.gas_limit_hint)
     base = venue.adapter.base_decimals(venue.book.market)
+    plan = as_simulated(plan, verdict.logs, venue)
     cost = gas_value(gas_used * gas_price_wei, native, base)
     least = settings.min_profit_base(base)
     if plan.profit_base - cost < least:
         detail = f"brings {plan.profit_base} base units, gas costs {cost}: below min_profit ({least})"
         return Skip("unprofitable", detail)
-    return draft_liquidation(chosen, padded_gas(gas_used), plan.profit_base - cost)
+    return draft_liquidation(replace(chosen, plan=plan), padded_gas(gas_used), plan.profit_base - cost)
 
 
 def padded_gas(gas_used: int) -> int:

@@ -1,0 +1,75 @@
+"""Plans for our contract, asked of the chain at the judged block."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from keeper.core.errors import KeeperError
+from keeper.core.reads import drive
+from keeper.core.types import BlockRef, LiquidationPlan, Skip
+from keeper.executor.choose import Offers
+from keeper.executor.planning.planner import Planner
+from keeper.executor.ports import Opportunity, Reader
+from keeper.executor.value import gas_value, value_down
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Financier:
+    planner: Planner
+    reader: Reader
+    native_asset: bytes | None
+    deadline_s: float
+
+    async def offers(
+        self,
+        opportunities: Sequence[Opportunity],
+        block: BlockRef,
+        landing_at: int,
+        *,
+        gas_price_wei: int,
+        decimals: Mapping[bytes, int],
+        limit: int,
+    ) -> Offers:
+        """Never longer than the deadline, and never an error: what cannot be planned now is planned with a later block.
+
+        gas_price_wei: expected for the next block. decimals: by token.
+        """
+        plans: Mapping[str, LiquidationPlan | Skip] = {}
+        search = self.planner.plan(
+            opportunities,
+            landing_at,
+            gas_price_wei=gas_price_wei,
+            native_asset=self.native_asset,
+            decimals=decimals,
+            limit=limit,
+        )
+        try:
+            async with asyncio.timeout(self.deadline_s):
+                [plans] = await drive([search], lambda calls: self.reader.call_many(calls, block))
+        except TimeoutError:
+            log.warning("planning_timed_out", block=block.number, positions=len(opportunities))
+        except KeeperError as error:
+            log.warning("planning_failed", block=block.number, positions=len(opportunities), error=str(error))
+        inventory = self.planner.inventory
+
+        def kept(opportunity: Opportunity, plan: LiquidationPlan) -> LiquidationPlan | Skip:
+            venue, token = opportunity.venue, plan.collateral_asset
+            if inventory is None or token not in decimals or token not in venue.prices:
+                return plan
+            base = venue.adapter.base_decimals(venue.book.market)
+            seized = value_down(plan.expected_seized_assets, decimals[token], venue.prices[token], base)
+            return inventory.value(plan, seized)
+
+        def gas_base(opportunity: Opportunity, plan: LiquidationPlan) -> int:
+            venue = opportunity.venue
+            native = None if self.native_asset is None else venue.prices.get(self.native_asset)
+            base = venue.adapter.base_decimals(venue.book.market)
+            return 0 if native is None else gas_value(plan.gas_limit_hint * gas_price_wei, native, base)
+
+        return Offers(plans, kept if inventory is not None else None, gas_base)
