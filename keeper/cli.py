@@ -28,29 +28,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        lost = _lost_output(error)
-        if isinstance(lost, BrokenPipeError):  # nobody reads it any more (`| head`), which is no failure
-            return 0
-        if lost is not None:
-            print(
-                f"keeper: the output could not be written ({lost.strerror}); free space where it goes", file=sys.stderr
-            )
-            return 1
-        _tell(error, in_full=args.verbose > 0)
+        if _is_lost_output(error, args.command):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it ends
+            if isinstance(error, BrokenPipeError):
+                return 0  # nobody reads it any more (`| head`), which is no failure
+            print(f"keeper: the output could not be written ({error}); free space where it goes", file=sys.stderr)
+        else:
+            _tell(error, in_full=args.verbose > 0)
         return 1
     return code
 
 
-def _lost_output(error: Exception) -> OSError | None:
-    """Why stdout cannot be written, if that is what happened. From then on it goes nowhere, so Python ends quietly."""
-    lost = error if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None else None
-    try:
-        sys.stdout.flush()
-    except OSError as refused:
-        lost = refused
-    if lost is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return lost
+def _is_lost_output(error: Exception, command: Command) -> bool:
+    """Whether stdout could not be written. Commands that print nothing there have other pipes, which may not break."""
+    written = isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.ENOSPC) and error.filename is None
+    return written and command not in (_run, _backfill)
 
 
 def _tell(error: Exception, *, in_full: bool) -> None:
@@ -121,6 +113,13 @@ def build_parser() -> argparse.ArgumentParser:
         ("transactions", _transactions, "every transaction we signed, with its fate"),
     ):
         _json_flag(add(name, run, help_))
+
+    for name, run, help_ in (
+        ("pause", _pause, "send no new transactions until `keeper resume`; works beside a running daemon"),
+        ("resume", _resume, "go on after a pause or a tripped breaker; works beside a running daemon"),
+    ):
+        # Stopping must not fail for want of a key, so the executor's secrets are not asked for.
+        add(name, run, help_).set_defaults(alert_only=True)
 
     sub = add("devnet", _devnet, "a local Anvil with the real contracts and a ready configuration", config=False)
     from keeper.devnet import cli as devnet_cli
@@ -207,6 +206,18 @@ def _transactions(args: argparse.Namespace) -> int:
     from keeper import report
 
     return report.transactions(args)
+
+
+def _pause(args: argparse.Namespace) -> int:
+    from keeper import control
+
+    return control.pause(args)
+
+
+def _resume(args: argparse.Namespace) -> int:
+    from keeper import control
+
+    return control.resume(args)
 
 
 def _devnet(args: argparse.Namespace) -> int:

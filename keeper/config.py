@@ -30,6 +30,7 @@ from pydantic import (
     model_validator,
 )
 
+from keeper.configbreakers import Breakers
 from keeper.configtable import InTable, Table, explain, options_table
 from keeper.configtypes import (
     Address,
@@ -222,6 +223,7 @@ class Config(Table):
     margin_calls: MarginCalls = MarginCalls.model_validate({})
     notifiers: tuple[NotifierTable, ...] = ()
     executor: Executor = Executor.model_validate({})
+    breakers: Breakers = Breakers.model_validate({})
     jobs: Jobs = Jobs.model_validate({})
 
     @field_validator("protocols", "notifiers")
@@ -232,6 +234,14 @@ class Config(Table):
             if names.count(name) > 1:
                 raise Problem(f"name {name!r} is used {names.count(name)} times; give each its own")
         return plugins
+
+    @model_validator(mode="after")
+    def _known_protocols(self) -> Config:
+        names = [plugin.name for plugin in self.protocols]
+        for name in (*self.breakers.allow, *self.breakers.deny):
+            if name not in names:
+                raise Problem(f"breakers names the protocol {name!r}; there are {', '.join(names)}")
+        return self
 
     def secrets(self) -> Iterator[Secret]:
         """Everything in it that must never be printed."""

@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from keeper.config import Chain, Executor, Jobs, MarginCalls, NotifierCommon, ProtocolCommon, Store
+from keeper.configbreakers import Breakers
 from keeper.configtable import Table, kinds, options_table
 from keeper.configtypes import Written
 
@@ -27,6 +28,7 @@ def reference() -> str:
         _section("[[notifiers]]", NotifierCommon),
         *_plugin_sections("keeper.notifier", "[[notifiers]]", NotifierCommon),
         _section("[executor]", Executor),
+        _section("[breakers]", Breakers),
         _section("[jobs]", Jobs),
     ]
     return "\n".join(parts)

@@ -148,6 +148,11 @@ def parse_path(value: object, info: ValidationInfo) -> Path:
     return path
 
 
+def parse_new_path(value: object, info: ValidationInfo) -> Path:
+    """A file that need not exist."""
+    return _origin(info).folder / Path(_text(value, "a path")).expanduser()
+
+
 # --- chain values -----------------------------------------------------------------------------------------------------
 
 
@@ -243,6 +248,8 @@ Address = Annotated[
     PlainSerializer(lambda value: f"0x{value.hex()}", return_type=str),
     Written("address", lambda value: f'"0x{value.hex()}"'),
 ]
+Bps = Annotated[int, PlainValidator(scaled(4)), _decimal(4)]
+NewPath = Annotated[Path, PlainValidator(parse_new_path), Written("path")]
 FilePath = Annotated[Path, PlainValidator(parse_path), Written("path")]
 Finality = Annotated[str | int, PlainValidator(parse_finality), Written("tag or integer", lambda value: f'"{value}"')]
 BandName = Annotated[Band, PlainValidator(parse_band), Written("band", lambda value: f'"{value.label}"')]

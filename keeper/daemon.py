@@ -19,6 +19,7 @@ from keeper.core.chain import Reverted, Step
 from keeper.core.errors import ConfigError, StateUnavailable, UnrecoverableReorg
 from keeper.core.ports import Store
 from keeper.core.types import Block, BlockRef, Call, CallResult
+from keeper.executor.switch import Switch
 from keeper.indexer.backfill import Progress, Report, backfill
 from keeper.indexer.follow import canonical_ancestor, steps_to
 from keeper.indexer.reads import drive
@@ -248,6 +249,7 @@ async def run_daemon(house: House, report: Report, until_block: int | None) -> i
     """Run until SIGTERM, SIGINT or the given block. Returns the exit code."""
     async with contextlib.AsyncExitStack() as stack:
         stop = _stop_on_signals()
+        _pause_on_signals(house.switch(), stop)
         store = stack.enter_context(contextlib.closing(house.open_store()))
         rpc = await Patience(stop)("connect", house.connect)
         if rpc is None:
@@ -317,3 +319,25 @@ def _stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     return stop
+
+
+def _pause_on_signals(switch: Switch, stop: asyncio.Event) -> None:
+    """SIGUSR1 is `keeper pause`, SIGUSR2 is `keeper resume`. Where a pause cannot be written down, the daemon ends: it
+    was asked to send nothing more."""
+
+    def pause() -> None:
+        try:
+            switch.pause()
+        except ConfigError as error:
+            log.error("pause_failed", error=str(error), remedy="stopping instead")
+            stop.set()
+
+    def resume() -> None:
+        try:
+            switch.resume()
+        except ConfigError as error:
+            log.error("resume_failed", error=str(error))
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, pause)
+    loop.add_signal_handler(signal.SIGUSR2, resume)

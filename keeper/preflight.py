@@ -15,6 +15,7 @@ from keeper.core.errors import ConfigError, KeeperError, StoreInUse
 from keeper.core.ports import Store
 from keeper.core.types import Block, Call
 from keeper.core.units import format_units
+from keeper.executor.guard import REMEDY, read_tripped
 from keeper.indexer.reads import drive
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.multicall import MULTICALL3
@@ -52,6 +53,8 @@ async def findings(house: House) -> AsyncIterator[Finding]:
     """Each is looked at even when others fail, as far as it can be."""
     yield await _try("configuration", partial(_configuration, house))
     yield await _try("store", partial(_store, house))
+    if house.config.executor.mode != "off":
+        yield await _try("breakers", partial(_breakers, house))
     try:
         rpc = await house.connect()
     except KeeperError as error:
@@ -88,6 +91,17 @@ async def _store(house: House) -> str:
     except StoreInUse:
         with closing(house.open_store(read_only=True)) as store:
             return f"{_indexed(store)}; a daemon is writing it"
+
+
+async def _breakers(house: House) -> str:
+    with closing(house.open_store(read_only=True)) as store:
+        trips = read_tripped(store).trips
+    held = [f"{trip.name} tripped at block {trip.block}: {trip.detail}" for trip in trips]
+    if house.switch().paused:
+        held.append(f"paused by {house.switch().pause_file}")
+    if held:
+        raise ConfigError(f"nothing new is sent: {'; '.join(held)}; {REMEDY}")
+    return "none tripped"
 
 
 def _indexed(store: Store) -> str:

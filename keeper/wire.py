@@ -21,6 +21,8 @@ from keeper.evaluator.bands import BandRules
 
 if TYPE_CHECKING:
     from keeper.executor.executor import Executor
+    from keeper.executor.guard import Guard
+    from keeper.executor.switch import Switch
     from keeper.indexer.fetch import HeadRead
     from keeper.indexer.rpc.client import RpcClient
     from keeper.pipeline import Pipeline, Request
@@ -78,7 +80,37 @@ class House:
         signer = self.signer()
         return self.config.executor.account if signer is None else signer.address
 
-    def executor(self, rpc: RpcClient, store: Store) -> Executor:
+    def switch(self) -> Switch:
+        """The files by which people pause and resume this deployment."""
+        from keeper.executor.switch import Switch
+
+        scheme, _, rest = self.config.store.url.reveal().partition("://")
+        beside = Path(rest.removeprefix("/")) if scheme.startswith("sqlite") else self.file.resolve()
+        return Switch(self.config.breakers.pause_file or beside.with_name(f"{beside.name}.pause"))
+
+    def guard(self, store: Store, channels: Sequence[Notifier], wake: Callable[[], None]) -> Guard:
+        from keeper.alarm import alarm
+        from keeper.executor.breakers import Limits
+        from keeper.executor.guard import Guard
+
+        breakers = self.config.breakers
+        limits = Limits(
+            gas_per_hour_wei=breakers.gas_per_hour_wei,
+            gas_per_day_wei=breakers.gas_per_day_wei,
+            loss_per_hour_wad=breakers.loss_per_hour_wad,
+            loss_per_day_wad=breakers.loss_per_day_wad,
+            failures=breakers.max_failures,
+            min_balance_wei=breakers.min_balance_wei,
+            shortfalls=breakers.max_shortfalls,
+            shortfall_bps=breakers.shortfall_bps,
+            deviation_bps=breakers.max_price_deviation_bps,
+            allowed=frozenset(breakers.allow),
+            denied=frozenset(breakers.deny),
+        )
+        tell = alarm([channel.name for channel in channels])
+        return Guard(store, limits, self.switch(), time.time, tell, wake)
+
+    def executor(self, rpc: RpcClient, store: Store, guard: Guard | None = None) -> Executor:
         from keeper.executor.executor import Executor
         from keeper.executor.ports import Mode, Settings
         from keeper.executor.submit import PublicMempool
@@ -101,7 +133,7 @@ class House:
         )
         signer = None if mode is Mode.OFF else self.signer()
         sender = PublicMempool(rpc)
-        return Executor(store, rpc, sender, settings, time.time, signer=signer, account=configured.account)
+        return Executor(store, rpc, sender, settings, time.time, signer=signer, account=configured.account, guard=guard)
 
     def pipeline(
         self, rpc: RpcClient, store: Store, channels: Sequence[Notifier], wake: Callable[[], None]
@@ -111,7 +143,8 @@ class House:
         from keeper.telling import Teller
         from keeper.track import Track
 
-        rules, margin, executor = self.rules(), self.config.margin_calls, self.executor(rpc, store)
+        rules, margin = self.rules(), self.config.margin_calls
+        executor = self.executor(rpc, store, self.guard(store, channels, wake))
         tracks = []
         for adapter in self.adapters():
             judge: Judge[Any, Any] = Judge(adapter, rules, margin.accounts, acts=executor.active)

@@ -44,6 +44,7 @@ class NoticeEvent(StrEnum):
     LIQUIDATED = "liquidated"
     REPAID = "repaid"
     WITHDRAWN = "withdrawn"
+    TRIPPED = "tripped"  # of no position: a breaker stopped our transactions
 
     @property
     def closes(self) -> bool:
