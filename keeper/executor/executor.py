@@ -18,10 +18,11 @@ from keeper.core.errors import ConfigError
 from keeper.core.ports import Signer, Store, Transaction
 from keeper.core.records import Intent
 from keeper.core.types import Block, BlockRef, CallResult, Skip
-from keeper.executor.choose import Approval, Chosen, Refused, approvals_for, approved_pair, choose
+from keeper.executor.choose import WALLET_ONLY, Approval, Chosen, Refused, approvals_for, approved_pair, choose
 from keeper.executor.compose import Composer, Draft, draft_filler
 from keeper.executor.dispatch import Dispatch
 from keeper.executor.fees import Fees, choose_fees, next_base_fee, tip_from_history
+from keeper.executor.financier import Financier
 from keeper.executor.guard import Guard
 from keeper.executor.journal import Journal
 from keeper.executor.lifecycle import nonce_of
@@ -51,9 +52,11 @@ class Executor:
         signer: Signer | None = None,
         account: bytes | None = None,
         guard: Guard | None = None,
+        financier: Financier | None = None,
     ) -> None:
         """signer: needed when live. account: whose wallet a dry run without a signer looks at. guard: the breakers;
-        without them nothing but the settings limits what is sent.
+        without them nothing but the settings limits what is sent. financier: plans for our contract; without them only
+        the wallet pays.
 
         Raises ConfigError when the mode needs what is not given.
         """
@@ -64,6 +67,7 @@ class Executor:
             raise ConfigError(f'executor mode is "{settings.mode}" but no wallet is known; give a key or an account')
         self._settings = settings
         self._clock = clock
+        self._financier = financier
         self._account = who or b""
         self._journal = Journal(store)
         self._watch = Watch(self._journal, self._account, settings, clock)
@@ -153,7 +157,7 @@ class Executor:
         waiting = self._journal.unspent() if self._composer else []
         if not self._may_send(block, venues, answers):
             opportunities = ()
-        trial = Trial(waiting, *self._choose(block, opportunities, answers, landing_at, market))
+        trial = Trial(waiting, *await self._choose(block, opportunities, answers, landing_at, market))
         last = [intent.attempts[-1].tx_hash for intent in waiting]
         self._sent_at = {tx_hash: self._sent_at.get(tx_hash, block.number) for tx_hash in last}
         failed = self._watch.take_unexplained()
@@ -228,7 +232,7 @@ class Executor:
             log.warning("gas_too_expensive", block=block.number, reason=fresh.detail)
         return Market(base_fee + tip, None if isinstance(fresh, Skip) else fresh, settings.max_fee_wei)
 
-    def _choose(
+    async def _choose(
         self, block: Block, opportunities: Sequence[Opportunity], answers: Answers, landing_at: int, market: Market
     ) -> tuple[list[Approval], list[Chosen]]:
         """What to try out of the opportunities, with the approvals that it needs first."""
@@ -248,6 +252,16 @@ class Executor:
         looked_at = [causes[cause] for cause in free[: settings.max_planned]]
         self._planned_at.update((opportunity.cause, block.number) for opportunity in looked_at)
         committed = {token: self._journal.committed(token) for token in wallet.tokens}
+        offers = WALLET_ONLY
+        if self._financier is not None and looked_at:
+            offers = await self._financier.offers(
+                looked_at,
+                block.ref,
+                landing_at,
+                gas_price_wei=market.needed_fee_wei,
+                decimals=wallet.decimals,
+                limit=settings.max_pending - len(unspent),
+            )
         chosen, refused = choose(
             looked_at,
             {token: max(held - committed[token], 0) for token, held in wallet.tokens.items()},
@@ -255,6 +269,7 @@ class Executor:
             landing_at,
             limit=settings.max_pending - len(unspent),
             min_profit_base={o.venue.name: settings.min_profit_base(_base_decimals(o.venue)) for o in looked_at},
+            offers=offers,
         )
         unbelieved = self._unbelieved(chosen, wallet.decimals)
         self._tell([*refused, *unbelieved])
