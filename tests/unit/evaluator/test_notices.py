@@ -243,7 +243,8 @@ def test_readers_come_to_believe_what_is_true() -> None:
                     assert line.said.episode == sent[number - 1].said.episode
         assert len({line.id for line in sent}) == len(sent)
         events.update(world.events)
-    assert {event.value for event in NoticeEvent} == {event for event, count in events.items() if count > 30}
+    of_positions = {event.value for event in NoticeEvent if event is not NoticeEvent.TRIPPED}
+    assert of_positions == {event for event, count in events.items() if count > 30}
 
 
 def test_without_reorgs_an_episode_tells_at_most_four_times() -> None:
