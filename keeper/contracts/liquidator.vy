@@ -19,8 +19,11 @@
     The lock, and all that is known only while a plan runs, are in transient storage (EIP-1153).
 """
 
+import permissions
 from ethereum.ercs import IERC20
 
+initializes: permissions
+exports: permissions.__interface__
 
 interface WrappedNative:
     def withdraw(amount: uint256): nonpayable
@@ -33,7 +36,7 @@ struct Watch:
 
 struct Step:
     target: address
-    value_wei: uint256     # native coin to send along
+    value_wei: uint256     # native coin to send along, gained or unwrapped
     token: address         # what the target takes from us; the zero address: nothing
     amount: uint256        # how much; EVERYTHING: all that the plan has gained of the token so far
     spender: address       # approved for the amount during the call; the zero address: nobody
@@ -61,27 +64,6 @@ event StepFailed:
     index: uint256  # in its own list
     reason: Bytes[REASON_SIZE]
 
-event CallAllowed:
-    target: indexed(address)
-    selector: indexed(bytes4)
-    allowed: bool
-
-event SpenderAllowed:
-    spender: indexed(address)
-    allowed: bool
-
-event OperatorAllowed:
-    operator: indexed(address)
-    allowed: bool
-
-event OwnershipOffered:
-    owner: indexed(address)
-    heir: indexed(address)
-
-event OwnershipTaken:
-    owner: indexed(address)
-
-
 CALLS_SIZE: constant(uint256) = 4096
 REASON_SIZE: constant(uint256) = 256
 MAX_STEPS: constant(uint256) = 16
@@ -89,22 +71,12 @@ MAX_WATCHES: constant(uint256) = 8
 EVERYTHING: constant(uint256) = max_value(uint256)
 NATIVE: constant(address) = empty(address)
 
-# Never allowed: they move what belongs to us, or to whoever approved us.
-TRANSFER: constant(bytes4) = method_id("transfer(address,uint256)", output_type=bytes4)
-TRANSFER_FROM: constant(bytes4) = method_id("transferFrom(address,address,uint256)", output_type=bytes4)
-APPROVE: constant(bytes4) = method_id("approve(address,uint256)", output_type=bytes4)
-
 RUN: constant(bytes4) = method_id(
-    "run((address,uint256,address,uint256,address,bytes32,address,uint256,bool,uint256,bool,uint256)[],bytes)", output_type=bytes4
+    "run((address,uint256,address,uint256,address,bytes32,address,uint256,bool,uint256,bool,uint256)[],bytes)",
+    output_type=bytes4,
 )
 
 WRAPPED_NATIVE: public(immutable(address))
-
-owner: public(address)
-heir: public(address)
-is_operator: public(HashMap[address, bool])
-is_allowed: public(HashMap[address, HashMap[bytes4, bool]])
-is_spender: public(HashMap[address, bool])
 
 # Who may call back, with what, and what it is owed then. The callee is empty but between a call and its callback.
 callee: transient(address)
@@ -117,10 +89,8 @@ watched: transient(HashMap[address, uint256])
 
 @deploy
 def __init__(owner: address, wrapped_native: address):
-    assert owner != empty(address), "no owner"
-    self.owner = owner
+    permissions.__init__(owner)
     WRAPPED_NATIVE = wrapped_native
-    log OwnershipTaken(owner=owner)
 
 
 @external
@@ -144,13 +114,13 @@ def execute(
     """
     @notice Run a plan, all of it or nothing. For operators and the owner.
     @param watches Every token that the steps take from us, with the least gain; the first one's gain is announced.
-    @param tip_wei To the block's builder: from native coin sent along or gained, then from wrapped coin gained.
+    @param tip_wei To the block's builder, from native coin sent along or gained, then from wrapped coin gained.
     @param calls Data of the steps' calls, one after the other.
     """
-    assert self.is_operator[msg.sender] or msg.sender == self.owner, "not an operator"
+    permissions._check_operator()
     assert len(watches) > 0, "nothing watched"
     for watch: Watch in watches:
-        assert watch.least_gain >= 0 or msg.sender == self.owner, "only the owner may spend"
+        assert watch.least_gain >= 0 or msg.sender == permissions.owner, "only the owner may spend"
         assert self.watched[watch.token] == 0, "token watched twice"
         balance: uint256 = self._balance(watch.token)
         if watch.token == NATIVE:
@@ -160,7 +130,8 @@ def execute(
     for i: uint256 in range(len(steps), bound=MAX_STEPS):
         cursor = self._call(steps[i], i, calls, cursor)
     if tip_wei > 0:
-        self._tip(tip_wei)
+        self._unwrap(tip_wei)
+        raw_call(block.coinbase, b"", value=tip_wei)
     log Executed(token=watches[0].token, gain=self._gain(watches[0].token), tip_wei=tip_wei)
     for watch: Watch in watches:
         assert self._gain(watch.token) >= watch.least_gain, "gained too little"
@@ -173,15 +144,20 @@ def _call(step: Step, index: uint256, calls: Bytes[CALLS_SIZE], start: uint256) 
     @dev The next step's start in the calls.
     """
     assert step.head >= 4, "no selector"
-    assert self.is_allowed[step.target][convert(slice(calls, start, 4), bytes4)], "call not allowed"
-    assert step.value_wei == 0 or self.watched[NATIVE] != 0, "native coin not watched"
+    assert permissions.is_allowed[step.target][convert(slice(calls, start, 4), bytes4)], "call not allowed"
+    if step.value_wei > 0:
+        self._unwrap(step.value_wei)
     amount: uint256 = step.amount
-    if step.token != empty(address):
+    if step.token == empty(address):
+        assert step.spender == empty(address) and step.callback == empty(bytes32), "no token to pay with"
+    else:
         assert self.watched[step.token] != 0, "token not watched"
         if amount == EVERYTHING:
-            amount = convert(self._gain(step.token), uint256)
+            gained: int256 = self._gain(step.token)
+            assert gained > 0, "nothing gained"
+            amount = convert(gained, uint256)
     if step.spender != empty(address):
-        assert step.spender == step.target or self.is_spender[step.spender], "spender not allowed"
+        assert step.spender == step.target or permissions.is_spender[step.spender], "spender not allowed"
         self._approve(step.token, step.spender, amount)
     if step.callback != empty(bytes32):
         self.callee = step.target
@@ -220,12 +196,14 @@ def _call(step: Step, index: uint256, calls: Bytes[CALLS_SIZE], start: uint256) 
 
 
 @internal
-def _tip(tip_wei: uint256):
+def _unwrap(amount_wei: uint256):
+    """
+    @dev Afterwards the plan has gained this much native coin, if need be out of wrapped coin that it must watch.
+    """
     gained: uint256 = convert(max(self._gain(NATIVE), 0), uint256)
-    if gained < tip_wei:
+    if gained < amount_wei:
         assert self.watched[WRAPPED_NATIVE] != 0, "wrapped coin not watched"
-        extcall WrappedNative(WRAPPED_NATIVE).withdraw(tip_wei - gained)
-    raw_call(block.coinbase, b"", value=tip_wei)
+        extcall WrappedNative(WRAPPED_NATIVE).withdraw(amount_wei - gained)
 
 
 # --- callbacks --------------------------------------------------------------------------------------------------------
@@ -301,8 +279,8 @@ def uniswapV3SwapCallback(delta0: int256, delta1: int256, data: Bytes[CALLS_SIZE
 @internal
 def _called_back(steps: Bytes[CALLS_SIZE]) -> Owed:
     """
-    @dev Runs the steps and tells what their caller is owed. Reverts unless a running step announced this callback, which
-        is good for one.
+    @dev Runs the steps and tells what their caller is owed. Reverts unless a running step announced this callback,
+        which is good for one.
     """
     assert msg.sender == self.callee, "nobody we called"
     assert keccak256(steps) == self.callback, "not our steps"
@@ -362,7 +340,7 @@ def _pay(token: address, to: address, amount: uint256):
     assert extcall IERC20(token).transfer(to, amount, default_return_value=True), "transfer refused"
 
 
-# --- the owner --------------------------------------------------------------------------------------------------------
+# --- the way home --------------------------------------------------------------------------------------------------------
 
 
 @external
@@ -370,11 +348,11 @@ def skim(token: address):
     """
     @notice Send all there is of a token, or of the native coin, to the owner. For operators too.
     """
-    assert self.is_operator[msg.sender] or msg.sender == self.owner, "not an operator"
+    permissions._check_operator()
     if token == NATIVE:
-        raw_call(self.owner, b"", value=self.balance)
+        raw_call(permissions.owner, b"", value=self.balance)
     else:
-        self._pay(token, self.owner, self._balance(token))
+        self._pay(token, permissions.owner, self._balance(token))
 
 
 @external
@@ -383,59 +361,5 @@ def rescue(target: address, data: Bytes[CALLS_SIZE], value_wei: uint256):
     """
     @notice Call anything: for what `skim` cannot send home, like a position or a collectible.
     """
-    self._check_owner()
+    permissions._check_owner()
     raw_call(target, data, value=value_wei)
-
-
-@external
-def allow_call(target: address, selector: bytes4, allowed: bool):
-    """
-    @notice Let steps call a function of a protocol, a router or a lender.
-    """
-    self._check_owner()
-    assert target != self, "not ourselves"
-    assert target.is_contract or not allowed, "no contract there"
-    assert selector not in [TRANSFER, TRANSFER_FROM, APPROVE], "function of a token"
-    self.is_allowed[target][selector] = allowed
-    log CallAllowed(target=target, selector=selector, allowed=allowed)
-
-
-@external
-def allow_spender(spender: address, allowed: bool):
-    """
-    @notice Let steps approve somebody other than the target they call, like a router's token proxy.
-    """
-    self._check_owner()
-    self.is_spender[spender] = allowed
-    log SpenderAllowed(spender=spender, allowed=allowed)
-
-
-@external
-def allow_operator(operator: address, allowed: bool):
-    self._check_owner()
-    self.is_operator[operator] = allowed
-    log OperatorAllowed(operator=operator, allowed=allowed)
-
-
-@external
-def offer_ownership(heir: address):
-    """
-    @notice Nothing changes until the heir accepts. The zero address withdraws an offer.
-    """
-    self._check_owner()
-    self.heir = heir
-    log OwnershipOffered(owner=self.owner, heir=heir)
-
-
-@external
-def accept_ownership():
-    assert msg.sender == self.heir, "not the heir"
-    self.heir = empty(address)
-    self.owner = msg.sender
-    log OwnershipTaken(owner=msg.sender)
-
-
-@internal
-@view
-def _check_owner():
-    assert msg.sender == self.owner, "not the owner"

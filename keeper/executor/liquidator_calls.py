@@ -80,6 +80,7 @@ class Step:
     spender: who is approved for it during the call. A lender or a pool that calls back is paid then, and needs none.
     amount_at: byte offset of the word in `data` that the contract replaces by the amount.
     bought, least_bought: a token of which the call must bring so much.
+    value_wei: native coin to send along, out of what the plan gained of it, or of wrapped coin; both must be watched.
     callback: hash of the inner steps that the target may call back with (`callback_of`).
     optional: when the call reverts, the plan goes on.
     """
@@ -249,7 +250,7 @@ def _columns(steps: Sequence[Step]) -> tuple[list[tuple[Any, ...]], bytes]:
         )
     if len(calls) > CALLS_SIZE:
         raise ValueError(
-            f"{len(calls)} bytes of calls in one list; the contract takes {CALLS_SIZE}: use fewer steps or shorter routes"
+            f"{len(calls)} bytes of calls in one list; the contract takes {CALLS_SIZE}: use fewer or shorter ones"
         )
     return rows, calls
 
