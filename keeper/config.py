@@ -36,6 +36,7 @@ from keeper.configtypes import (
     Address,
     Amount,
     BandName,
+    Bps,
     FilePath,
     Finality,
     Gwei,
@@ -52,6 +53,7 @@ from keeper.configtypes import (
 from keeper.core.errors import ConfigError
 from keeper.core.secret import Secret
 from keeper.core.types import Band
+from keeper.core.units import BPS
 
 WAD_ONE = 10**18
 
@@ -115,7 +117,10 @@ class Executor(Table):
         None, description="The wallet's address. With a key it must match; a dry run can do with the address alone."
     )
     liquidator: Address | None = Field(
-        None, description="Our flash-loan contract, for a later version: refused unless the mode is off."
+        None, description="Our Liquidator contract, which borrows what a liquidation takes; absent: the wallet pays."
+    )
+    least_gain_bps: Bps = Field(
+        5_000, alias="least_gain", description="Share of a plan's expected gain without which our contract reverts."
     )
     min_profit: Amount = Field(Decimal("1.00"), description="Least profit after gas, in the protocol's base currency.")
     confirmations: int = Field(
@@ -141,8 +146,8 @@ class Executor(Table):
     def _complete(self) -> Executor:
         if self.mode not in ("off", "dry_run", "live"):
             raise Problem(f'mode is {shown(self.mode)}; expected "off", "dry_run" or "live"')
-        if self.mode != "off" and self.liquidator is not None:
-            raise Problem("liquidator is set, but this version pays from the wallet's own tokens only; remove it")
+        if self.least_gain_bps > BPS:
+            raise Problem("least_gain is above 1: our contract would never gain enough; lower it")
         if self.private_key is not None and self.keystore is not None:
             raise Problem("both private_key and keystore are given; keep one")
         if self.mode != "off" and self.keystore is not None and self.password is None:
@@ -183,9 +188,23 @@ class NotifierCommon(Table):
     )
 
 
+class VenueCommon(Table):
+    kind: str = Field(description="Module name under `keeper/executor/venues`.", examples=["uniswap_v3"])
+    name: str = Field(
+        "", pattern=r"^[a-z0-9_-]{0,32}$", description="Unique; by default the kind, numbered if repeated."
+    )
+
+
+class FundingCommon(Table):
+    kind: str = Field(description="Module name under `keeper/executor/funding`.", examples=["morpho"])
+    name: str = Field(
+        "", pattern=r"^[a-z0-9_-]{0,32}$", description="Unique; by default the kind, numbered if repeated."
+    )
+
+
 @dataclass(frozen=True)
 class Plugin:
-    """A configured protocol or notifier: `settings` is what `build` of its module receives."""
+    """A configured protocol, notifier, venue or funding: `settings` is what `build` of its module receives."""
 
     kind: str
     name: str
@@ -193,7 +212,7 @@ class Plugin:
 
 
 def _plugin(package: str, common: type[Table]) -> Callable[[object, ValidationInfo], Plugin]:
-    """A validator of one `[[protocols]]` or `[[notifiers]]` table, whose keys depend on its `kind`."""
+    """A validator of one table of `[[protocols]]` and the like, whose keys depend on its `kind`."""
 
     def parse(value: object, info: ValidationInfo) -> Plugin:
         if not isinstance(value, Mapping):
@@ -212,6 +231,8 @@ def _plugin(package: str, common: type[Table]) -> Callable[[object, ValidationIn
 _named = PlainSerializer(lambda plugin: {"kind": plugin.kind, "name": plugin.name})
 ProtocolTable = Annotated[Plugin, PlainValidator(_plugin("keeper.protocols", ProtocolCommon)), _named]
 NotifierTable = Annotated[Plugin, PlainValidator(_plugin("keeper.notifier", NotifierCommon)), _named]
+VenueTable = Annotated[Plugin, PlainValidator(_plugin("keeper.executor.venues", VenueCommon)), _named]
+FundingTable = Annotated[Plugin, PlainValidator(_plugin("keeper.executor.funding", FundingCommon)), _named]
 
 
 class Config(Table):
@@ -223,10 +244,12 @@ class Config(Table):
     margin_calls: MarginCalls = MarginCalls.model_validate({})
     notifiers: tuple[NotifierTable, ...] = ()
     executor: Executor = Executor.model_validate({})
+    venues: tuple[VenueTable, ...] = Field((), validate_default=True)
+    funding: tuple[FundingTable, ...] = Field((), validate_default=True)
     breakers: Breakers = Breakers.model_validate({})
     jobs: Jobs = Jobs.model_validate({})
 
-    @field_validator("protocols", "notifiers")
+    @field_validator("protocols", "notifiers", "venues", "funding")
     @classmethod
     def _distinct(cls, plugins: tuple[Plugin, ...]) -> tuple[Plugin, ...]:
         names = [plugin.name for plugin in plugins]
@@ -243,11 +266,24 @@ class Config(Table):
                 raise Problem(f"breakers names the protocol {name!r}; there are {', '.join(names)}")
         return self
 
+    @field_validator("venues", "funding")
+    @classmethod
+    def _for_our_contract(cls, plugins: tuple[Plugin, ...], info: ValidationInfo) -> tuple[Plugin, ...]:
+        executor = info.data.get("executor")
+        if executor is None or executor.mode == "off":
+            return plugins
+        if executor.liquidator is None and plugins:
+            raise Problem("only our contract uses these; add executor.liquidator, or remove them")
+        if executor.liquidator is not None and not any(plugin.kind != "inventory" for plugin in plugins):
+            what = "venue to sell what it seizes" if info.field_name == "venues" else "funding to borrow from"
+            raise Problem(f"executor.liquidator is set, but there is no {what}; add a [[{info.field_name}]] table")
+        return plugins
+
     def secrets(self) -> Iterator[Secret]:
         """Everything in it that must never be printed."""
         yield from (*self.chain.rpc, self.store.url)
         yield from (s for s in (self.executor.private_key, self.executor.password) if s is not None)
-        for plugin in (*self.protocols, *self.notifiers):
+        for plugin in (*self.protocols, *self.notifiers, *self.venues, *self.funding):
             yield from (value for value in plugin.settings.values() if isinstance(value, Secret))
 
 
@@ -304,12 +340,13 @@ def _environment(file: Path) -> Mapping[str, str]:
 
 
 def _complete(tables: dict[str, Any], origin: Origin) -> None:
-    """Name notifiers that have no name, and forget keys of an executor that is off and has none to use."""
-    kinds: Counter[str] = Counter()
-    for notifier in _tables_in(tables.get("notifiers")):
-        kind = str(notifier.get("kind"))
-        kinds[kind] += 1
-        notifier.setdefault("name", kind if kinds[kind] == 1 else f"{kind}-{kinds[kind]}")
+    """Name plugins that have no name, and forget keys of an executor that is off and has none to use."""
+    for where in ("notifiers", "venues", "funding"):
+        kinds: Counter[str] = Counter()
+        for plugin in _tables_in(tables.get(where)):
+            kind = str(plugin.get("kind"))
+            kinds[kind] += 1
+            plugin.setdefault("name", kind if kinds[kind] == 1 else f"{kind}-{kinds[kind]}")
     executor = tables.get("executor")
     if isinstance(executor, dict) and executor.get("mode", "off") == "off":
         for key in ("private_key", "password"):

@@ -9,7 +9,17 @@ from typing import Any, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from keeper.config import Chain, Executor, Jobs, MarginCalls, NotifierCommon, ProtocolCommon, Store
+from keeper.config import (
+    Chain,
+    Executor,
+    FundingCommon,
+    Jobs,
+    MarginCalls,
+    NotifierCommon,
+    ProtocolCommon,
+    Store,
+    VenueCommon,
+)
 from keeper.configbreakers import Breakers
 from keeper.configtable import Table, kinds, options_table
 from keeper.configtypes import Written
@@ -28,6 +38,10 @@ def reference() -> str:
         _section("[[notifiers]]", NotifierCommon),
         *_plugin_sections("keeper.notifier", "[[notifiers]]", NotifierCommon),
         _section("[executor]", Executor),
+        _section("[[venues]]", VenueCommon),
+        *_plugin_sections("keeper.executor.venues", "[[venues]]", VenueCommon),
+        _section("[[funding]]", FundingCommon),
+        *_plugin_sections("keeper.executor.funding", "[[funding]]", FundingCommon),
         _section("[breakers]", Breakers),
         _section("[jobs]", Jobs),
     ]

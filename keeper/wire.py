@@ -21,7 +21,9 @@ from keeper.evaluator.bands import BandRules
 
 if TYPE_CHECKING:
     from keeper.executor.executor import Executor
+    from keeper.executor.financier import Financier
     from keeper.executor.guard import Guard
+    from keeper.executor.planning.planner import Planner
     from keeper.executor.switch import Switch
     from keeper.indexer.fetch import HeadRead
     from keeper.indexer.rpc.client import RpcClient
@@ -113,7 +115,7 @@ class House:
     def executor(self, rpc: RpcClient, store: Store, guard: Guard | None = None) -> Executor:
         from keeper.executor.executor import Executor
         from keeper.executor.ports import Mode, Settings
-        from keeper.executor.submit import PublicMempool
+        from keeper.executor.submitters.public import PublicMempool
 
         configured, chain = self.config.executor, self.config.chain
         mode = Mode(configured.mode)
@@ -133,7 +135,44 @@ class House:
         )
         signer = None if mode is Mode.OFF else self.signer()
         sender = PublicMempool(rpc)
-        return Executor(store, rpc, sender, settings, time.time, signer=signer, account=configured.account, guard=guard)
+        return Executor(
+            store,
+            rpc,
+            sender,
+            settings,
+            time.time,
+            signer=signer,
+            account=configured.account,
+            guard=guard,
+            financier=self.financier(rpc, settings.deadline_s),
+        )
+
+    def planner(self) -> Planner | None:
+        """How our contract's liquidations are planned; None without a contract."""
+        contract = self.config.executor.liquidator
+        if contract is None or self.config.executor.mode == "off":
+            return None
+        from keeper.executor.planning.planner import Planner
+        from keeper.executor.venues.inventory import Inventory
+
+        venues = [_build("keeper.executor.venues", one.kind)(one.settings) for one in self.config.venues]
+        return Planner(
+            contract=contract,
+            venues=[venue for venue in venues if not isinstance(venue, Inventory)],
+            fundings=[
+                _build("keeper.executor.funding", one.kind)(one.settings, contract) for one in self.config.funding
+            ],
+            inventory=next((venue for venue in venues if isinstance(venue, Inventory)), None),
+            least_gain_bps=self.config.executor.least_gain_bps,
+        )
+
+    def financier(self, rpc: RpcClient, deadline_s: float) -> Financier | None:
+        planner = self.planner()
+        if planner is None:
+            return None
+        from keeper.executor.financier import Financier
+
+        return Financier(planner, rpc, self.config.chain.wrapped_native, deadline_s)
 
     def pipeline(
         self, rpc: RpcClient, store: Store, channels: Sequence[Notifier], wake: Callable[[], None]

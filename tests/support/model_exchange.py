@@ -9,7 +9,7 @@ from functools import partial
 from keeper.core.ports import Reads
 from keeper.core.types import Call, CallResult, LiquidationPair, LiquidationPlan, Skip, TxCall
 from keeper.executor.liquidator_calls import Step
-from keeper.executor.planning.ports import Loan, Pair, Route, Sale
+from keeper.executor.planning.ports import Loan, Pair, Permission, Route, Sale
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,9 @@ class ModelVenue:
     def addresses(self) -> Mapping[str, bytes]:
         return {}
 
+    def permissions(self) -> Sequence[Permission]:
+        return []
+
     def routes(self, pairs: Collection[Pair], now: int) -> Reads[Mapping[Pair, Sequence[Route]]]:
         if not set(pairs) <= self.known:
             yield [Call(b"factory", b"")]
@@ -73,6 +76,9 @@ class ModelLender:
 
     def addresses(self) -> Mapping[str, bytes]:
         return {}
+
+    def permissions(self) -> Sequence[Permission]:
+        return []
 
     @property
     def loan(self) -> Loan:

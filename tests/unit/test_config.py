@@ -194,6 +194,10 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
     }
 
 
+NOBODY = f"0x{'00' * 20}"
+DRY_RUN = f"[executor]\nmode = 'dry_run'\naccount = '{NOBODY}'"
+
+
 @pytest.mark.parametrize(
     ("addition", "path", "told"),
     [
@@ -212,7 +216,15 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
         ("[margin_calls]\naccounts = '0x00'", "margin_calls.accounts", "expected a list in [brackets]"),
         ("[margin_calls]\naccounts = ['vitalik.eth']", "margin_calls.accounts[0]", "is no address"),
         ("[executor]\nmode = 'on'", "executor", "mode is 'on'; expected"),
-        (f"[executor]\nmode = 'live'\nprivate_key = '{KEY}'\nliquidator = '0x{'00' * 20}'", "executor", "remove it"),
+        ("[executor]\nleast_gain = '1.1'", "executor", "least_gain is above 1"),
+        (f"{DRY_RUN}\n[[venues]]\nkind = 'inventory'", "venues", "add executor.liquidator, or remove them"),
+        (f"{DRY_RUN}\n[[funding]]\nkind = 'own'", "funding", "add executor.liquidator, or remove them"),
+        (
+            f"{DRY_RUN}\nliquidator = '{NOBODY}'\n[[funding]]\nkind = 'own'\n[[venues]]\nkind = 'inventory'",
+            "venues",
+            "no venue to sell what it seizes",
+        ),
+        (f"{DRY_RUN}\n[[funding]]\nkind = 'morpo'", "funding[0]", "did you mean 'morpho'?"),
         ("[executor]\nmode = 'live'", "executor", 'needs a key; add private_key = "env:KEEPER_PRIVATE_KEY"'),
         ("[executor]\nmode = 'dry_run'", "executor", "needs to know the wallet"),
         ("[executor]\nkeystore = 'no.json'", "executor.keystore", "is no file"),

@@ -14,8 +14,8 @@ from typing import Any
 from keeper.core.ports import Reads
 from keeper.core.types import CallResult
 from keeper.core.units import BPS, mul_div_up
-from keeper.executor.liquidator_calls import Step, aave_loan
-from keeper.executor.planning.ports import Loan
+from keeper.executor.liquidator_calls import AAVE_LOAN, Step, aave_loan
+from keeper.executor.planning.ports import Loan, Permission
 from keeper.executor.planning.words import address, balance_of, call, number
 
 _PREMIUM = bytes.fromhex("074b2e43")  # FLASHLOAN_PREMIUM_TOTAL(), in basis points
@@ -30,7 +30,7 @@ _GAS = 110_000
 class Options:
     """The keys of a `[[funding]]` table of kind "aave_v3"."""
 
-    pool: bytes = field(metadata={"doc": "The Aave pool; our contract must know it as a lender."})
+    pool: bytes = field(metadata={"doc": "The Aave pool; our contract must be allowed to call its flash loan."})
 
 
 class AaveLoans:
@@ -42,6 +42,9 @@ class AaveLoans:
 
     def addresses(self) -> Mapping[str, bytes]:
         return {"pool": self._pool}
+
+    def permissions(self) -> Sequence[Permission]:
+        return [Permission(self._pool, AAVE_LOAN)]
 
     def loans(self, tokens: Collection[bytes], now: int) -> Reads[Sequence[Loan]]:
         unknown = [token for token in sorted(tokens) if token not in self._a_tokens]

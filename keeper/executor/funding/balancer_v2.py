@@ -12,8 +12,8 @@ from typing import Any
 
 from keeper.core.ports import Reads
 from keeper.core.units import WAD, mul_div_up
-from keeper.executor.liquidator_calls import Step, balancer_loan
-from keeper.executor.planning.ports import Loan
+from keeper.executor.liquidator_calls import BALANCER_LOAN, Step, balancer_loan
+from keeper.executor.planning.ports import Loan, Permission
 from keeper.executor.planning.words import address, balance_of, call, number
 
 _COLLECTOR = bytes.fromhex("d2946c2b")  # getProtocolFeesCollector()
@@ -25,7 +25,7 @@ _GAS = 60_000
 class Options:
     """The keys of a `[[funding]]` table of kind "balancer_v2"."""
 
-    vault: bytes = field(metadata={"doc": "The Balancer vault; our contract must know it as a lender."})
+    vault: bytes = field(metadata={"doc": "The Balancer vault; our contract must be allowed to call its flash loan."})
 
 
 class BalancerLoans:
@@ -37,6 +37,9 @@ class BalancerLoans:
 
     def addresses(self) -> Mapping[str, bytes]:
         return {"vault": self._vault}
+
+    def permissions(self) -> Sequence[Permission]:
+        return [Permission(self._vault, BALANCER_LOAN)]
 
     def loans(self, tokens: Collection[bytes], now: int) -> Reads[Sequence[Loan]]:
         if self._collector is None:

@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any
 
 from keeper.core.ports import Reads
-from keeper.executor.liquidator_calls import Step, morpho_loan
-from keeper.executor.planning.ports import Loan, free
+from keeper.executor.liquidator_calls import MORPHO_LOAN, Step, morpho_loan
+from keeper.executor.planning.ports import Loan, Permission, free
 from keeper.executor.planning.words import balance_of, number
 
 _GAS = 40_000
@@ -22,7 +22,7 @@ _GAS = 40_000
 class Options:
     """The keys of a `[[funding]]` table of kind "morpho"."""
 
-    morpho: bytes = field(metadata={"doc": "The Morpho contract; ours must know it as a lender."})
+    morpho: bytes = field(metadata={"doc": "The Morpho contract; our contract must be allowed to call its flash loan."})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,9 @@ class MorphoLoans:
 
     def addresses(self) -> Mapping[str, bytes]:
         return {"morpho": self.morpho}
+
+    def permissions(self) -> Sequence[Permission]:
+        return [Permission(self.morpho, MORPHO_LOAN)]
 
     def loans(self, tokens: Collection[bytes], now: int) -> Reads[Sequence[Loan]]:
         asked = sorted(tokens)

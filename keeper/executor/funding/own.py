@@ -8,7 +8,7 @@ from typing import Any
 
 from keeper.core.ports import Reads
 from keeper.executor.liquidator_calls import Step
-from keeper.executor.planning.ports import Loan, free
+from keeper.executor.planning.ports import Loan, Permission, free
 from keeper.executor.planning.words import balance_of, number
 
 
@@ -24,6 +24,9 @@ class Own:
 
     def addresses(self) -> Mapping[str, bytes]:
         return {}
+
+    def permissions(self) -> Sequence[Permission]:
+        return []
 
     def loans(self, tokens: Collection[bytes], now: int) -> Reads[Sequence[Loan]]:
         asked = sorted(tokens)

@@ -13,9 +13,9 @@ from typing import Any
 
 from keeper.core.ports import Reads
 from keeper.core.units import mul_div_up
-from keeper.executor.liquidator_calls import Step, uniswap_loan
+from keeper.executor.liquidator_calls import UNISWAP_LOAN, Step, uniswap_loan
 from keeper.executor.planning.pools import Pools, pool_key
-from keeper.executor.planning.ports import Loan
+from keeper.executor.planning.ports import Loan, Permission
 from keeper.executor.planning.words import balance_of, number
 
 _MILLION = 1_000_000
@@ -28,7 +28,9 @@ class Options:
 
     factory: bytes = field(metadata={"doc": "UniswapV3Factory, which knows the pools."})
     partners: tuple[bytes, ...] = field(
-        metadata={"doc": "Tokens with which the borrowed one may be paired. Our contract must know the pools."}
+        metadata={
+            "doc": "Tokens with which the borrowed one may be paired. Only pools that our contract may call lend."
+        }
     )
     fees: tuple[int, ...] = field(
         default=(100, 500, 3000), metadata={"doc": "Fee tiers to look for, in hundredths of a basis point."}
@@ -45,6 +47,9 @@ class UniswapLoans:
     def addresses(self) -> Mapping[str, bytes]:
         return {"factory": self._options.factory}
 
+    def permissions(self) -> Sequence[Permission]:
+        return []
+
     def loans(self, tokens: Collection[bytes], now: int) -> Reads[Sequence[Loan]]:
         keys = [
             (token, partner, pool_key(token, partner, fee))
@@ -57,11 +62,13 @@ class UniswapLoans:
         lenders = [(token, other, found[key], key[2]) for token, other, key in keys if key in found]
         if not lenders:
             return []
-        results = yield [balance_of(token, pool) for token, _, pool, _ in lenders]
+        calls = [Permission(pool, UNISWAP_LOAN).asked_of(self._contract) for *_, pool, _ in lenders]
+        results = yield [*(balance_of(token, pool) for token, _, pool, _ in lenders), *calls]
+        held, allowed = results[: len(lenders)], results[len(lenders) :]
         return [
-            Loan(self.name, pool, token, held, partial(_fee, fee), _GAS, partial(self._take, pool, token, other))
-            for (token, other, pool, fee), result in zip(lenders, results, strict=True)
-            if (held := number(result))
+            Loan(self.name, pool, token, assets, partial(_fee, fee), _GAS, partial(self._take, pool, token, other))
+            for (token, other, pool, fee), balance, permitted in zip(lenders, held, allowed, strict=True)
+            if number(permitted) and (assets := number(balance))
         ]
 
     def _take(self, pool: bytes, token: bytes, other: bytes, amount: int, steps: Sequence[Step]) -> Sequence[Step]:

@@ -14,6 +14,8 @@ from keeper.core.ports import Reads
 from keeper.core.types import Call, CallResult
 from keeper.executor.liquidator_calls import Step
 
+_IS_ALLOWED = bytes.fromhex("03637b2e")  # is_allowed(address,bytes4)
+
 Pair = tuple[bytes, bytes]
 """Token sold, token bought."""
 
@@ -25,6 +27,17 @@ class Sale:
     target: bytes
     data: bytes
     amount_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """A function that our contract's owner must have allowed it to call."""
+
+    target: bytes
+    selector: bytes
+
+    def asked_of(self, contract: bytes) -> Call:
+        return Call(contract, _IS_ALLOWED + self.target.rjust(32, b"\0") + self.selector.ljust(32, b"\0"))
 
 
 class Route(Protocol):
@@ -59,6 +72,8 @@ class SwapVenue(Protocol):
         """Configured contracts by what they are called; each must have code."""
         ...
 
+    def permissions(self) -> Sequence[Permission]: ...
+
     def routes(self, pairs: Collection[Pair], now: int) -> Reads[Mapping[Pair, Sequence[Route]]]:
         """Every way that exists. Yields nothing for pairs that were asked before, unless that is long ago."""
         ...
@@ -88,6 +103,10 @@ class Funding(Protocol):
 
     def addresses(self) -> Mapping[str, bytes]:
         """Configured contracts by what they are called; each must have code."""
+        ...
+
+    def permissions(self) -> Sequence[Permission]:
+        """Those known beforehand."""
         ...
 
     def loans(self, tokens: Collection[bytes], now: int) -> Reads[Sequence[Loan]]:

@@ -14,7 +14,7 @@ from keeper.core.errors import ConfigError
 from keeper.core.ports import Reads
 from keeper.core.types import Call, CallResult
 from keeper.executor.planning.pools import Pools, pool_key
-from keeper.executor.planning.ports import Pair, Route, Sale
+from keeper.executor.planning.ports import Pair, Permission, Route, Sale
 from keeper.executor.planning.words import number, padded, words
 
 _QUOTE = bytes.fromhex("cdca1753")  # quoteExactInput(bytes,uint256)
@@ -91,6 +91,9 @@ class UniswapV3:
 
     def addresses(self) -> Mapping[str, bytes]:
         return {"factory": self._options.factory, "quoter": self._options.quoter, "router": self._options.router}
+
+    def permissions(self) -> Sequence[Permission]:
+        return [Permission(self._options.router, _SWAP_02 if self._options.router02 else _SWAP)]
 
     def routes(self, pairs: Collection[Pair], now: int) -> Reads[Mapping[Pair, Sequence[Route]]]:
         hops = {(a, b) for pair in pairs for tokens in self._ways(pair) for a, b in pairwise(tokens)}
