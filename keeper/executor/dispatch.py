@@ -17,7 +17,7 @@ from keeper.core.records import Attempt, Intent
 from keeper.executor.journal import Journal
 from keeper.executor.lifecycle import sent
 from keeper.executor.ports import RawSender
-from keeper.executor.submit import classify
+from keeper.executor.refusals import classify
 
 log = structlog.get_logger(__name__)
 

@@ -37,6 +37,22 @@ class RawSender(Protocol):
     async def submit_many(self, raws: Sequence[bytes]) -> Sequence[KeeperError | None]: ...
 
 
+class Node(Rpc, RawSender, Protocol):
+    """The node that we follow."""
+
+
+class Route(RawSender, Protocol):
+    """One configured way toward a block."""
+
+    name: str
+
+    async def check(self) -> str:
+        """A line for `keeper check`; raises ConfigError when it cannot work."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 class Mode(StrEnum):
     OFF = "off"
     DRY_RUN = "dry_run"

@@ -12,7 +12,7 @@ from keeper.core.records import Attempt, Intent
 from keeper.executor.compose import Composer
 from keeper.executor.fees import Fees, bump_fees
 from keeper.executor.lifecycle import Action, Sight, decide, nonce_of
-from keeper.executor.submit import Refusal, classify
+from keeper.executor.refusals import Refusal, classify
 
 log = structlog.get_logger(__name__)
 

@@ -19,7 +19,7 @@ from keeper.executor.executor import Executor
 from keeper.executor.fees import next_base_fee
 from keeper.executor.ports import Mode, RawSender, Settings
 from keeper.executor.signer import LocalSigner
-from keeper.executor.submit import PublicMempool
+from keeper.executor.submitters.public import PublicMempool
 from keeper.indexer.rpc.client import RpcClient
 from keeper.store import open_store
 from tests.support.gate import NATIVE, Follower, close_gates, install, is_open, open_gates

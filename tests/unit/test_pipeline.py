@@ -19,7 +19,7 @@ from keeper.evaluator.episode_json import load_episode
 from keeper.evaluator.judge import Judge
 from keeper.executor.executor import Executor
 from keeper.executor.ports import Settings
-from keeper.executor.submit import PublicMempool
+from keeper.executor.submitters.public import PublicMempool
 from keeper.indexer.follow import steps_to
 from keeper.pipeline import Pipeline
 from keeper.store import open_store

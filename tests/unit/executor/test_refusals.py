@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from keeper.core.errors import KeeperError, RpcMalformed, RpcRefused, RpcUnavailable
-from keeper.executor.submit import PublicMempool, Refusal, classify
+from keeper.executor.refusals import Refusal, classify
+from keeper.executor.submitters.public import PublicMempool
 
 
 @pytest.mark.parametrize(

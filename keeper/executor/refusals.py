@@ -1,12 +1,10 @@
-"""Toward a block through the public mempool, and what nodes mean when they refuse."""
+"""What nodes mean when they refuse a transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 
-from keeper.core.errors import KeeperError, RpcMalformed, RpcRefused
-from keeper.executor.ports import RawSender
+from keeper.core.errors import KeeperError, RpcRefused
 
 
 class Refusal(StrEnum):
@@ -46,24 +44,6 @@ def classify(message: str) -> Refusal:
     return next((refusal for refusal, phrases in _WORDS if any(phrase in words for phrase in phrases)), Refusal.OTHER)
 
 
-class PublicMempool:
-    """`Submitter` over a node's `eth_sendRawTransaction`."""
-
-    def __init__(self, sender: RawSender) -> None:
-        self._sender = sender
-
-    async def submit(self, raw: bytes) -> None:
-        outcome = (await self.submit_many([raw]))[0]
-        if outcome is not None:
-            raise outcome
-
-    async def submit_many(self, raws: Sequence[bytes]) -> list[KeeperError | None]:
-        """In one message, in this order: nonces follow one another."""
-        outcomes = await self._sender.submit_many(raws)
-        if len(outcomes) != len(raws):
-            raise RpcMalformed(f"{len(outcomes)} answers to {len(raws)} transactions; some may have been accepted")
-        return [None if _is_known(outcome) else outcome for outcome in outcomes]
-
-
-def _is_known(outcome: KeeperError | None) -> bool:
+def is_known(outcome: KeeperError | None) -> bool:
+    """Whether a refusal says that it has the transaction already, which is as good as accepting it."""
     return isinstance(outcome, RpcRefused) and classify(str(outcome)) is Refusal.KNOWN
