@@ -202,6 +202,13 @@ class FundingCommon(Table):
     )
 
 
+class SubmitterCommon(Table):
+    kind: str = Field(description="Module name under `keeper/executor/submitters`.", examples=["bundle"])
+    name: str = Field(
+        "", pattern=r"^[a-z0-9_-]{0,32}$", description="Unique; by default the kind, numbered if repeated."
+    )
+
+
 @dataclass(frozen=True)
 class Plugin:
     """A configured protocol, notifier, venue or funding: `settings` is what `build` of its module receives."""
@@ -234,6 +241,8 @@ NotifierTable = Annotated[Plugin, PlainValidator(_plugin("keeper.notifier", Noti
 VenueTable = Annotated[Plugin, PlainValidator(_plugin("keeper.executor.venues", VenueCommon)), _named]
 FundingTable = Annotated[Plugin, PlainValidator(_plugin("keeper.executor.funding", FundingCommon)), _named]
 
+SubmitterTable = Annotated[Plugin, PlainValidator(_plugin("keeper.executor.submitters", SubmitterCommon)), _named]
+
 
 class Config(Table):
     """A whole deployment, checked."""
@@ -246,10 +255,11 @@ class Config(Table):
     executor: Executor = Executor.model_validate({})
     venues: tuple[VenueTable, ...] = Field((), validate_default=True)
     funding: tuple[FundingTable, ...] = Field((), validate_default=True)
+    submitters: tuple[SubmitterTable, ...] = ()
     breakers: Breakers = Breakers.model_validate({})
     jobs: Jobs = Jobs.model_validate({})
 
-    @field_validator("protocols", "notifiers", "venues", "funding")
+    @field_validator("protocols", "notifiers", "venues", "funding", "submitters")
     @classmethod
     def _distinct(cls, plugins: tuple[Plugin, ...]) -> tuple[Plugin, ...]:
         names = [plugin.name for plugin in plugins]
@@ -264,6 +274,15 @@ class Config(Table):
         for name in (*self.breakers.allow, *self.breakers.deny):
             if name not in names:
                 raise Problem(f"breakers names the protocol {name!r}; there are {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _separate_identity(self) -> Config:
+        wallet = self.executor.private_key
+        for plugin in self.submitters:
+            identity = plugin.settings.get("identity")
+            if wallet is not None and isinstance(identity, Secret) and _key(identity) == _key(wallet):
+                raise Problem(f"submitter {plugin.name!r} has the wallet's key as identity; give it one of its own")
         return self
 
     @field_validator("venues", "funding")
@@ -283,8 +302,13 @@ class Config(Table):
         """Everything in it that must never be printed."""
         yield from (*self.chain.rpc, self.store.url)
         yield from (s for s in (self.executor.private_key, self.executor.password) if s is not None)
-        for plugin in (*self.protocols, *self.notifiers, *self.venues, *self.funding):
-            yield from (value for value in plugin.settings.values() if isinstance(value, Secret))
+        for plugin in (*self.protocols, *self.notifiers, *self.venues, *self.funding, *self.submitters):
+            for value in plugin.settings.values():
+                yield from (one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, Secret))
+
+
+def _key(secret: Secret) -> str:
+    return secret.reveal().strip().removeprefix("0x").lower()
 
 
 def load_config(path: Path | str, *, mode: str | None = None, environment: Mapping[str, str] | None = None) -> Config:
@@ -341,7 +365,7 @@ def _environment(file: Path) -> Mapping[str, str]:
 
 def _complete(tables: dict[str, Any], origin: Origin) -> None:
     """Name plugins that have no name, and forget keys of an executor that is off and has none to use."""
-    for where in ("notifiers", "venues", "funding"):
+    for where in ("notifiers", "venues", "funding", "submitters"):
         kinds: Counter[str] = Counter()
         for plugin in _tables_in(tables.get(where)):
             kind = str(plugin.get("kind"))

@@ -18,6 +18,7 @@ from keeper.config import (
     NotifierCommon,
     ProtocolCommon,
     Store,
+    SubmitterCommon,
     VenueCommon,
 )
 from keeper.configbreakers import Breakers
@@ -42,6 +43,8 @@ def reference() -> str:
         *_plugin_sections("keeper.executor.venues", "[[venues]]", VenueCommon),
         _section("[[funding]]", FundingCommon),
         *_plugin_sections("keeper.executor.funding", "[[funding]]", FundingCommon),
+        _section("[[submitters]]", SubmitterCommon),
+        *_plugin_sections("keeper.executor.submitters", "[[submitters]]", SubmitterCommon),
         _section("[breakers]", Breakers),
         _section("[jobs]", Jobs),
     ]

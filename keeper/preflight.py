@@ -136,6 +136,9 @@ async def _on_chain(house: House, rpc: RpcClient) -> AsyncIterator[Finding]:
         yield Finding("executor", True, "off: alerts only, nothing is ever sent")
         return
     yield await _try("executor wallet", partial(_wallet, house, rpc))
+    for route in house.routes(rpc):
+        yield await _try(f"submitter {route.name}", route.check)
+        await route.close()
     yield await _try("executor tokens", partial(_funds, house, rpc, sorted(tokens), head))
 
 

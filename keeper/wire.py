@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from keeper.executor.financier import Financier
     from keeper.executor.guard import Guard
     from keeper.executor.planning.planner import Planner
+    from keeper.executor.ports import Route
     from keeper.executor.switch import Switch
     from keeper.indexer.fetch import HeadRead
     from keeper.indexer.rpc.client import RpcClient
@@ -115,7 +116,6 @@ class House:
     def executor(self, rpc: RpcClient, store: Store, guard: Guard | None = None) -> Executor:
         from keeper.executor.executor import Executor
         from keeper.executor.ports import Mode, Settings
-        from keeper.executor.submitters.public import PublicMempool
 
         configured, chain = self.config.executor, self.config.chain
         mode = Mode(configured.mode)
@@ -134,18 +134,36 @@ class House:
             approve_exactly=configured.approve_exactly,
         )
         signer = None if mode is Mode.OFF else self.signer()
-        sender = PublicMempool(rpc)
+        route = self.route(rpc)
         return Executor(
             store,
             rpc,
-            sender,
+            route,
             settings,
             time.time,
             signer=signer,
             account=configured.account,
             guard=guard,
+            release=route.close,
             financier=self.financier(rpc, settings.deadline_s),
         )
+
+    def route(self, rpc: RpcClient) -> Route:
+        """How transactions reach a block: all configured ways at once, or the node's mempool."""
+        routes = self.routes(rpc)
+        if len(routes) == 1:
+            return routes[0]
+        from keeper.executor.submitters.everywhere import Everywhere
+
+        return Everywhere("submitters", routes)
+
+    def routes(self, rpc: RpcClient) -> list[Route]:
+        from keeper.executor.submitters.public import PublicMempool
+
+        if self.config.executor.mode != "live" or not self.config.submitters:
+            return [PublicMempool(rpc)]
+        package, chain_id = "keeper.executor.submitters", self.config.chain.id
+        return [_build(package, one.kind)(one.settings, rpc, chain_id) for one in self.config.submitters]
 
     def planner(self) -> Planner | None:
         """How our contract's liquidations are planned; None without a contract."""

@@ -8,7 +8,7 @@ The journal is durable before a byte leaves, and what we did is learned from blo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -52,11 +52,12 @@ class Executor:
         signer: Signer | None = None,
         account: bytes | None = None,
         guard: Guard | None = None,
+        release: Callable[[], Awaitable[None]] | None = None,
         financier: Financier | None = None,
     ) -> None:
         """signer: needed when live. account: whose wallet a dry run without a signer looks at. guard: the breakers;
         without them nothing but the settings limits what is sent. financier: plans for our contract; without them only
-        the wallet pays.
+        the wallet pays. release: frees the sender once nothing is being sent.
 
         Raises ConfigError when the mode needs what is not given.
         """
@@ -75,6 +76,7 @@ class Executor:
         self._dispatch = Dispatch(sender, self._journal, clock, settings.deadline_s)
         self._composer = None if signer is None else Composer(signer, settings.chain_id)
         self._guard = guard
+        self._release = release
         self._sent_at: dict[bytes, int] = {}
         self._told: dict[str, str] = {}
         self._planned_at: dict[str, int] = {}
@@ -194,6 +196,8 @@ class Executor:
     async def close(self) -> None:
         """Wait for answers to what was just sent, as long as the deadline."""
         await self._dispatch.close()
+        if self._release is not None:
+            await self._release()
 
     # --- steps of acting
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from keeper.core.errors import KeeperError, RpcMalformed, RpcRefused
+from keeper.core.errors import ConfigError, KeeperError, RpcMalformed, RpcRefused
 from keeper.core.secret import Secret
 from keeper.executor.ports import Node
 from keeper.executor.submitters.http import Endpoint, Identity
@@ -86,6 +86,8 @@ class Bundles:
 
 
 def build(config: Mapping[str, Any], node: Node, chain_id: int) -> Bundles:
+    if config["blocks"] < 1:
+        raise ConfigError(f"submitter {config['name']}: blocks is {config['blocks']}; give at least 1")
     endpoint = Endpoint(config["name"], config["url"], Identity(config["identity"]))
     return Bundles(endpoint, node, config["blocks"], config["simulate"])
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from keeper.core.errors import KeeperError, RpcMalformed
+from keeper.core.errors import ConfigError, KeeperError, RpcMalformed
 from keeper.core.secret import Secret
 from keeper.executor.ports import Node
 from keeper.executor.refusals import is_known
@@ -62,5 +62,7 @@ class PrivateRelay:
 
 
 def build(config: Mapping[str, Any], node: Node, chain_id: int) -> PrivateRelay:
+    if config["blocks"] < 1:
+        raise ConfigError(f"submitter {config['name']}: blocks is {config['blocks']}; give at least 1")
     endpoint = Endpoint(config["name"], config["url"], Identity(config["identity"]))
     return PrivateRelay(endpoint, node, config["blocks"], config["fast"])
