@@ -8,7 +8,7 @@ from pathlib import Path
 
 from keeper.devnet.chain import DevChain
 
-Value = str | int | float | bool | Sequence[str]
+Value = str | int | float | bool | Sequence[str] | Sequence[int]
 
 
 def write_config(
@@ -25,13 +25,18 @@ def write_config(
     margin_calls: Mapping[str, Value] | None = None,
     notifiers: Sequence[Mapping[str, Value]] = ({"kind": "console"},),
     executor: Mapping[str, Value] | None = None,
+    venues: Sequence[Mapping[str, Value]] = (),
+    funding: Sequence[Mapping[str, Value]] = (),
+    submitters: Sequence[Mapping[str, Value]] = (),
+    breakers: Mapping[str, Value] | None = None,
     jobs: Mapping[str, Value] | None = None,
 ) -> Path:
     """Write the file and return its path.
 
     mode: of the executor; "live" needs the environment variable KEEPER_PRIVATE_KEY (`chain.liquidator.private_key`).
-    rpc: by default the chain's websocket. accounts: watch only these. node, protocol, margin_calls, executor, jobs:
-    further keys of [chain], [[protocols]] and so on as in the configuration reference, replacing the ones here.
+    rpc: by default the chain's websocket. accounts: watch only these. node, protocol, margin_calls, executor,
+    breakers, jobs: further keys of [chain], [[protocols]] and so on as in the configuration reference, replacing the ones here.
+    venues, funding, submitters: whole tables.
     A relative store path is relative to the file.
     """
     tables = [
@@ -59,6 +64,10 @@ def write_config(
         _table("[margin_calls]", **{"accounts": list(accounts), **(margin_calls or {})}),
         *(_table("[[notifiers]]", **notifier) for notifier in notifiers),
         _table("[executor]", **{"mode": mode, "private_key": "env:KEEPER_PRIVATE_KEY", **(executor or {})}),
+        *(_table("[[venues]]", **venue) for venue in venues),
+        *(_table("[[funding]]", **one) for one in funding),
+        *(_table("[[submitters]]", **one) for one in submitters),
+        *([_table("[breakers]", **breakers)] if breakers else []),
         *([_table("[jobs]", **jobs)] if jobs else []),
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
