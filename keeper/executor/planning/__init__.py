@@ -4,5 +4,6 @@ ports     what a route, a swap venue, a loan and a funding source are
 words     the few words of ABI that they share
 pools     which Uniswap v3 pools exist
 search    the most profitable pair, amount, route and loan
+sequence  what liquidations in one block leave to each other
 assemble  the contract's call for it
 """

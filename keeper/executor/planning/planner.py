@@ -9,7 +9,8 @@ from keeper.core.ports import Reads
 from keeper.core.types import LiquidationPair, LiquidationPlan, Price, Skip
 from keeper.executor.planning.assemble import assemble
 from keeper.executor.planning.ports import Funding, SwapVenue
-from keeper.executor.planning.search import Job, Purse, search
+from keeper.executor.planning.search import Financed, Job, Purse, search
+from keeper.executor.planning.sequence import in_sequence
 from keeper.executor.ports import Opportunity
 from keeper.executor.venues.inventory import Inventory
 
@@ -55,15 +56,15 @@ class Planner:
         for _, opportunity, _ in worth[limit:]:
             plans[opportunity.cause] = Skip("max_pending", "others are worth more, and as many as allowed are planned")
         searched = worth[:limit]
-        answers = yield from search([job for *_, job in searched], self.venues, self.fundings, landing_at)
+        jobs = [job for *_, job in searched]
+        alone = yield from search(jobs, self.venues, self.fundings, landing_at)
+        answers = yield from in_sequence(jobs, alone)
         for (_, opportunity, job), answer in zip(searched, answers, strict=True):
-            if not isinstance(answer, Skip):
-                debt_decimals = job.purse.decimals[answer.plan.debt_asset]
-                answer_plan = assemble(answer, self.contract, debt_decimals, self.least_gain_bps)
-                plans[opportunity.cause] = answer_plan
-            else:
-                plans[opportunity.cause] = answer
+            plans[opportunity.cause] = answer if isinstance(answer, Skip) else self._assemble(answer, job.purse)
         return plans
+
+    def _assemble(self, financed: Financed, purse: Purse) -> LiquidationPlan:
+        return assemble(financed, self.contract, purse.decimals[financed.plan.debt_asset], self.least_gain_bps)
 
     def _pairs(self, opportunity: Opportunity, landing_at: int) -> Sequence[LiquidationPair] | Skip:
         venue = opportunity.venue
