@@ -35,8 +35,8 @@ def write_config(
 
     mode: of the executor; "live" needs the environment variable KEEPER_PRIVATE_KEY (`chain.liquidator.private_key`).
     rpc: by default the chain's websocket. accounts: watch only these. node, protocol, margin_calls, executor,
-    breakers, jobs: further keys of [chain], [[protocols]] and so on as in the configuration reference, replacing the ones here.
-    venues, funding, submitters: whole tables.
+    breakers, jobs: further keys of [chain], [[protocols]] and so on as in the configuration reference, replacing the
+    ones here. venues, funding, submitters: whole tables.
     A relative store path is relative to the file.
     """
     tables = [

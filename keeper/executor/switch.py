@@ -36,10 +36,10 @@ class Switch:
         return True
 
     def resume_asked_at(self) -> float | None:
-        """Unix seconds of the request; None when there is none."""
+        """Unix seconds of the request; None when there is none that can be seen."""
         try:
             return self.request_file.stat().st_mtime
-        except FileNotFoundError:
+        except OSError:
             return None
 
     def pause(self) -> None:

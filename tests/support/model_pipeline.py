@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -13,7 +13,9 @@ from keeper.core.errors import KeeperError, StoreError
 from keeper.core.ports import Store
 from keeper.core.records import Intent
 from keeper.core.types import Block
+from keeper.executor.breakers import Limits
 from keeper.executor.executor import Executor
+from keeper.executor.guard import Guard
 from keeper.executor.ports import Mode, Opportunity, Settings, Venue
 from keeper.executor.signer import LocalSigner
 from tests.support.model_chain import NATIVE, ModelChain, ModelProtocol, book_at, call_results
@@ -38,18 +40,20 @@ class Crash(BaseException):
 
 @dataclass
 class IntentStore:
-    """The journal part of a store, in memory: a transaction holds together or not at all."""
+    """The part of a store that the executor uses, in memory: a transaction holds together or not at all."""
 
     journal: dict[str, Intent] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
+    trail: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     on_commit: Callable[[], None] = lambda: None
 
     @contextmanager
     def transaction(self) -> Iterator[IntentStore]:
-        before = dict(self.journal)
+        before = dict(self.journal), dict(self.kept), list(self.trail)
         try:
             yield self
         except BaseException:
-            self.journal = before
+            self.journal, self.kept, self.trail = before
             raise
         self.on_commit()
 
@@ -59,14 +63,41 @@ class IntentStore:
             raise StoreError("an attempt would be forgotten")
         self.journal[intent.id] = intent
 
+    def set_meta(self, key: str, value: str) -> None:
+        self.kept[key] = value
+
+    def meta(self, key: str) -> str | None:
+        return self.kept.get(key)
+
+    def audit(self, subject: str, event: str, evidence: Mapping[str, Any], *, at: float) -> None:
+        self.trail.append((event, evidence))
+
     def intents(self, *, unsettled: bool = False) -> Sequence[Intent]:
         return [intent for intent in self.journal.values() if not (unsettled and intent.status.settled)]
 
 
-class Pipeline:
-    """finality: blocks below the tip that no reorg reaches. `crash_at`: the step at which to die; `restart` after."""
+@dataclass
+class ModelSwitch:
+    """The files of a pause and of a request to resume, without a disk."""
 
-    def __init__(self, settings: Settings = SETTINGS, finality: int = 12) -> None:
+    pause_file: str = "PAUSE"
+    paused: bool = False
+    asked_at: float | None = None
+
+    def resume_asked_at(self) -> float | None:
+        return self.asked_at
+
+    def taken(self) -> None:
+        self.asked_at = None
+
+
+class Pipeline:
+    """limits: of breakers; without them there are none.
+    finality: blocks below the tip that no reorg reaches. `crash_at`: the step at which to die; `restart` after."""
+
+    def __init__(self, settings: Settings = SETTINGS, finality: int = 12, limits: Limits | None = None) -> None:
+        self.limits = limits
+        self.switch = ModelSwitch()
         self.chain = ModelChain(SIGNER.address)
         self.store = IntentStore(on_commit=lambda: self._maybe_crash("after commit"))
         self.seen: list[Block] = []
@@ -132,7 +163,11 @@ class Pipeline:
         return max(len(self.seen) - 1 - self.finality, 0)
 
     def _executor(self) -> Executor:
-        return Executor(cast(Store, self.store), self.chain, self, self.settings, lambda: self.clock, signer=SIGNER)
+        store = cast(Store, self.store)
+        guard = None
+        if self.limits is not None:
+            guard = Guard(store, self.limits, cast(Any, self.switch), lambda: self.clock)
+        return Executor(store, self.chain, self, self.settings, lambda: self.clock, signer=SIGNER, guard=guard)
 
     # --- the network, between the executor and the model's pool
 

@@ -1,0 +1,136 @@
+"""Which breakers trip: from limits, outcomes and the time alone."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keeper.core.types import Price, Skip
+from keeper.executor.breakers import DAY_S, HOUR_S, Limits, Outcome, Scale, admit, deviation_bps, judge, loss_wad
+
+NOW = 1_000_000.0
+WAD = 10**18
+SCALES = {"aave": Scale(8, Price(2_000 * 10**8, 8))}
+_block = iter(range(1, 10**9))
+
+
+def mined(
+    succeeded: bool | None = True,
+    *,
+    gas_wei: int = 0,
+    age_s: float = 0.0,
+    expected: int | None = None,
+    realized: int | None = None,
+) -> Outcome:
+    """A transaction mined after those made before it."""
+    return Outcome((next(_block), 0), NOW - age_s, "aave", gas_wei, succeeded, expected, realized)
+
+
+def tripped(limits: Limits, *outcomes: Outcome, balance_wei: int | None = None) -> list[str]:
+    return [trip.name for trip in judge(limits, outcomes, SCALES, balance_wei=balance_wei, now=NOW, block=7)]
+
+
+def test_without_limits_nothing_trips() -> None:
+    assert tripped(Limits(), *[mined(succeeded=False, gas_wei=WAD)] * 50, balance_wei=0) == []
+
+
+def test_gas_counts_within_its_window_only() -> None:
+    limits = Limits(gas_per_hour_wei=10, gas_per_day_wei=15)
+    assert tripped(limits, mined(gas_wei=9)) == []
+    assert tripped(limits, mined(gas_wei=10)) == ["gas_per_hour"]
+    assert tripped(limits, mined(gas_wei=10, age_s=HOUR_S)) == []
+    assert tripped(limits, mined(gas_wei=10, age_s=HOUR_S), mined(gas_wei=5)) == ["gas_per_day"]
+    assert tripped(limits, mined(gas_wei=99, age_s=DAY_S)) == []
+
+
+def test_gas_counts_whatever_it_was_spent_on() -> None:
+    """Approvals, cancellations and reverted transactions cost the same."""
+    assert tripped(Limits(gas_per_hour_wei=3), mined(None, gas_wei=1), mined(False, gas_wei=1), mined(gas_wei=1))
+
+
+def test_a_loss_is_a_liquidation_below_zero_or_gas_that_bought_nothing() -> None:
+    """In whole units of the base currency: 0.01 native coin at 2,000 is 20."""
+    assert loss_wad(mined(realized=-5 * 10**8), SCALES) == 5 * WAD
+    assert loss_wad(mined(realized=5 * 10**8, gas_wei=WAD), SCALES) == 0
+    assert loss_wad(mined(succeeded=False, gas_wei=WAD // 100), SCALES) == 20 * WAD
+    assert loss_wad(mined(None, gas_wei=WAD // 100), SCALES) == 20 * WAD
+
+
+def test_gains_are_not_set_against_losses() -> None:
+    limits = Limits(loss_per_hour_wad=10 * WAD)
+    gain, loss = mined(realized=10**12), mined(realized=-10 * 10**8)
+    assert tripped(limits, gain, loss) == ["loss_per_hour"]
+    assert tripped(limits, gain, mined(realized=-10 * 10**8 + 1)) == []
+
+
+def test_failures_count_in_a_row() -> None:
+    limits = Limits(failures=3)
+    failed, done, other = (lambda: mined(succeeded=False)), mined, (lambda: mined(None))
+    assert tripped(limits, failed(), failed(), done(), failed()) == []
+    assert tripped(limits, done(), failed(), other(), failed(), failed()) == ["failures"]
+
+
+def test_order_is_that_of_the_chain_not_of_learning() -> None:
+    first, second, third = (mined(succeeded=False) for _ in range(3))
+    success = mined()
+    limits = Limits(failures=3)
+    assert tripped(limits, success, third, first, second) == []
+
+
+def test_profit_short_of_the_plan_in_a_row_trips_slippage() -> None:
+    limits = Limits(shortfalls=2, shortfall_bps=5_000)
+    half, less = (mined(expected=100, realized=amount) for amount in (50, 49))
+    loss = mined(expected=100, realized=-1)
+    assert tripped(limits, half, less) == []
+    assert tripped(limits, less, half) == []
+    assert tripped(limits, less, loss) == ["slippage"]
+    unknown = mined(expected=100, realized=None)
+    assert tripped(limits, less, unknown, loss) == ["slippage"]
+
+
+def test_the_balance_may_be_at_its_minimum_and_must_be_known() -> None:
+    limits = Limits(min_balance_wei=10)
+    assert tripped(limits, balance_wei=10) == []
+    assert tripped(limits, balance_wei=9) == ["min_balance"]
+    assert tripped(limits, balance_wei=None) == []
+
+
+def test_protocols_are_allowed_unless_lists_say_otherwise() -> None:
+    assert Limits().objection("aave") is None
+    assert Limits(allowed=frozenset({"aave"})).objection("aave") is None
+    assert isinstance(Limits(allowed=frozenset({"aave"})).objection("venus"), Skip)
+    assert isinstance(Limits(denied=frozenset({"aave"})).objection("aave"), Skip)
+
+
+def test_deviation_is_counted_both_ways() -> None:
+    assert deviation_bps(1_000, 950) == deviation_bps(1_000, 1_050) == 500
+    assert deviation_bps(0, 1) == 10_000
+    assert deviation_bps(0, 0) == 0
+
+
+def test_room_waits_for_what_is_on_its_way_and_trips_when_waiting_cannot_help() -> None:
+    limits, spent = Limits(gas_per_hour_wei=100), [mined(gas_wei=40)]
+    assert admit(limits, spent, [30, 30], 0, NOW) == (2, None)
+    count, reason = admit(limits, spent, [30, 30], 10, NOW)
+    assert (count, reason and reason.code) == (1, "spend_limit")
+    count, reason = admit(limits, spent, [61], 0, NOW)
+    assert (count, reason and reason.code) == (0, "gas_per_hour")
+
+
+@given(
+    limit=st.integers(0, 200),
+    spent=st.lists(st.integers(0, 60), max_size=4),
+    costs=st.lists(st.integers(1, 60), max_size=8),
+    committed=st.integers(0, 100),
+)
+def test_what_is_admitted_never_exceeds_a_limit(limit: int, spent: list[int], costs: list[int], committed: int) -> None:
+    """Even if everything costs the most that it can; and nothing that fits is held back."""
+    outcomes = [mined(gas_wei=gas) for gas in spent]
+    count, reason = admit(Limits(gas_per_day_wei=limit), outcomes, costs, committed, NOW)
+    if count:
+        assert sum(spent) + committed + sum(costs[:count]) <= limit
+    if count < len(costs):
+        assert reason is not None
+        assert sum(spent) + committed + sum(costs[: count + 1]) > limit
+    else:
+        assert reason is None
