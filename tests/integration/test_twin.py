@@ -120,7 +120,9 @@ class Life:
             self.chain.mine()
             self.keeper.until_synced()
         self.keeper.until("confirmations", lambda: self._statuses() == {"confirmed"})
-        self.keeper.until("the last notices", lambda: all(self._events(who)[-1] == "liquidated" for who in self.doomed))
+        self.keeper.until(
+            "the last notices", lambda: all(self._events(who)[-1:] == ["liquidated"] for who in self.doomed)
+        )
         self.keeper.until("an empty outbox", self.keeper.is_quiet)
 
     def _mine_until_liquidated(self) -> None:
