@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 
 import pytest
 
@@ -120,3 +121,30 @@ def test_a_v3_0_pool_is_recognised_and_judged_to_the_wei(chain: DevChain) -> Non
             assert (fresh.book.positions, fresh.book.market) == (positions, follower.book.market)
         finally:
             chain.aave = newer
+
+
+def test_accounts_from_before_an_index_began_are_read_whole_when_they_move(dev_chain: DevChain) -> None:
+    """Their flags name what no event of the scan did: a late start_block misses the idle, and misjudges nobody."""
+    alice, bob, idle = dev_chain.accounts[:3]
+    for account in (alice, bob, idle):
+        dev_chain.aave.supply(account, "WETH", Decimal(10))
+        dev_chain.aave.supply(account, "WBTC", Decimal(1))
+        dev_chain.aave.borrow(account, "USDC", Decimal(20_000))
+    late = dev_chain.block_number + 1
+    dev_chain.aave.borrow(alice, "DAI", Decimal(5_000))
+    follower = Follower(dev_chain)
+    follower.index(first=late)
+    assert known(follower) == {alice}
+    dev_chain.aave.withdraw(bob, "WETH")
+    follower.follow()
+    assert known(follower) == {alice, bob}
+    dev_chain.aave.repay(bob, "USDC", Decimal(100))
+    follower.follow()
+    assert follower.last_round_trips == 1  # whole by now
+    assert known(follower) == {alice, bob}
+
+
+def known(follower: Follower) -> set[str]:
+    """Accounts of the book, which equal the pool's view of them."""
+    assert_parity(follower)
+    return {follower.adapter.position_id(key).removeprefix("aave:") for key in follower.book.positions}

@@ -51,12 +51,13 @@ def sync(
         market = market.with_reserves({reserve.asset: _moved(reserve, answers) for reserve in moved})
     if reconfigured:
         prices, market = read_head(market, [answers["head", i] for i in range(len(head_calls(market)))])
-    positions: dict[bytes, Account | None] = {}
-    for account, touched in tokens.items():
-        held = book.positions.get(account)
-        now = _account(market, account, touched, held, answers)
-        if now != held:
-            positions[account] = now
+    found = {
+        account: _account(market, account, touched, book.positions.get(account), answers)
+        for account, touched in tokens.items()
+    }
+    found |= yield from _completed(market, found, book.positions)
+    now = _open(found)
+    positions = {account: now[account] for account in found if now[account] != book.positions.get(account)}
     return Update(None if market == before else market, prices, positions, liquidations)
 
 
@@ -65,7 +66,8 @@ def snapshot(
 ) -> Reads[Update[Market, Account]]:
     """Everything touched, at one block, in reads of bounded size.
 
-    held: positions from which untouched balances are taken; without them the keys must reach back to the beginning.
+    held: positions from which untouched balances are taken. Of accounts that are in neither, what their flags name and
+    no key does is read as well: events from before an index began are not needed for those that it sees later.
     """
     prices, market = read_head(market, head)
     tokens = logs.touched(market, keys)
@@ -75,8 +77,11 @@ def snapshot(
         for account in accounts:
             calls |= _account_calls(market, account, tokens[account])
         answers = yield from ask(calls)
-        for account in accounts:
-            positions[account] = _account(market, account, tokens[account], held.get(account), answers)
+        found = {
+            account: _account(market, account, tokens[account], held.get(account), answers) for account in accounts
+        }
+        found |= yield from _completed(market, found, held)
+        positions |= _open(found)
     return Update(market, prices, positions)
 
 
@@ -131,8 +136,8 @@ def _account_calls(market: Market, account: bytes, tokens: Iterable[bytes]) -> d
 
 def _account(
     market: Market, account: bytes, tokens: Iterable[bytes], held: Account | None, answers: Mapping[object, CallResult]
-) -> Account | None:
-    """The account's state with these tokens' balances as read and the others as held; None when nothing is left."""
+) -> Account:
+    """The account's state with these tokens' balances as read and the others as held."""
     who = f"account 0x{account.hex()}"
     supplies = dict(held.supplies) if held else {}
     debts = dict(held.debts) if held else {}
@@ -150,11 +155,50 @@ def _account(
                 abi.uint(answers[account, token, "rate"], f"getUserStableRate of {who}"),
                 abi.uint(answers[account, token, "updated"], f"getUserLastUpdated of {who}"),
             )
-    state = Account(
+    return Account(
         abi.uint(answers[account, "flags"], f"getUserConfiguration of {who}"),
         abi.uint(answers[account, "emode"], f"getUserEMode of {who}"),
         tuple(sorted((i, scaled) for i, scaled in supplies.items() if scaled)),
         tuple(sorted((i, scaled) for i, scaled in debts.items() if scaled)),
         tuple(stable for _, stable in sorted(stables.items()) if stable.principal_assets),
     )
-    return None if state.empty else state
+
+
+def _open(found: Mapping[bytes, Account]) -> dict[bytes, Account | None]:
+    """None for those with nothing left."""
+    return {account: None if state.empty else state for account, state in found.items()}
+
+
+def _completed(
+    market: Market, found: Mapping[bytes, Account], held: Mapping[bytes, Account]
+) -> Reads[Mapping[bytes, Account]]:
+    """Of accounts not held before, those whose flags name reserves without a balance that was read; now with it.
+
+    Happens to accounts that were there before the index began, once each. No round trip when there is none.
+    """
+    lacking = {
+        account: tokens
+        for account, state in found.items()
+        if account not in held and (tokens := _unread(market, state))
+    }
+    if not lacking:
+        return {}
+    calls: dict[object, Call] = {}
+    for account, tokens in lacking.items():
+        calls |= _account_calls(market, account, tokens)
+    answers = yield from ask(calls)
+    return {account: _account(market, account, lacking[account], found[account], answers) for account in lacking}
+
+
+def _unread(market: Market, state: Account) -> list[bytes]:
+    """Tokens of the reserves that the flags name and no balance is known of."""
+    supplied = {reserve_id for reserve_id, _ in state.supplies}
+    owed = {reserve_id for reserve_id, _ in state.debts} | {stable.reserve_id for stable in state.stables}
+    tokens: list[bytes] = []
+    for reserve_id, owes, pledges in state.flagged():
+        reserve = market.by_id.get(reserve_id)
+        if reserve is None:
+            continue
+        tokens += [reserve.a_token] if pledges and reserve_id not in supplied else []
+        tokens += [t for t in (reserve.v_token, reserve.s_token) if t] if owes and reserve_id not in owed else []
+    return tokens
