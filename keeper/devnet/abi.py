@@ -99,8 +99,7 @@ class RevertReasons:
         for entry in abi:
             if entry["type"] == "error":
                 types = tuple(_canonical(field) for field in entry["inputs"])
-                signature = f"{entry['name']}({','.join(types)})"
-                self._errors[bytes(keccak(text=signature)[:4])] = (entry["name"], types)
+                self._errors[bytes(keccak(text=signature_of(entry))[:4])] = (entry["name"], types)
 
     def explain(self, data: bytes) -> str:
         """The error and its arguments; the hex itself when nothing known matches."""
@@ -121,6 +120,11 @@ class RevertReasons:
         except DecodingError:
             return f"{name} with undecodable arguments 0x{data[4:].hex()}"
         return f"{name}({', '.join(repr(_readable(t, v)) for t, v in zip(types, values, strict=True))})"
+
+
+def signature_of(entry: Mapping[str, Any]) -> str:
+    """Of a function, event or error in a contract's ABI."""
+    return f"{entry['name']}({','.join(_canonical(field) for field in entry['inputs'])})"
 
 
 def _canonical(field: Mapping[str, Any]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+from eth_abi.abi import decode
 from eth_utils.crypto import keccak
 
 from keeper.devnet.abi import encode_call
@@ -16,6 +17,7 @@ from keeper.devnet.liquidator import Liquidator
 from keeper.devnet.uniswap import FEE
 from keeper.executor.liquidator_calls import (
     EVERYTHING,
+    STEP_FAILED,
     Executed,
     Plan,
     Step,
@@ -116,8 +118,16 @@ class Desk:
             return (morpho_loan(raw(self.chain.morpho.address), usdc, amount, inner),)
         if source == "balancer":
             return (balancer_loan(self.address, raw(self.chain.balancer.vault), usdc, amount, inner),)
-        pool = raw(self.chain.uniswap.pools["DAI"])
-        return (uniswap_loan(self.address, pool, usdc, amount, self.token("DAI"), inner),)
+        return (self.uniswap_loan("DAI", amount, inner),)
+
+    def uniswap_loan(self, pair: str, amount: int, inner: tuple[Step, ...]) -> Step:
+        """USDC from the pool where it is traded for `pair`."""
+        pool = raw(self.chain.uniswap.pools[pair])
+        return uniswap_loan(self.address, pool, self.token("USDC"), amount, self.token(pair), inner)
+
+    @staticmethod
+    def optional(step: Step) -> Step:
+        return replace(step, optional=True)
 
     def plan(self, *steps: Step, least_gain: int = 0, tip_wei: int = 0, native: bool = False) -> Plan:
         """Watches USDC, WETH, and the native coin when told."""
@@ -127,13 +137,45 @@ class Desk:
     def run(self, plan: Plan, sender: str | None = None, value_wei: int = 0) -> Receipt:
         return self.liquidator.execute(sender or self.operator, plan, value_wei)
 
+    def failures(self, receipt: Receipt) -> list[Failure]:
+        """Optional steps that reverted, in order."""
+        return [
+            Failure(
+                bytes.fromhex(log["topics"][1][-40:]), *decode(("uint256", "bytes"), bytes.fromhex(log["data"][2:]))
+            )
+            for log in receipt.logs
+            if log["topics"][0] == STEP_FAILED
+        ]
+
+    def tips(self, receipt: Receipt) -> int:
+        """Wei that the block's builder earned by the gas of its only transaction."""
+        base_fee = int(self.chain.rpc("eth_getBlockByNumber", hex(receipt.block_number), False)["baseFeePerGas"], 16)
+        return receipt.gas_used * (int(receipt.mined["effectiveGasPrice"], 16) - base_fee)
+
+    def wrap(self, wei: int) -> None:
+        """Back so much of the chain's wrapped ether, most of which was minted, by ether."""
+        self.chain.send(self.owner, self.chain.tokens["WETH"].address, "deposit()", value_wei=wei)
+
+    def ether(self, who: str) -> int:
+        return int(self.chain.rpc("eth_getBalance", who, "latest"), 16)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What StepFailed says."""
+
+    target: bytes
+    index: int
+    reason: bytes
+
 
 @dataclass(frozen=True)
 class Account:
-    """What the events of one receipt say, in raw USDC units but `seized`."""
+    """What the events of one receipt say, in raw USDC units; `seized` and `sold` in wei."""
 
     repaid: int
     seized: int
+    sold: int
     proceeds: int
     fees: int
     executed: Executed
@@ -171,6 +213,7 @@ def account(desk: Desk, receipt: Receipt) -> Account:
     return Account(
         repaid=sum(words[0] for words in liquidations),
         seized=sum(words[1] for words in liquidations),
+        sold=sum(max(amounts) for amounts in swaps),
         proceeds=-sum(min(amounts) for amounts in swaps),
         fees=fees,
         executed=executed,

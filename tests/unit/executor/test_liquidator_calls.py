@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from keeper.abis import contract
 from keeper.core.errors import DecodeError
 from keeper.core.types import Log
+from keeper.devnet.abi import signature_of
 from keeper.executor import liquidator_calls as calls
 from keeper.executor.liquidator_calls import Plan, Step, Watch
 
@@ -55,14 +56,7 @@ plans = st.builds(
 
 def signature(name: str, kind: str = "function") -> str:
     (entry,) = [entry for entry in ABI if entry["type"] == kind and entry["name"] == name]
-    return f"{name}({','.join(_canonical(field) for field in entry['inputs'])})"
-
-
-def _canonical(field: dict[str, Any]) -> str:
-    kind: str = field["type"]
-    if not kind.startswith("tuple"):
-        return kind
-    return f"({','.join(_canonical(part) for part in field['components'])}){kind.removeprefix('tuple')}"
+    return signature_of(entry)
 
 
 @given(plans)
