@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Protocol
 
 import structlog
@@ -217,7 +218,7 @@ class Pipeline:
             extra.append(("eth_getBlockByNumber", [self._finality, False]))
         head_calls = [track.adapter.head_calls(track.book.market) for track in self.tracks]
         calls = [call for group in (*head_calls, questions.calls) for call in group]
-        filters = [track.adapter.filter(track.book.market) for track in self.tracks]
+        filters = [track.filter for track in self.tracks]
         for _ in range(_WIDENINGS):
             read = await self._chain.read_head(block, _union(filters), calls, extra)
             results = _split(read.results, [len(group) for group in (*head_calls, questions.calls)])
@@ -361,10 +362,7 @@ class Pipeline:
 
 
 def _union(filters: Sequence[LogFilter]) -> LogFilter:
-    union = LogFilter(frozenset(), frozenset())
-    for filter_ in filters:
-        union = union.union(filter_)
-    return union
+    return reduce(LogFilter.union, filters) if filters else LogFilter(frozenset(), frozenset())
 
 
 def _split(results: Sequence[CallResult], sizes: Sequence[int]) -> list[Sequence[CallResult]]:

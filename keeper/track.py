@@ -9,7 +9,7 @@ from typing import Any
 from keeper.core.encoding import dump_prices, load_prices
 from keeper.core.ports import ProtocolAdapter, Store
 from keeper.core.records import MARKET_KEY, Fact
-from keeper.core.types import Book, Update
+from keeper.core.types import Book, LogFilter, Update
 from keeper.evaluator.episode_json import dump_episode, load_episode
 from keeper.evaluator.episodes import Episode
 from keeper.evaluator.judge import Judge
@@ -22,10 +22,19 @@ class Track:
     book: Book[Any, Any]
     judge: Judge[Any, Any]
     teller: Teller
+    _filtered: tuple[Any, LogFilter] | None = None
 
     @property
     def name(self) -> str:
         return self.adapter.name
+
+    @property
+    def filter(self) -> LogFilter:
+        """Of the logs that matter to it; made again only when the market is another one."""
+        market = self.book.market
+        if self._filtered is None or self._filtered[0] is not market:
+            self._filtered = market, self.adapter.filter(market)
+        return self._filtered[1]
 
     def load(self, store: Store) -> None:
         """Become what the store says."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -62,7 +63,7 @@ async def _ask(
     extra: Sequence[Request],
     avoid: Endpoint | None,
 ) -> tuple[Endpoint, list[WireLog], list[CallResult], list[int], list[Any | KeeperError]]:
-    query = LogQuery(wanted)
+    query = _query(wanted)
     log_requests = query.requests({"blockHash": to_hex(block.hash)})
     plan = rpc.plan_calls(calls, block.ref)
     calls_end = len(log_requests) + len(plan.requests)
@@ -82,6 +83,12 @@ async def _ask(
     if not requests:
         return rpc.endpoints[0], [], [], [], []
     return await rpc.read(requests, parse, avoid=avoid)
+
+
+@lru_cache(maxsize=4)
+def _query(wanted: LogFilter) -> LogQuery:
+    """The same for block after block."""
+    return LogQuery(wanted)
 
 
 def _logs(query: LogQuery, answer: Answer, count: int, block: Block) -> list[WireLog]:

@@ -17,12 +17,13 @@ from keeper.protocols.aave_v3.state import Market, tokens_of
 _TOPIC = 66  # characters of "0x" and one word
 _TAG = 4  # bytes of a token's address that tell it from the pool's other tokens
 _NOBODY = "0x" + "0" * 64  # who tokens come from when minted, and go to when burned
+_TOPICS = frozenset(bytes.fromhex(topic[2:]) for topic in abi.TOPICS)
 
 
 def log_filter(market: Market) -> LogFilter:
     contracts = {market.provider, market.pool, market.configurator, market.oracle}
     tokens = {token for reserve in market.reserves for token in tokens_of(reserve)}
-    return LogFilter(frozenset(contracts | tokens), frozenset(bytes.fromhex(topic[2:]) for topic in abi.TOPICS))
+    return LogFilter(frozenset(contracts | tokens), _TOPICS)
 
 
 @dataclass(slots=True)
