@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from keeper import observe
 from keeper.core.errors import ConfigError, KeeperError, StoreInUse
@@ -21,6 +21,9 @@ from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.multicall import MULTICALL3
 from keeper.protocols.addresses import checksummed
 from keeper.wire import Adapter, House
+
+if TYPE_CHECKING:
+    from keeper.executor.planning.planner import Planner
 
 OLD_HEAD_S = 120
 _BALANCE_OF = bytes.fromhex("70a08231")  # balanceOf(address)
@@ -129,8 +132,9 @@ async def _on_chain(house: House, rpc: RpcClient) -> AsyncIterator[Finding]:
     if chain.wrapped_native is not None:
         yield await _try("wrapped native coin", partial(_code, rpc, chain.wrapped_native))
     tokens: set[bytes] = set()
+    entry_points: list[tuple[str, bytes, bytes]] = []
     for adapter in house.adapters():
-        async for finding in _protocol(rpc, adapter, head, tokens):
+        async for finding in _protocol(rpc, adapter, head, tokens, entry_points):
             yield finding
     if house.config.executor.mode == "off":
         yield Finding("executor", True, "off: alerts only, nothing is ever sent")
@@ -139,11 +143,37 @@ async def _on_chain(house: House, rpc: RpcClient) -> AsyncIterator[Finding]:
     for route in house.routes(rpc):
         yield await _try(f"submitter {route.name}", route.check)
         await route.close()
-    yield await _try("executor tokens", partial(_funds, house, rpc, sorted(tokens), head))
+    planner = house.planner()
+    if planner is not None:
+        async for finding in _contract(rpc, planner, _account(house), entry_points, head):
+            yield finding
+    if planner is None or planner.inventory is not None:
+        yield await _try("executor tokens", partial(_funds, house, rpc, sorted(tokens), head))
 
 
-async def _protocol(rpc: RpcClient, adapter: Adapter, head: Block, tokens: set[bytes]) -> AsyncIterator[Finding]:
-    """Its addresses, then its market; adds to the tokens with which liquidations can be paid."""
+async def _contract(
+    rpc: RpcClient, planner: Planner, account: bytes, entry_points: list[tuple[str, bytes, bytes]], head: Block
+) -> AsyncIterator[Finding]:
+    """Our contract, what it may call, and that this is there."""
+    from keeper.executor.planning.readiness import readiness
+
+    yield await _try("liquidator code", partial(_code, rpc, planner.contract))
+    for party in planner.counterparties:
+        for name, address in party.addresses().items():
+            yield await _try(f"{party.name} {name}", partial(_code, rpc, address))
+    reads = readiness(planner, account, entry_points)
+    for found in (await drive([reads], lambda calls: rpc.call_many(calls, head.ref)))[0]:
+        yield Finding(found.what, found.ready, found.detail)
+
+
+async def _protocol(
+    rpc: RpcClient,
+    adapter: Adapter,
+    head: Block,
+    tokens: set[bytes],
+    entry_points: list[tuple[str, bytes, bytes]],
+) -> AsyncIterator[Finding]:
+    """Its addresses, then its market; adds to the tokens with which liquidations can be paid, and to what they call."""
     for name, address in adapter.addresses().items():
         finding = await _try(f"{adapter.name} {name}", partial(_code, rpc, address))
         yield finding
@@ -155,6 +185,7 @@ async def _protocol(rpc: RpcClient, adapter: Adapter, head: Block, tokens: set[b
         nonlocal market
         market = (await drive([adapter.bootstrap()], lambda calls: rpc.call_many(calls, head.ref)))[0]
         tokens.update(adapter.wallet_tokens(market))
+        entry_points.extend((adapter.name, *point) for point in adapter.entry_points(market))
         return (
             f"{len(adapter.wallet_tokens(market))} assets, {len(adapter.filter(market).addresses)} contracts followed"
         )

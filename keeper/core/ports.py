@@ -170,6 +170,10 @@ class ProtocolAdapter(Protocol[M, A]):
         """Contracts that must be approved to take those tokens."""
         ...
 
+    def entry_points(self, market: M) -> Sequence[tuple[bytes, bytes]]:
+        """Contract and selector of every function that plans call, for a contract of ours that must be allowed to."""
+        ...
+
     def explain_revert(self, data: bytes) -> str:
         """A revert of this protocol's contracts in words, from its error selectors."""
         ...

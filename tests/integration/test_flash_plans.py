@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from keeper.core.records import IntentStatus
 from keeper.devnet.chain import DevChain
+from keeper.preflight import findings
 from tests.support.contract_house import LENDERS, Contract, Running, running
 
 
@@ -202,3 +203,17 @@ async def test_the_wallet_pays_where_that_leaves_more(
         [intent] = keeper.liquidations()
         assert "financing" not in intent.plan
         assert chain.balance(chain.liquidator.address, "WETH") == intent.seized_assets
+
+
+async def test_check_says_what_our_contract_may_not_do_yet(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is ready once the owner has allowed it; a wallet without tokens is no fault of a borrower."""
+    async with running(contract, tmp_path, monkeypatch) as keeper:
+        ready = [finding async for finding in findings(keeper.house)]
+        assert [finding for finding in ready if not finding.ok] == []
+        assert {"liquidator", "liquidator to aave", "liquidator to morpho"} <= {finding.what for finding in ready}
+        contract.dismiss()
+        faults = [finding async for finding in findings(keeper.house) if not finding.ok]
+        assert {finding.what for finding in faults} == {"liquidator", "liquidator to morpho"}
+        assert all("let " in finding.detail for finding in faults)

@@ -15,6 +15,7 @@ from keeper.config import load_config
 from keeper.core.ports import Store
 from keeper.core.records import Intent
 from keeper.daemon import Daemon
+from keeper.devnet.abi import selector
 from keeper.devnet.chain import DevChain
 from keeper.devnet.configuration import write_config
 from keeper.devnet.liquidator import Liquidator
@@ -48,6 +49,12 @@ class Contract:
         chain.morpho.supply(chain.accounts[2], Decimal(10_000_000))
         chain.balancer.fill("USDC", Decimal(10_000_000))
         return cls(chain, liquidator)
+
+    def dismiss(self) -> None:
+        """The owner no longer lets Keeper's wallet run plans, nor plans borrow of Morpho."""
+        owner, at, send = self.liquidator.owner, self.address, self.chain.client.send
+        send(owner, at, "allow_operator(address,bool)", self.chain.liquidator.address, False)
+        send(owner, at, "allow_call(address,bytes4,bool)", self.chain.morpho.address, selector(MORPHO_FLASH), False)
 
     @property
     def address(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from keeper.core.ports import Reads
 from keeper.core.types import LiquidationPair, LiquidationPlan, Price, Skip
 from keeper.executor.planning.assemble import assemble
-from keeper.executor.planning.ports import Funding, SwapVenue
+from keeper.executor.planning.ports import Counterparty, Funding, SwapVenue
 from keeper.executor.planning.search import Financed, Job, Purse, search
 from keeper.executor.planning.sequence import in_sequence
 from keeper.executor.ports import Opportunity
@@ -25,6 +25,10 @@ class Planner:
     fundings: Sequence[Funding]
     inventory: Inventory | None
     least_gain_bps: int
+
+    @property
+    def counterparties(self) -> Sequence[Counterparty]:
+        return [*self.venues, *self.fundings]
 
     def plan(
         self,

@@ -63,8 +63,8 @@ class Route(Protocol):
         ...
 
 
-class SwapVenue(Protocol):
-    """An exchange."""
+class Counterparty(Protocol):
+    """Somebody that our contract deals with."""
 
     name: str
 
@@ -72,7 +72,13 @@ class SwapVenue(Protocol):
         """Configured contracts by what they are called; each must have code."""
         ...
 
-    def permissions(self) -> Sequence[Permission]: ...
+    def permissions(self) -> Sequence[Permission]:
+        """Those known beforehand."""
+        ...
+
+
+class SwapVenue(Counterparty, Protocol):
+    """An exchange."""
 
     def routes(self, pairs: Collection[Pair], now: int) -> Reads[Mapping[Pair, Sequence[Route]]]:
         """Every way that exists. Yields nothing for pairs that were asked before, unless that is long ago."""
@@ -96,18 +102,8 @@ class Loan:
     take: Callable[[int, Sequence[Step]], Sequence[Step]]
 
 
-class Funding(Protocol):
+class Funding(Counterparty, Protocol):
     """A kind of lender."""
-
-    name: str
-
-    def addresses(self) -> Mapping[str, bytes]:
-        """Configured contracts by what they are called; each must have code."""
-        ...
-
-    def permissions(self) -> Sequence[Permission]:
-        """Those known beforehand."""
-        ...
 
     def loans(self, tokens: Collection[bytes], now: int) -> Reads[Sequence[Loan]]:
         """What can be borrowed of these tokens, and for how much. One round trip, but for first discoveries."""

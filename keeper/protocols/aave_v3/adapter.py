@@ -169,6 +169,9 @@ class AaveV3:
     def spenders(self, market: Market) -> Sequence[bytes]:
         return [market.pool]
 
+    def entry_points(self, market: Market) -> Sequence[tuple[bytes, bytes]]:
+        return [(market.pool, abi.LIQUIDATION_CALL)]
+
     def explain_revert(self, data: bytes) -> str:
         return explain_revert(data)
 
