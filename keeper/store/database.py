@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 from sqlalchemy.sql import ClauseElement
@@ -34,19 +35,20 @@ class Database:
         self.driver = driver
         self._compiled: dict[Statement, tuple[str, Row]] = {}
         self._writing = False
+        self._explained = _Explained(engine)
 
     # --- statements
 
     def rows(self, statement: Statement, *values: Any) -> list[Row]:
         sql, constants = self._sql(statement)
-        with self._explained():
+        with self._explained:
             cursor = self.driver.cursor()
             cursor.execute(sql, values + constants)
             return cursor.fetchall()
 
     def row(self, statement: Statement, *values: Any) -> Row | None:
         sql, constants = self._sql(statement)
-        with self._explained():
+        with self._explained:
             cursor = self.driver.cursor()
             cursor.execute(sql, values + constants)
             found = cursor.fetchone()
@@ -56,14 +58,14 @@ class Database:
     def write(self, statement: Statement, *values: Any) -> int:
         """Execute inside the open transaction; returns the number of rows it concerned."""
         sql, constants = self._sql(statement)
-        with self._explained():
+        with self._explained:
             cursor = self._writer()
             cursor.execute(sql, values + constants)
             return cursor.rowcount
 
     def write_many(self, statement: Statement, rows: Iterable[Row]) -> None:
         sql, _ = self._sql(statement)
-        with self._explained():
+        with self._explained:
             self._writer().executemany(sql, rows)
 
     # --- transactions
@@ -125,7 +127,7 @@ class Database:
         return self.driver.cursor()
 
     def _control(self, sql: str) -> None:
-        with self._explained():
+        with self._explained:
             self.driver.cursor().execute(sql)
 
     def _roll_back(self) -> None:
@@ -134,9 +136,18 @@ class Database:
         with suppress(self.engine.error):
             self.driver.cursor().execute("ROLLBACK")
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except self.engine.error as error:
-            raise StoreError(self.engine.explain(error)) from error
+
+class _Explained:
+    """Around every use of the driver: its errors become StoreErrors. Made once, since a generator made for each
+    statement costs as much as a small statement."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, self._engine.error):
+            raise StoreError(self._engine.explain(error)) from error
