@@ -32,7 +32,7 @@ class Pools:
     def find(self, keys: Iterable[PoolKey], now: int) -> Reads[Mapping[PoolKey, bytes]]:
         """Those that exist, by key. now: unix seconds."""
         wanted = list(dict.fromkeys(keys))
-        unknown = [key for key in wanted if key not in self._known and now - self._missing.get(key, 0) >= _ASK_AGAIN_S]
+        unknown = [key for key in wanted if key not in self._known and self._is_due(key, now)]
         if unknown:
             results = yield [call(self._factory, _GET_POOL, *key) for key in unknown]
             for key, result in zip(unknown, results, strict=True):
@@ -42,3 +42,7 @@ class Pools:
                 else:
                     self._known[key] = pool
         return {key: self._known[key] for key in wanted if key in self._known}
+
+    def _is_due(self, key: PoolKey, now: int) -> bool:
+        asked_at = self._missing.get(key)
+        return asked_at is None or now - asked_at >= _ASK_AGAIN_S
