@@ -1,0 +1,110 @@
+"""Nothing secret leaves the process: not in a log, a database, an output or an error, however things go wrong."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from keeper.devnet.chain import DevChain
+from tests.support.daemon import Keeper, deploy
+from tests.support.fault_node import Cut, Http, Refuse, Text
+from tests.support.fault_proxy import FaultProxy, fault_proxy, refused
+
+NODE_TOKEN = "n0de-70ken-0123456789abcdef"
+NODE_KEY = "n0de-k3y-fedcba9876543210"
+HOOK_TOKEN = "h00k-70ken-aaaabbbbccccdddd"
+HOOK_SECRET = "h00k-s3cret-eeeeffff00001111"
+CHAT_TOKEN = "ch47-70ken-2222333344445555"
+CHAT_PASSWORD = "ch47-pa55word-66667777"
+
+CHANNELS = """
+[[notifiers]]
+kind = "webhook"
+url = "env:HOOK_URL"
+secret = "env:HOOK_SECRET"
+
+[[notifiers]]
+kind = "apprise"
+url = "env:CHAT_URL"
+"""
+
+
+def test_a_deployment_in_trouble_tells_no_secret(dev_chain: DevChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A live daemon with six secrets, a failing node, channels that are gone, refused transactions and crashes."""
+    owner = dev_chain.accounts[0]
+    dev_chain.aave.supply(owner, "WETH", Decimal(10))
+    dev_chain.aave.borrow(owner, "USDC", Decimal(14_000))
+    dev_chain.fund_liquidator()
+    with fault_proxy(dev_chain) as proxy:
+        for name, value in environment(proxy).items():
+            monkeypatch.setenv(name, value)
+        with deploy(tmp_path, dev_chain, mode="live", rpc=["env:NODE_URL"]) as keeper:
+            with keeper.config.open("a") as config:
+                config.write(CHANNELS)
+            said = live_through_trouble(keeper, proxy)
+    for secret in secrets(dev_chain):
+        for name, content in said.items():
+            assert secret.lower().encode() not in content.lower(), f"{name} holds {secret}"
+
+
+def secrets(chain: DevChain) -> list[str]:
+    key = chain.liquidator.private_key.removeprefix("0x")
+    return [key, str(int(key, 16)), NODE_TOKEN, NODE_KEY, HOOK_TOKEN, HOOK_SECRET, CHAT_TOKEN, CHAT_PASSWORD]
+
+
+def environment(proxy: FaultProxy) -> dict[str, str]:
+    return {
+        "NODE_URL": f"{proxy.ws}/v2/{NODE_TOKEN}?key={NODE_KEY}",
+        "HOOK_URL": f"http://127.0.0.1:9/{HOOK_TOKEN}",
+        "HOOK_SECRET": HOOK_SECRET,
+        "CHAT_URL": f"json://keeper:{CHAT_PASSWORD}@127.0.0.1:9/{CHAT_TOKEN}",
+    }
+
+
+def live_through_trouble(keeper: Keeper, proxy: FaultProxy) -> dict[str, bytes]:
+    """Everything that was written or printed on the way, by where."""
+    chain = keeper.chain
+    said: dict[str, bytes] = {}
+    proxy.down()
+    keeper.launch("-v")
+    keeper.until("the node to be missed", lambda: keeper.said("retrying"))
+    proxy.up()
+    keeper.until_synced()
+    for fault in (
+        Cut(),
+        Cut(20),
+        Http(503),
+        Text("<html>"),
+        Refuse(-32005, "rate limit exceeded"),
+        Refuse(-32603, "no"),
+    ):
+        proxy.fail("eth_call", fault)
+        chain.set_price("WBTC", chain.price("WBTC") - 10**8)
+        keeper.until_synced()
+    proxy.tamper("eth_sendRawTransaction", refused, times=2)
+    chain.set_price("WETH", Decimal(1_600))
+    keeper.until(
+        "the liquidation", lambda: [row["status"] for row in keeper.liquidations()] in (["included"], ["confirmed"])
+    )
+    keeper.until("both channels to fail", lambda: len({line["channel"] for line in keeper.said("notice_delayed")}) == 2)
+    said["output of check"] = output(keeper, "check")
+    for command in ("health", "calls", "liquidations", "transactions"):
+        said[f"output of {command}"] = output(keeper, command, "--json")
+    keeper.terminate()
+    proxy.down()
+    said["output of a backfill without its node"] = output(keeper, "backfill", "-v")
+    keeper.config.write_text(re.sub(r"^id = .*", "id = 5", keeper.config.read_text(), count=1, flags=re.MULTILINE))
+    said["output of a run on the wrong chain"] = output(keeper, "run", "-v")
+    assert b"Traceback" in said["output of a run on the wrong chain"]
+    written = (path for path in keeper.config.parent.rglob("*") if path.is_file() and path != keeper.config)
+    said |= {str(path.relative_to(keeper.config.parent)): path.read_bytes() for path in written}
+    assert {"keeper.log", "var/keeper.db"} <= set(said)
+    return said
+
+
+def output(keeper: Keeper, *arguments: str) -> bytes:
+    ended = keeper.run(*arguments)
+    return (ended.stdout + ended.stderr).encode()
