@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -279,6 +280,21 @@ def test_backfill_stops_at_the_block_it_is_given(history: Keeper, tmp_path: Path
             assert (cursor.number, cursor.hash) == (to, history.chain.block_hash(to))
             assert_parity(history.chain, fresh.health())
         assert fresh.health() == history.health()
+
+
+def test_backfill_shows_its_progress_on_a_terminal(history: Keeper, tmp_path: Path):
+    """A bar while it runs, on stderr: stdout stays empty for scripts."""
+    master, terminal = pty.openpty()
+    with deploy(tmp_path, history.chain) as fresh:
+        command = [*KEEPER, "backfill", "--to", str(history.chain.block_number), "--config", str(fresh.config)]
+        environment = fresh.environment | {"TERM": "xterm", "COLUMNS": "80"}
+        ended = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=terminal, timeout=60)
+    os.close(terminal)
+    shown = os.read(master, 1 << 16).decode()
+    os.close(master)
+    assert (ended.returncode, ended.stdout) == (0, b"")
+    assert "aave: blocks scanned" in shown
+    assert "aave: state reads" in shown
 
 
 def test_a_killed_backfill_resumes(history: Keeper, tmp_path: Path):
