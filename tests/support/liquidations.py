@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -48,12 +48,16 @@ def raw(address: str) -> bytes:
 
 @dataclass
 class Desk:
-    """A Liquidator on a dev chain, allowed what it needs. `operator` runs plans; `owner` has no other part."""
+    """A Liquidator on a dev chain, allowed what it needs.
+
+    The operator runs plans; the owner has no other part. others: addresses that a test brings along, by name.
+    """
 
     chain: DevChain
     liquidator: Liquidator
     owner: str
     operator: str
+    others: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def opened(cls, chain: DevChain) -> Desk:
