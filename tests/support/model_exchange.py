@@ -41,7 +41,7 @@ class ModelPool:
         return None if result is None else int.from_bytes(result, "big") or None
 
     def sale(self, sold_assets: int, least_bought_assets: int, receiver: bytes, deadline: int) -> Sale:
-        return Sale(self.address, sold_assets.to_bytes(32, "big"), 0)
+        return Sale(self.address, b"sell" + sold_assets.to_bytes(32, "big"), 4)
 
 
 @dataclass(frozen=True)
