@@ -35,7 +35,7 @@ from tests.support.liquidations import EXACT_INPUT_SINGLE, LOANS, NEVER, Desk, r
 REPAY = 7_000 * 10**6
 STOCK = 10**12
 SYMBOLS = ("USDC", "WETH", "WBTC", "DAI")
-FUZZ = settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @pytest.fixture

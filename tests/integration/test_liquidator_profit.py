@@ -120,6 +120,18 @@ def test_a_pool_cannot_lend_for_a_swap_in_itself(desk: Desk):
         desk.run(desk.plan(loan))
 
 
+@pytest.mark.parametrize(
+    ("source", "most_gas"),
+    [("own", 425_000), ("aave", 522_000), ("morpho", 484_000), ("balancer", 500_000), ("uniswap", 522_000)],
+)
+def test_a_liquidation_stays_lean(desk: Desk, source: str, most_gas: int):
+    """A competitor pays for gas as well: what the contract adds to the protocols' own gas must not creep up."""
+    (borrower,) = desk.under_water()
+    if source == "own":
+        desk.chain.fund(desk.liquidator.address, "USDC", REPAY)
+    assert desk.run(desk.plan(*liquidation(desk, source, borrower), least_gain=1)).gas_used <= most_gas
+
+
 # --- several at once --------------------------------------------------------------------------------------------------
 
 
