@@ -269,11 +269,11 @@ def test_a_daemon_configured_for_bundles_liquidates_on_the_real_aave(tmp_path: P
             chain.set_price("WETH", Decimal(1_600))
             keeper.until("the bundle", lambda: relay.bundles)
             assert pending(chain.anvil) == 0
-            for _ in range(4):
-                relay.build()
+            assert len(relay.build()) == 2
+            for _ in range(3):
                 keeper.until_synced()
+                relay.build()
             keeper.until("the confirmation", lambda: [row["status"] for row in keeper.liquidations()] == ["confirmed"])
-            assert len({row["block_number"] for row in keeper.transactions()}) == 1
 
 
 # --- several at once --------------------------------------------------------------------------------------------------

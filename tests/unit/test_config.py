@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import pickle
+import re
 import traceback
 from decimal import Decimal
 from pathlib import Path
@@ -268,6 +269,46 @@ def test_each_wrong_value_is_named_with_its_place(
     found = problems(tmp_path, MINIMAL.replace(before, after))
     assert list(found) == [path]
     assert told in found[path]
+
+
+@pytest.mark.parametrize(
+    ("addition", "told"),
+    [
+        ('[breakers]\nshortfall = "0"', "any difference would count"),
+        ('[breakers]\ngas_per_hour = "2"\ngas_per_day = "1"', "could never trip"),
+        ('[breakers]\nallow = ["main"]\ndeny = ["main"]', "in both allow and deny"),
+        ('[breakers]\ndeny = ["mian"]', "names the protocol 'mian'; there are main"),
+        ('[breakers]\nmax_price_deviation = "0.00001"', "more than 4 digits"),
+        ('[[submitters]]\nkind = "bundles"', "did you mean 'bundle'?"),
+        ('[[submitters]]\nkind = "private"\nurl = "ftp://relay.example"', "scheme 'ftp'"),
+        ('[[submitters]]\nkind = "public"\nname = "a"\n[[submitters]]\nkind = "public"\nname = "a"', "used 2 times"),
+    ],
+)
+def test_limits_and_routes_that_make_no_sense_are_refused(tmp_path: Path, addition: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        load(tmp_path, MINIMAL + addition)
+
+
+def test_limits_arrive_in_wei_and_shares_in_basis_points(tmp_path: Path) -> None:
+    breakers = load(tmp_path, MINIMAL + '[breakers]\ngas_per_day = "0.5"\nshortfall = "0.25"').breakers
+    assert (breakers.gas_per_day_wei, breakers.shortfall_bps) == (5 * 10**17, 2_500)
+
+
+def test_a_relay_identity_is_a_secret_and_never_the_wallets_key(tmp_path: Path) -> None:
+    """The identity signs requests; the key that moves money signs transactions only."""
+    live = MINIMAL + '[executor]\nmode = "live"\nprivate_key = "env:KEEPER_PRIVATE_KEY"\n'
+    relay = '[[submitters]]\nkind = "bundle"\nurl = "https://relay.example/a-token-of-ours"\nidentity = "{}"'
+    with pytest.raises(ConfigError, match="has the wallet's key as identity") as caught:
+        load(tmp_path, live + relay.format("env:KEEPER_PRIVATE_KEY"))
+    assert KEY not in str(caught.value)
+    config = load(tmp_path, live + relay.format("0x" + "6f" * 32))
+    assert {"0x" + "6f" * 32, "https://relay.example/a-token-of-ours"} <= {one.reveal() for one in config.secrets()}
+
+
+def test_every_endpoint_of_a_list_is_a_secret(tmp_path: Path) -> None:
+    urls = '[[submitters]]\nkind = "rpcs"\nurls = ["https://a.example/first-token", "https://b.example/second-token"]'
+    revealed = {one.reveal() for one in load(tmp_path, MINIMAL + urls).secrets()}
+    assert {"https://a.example/first-token", "https://b.example/second-token"} <= revealed
 
 
 def test_a_file_that_cannot_be_read_or_parsed_says_so(tmp_path: Path) -> None:
