@@ -293,7 +293,7 @@ class Config(Table):
             return plugins
         if executor.liquidator is None and plugins:
             raise Problem("only our contract uses these; add executor.liquidator, or remove them")
-        if executor.liquidator is not None and not any(plugin.kind != "inventory" for plugin in plugins):
+        if executor.liquidator is not None and not any(plugin.kind not in ("inventory", "keep") for plugin in plugins):
             what = "venue to sell what it seizes" if info.field_name == "venues" else "funding to borrow from"
             raise Problem(f"executor.liquidator is set, but there is no {what}; add a [[{info.field_name}]] table")
         return plugins

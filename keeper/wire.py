@@ -172,15 +172,17 @@ class House:
             return None
         from keeper.executor.planning.planner import Planner
         from keeper.executor.venues.inventory import Inventory
+        from keeper.executor.venues.keep import Keep
 
         venues = [_build("keeper.executor.venues", one.kind)(one.settings) for one in self.config.venues]
         return Planner(
             contract=contract,
-            venues=[venue for venue in venues if not isinstance(venue, Inventory)],
+            venues=[venue for venue in venues if not isinstance(venue, (Inventory, Keep))],
             fundings=[
                 _build("keeper.executor.funding", one.kind)(one.settings, contract) for one in self.config.funding
             ],
             inventory=next((venue for venue in venues if isinstance(venue, Inventory)), None),
+            keep=next((venue for venue in venues if isinstance(venue, Keep)), None),
             least_gain_bps=self.config.executor.least_gain_bps,
         )
 

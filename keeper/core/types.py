@@ -336,19 +336,22 @@ class Financing:
     """A plan that our contract carries out: where the money comes from, and what becomes of what is seized.
 
     funding, route: by the names that people know them by. borrowed_assets, fee_assets: of the debt token.
-    proceeds_assets: debt tokens that selling what is seized brings. gain_token, gain_assets: what the contract has more
-    of in the end, which is the profit; gain_decimals: of that token. least_gain_assets: with less it reverts.
+    sold_assets: of the collateral; proceeds_assets: debt tokens that it brings. gain_token, gain_assets: what the
+    contract has more of in the end, which is the profit; gain_decimals: of that token. least_gain_assets: with less it
+    reverts. haircut_bps: what of the gain's value is not counted.
     """
 
     funding: str
     route: str
     borrowed_assets: int
     fee_assets: int
+    sold_assets: int
     proceeds_assets: int
     gain_token: bytes
     gain_decimals: int
     gain_assets: int
     least_gain_assets: int
+    haircut_bps: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,9 +149,11 @@ def _dump_financing(financing: Financing, contract: bytes) -> Mapping[str, Any]:
         "route": financing.route,
         "borrowed_assets": str(financing.borrowed_assets),
         "fee_assets": str(financing.fee_assets),
+        "sold_assets": str(financing.sold_assets),
         "proceeds_assets": str(financing.proceeds_assets),
         "gain_token": "0x" + financing.gain_token.hex(),
         "gain_decimals": financing.gain_decimals,
         "gain_assets": str(financing.gain_assets),
         "least_gain_assets": str(financing.least_gain_assets),
+        "haircut_bps": financing.haircut_bps,
     }

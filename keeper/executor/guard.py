@@ -136,7 +136,7 @@ class Guard:
         if any(asset not in decimals or asset not in venue.prices for asset in (seized, debt)):
             return None  # a plan for such an asset is refused for lack of its price
         base = venue.adapter.base_decimals(venue.book.market)
-        worth = value_down(plan.expected_seized_assets, decimals[seized], venue.prices[seized], base)
+        worth = value_down(financing.sold_assets, decimals[seized], venue.prices[seized], base)
         brings = value_down(financing.proceeds_assets, decimals[debt], venue.prices[debt], base)
         found = deviation_bps(worth, brings)
         if found <= limit:

@@ -10,6 +10,7 @@ import structlog
 from keeper.core.errors import DecodeError
 from keeper.core.records import Intent
 from keeper.core.types import LiquidationPlan, RawLog
+from keeper.core.units import BPS
 from keeper.executor.lifecycle import Receipt
 from keeper.executor.liquidator_calls import read_executed
 from keeper.executor.ports import Venue
@@ -55,6 +56,7 @@ def _profit(
         if native is None or gain is None or token not in prices:
             return None
         brought = value_down(gain, financing["gain_decimals"], prices[token], base)
+        brought = brought * (BPS - int(financing["haircut_bps"])) // BPS
         return brought - gas_value(receipt.cost_wei, native, base)
     if native is None or debt not in prices or collateral not in prices:
         return None
@@ -74,7 +76,7 @@ def as_simulated(plan: LiquidationPlan, logs: Iterable[RawLog], venue: Venue) ->
     if gain is None:
         return plan
     base = venue.adapter.base_decimals(venue.book.market)
-    profit = value_down(gain, financing.gain_decimals, price, base)
+    profit = value_down(gain, financing.gain_decimals, price, base) * (BPS - financing.haircut_bps) // BPS
     return replace(plan, profit_base=profit, financing=replace(financing, gain_assets=gain))
 
 

@@ -205,6 +205,40 @@ async def test_the_wallet_pays_where_that_leaves_more(
         assert chain.balance(chain.liquidator.address, "WETH") == intent.seized_assets
 
 
+@pytest.mark.parametrize("lender", LENDERS)
+async def test_collateral_that_is_kept_is_the_profit_to_the_wei(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lender: str
+) -> None:
+    """Only what repays the loan is sold; a millionth of the debt is bought too much, in case that it grows."""
+    chain = contract.chain
+    borrow(chain, 1)
+    if lender == "own":
+        chain.fund(contract.address, "USDC", Decimal(20_000))
+    before = contract.holds("USDC")
+    async with running(contract, tmp_path, monkeypatch, lenders=[lender], keep_haircut_bps=0) as keeper:
+        fall(chain, 1_780)
+        await keeper.follow()
+        await mine_as_planned(keeper)
+        [intent] = keeper.liquidations()
+        financing = intent.plan["financing"]
+        assert contract.holds("WETH") == int(financing["gain_assets"]) > 0
+        assert 0 <= contract.holds("USDC") - before <= 20_000
+        gas_paid = int(intent.gas_cost_wei or 0) * chain.price("WETH") // 10**18
+        brought = int(financing["gain_assets"]) * chain.price("WETH") // 10**18
+        assert intent.profit_realized == pytest.approx(brought - gas_paid, abs=1)
+
+
+async def test_what_would_have_to_be_sold_at_a_great_discount_is_sold_at_once(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    borrow(contract.chain, 1)
+    async with running(contract, tmp_path, monkeypatch, keep_haircut_bps=1_000) as keeper:
+        fall(contract.chain, 1_780)
+        await keeper.follow()
+        await keeper.mine()
+        assert (contract.holds("USDC") > 0, contract.holds("WETH")) == (True, 0)
+
+
 async def test_check_says_what_our_contract_may_not_do_yet(
     contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ from keeper.wire import House
 from tests.support.liquidations import AAVE_FLASH, BALANCER_FLASH, LIQUIDATION_CALL, MORPHO_FLASH, UNISWAP_FLASH
 
 EXACT_INPUT = "exactInput((bytes,address,uint256,uint256,uint256))"
+EXACT_OUTPUT = "exactOutput((bytes,address,uint256,uint256,uint256))"
 LENDERS = ("own", "aave_v3", "morpho", "balancer_v2", "uniswap_v3")
 
 
@@ -41,7 +42,7 @@ class Contract:
         liquidator = Liquidator.deployed(chain.client, chain.accounts[0], chain.tokens["WETH"].address)
         liquidator.allow_operator(chain.liquidator.address)
         liquidator.allow_call(chain.aave.pool, LIQUIDATION_CALL, AAVE_FLASH)
-        liquidator.allow_call(chain.uniswap.router, EXACT_INPUT)
+        liquidator.allow_call(chain.uniswap.router, EXACT_INPUT, EXACT_OUTPUT)
         for pool in chain.uniswap.pools.values():
             liquidator.allow_call(pool, UNISWAP_FLASH)
         liquidator.allow_call(chain.morpho.address, MORPHO_FLASH)
@@ -121,6 +122,7 @@ async def running(
     *,
     lenders: Sequence[str] = LENDERS,
     inventory: bool = False,
+    keep_haircut_bps: int | None = None,
     **executor: Any,
 ) -> AsyncIterator[Running]:
     chain = contract.chain
@@ -131,7 +133,11 @@ async def running(
         mode="live",
         notifiers=(),
         executor={"max_pending": 64, "liquidator": contract.address, **executor},
-        venues=[contract.venue(), *([{"kind": "inventory"}] if inventory else [])],
+        venues=[
+            contract.venue(),
+            *([{"kind": "inventory"}] if inventory else []),
+            *([{"kind": "keep", "haircut_bps": keep_haircut_bps}] if keep_haircut_bps is not None else []),
+        ],
         funding=[contract.lender(kind) for kind in lenders],
     )
     house = House(file, load_config(file))

@@ -34,6 +34,23 @@ class ModelPool:
         effective = sold_assets * (10_000 - self.fee_bps)
         return self.bought_reserve * effective // (self.sold_reserve * 10_000 + effective)
 
+    def costs(self, bought_assets: int) -> int | None:
+        """The least that must be sold to get so much."""
+        if bought_assets >= self.bought_reserve:
+            return None
+        left = self.bought_reserve - bought_assets
+        return -(-self.sold_reserve * bought_assets * 10_000 // (left * (10_000 - self.fee_bps)))
+
+    def price(self, bought_assets: int) -> Call:
+        cost = self.costs(bought_assets)
+        return Call(self.address, (cost or 0).to_bytes(32, "big"))
+
+    def sold(self, result: CallResult) -> int | None:
+        return self.bought(result)
+
+    def purchase(self, bought_assets: int, most_sold_assets: int, receiver: bytes, deadline: int) -> Sale:
+        return Sale(self.address, b"buys" + bought_assets.to_bytes(32, "big"), None)
+
     def quote(self, sold_assets: int) -> Call:
         return Call(self.address, self.pays(sold_assets).to_bytes(32, "big"))
 
@@ -55,7 +72,7 @@ class ModelVenue:
     def addresses(self) -> Mapping[str, bytes]:
         return {}
 
-    def permissions(self) -> Sequence[Permission]:
+    def permissions(self, *, buys: bool) -> Sequence[Permission]:
         return []
 
     def routes(self, pairs: Collection[Pair], now: int) -> Reads[Mapping[Pair, Sequence[Route]]]:

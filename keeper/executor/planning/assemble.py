@@ -13,28 +13,20 @@ _VALID_S = 1800  # for exchanges that ask until when; what has become unprofitab
 
 
 def assemble(financed: Financed, contract: bytes, decimals: int, least_gain_bps: int) -> LiquidationPlan:
-    """The plan whose call borrows, liquidates, sells everything that was seized, repays, and keeps the rest.
+    """The plan whose call borrows, liquidates, sells what was seized, or what it takes to repay, and keeps the rest.
 
-    decimals: of the debt token. least_gain_bps: the part of the expected gain without which the call reverts.
+    decimals: of the token gained. least_gain_bps: the part of the expected gain without which the call reverts.
     Raises ValueError for a plan that liquidates nothing of value, or that no approval is known for.
     """
-    plan, route, loan = financed.plan, financed.route, financed.loan
+    plan, loan = financed.plan, financed.loan
     if plan.approval is None or financed.gain_assets <= 0:
         raise ValueError(f"a plan that gains {financed.gain_assets} raw units is not worth a transaction")
     least_gain = mul_div_up(financed.gain_assets, least_gain_bps, BPS)
-    least_bought = financed.bought_assets - financed.gain_assets + least_gain
-    sale = route.sale(plan.expected_seized_assets, least_bought, contract, plan.judged_at + _VALID_S)
     debt, spender, most = plan.approval
     liquidate = Step(plan.call.to, plan.call.data, token=debt, amount=most, spender=spender)
-    sell = Step(
-        sale.target,
-        sale.data,
-        token=plan.collateral_asset,
-        amount=EVERYTHING,
-        spender=sale.target,
-        amount_at=sale.amount_at,
-    )
-    watches = (Watch(debt, least_gain), Watch(plan.collateral_asset))
+    sell = _sell(financed, contract, financed.gain_assets - least_gain)
+    other = plan.collateral_asset if financed.gain_token == debt else debt
+    watches = (Watch(financed.gain_token, least_gain), Watch(other))
     steps = tuple(loan.take(plan.repay_assets, (liquidate, sell)))
     return replace(
         plan,
@@ -45,13 +37,30 @@ def assemble(financed: Financed, contract: bytes, decimals: int, least_gain_bps:
         gas_limit_hint=financed.gas,
         financing=Financing(
             funding=loan.name,
-            route=route.name,
+            route=financed.route.name,
             borrowed_assets=plan.repay_assets,
             fee_assets=financed.fee_assets,
+            sold_assets=financed.sold_assets,
             proceeds_assets=financed.bought_assets,
-            gain_token=debt,
+            gain_token=financed.gain_token,
             gain_decimals=decimals,
             gain_assets=financed.gain_assets,
             least_gain_assets=least_gain,
+            haircut_bps=financed.haircut_bps,
         ),
     )
+
+
+def _sell(financed: Financed, contract: bytes, leeway: int) -> Step:
+    """leeway: by how much the gain may be less than expected, in raw units of the token gained."""
+    plan, route = financed.plan, financed.route
+    deadline = plan.judged_at + _VALID_S
+    if financed.gain_token == plan.debt_asset:
+        least_bought = financed.bought_assets - leeway
+        sale = route.sale(financed.sold_assets, least_bought, contract, deadline)
+        amount = EVERYTHING
+    else:
+        amount = financed.sold_assets + leeway
+        sale = route.purchase(financed.bought_assets, amount, contract, deadline)
+    token = plan.collateral_asset
+    return Step(sale.target, sale.data, token=token, amount=amount, spender=sale.target, amount_at=sale.amount_at)

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from keeper.core.ports import Reads
 from keeper.core.types import LiquidationPair, LiquidationPlan, Price, Skip
 from keeper.executor.planning.assemble import assemble
-from keeper.executor.planning.ports import Counterparty, Funding, SwapVenue
+from keeper.executor.planning.keeping import keep_the_rest
+from keeper.executor.planning.ports import Counterparty, Funding, Permission, SwapVenue
 from keeper.executor.planning.search import Financed, Job, Purse, search
 from keeper.executor.planning.sequence import in_sequence
 from keeper.executor.ports import Opportunity
 from keeper.executor.venues.inventory import Inventory
+from keeper.executor.venues.keep import Keep
 
 
 @dataclass(frozen=True, slots=True)
 class Planner:
     """contract: our Liquidator. inventory: how the wallet's own payments count; None when it never pays.
+    keep: how collateral counts that is not sold at once; None when all of it is sold.
     least_gain_bps: the part of a plan's expected gain without which its transaction reverts."""
 
     contract: bytes
     venues: Sequence[SwapVenue]
     fundings: Sequence[Funding]
     inventory: Inventory | None
+    keep: Keep | None
     least_gain_bps: int
 
     @property
     def counterparties(self) -> Sequence[Counterparty]:
         return [*self.venues, *self.fundings]
+
+    def permissions(self) -> Iterator[tuple[str, Permission]]:
+        """What our contract must be allowed to call for it, by whose it is."""
+        for venue in self.venues:
+            yield from ((venue.name, permission) for permission in venue.permissions(buys=self.keep is not None))
+        for funding in self.fundings:
+            yield from ((funding.name, permission) for permission in funding.permissions())
 
     def plan(
         self,
@@ -63,12 +74,14 @@ class Planner:
         jobs = [job for *_, job in searched]
         alone = yield from search(jobs, self.venues, self.fundings, landing_at)
         answers = yield from in_sequence(jobs, alone)
+        if self.keep is not None:
+            answers = yield from keep_the_rest(jobs, answers, self.keep.haircut_bps)
         for (_, opportunity, job), answer in zip(searched, answers, strict=True):
             plans[opportunity.cause] = answer if isinstance(answer, Skip) else self._assemble(answer, job.purse)
         return plans
 
     def _assemble(self, financed: Financed, purse: Purse) -> LiquidationPlan:
-        return assemble(financed, self.contract, purse.decimals[financed.plan.debt_asset], self.least_gain_bps)
+        return assemble(financed, self.contract, purse.decimals[financed.gain_token], self.least_gain_bps)
 
     def _pairs(self, opportunity: Opportunity, landing_at: int) -> Sequence[LiquidationPair] | Skip:
         venue = opportunity.venue

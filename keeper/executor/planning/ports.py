@@ -22,11 +22,12 @@ Pair = tuple[bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """One call that sells a token. data: with room for the amount at byte `amount_at`, which the contract fills in."""
+    """One call that sells a token. amount_at: byte of `data` where the contract fills in what it has gained of it; None
+    where the data says all."""
 
     target: bytes
     data: bytes
-    amount_at: int
+    amount_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,18 @@ class Route(Protocol):
         """What it brings, in raw units; None when it cannot be sold."""
         ...
 
+    def price(self, bought_assets: int) -> Call:
+        """Asks what must be sold to buy exactly so much."""
+        ...
+
+    def sold(self, result: CallResult) -> int | None:
+        """That, in raw units; None when so much cannot be bought."""
+        ...
+
+    def purchase(self, bought_assets: int, most_sold_assets: int, receiver: bytes, deadline: int) -> Sale:
+        """Sells what it takes to buy exactly so much. deadline: unix seconds."""
+        ...
+
     def sale(self, sold_assets: int, least_bought_assets: int, receiver: bytes, deadline: int) -> Sale:
         """deadline: unix seconds."""
         ...
@@ -72,13 +85,13 @@ class Counterparty(Protocol):
         """Configured contracts by what they are called; each must have code."""
         ...
 
-    def permissions(self) -> Sequence[Permission]:
-        """Those known beforehand."""
-        ...
-
 
 class SwapVenue(Counterparty, Protocol):
     """An exchange."""
+
+    def permissions(self, *, buys: bool) -> Sequence[Permission]:
+        """For sales and, when wanted, for purchases."""
+        ...
 
     def routes(self, pairs: Collection[Pair], now: int) -> Reads[Mapping[Pair, Sequence[Route]]]:
         """Every way that exists. Yields nothing for pairs that were asked before, unless that is long ago."""
@@ -104,6 +117,10 @@ class Loan:
 
 class Funding(Counterparty, Protocol):
     """A kind of lender."""
+
+    def permissions(self) -> Sequence[Permission]:
+        """Those known beforehand."""
+        ...
 
     def loans(self, tokens: Collection[bytes], now: int) -> Reads[Sequence[Loan]]:
         """What can be borrowed of these tokens, and for how much. One round trip, but for first discoveries."""

@@ -33,7 +33,7 @@ def readiness(
     """
     needed = [
         *((name, Permission(target, selector)) for name, target, selector in entry_points),
-        *((party.name, permission) for party in planner.counterparties for permission in party.permissions()),
+        *planner.permissions(),
     ]
     contract = planner.contract
     owner, operator, *allowed = yield [

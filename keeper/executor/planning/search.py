@@ -23,7 +23,7 @@ from keeper.executor.value import gas_value, value_down, value_up
 
 # Parts of the most that can be offered, down to 3 %. Between the neighbours of the best one, so many more find the
 # maximum of a pool's profit to about a thousandth of it.
-_COARSE = tuple((6**rung, 10**rung) for rung in range(8))
+COARSE = tuple((6**rung, 10**rung) for rung in range(8))
 _FINE = 16
 _NEIGHBOURS_BPS = 1_500  # neighbours this near, of the amount between them, need no closer look
 _CLOSER_LOOKS = 2  # the second is needed where the best amount is far below the lowest rung
@@ -70,18 +70,21 @@ class Job:
 class Financed:
     """A plan with the money for it and the way to sell what it seizes.
 
-    bought_assets: what the sale brings. gain_assets: what is left after repaying everything. Both in debt tokens.
-    profit_base: that gain, before gas. net_base: after the gas it is expected to need.
+    sold_assets: of the collateral. bought_assets: debt tokens that it brings. gain_assets: what is left in the end, of
+    gain_token. profit_base: that gain's value less haircut_bps of it, before gas. net_base: after the gas it may need.
     """
 
     plan: LiquidationPlan
     route: Route
     loan: Loan
     fee_assets: int
+    sold_assets: int
     bought_assets: int
+    gain_token: bytes
     gain_assets: int
     profit_base: int
     net_base: int
+    haircut_bps: int = 0
 
     @property
     def gas(self) -> int:
@@ -135,7 +138,7 @@ class _Ladder:
             if not (self.job.purse.knows(pair.debt_asset) and self.job.purse.knows(pair.collateral_asset)):
                 self.refused = self.refused or Skip("unpriced", "no price or no decimals of a token that would be sold")
                 continue
-            amounts = [pair.most_assets * up // down for up, down in _COARSE]
+            amounts = [pair.most_assets * up // down for up, down in COARSE]
             self._ask(pair, amounts, self.routes[_pair(pair)])
 
     def climb_finely(self, loans: Sequence[Loan]) -> None:
@@ -206,7 +209,18 @@ def finance(plan: LiquidationPlan, route: Route, loan: Loan, bought_assets: int,
     gain = bought_assets - plan.expected_repaid_assets - fee
     profit = purse.gained(plan.debt_asset, gain)
     cost = purse.gas(plan.gas_limit_hint + route.gas + loan.gas)
-    return Financed(plan, route, loan, fee, bought_assets, gain, profit, profit - cost)
+    return Financed(
+        plan=plan,
+        route=route,
+        loan=loan,
+        fee_assets=fee,
+        sold_assets=plan.expected_seized_assets,
+        bought_assets=bought_assets,
+        gain_token=plan.debt_asset,
+        gain_assets=gain,
+        profit_base=profit,
+        net_base=profit - cost,
+    )
 
 
 def _between_neighbours(rungs: Sequence[Financed], top: Financed | None, limit: int) -> list[int]:

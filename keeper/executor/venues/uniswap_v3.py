@@ -20,6 +20,9 @@ from keeper.executor.planning.words import number, padded, words
 _QUOTE = bytes.fromhex("cdca1753")  # quoteExactInput(bytes,uint256)
 _SWAP = bytes.fromhex("c04b8d59")  # exactInput((bytes,address,uint256,uint256,uint256)), with a deadline
 _SWAP_02 = bytes.fromhex("b858183f")  # exactInput((bytes,address,uint256,uint256))
+_PRICE = bytes.fromhex("2f80bb1d")  # quoteExactOutput(bytes,uint256)
+_BUY = bytes.fromhex("f28c0498")  # exactOutput((bytes,address,uint256,uint256,uint256)), with a deadline
+_BUY_02 = bytes.fromhex("09b81346")  # exactOutput((bytes,address,uint256,uint256))
 _GAS = 60_000
 _GAS_PER_HOP = 90_000
 
@@ -63,14 +66,23 @@ class Path:
     @property
     def encoded(self) -> bytes:
         """Token, fee (3 bytes), token, …"""
-        hops = (fee.to_bytes(3, "big") + token for fee, token in zip(self.fees, self.tokens[1:], strict=True))
-        return self.tokens[0] + b"".join(hops)
+        return _encoded(self.tokens, self.fees)
+
+    @property
+    def backwards(self) -> bytes:
+        """From the bought to the sold token, as exact purchases are asked for."""
+        return _encoded(self.tokens[::-1], self.fees[::-1])
 
     def quote(self, sold_assets: int) -> Call:
         return Call(self.options.quoter, _QUOTE + words(64, sold_assets) + padded(self.encoded))
 
+    def price(self, bought_assets: int) -> Call:
+        return Call(self.options.quoter, _PRICE + words(64, bought_assets) + padded(self.backwards))
+
     def bought(self, result: CallResult) -> int | None:
         return number(result) or None
+
+    sold = bought
 
     def sale(self, sold_assets: int, least_bought_assets: int, receiver: bytes, deadline: int) -> Sale:
         path, limits = padded(self.encoded), (sold_assets, least_bought_assets)
@@ -79,6 +91,17 @@ class Path:
         else:
             data, before = _SWAP + words(32, 160, receiver, deadline, *limits) + path, 4
         return Sale(self.options.router, data, len(_SWAP) + 32 * before)
+
+    def purchase(self, bought_assets: int, most_sold_assets: int, receiver: bytes, deadline: int) -> Sale:
+        path, limits = padded(self.backwards), (bought_assets, most_sold_assets)
+        if self.options.router02:
+            return Sale(self.options.router, _BUY_02 + words(32, 128, receiver, *limits) + path, None)
+        return Sale(self.options.router, _BUY + words(32, 160, receiver, deadline, *limits) + path, None)
+
+
+def _encoded(tokens: Sequence[bytes], fees: Sequence[int]) -> bytes:
+    hops = (fee.to_bytes(3, "big") + token for fee, token in zip(fees, tokens[1:], strict=True))
+    return tokens[0] + b"".join(hops)
 
 
 class UniswapV3:
@@ -92,8 +115,9 @@ class UniswapV3:
     def addresses(self) -> Mapping[str, bytes]:
         return {"factory": self._options.factory, "quoter": self._options.quoter, "router": self._options.router}
 
-    def permissions(self) -> Sequence[Permission]:
-        return [Permission(self._options.router, _SWAP_02 if self._options.router02 else _SWAP)]
+    def permissions(self, *, buys: bool) -> Sequence[Permission]:
+        sell, buy = (_SWAP_02, _BUY_02) if self._options.router02 else (_SWAP, _BUY)
+        return [Permission(self._options.router, selector) for selector in ((sell, buy) if buys else (sell,))]
 
     def routes(self, pairs: Collection[Pair], now: int) -> Reads[Mapping[Pair, Sequence[Route]]]:
         hops = {(a, b) for pair in pairs for tokens in self._ways(pair) for a, b in pairwise(tokens)}

@@ -17,6 +17,7 @@ from keeper.executor.compose import dump_plan
 from keeper.executor.lifecycle import Receipt
 from keeper.executor.liquidator_calls import EVERYTHING, EXECUTED, decode_execute
 from keeper.executor.planning.assemble import assemble
+from keeper.executor.planning.keeping import keep_the_rest, keeping
 from keeper.executor.planning.search import Financed, Job, Purse, finance
 from keeper.executor.planning.sequence import in_sequence
 from keeper.executor.ports import Opportunity, Venue
@@ -104,6 +105,51 @@ async def test_one_alone_asks_nothing_more() -> None:
     only = financed()
     assert await drive([in_sequence([Job([], PURSE)], [only])], chain) == [[only]]
     assert chain.round_trips == 0
+
+
+# --- keeping the rest -------------------------------------------------------------------------------------------------
+
+
+def job_of(dollars: int) -> Job:
+    most = dollars * DOLLAR
+    pair = model_pair(USDC, WETH, most, owed=most, held=1 << 200, rate=(10**18, 2_000 * DOLLAR), bonus_bps=10_500)
+    return Job([pair], PURSE)
+
+
+@given(st.integers(100, 100_000), st.integers(10**5, 10**9), st.integers(0, 2_000))
+async def test_keeping_the_rest_is_chosen_only_when_it_leaves_more(size: int, depth: int, haircut_bps: int) -> None:
+    sold_all = financed(size, pool(depth))
+    chain = Answering()
+    [[best]] = await drive([keep_the_rest([job_of(size)], [sold_all], haircut_bps)], chain)
+    assert chain.round_trips == 1
+    assert isinstance(best, Financed)
+    assert best.net_base >= sold_all.net_base
+    if best.gain_token == WETH:
+        assert best.sold_assets + best.gain_assets == best.plan.expected_seized_assets
+        assert pool(depth).pays(best.sold_assets) >= best.bought_assets >= best.plan.expected_repaid_assets
+
+
+async def test_what_is_kept_counts_less_by_its_haircut() -> None:
+    [[whole]] = await drive([keep_the_rest([job_of(10_000)], [financed()], 0)], Answering())
+    [[less]] = await drive([keep_the_rest([job_of(10_000)], [replace(financed(), net_base=0)], 100)], Answering())
+    assert isinstance(whole, Financed)
+    assert isinstance(less, Financed)
+    assert (whole.gain_token, whole.gain_assets) == (less.gain_token, less.gain_assets)
+    assert less.profit_base == whole.profit_base * 99 // 100
+
+
+async def test_what_cannot_be_financed_cannot_be_kept_either() -> None:
+    skip = Skip("price_impact", "")
+    assert await drive([keep_the_rest([job_of(1)], [skip], 0)], Answering()) == [[skip]]
+
+
+def test_a_kept_gain_is_what_the_contract_announces() -> None:
+    plan = assemble(keeping(financed(), 4 * 10**18, job_of(10_000), 0), CONTRACT, 18, 5_000)
+    call = decode_execute(plan.call.data)
+    assert call.watches[0].token == WETH
+    assert plan.financing is not None
+    leeway = plan.financing.gain_assets - call.watches[0].least_gain
+    assert call.steps[1].amount == 4 * 10**18 + leeway
 
 
 # --- the better of two ------------------------------------------------------------------------------------------------
