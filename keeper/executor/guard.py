@@ -32,10 +32,10 @@ Tell = Callable[[Transaction, Trip], None]
 
 @dataclass(frozen=True, slots=True)
 class Tripped:
-    """What the store remembers. since: unix seconds of the last resuming; what was mined before does not count."""
+    """What the store remembers. since_block: of the last resuming; what was mined up to it no longer counts."""
 
     trips: tuple[Trip, ...] = ()
-    since: float = 0.0
+    since_block: int = -1
 
 
 def read_tripped(store: Store) -> Tripped:
@@ -45,7 +45,7 @@ def read_tripped(store: Store) -> Tripped:
         return Tripped()
     try:
         found = json.loads(stored)
-        return Tripped(tuple(Trip(**trip) for trip in found["trips"]), float(found["since"]))
+        return Tripped(tuple(Trip(**trip) for trip in found["trips"]), int(found["since_block"]))
     except (ValueError, TypeError, KeyError) as error:
         raise StoreError(f"the stored state of the breakers is not readable ({error!r}); restore a backup") from error
 
@@ -96,7 +96,7 @@ class Guard:
     def review(self, venues: Sequence[Venue], native_asset: bytes | None, block: int, balance_wei: int | None) -> bool:
         """Whether new transactions may be sent at this block; trips what has to trip."""
         now = self._clock()
-        self._resume()
+        self._resume(block)
         self._watch_pause(block)
         self._outcomes = {key: outcome for key, outcome in self._outcomes.items() if outcome.at > now - DAY_S}
         found = judge(
@@ -147,7 +147,7 @@ class Guard:
     # --- inside
 
     def _counted(self) -> list[Outcome]:
-        return [outcome for outcome in self._outcomes.values() if outcome.at > self._state.since]
+        return [outcome for outcome in self._outcomes.values() if outcome.order[0] > self._state.since_block]
 
     def _trip(self, found: Iterable[Trip]) -> None:
         known = {trip.name for trip in self._state.trips}
@@ -167,7 +167,7 @@ class Guard:
             log.error("breaker_tripped", breaker=trip.name, detail=trip.detail, block=trip.block, remedy=REMEDY)
         self._told()
 
-    def _resume(self) -> None:
+    def _resume(self, block: int) -> None:
         """Clear what tripped before somebody asked for it. What trips later than the request stays, so a request that
         a crash left behind clears nothing new."""
         asked_at = self._switch.resume_asked_at()
@@ -176,7 +176,7 @@ class Guard:
         cleared = [trip for trip in self._state.trips if trip.at <= asked_at]
         if cleared:
             now = self._clock()
-            state = Tripped(tuple(trip for trip in self._state.trips if trip not in cleared), max(now, asked_at))
+            state = Tripped(tuple(trip for trip in self._state.trips if trip not in cleared), block)
             with self._store.transaction() as transaction:
                 _put(transaction, state)
                 transaction.audit(SUBJECT, "resumed", {"cleared": [trip.name for trip in cleared]}, at=now)
@@ -198,7 +198,7 @@ class Guard:
 
 
 def _put(transaction: Transaction, state: Tripped) -> None:
-    written = {"trips": [asdict(trip) for trip in state.trips], "since": state.since}
+    written = {"trips": [asdict(trip) for trip in state.trips], "since_block": state.since_block}
     transaction.set_meta(SUBJECT, json.dumps(written))
 
 

@@ -117,6 +117,25 @@ def test_a_request_that_a_crash_left_behind_clears_nothing_younger(made: list[Pi
     assert trips(pipeline) == ["min_balance"]
 
 
+def test_after_resuming_limits_count_from_zero_also_after_a_restart(made: list[Pipeline]) -> None:
+    """What was mined before counts no more, whenever it is confirmed."""
+    limit = 3 * 10**16
+    pipeline = limited(made, gas_per_hour_wei=limit)
+    for first in range(0, 100, 5):
+        blocks(pipeline, 1, opened=range(first, first + 5))
+    assert trips(pipeline) == ["gas_per_hour"]
+    spent, before = sum(i.gas_cost_wei or 0 for i in pipeline.store.journal.values()), set(pipeline.store.journal)
+    resume(pipeline)
+    blocks(pipeline)
+    assert trips(pipeline) == []
+    assert set(pipeline.store.journal) > before, "there is room again"
+    blocks(pipeline, 4, at_most=0)
+    pipeline.restart()
+    blocks(pipeline, 1, at_most=0)
+    assert spent > limit // 2
+    assert trips(pipeline) == []
+
+
 def test_a_spend_limit_is_never_exceeded_and_trips_when_reached(made: list[Pipeline]) -> None:
     limit = 3 * 10**16
     pipeline = limited(made, gas_per_hour_wei=limit)
@@ -256,7 +275,7 @@ def test_the_real_store_keeps_trips_with_their_reason(tmp_path: Path) -> None:
 
 
 def test_a_damaged_state_is_not_taken_for_none() -> None:
-    store = IntentStore(kept={SUBJECT: json.dumps({"trips": [{"name": "x"}], "since": 0})})
+    store = IntentStore(kept={SUBJECT: json.dumps({"trips": [{"name": "x"}], "since_block": 0})})
     with pytest.raises(StoreError, match="breakers"):
         read_tripped(cast(Store, store))
 
