@@ -122,13 +122,14 @@ def test_a_pool_cannot_lend_for_a_swap_in_itself(desk: Desk):
 
 @pytest.mark.parametrize(
     ("source", "most_gas"),
-    [("own", 425_000), ("aave", 522_000), ("morpho", 484_000), ("balancer", 500_000), ("uniswap", 522_000)],
+    [("own", 440_000), ("aave", 538_000), ("morpho", 500_000), ("balancer", 516_000), ("uniswap", 538_000)],
 )
 def test_a_liquidation_stays_lean(desk: Desk, source: str, most_gas: int):
     """A competitor pays for gas as well: what the contract adds to the protocols' own gas must not creep up."""
     (borrower,) = desk.under_water()
     if source == "own":
         desk.chain.fund(desk.liquidator.address, "USDC", REPAY)
+    desk.chain.warp(60)  # Aave saves gas on interest in the second of an earlier transaction
     assert desk.run(desk.plan(*liquidation(desk, source, borrower), least_gain=1)).gas_used <= most_gas
 
 
