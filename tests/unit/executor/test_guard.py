@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,13 +17,15 @@ from structlog.testing import capture_logs
 
 from keeper.core.errors import ConfigError, StoreError
 from keeper.core.ports import Store
+from keeper.core.types import Book, Financing, LiquidationPlan, Price, TxCall
 from keeper.executor.breakers import Limits
 from keeper.executor.guard import SUBJECT, Guard, read_tripped
+from keeper.executor.ports import Venue
 from keeper.executor.switch import Switch
 from keeper.executor.transaction import decode_signed
 from keeper.store import open_store
-from tests.support.model_chain import GWEI
-from tests.support.model_pipeline import IntentStore, Pipeline
+from tests.support.model_chain import COLLATERAL, GWEI, TOKEN, ModelProtocol
+from tests.support.model_pipeline import IntentStore, ModelSwitch, Pipeline
 
 
 @pytest.fixture(autouse=True)
@@ -290,3 +293,60 @@ def test_signed_bytes_are_what_costs_are_counted_from(made: list[Pipeline]) -> N
         for transaction in [decode_signed(intent.attempts[-1].raw)]
     ]
     assert 0 < sum(costs) <= 10**17
+
+
+# --- the market against the protocol ----------------------------------------------------------------------------------
+
+
+def plan_selling(sold: int, proceeds: int) -> LiquidationPlan:
+    """Of collateral at 2,000, for tokens at 1; both with 8 decimals."""
+    financing = Financing(
+        funding="aave",
+        route="direct",
+        borrowed_assets=proceeds,
+        fee_assets=0,
+        sold_assets=sold,
+        proceeds_assets=proceeds,
+        gain_token=TOKEN,
+        gain_decimals=8,
+        gain_assets=1,
+        least_gain_assets=1,
+    )
+    return LiquidationPlan(
+        account=b"\x01" * 20,
+        debt_asset=TOKEN,
+        repay_assets=proceeds,
+        collateral_asset=COLLATERAL,
+        expected_repaid_assets=proceeds,
+        expected_seized_assets=sold,
+        profit_base=1,
+        judged_at=0,
+        health_wad=None,
+        call=TxCall(TOKEN, b""),
+        approval=None,
+        gas_limit_hint=1,
+        financing=financing,
+    )
+
+
+def doubted(limits: Limits, plan: LiquidationPlan) -> str | None:
+    prices = {COLLATERAL: Price(2_000 * 10**8, 8), TOKEN: Price(10**8, 8)}
+    venue = Venue(cast(Any, ModelProtocol()), Book(market=object(), prices=prices))
+    guard = Guard(cast(Store, IntentStore()), limits, cast(Any, ModelSwitch()), lambda: 0.0)
+    skip = guard.deviation(venue, plan, {COLLATERAL: 8, TOKEN: 8})
+    return None if skip is None else skip.code
+
+
+@pytest.mark.parametrize(
+    ("proceeds", "code"), [(1_900, None), (2_100, None), (1_899, "price_deviation"), (2_101, "price_deviation")]
+)
+def test_a_plan_is_not_believed_when_market_and_protocol_disagree(proceeds: int, code: str | None) -> None:
+    """Either way: a market far above the protocol's price is as suspect as one far below."""
+    assert doubted(Limits(deviation_bps=500), plan_selling(10**8, proceeds * 10**8)) == code
+
+
+def test_without_a_limit_or_a_sale_every_plan_is_believed() -> None:
+    assert doubted(Limits(), plan_selling(10**8, 1)) is None
+    kept = plan_selling(10**8, 0)
+    assert doubted(Limits(deviation_bps=1), kept) is None
+    assert doubted(Limits(deviation_bps=1), replace(kept, financing=None)) is None
