@@ -72,6 +72,7 @@ class Guard:
         self._outcomes: dict[str, Outcome] = {}
         self._state = Tripped()
         self._paused = False
+        self._news = True  # whether outcomes changed since they were last judged: time alone trips nothing
 
     @property
     def trips(self) -> tuple[Trip, ...]:
@@ -87,6 +88,7 @@ class Guard:
         """Intents as a block, or a revert, left them."""
         oldest = self._clock() - DAY_S
         for intent in intents:
+            self._news = True
             outcome, known = outcome_of(intent), self._outcomes.get(intent.id)
             if outcome is None:
                 self._outcomes.pop(intent.id, None)
@@ -98,11 +100,13 @@ class Guard:
         now = self._clock()
         self._resume(block)
         self._watch_pause(block)
-        self._outcomes = {key: outcome for key, outcome in self._outcomes.items() if outcome.at > now - DAY_S}
-        found = judge(
-            self._limits, self._counted(), _scales(venues, native_asset), balance_wei=balance_wei, now=now, block=block
-        )
-        self._trip(found)
+        counted: list[Outcome] = []
+        if self._news:
+            self._outcomes = {key: outcome for key, outcome in self._outcomes.items() if outcome.at > now - DAY_S}
+            counted = self._counted()
+        scales = _scales(venues, native_asset)
+        self._trip(judge(self._limits, counted, scales, balance_wei=balance_wei, now=now, block=block))
+        self._news = False
         return not (self._paused or self._state.trips)
 
     def admit(self, costs_wei: Sequence[int], committed_wei: int, block: int) -> int:
