@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import structlog
 
 from keeper.core.errors import DecodeError
 from keeper.core.records import Intent
-from keeper.core.types import LiquidationPlan, RawLog
+from keeper.core.types import LiquidationPlan, Price, RawLog
 from keeper.core.units import BPS
 from keeper.executor.lifecycle import Receipt
 from keeper.executor.liquidator_calls import read_executed
@@ -51,13 +52,8 @@ def _profit(
     base = venue.adapter.base_decimals(venue.book.market)
     native = None if native_asset is None else prices.get(native_asset)
     if (financing := intent.plan.get("financing")) is not None:
-        token = bytes.fromhex(financing["gain_token"][2:])
-        gain = _gain(receipt.logs, bytes.fromhex(financing["contract"][2:]), token)
-        if native is None or gain is None or token not in prices:
-            return None
-        brought = value_down(gain, financing["gain_decimals"], prices[token], base)
-        brought = brought * (BPS - int(financing["haircut_bps"])) // BPS
-        return brought - gas_value(receipt.cost_wei, native, base)
+        gained = gained_value(financing, receipt.logs, venue)
+        return None if native is None or gained is None else gained - gas_value(receipt.cost_wei, native, base)
     if native is None or debt not in prices or collateral not in prices:
         return None
     if debt not in decimals or collateral not in decimals:
@@ -65,6 +61,18 @@ def _profit(
     seized = value_down(intent.seized_assets, decimals[collateral], prices[collateral], base)
     repaid = value_up(intent.repaid_assets, decimals[debt], prices[debt], base)
     return seized - repaid - gas_value(receipt.cost_wei, native, base)
+
+
+def gained_value(financing: Mapping[str, Any], logs: Iterable[RawLog], venue: Venue) -> int | None:
+    """Base units that our contract says it gained by a plan, before gas; None when it does not say, or without a price.
+
+    financing: of a stored plan.
+    """
+    token = bytes.fromhex(financing["gain_token"][2:])
+    gain = _gain(logs, bytes.fromhex(financing["contract"][2:]), token)
+    if gain is None or (price := venue.prices.get(token)) is None:
+        return None
+    return _value(gain, int(financing["gain_decimals"]), int(financing["haircut_bps"]), price, venue)
 
 
 def as_simulated(plan: LiquidationPlan, logs: Iterable[RawLog], venue: Venue) -> LiquidationPlan:
@@ -75,9 +83,13 @@ def as_simulated(plan: LiquidationPlan, logs: Iterable[RawLog], venue: Venue) ->
     gain = _gain(logs, plan.call.to, financing.gain_token)
     if gain is None:
         return plan
-    base = venue.adapter.base_decimals(venue.book.market)
-    profit = value_down(gain, financing.gain_decimals, price, base) * (BPS - financing.haircut_bps) // BPS
+    profit = _value(gain, financing.gain_decimals, financing.haircut_bps, price, venue)
     return replace(plan, profit_base=profit, financing=replace(financing, gain_assets=gain))
+
+
+def _value(gain: int, decimals: int, haircut_bps: int, price: Price, venue: Venue) -> int:
+    base = venue.adapter.base_decimals(venue.book.market)
+    return value_down(gain, decimals, price, base) * (BPS - haircut_bps) // BPS
 
 
 def _gain(logs: Iterable[RawLog], contract: bytes, token: bytes) -> int | None:

@@ -16,7 +16,7 @@ from keeper.executor.compose import Draft, draft_approval, draft_liquidation
 from keeper.executor.fees import Fees
 from keeper.executor.lifecycle import is_cancelling
 from keeper.executor.ports import Request, Settings, Venue
-from keeper.executor.settle import as_simulated
+from keeper.executor.settle import as_simulated, gained_value
 from keeper.executor.simulate import Simulator, Verdict
 from keeper.executor.transaction import decode_signed
 from keeper.executor.upkeep import Judgement
@@ -103,7 +103,8 @@ def _judge(
 ) -> Judgement:
     if intent.kind != "liquidation" or is_cancelling(intent):
         return Judgement(wanted=True)
-    if verdict is None or venue is None or intent.debt_asset in unseen:
+    financing = intent.plan.get("financing")
+    if verdict is None or venue is None or (financing is None and intent.debt_asset in unseen):
         return Judgement(wanted=None)
     if not verdict.succeeded:
         return Judgement(wanted=False, reason=_explain(venue, verdict))
@@ -111,9 +112,9 @@ def _judge(
     base = venue.adapter.base_decimals(venue.book.market)
     if native is None or not verdict.gas_used:
         return Judgement(wanted=True)
-    return Judgement(
-        wanted=True, worth_fee_wei=wei_value(int(intent.plan["profit_base"]), native, base) // verdict.gas_used
-    )
+    gained = None if financing is None else gained_value(financing, verdict.logs, venue)
+    profit = int(intent.plan["profit_base"]) if gained is None else gained
+    return Judgement(wanted=True, worth_fee_wei=wei_value(profit, native, base) // verdict.gas_used)
 
 
 def accept(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from keeper.core.records import IntentStatus
+from keeper.core.records import Intent, IntentStatus
 from keeper.devnet.chain import DevChain
 from keeper.preflight import findings
 from tests.support.contract_house import LENDERS, Contract, Running, running
@@ -65,9 +65,8 @@ async def test_each_lender_pays_a_liquidation_whose_profit_is_as_expected_to_the
         assert contract.holds("USDC") - before == int(financing["gain_assets"]) > 0
         assert contract.holds("WETH") == 0
         assert intent.profit_realized is not None
-        gas_paid = int(intent.gas_cost_wei or 0) * chain.price("WETH") // 10**18
         brought = int(financing["gain_assets"]) * chain.price("USDC") // 10**6
-        assert intent.profit_realized == pytest.approx(brought - gas_paid, abs=1)
+        assert intent.profit_realized == pytest.approx(brought - gas_value(chain, intent), abs=1)
         assert {i.kind for i in keeper.store.intents()} == {"liquidation"}
 
 
@@ -189,6 +188,35 @@ async def test_a_pool_that_somebody_emptied_first_costs_gas_at_most(
         assert contract.holds("USDC") == contract.holds("WETH") == 0
 
 
+async def test_a_reorg_under_them_is_settled_again_without_help(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same bytes are mined again, once each, and the books say what the contract then holds."""
+    chain = contract.chain
+    for number in range(6):
+        borrow(chain, number)
+    async with running(contract, tmp_path, monkeypatch, lenders=["morpho"]) as keeper:
+        fall(chain, 1_780)
+        await keeper.follow()
+        await keeper.mine()
+        hashes = {intent.tx_hash for intent in keeper.liquidations()}
+        assert contract.holds("USDC") > 0
+        chain.reorg(1)
+        assert contract.holds("USDC") == 0
+        await keeper.follow()
+        await keeper.mine(4)
+        intents = keeper.liquidations()
+        assert {intent.status for intent in intents} == {IntentStatus.CONFIRMED}
+        assert {intent.tx_hash for intent in intents} == hashes
+        worth = sum(int(i.profit_realized or 0) + gas_value(chain, i) for i in intents)
+        assert worth == pytest.approx(contract.holds("USDC") * chain.price("USDC") // 10**6, abs=2 * len(intents))
+
+
+def gas_value(chain: DevChain, intent: Intent) -> int:
+    """What its gas cost, in dollars with 8 decimals."""
+    return int(intent.gas_cost_wei or 0) * chain.price("WETH") // 10**18
+
+
 async def test_the_wallet_pays_where_that_leaves_more(
     contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,9 +251,8 @@ async def test_collateral_that_is_kept_is_the_profit_to_the_wei(
         financing = intent.plan["financing"]
         assert contract.holds("WETH") == int(financing["gain_assets"]) > 0
         assert 0 <= contract.holds("USDC") - before <= 20_000
-        gas_paid = int(intent.gas_cost_wei or 0) * chain.price("WETH") // 10**18
         brought = int(financing["gain_assets"]) * chain.price("WETH") // 10**18
-        assert intent.profit_realized == pytest.approx(brought - gas_paid, abs=1)
+        assert intent.profit_realized == pytest.approx(brought - gas_value(chain, intent), abs=1)
 
 
 async def test_what_would_have_to_be_sold_at_a_great_discount_is_sold_at_once(
