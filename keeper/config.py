@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -373,10 +373,15 @@ def _complete(tables: dict[str, Any], origin: Origin) -> None:
             plugin.setdefault("name", kind if kinds[kind] == 1 else f"{kind}-{kinds[kind]}")
     executor = tables.get("executor")
     if isinstance(executor, dict) and executor.get("mode", "off") == "off":
-        for key in ("private_key", "password"):
-            written = executor.get(key)
-            if isinstance(written, str) and written.startswith("env:") and not origin.environment.get(written[4:]):
-                del executor[key]
+        for table in (executor, *_tables_in(tables.get("submitters"))):
+            _forget_unset(table, ("private_key", "password", "identity"), origin)
+
+
+def _forget_unset(table: dict[str, Any], keys: Sequence[str], origin: Origin) -> None:
+    for key in keys:
+        written = table.get(key)
+        if isinstance(written, str) and written.startswith("env:") and not origin.environment.get(written[4:]):
+            del table[key]
 
 
 def _tables_in(value: object) -> Iterator[dict[str, Any]]:

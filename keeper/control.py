@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from contextlib import closing
 
 from keeper.core.errors import StoreError
@@ -35,7 +36,7 @@ def tripped(house: House) -> tuple[Trip, ...]:
     try:
         store = house.open_store(read_only=True)
     except StoreError as error:
-        print(f"the store cannot be read: {error}")
+        print(f"keeper: {error}", file=sys.stderr)
         return ()
     with closing(store):
         return read_tripped(store).trips

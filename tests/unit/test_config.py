@@ -126,6 +126,13 @@ def test_a_key_that_is_not_used_may_be_missing(tmp_path: Path) -> None:
         load(tmp_path, text, mode="live")
 
 
+def test_a_relay_identity_that_is_not_used_may_be_missing(tmp_path: Path) -> None:
+    """`keeper pause` must not fail for want of a key."""
+    live = '[executor]\nmode = "live"\nprivate_key = "env:NOT_SET"\n'
+    relay = '[[submitters]]\nkind = "bundle"\nurl = "https://relay.example"\nidentity = "env:NOT_SET"'
+    assert load(tmp_path, MINIMAL + live + relay, mode="off").submitters[0].settings["identity"] is None
+
+
 def test_the_mode_can_be_overridden_from_the_command_line(tmp_path: Path) -> None:
     text = MINIMAL + '[executor]\nmode = "live"\nprivate_key = "env:KEEPER_PRIVATE_KEY"\n'
     assert load(tmp_path, text).executor.mode == "live"
