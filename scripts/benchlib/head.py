@@ -73,8 +73,8 @@ def _over(kind: str, folder: Path, rounds: int) -> list[Row]:
     what = f"{kind}: head to accepted transaction"
     remark = f"{busy_s * 1e3:.1f} ms of ours is our own code; best round {spread[0] * 1e3:.1f} ms"
     return [
-        timed(f"{what}, over a blocking socket that judges nothing", floor_s, ours_s, 12, remark),
-        timed(f"{what}, over the same messages and syncs said blindly", blind_s, ours_s, 5),
+        timed(f"{what}, over a blocking socket that judges nothing", floor_s, ours_s, 8, remark),
+        timed(f"{what}, over the same messages and syncs said blindly", blind_s, ours_s, 3),
     ]
 
 
