@@ -271,6 +271,8 @@ class Config(Table):
     @model_validator(mode="after")
     def _known_protocols(self) -> Config:
         names = [plugin.name for plugin in self.protocols]
+        if "breakers" in names:
+            raise Problem("a protocol is named 'breakers', which prefixes what is told of breakers; name it otherwise")
         for name in (*self.breakers.allow, *self.breakers.deny):
             if name not in names:
                 raise Problem(f"breakers names the protocol {name!r}; there are {', '.join(names)}")

@@ -284,6 +284,7 @@ def test_each_wrong_value_is_named_with_its_place(
         ('[breakers]\nshortfall = "0"', "any difference would count"),
         ('[breakers]\ngas_per_hour = "2"\ngas_per_day = "1"', "could never trip"),
         ('[breakers]\nallow = ["main"]\ndeny = ["main"]', "in both allow and deny"),
+        ('[[protocols]]\nkind = "lending"\nname = "breakers"\nprovider = "0x' + "11" * 20 + '"', "named 'breakers'"),
         ('[breakers]\ndeny = ["mian"]', "names the protocol 'mian'; there are main"),
         ('[breakers]\nmax_price_deviation = "0.00001"', "more than 4 digits"),
         ('[[submitters]]\nkind = "bundles"', "did you mean 'bundle'?"),
