@@ -74,10 +74,6 @@ class Guard:
         self._paused = False
         self._news = True  # whether outcomes changed since they were last judged: time alone trips nothing
 
-    @property
-    def trips(self) -> tuple[Trip, ...]:
-        return self._state.trips
-
     def load(self) -> None:
         """Become what the store says."""
         self._state = read_tripped(self._store)
