@@ -26,6 +26,7 @@ from keeper.executor.value import gas_value, value_down, value_up
 COARSE = tuple((6**rung, 10**rung) for rung in range(8))
 _FINE = 16
 _NEIGHBOURS_BPS = 1_500  # neighbours this near, of the amount between them, need no closer look
+_HOPELESS = 20  # a loss of more than this part of the gain before gas is not made good by a closer look
 _CLOSER_LOOKS = 2  # the second is needed where the best amount is far below the lowest rung
 # From rung to rung profit grows at most as the amount does: a way that is worse by more than that cannot win, unless
 # its best amount is below the lowest rung.
@@ -110,9 +111,9 @@ def search(
     asking: list[Reads[Any]] = [*(funding.loans(debts, now) for funding in fundings), _quote(ladders)]
     *lent, _ = yield from together(asking)
     loans = [loan for some in lent for loan in some]
-    for _ in range(_CLOSER_LOOKS):
+    for look in range(_CLOSER_LOOKS):
         for ladder in ladders:
-            ladder.climb_finely(loans)
+            ladder.climb_finely(loans, unless_hopeless=look > 0)
         yield from _quote(ladders)
     return [ladder.best(loans) for ladder in ladders]
 
@@ -141,12 +142,14 @@ class _Ladder:
             amounts = [pair.most_assets * up // down for up, down in COARSE]
             self._ask(pair, amounts, self.routes[_pair(pair)])
 
-    def climb_finely(self, loans: Sequence[Loan]) -> None:
-        """Look closer at every way to sell that can still be the best."""
+    def climb_finely(self, loans: Sequence[Loan], *, unless_hopeless: bool) -> None:
+        """Look closer at every way to sell that can still be the best. unless_hopeless: not when all lose for sure."""
         ways: dict[tuple[Pair, str], list[Financed]] = {}
         for one in self._financed(loans):
             ways.setdefault((_pair(one.plan), one.route.name), []).append(one)
         tops = {way: max(rungs, key=_merit) for way, rungs in ways.items()}
+        if unless_hopeless and all(top.net_base < -abs(top.profit_base) // _HOPELESS for top in tops.values()):
+            return
         best = max((top.net_base for top in tops.values()), default=0)
         for pair in self.job.pairs:
             limits = {min(one.available_assets, pair.most_assets) for one in loans if one.token == pair.debt_asset}
