@@ -176,8 +176,8 @@ _worlds = st.fixed_dictionaries(
 
 @given(_worlds)
 async def test_no_alternative_found_by_brute_force_is_better(world: dict[str, object]) -> None:
-    """Every pair, route and loan at each of 260 amounts, small and large: of those worth their gas none beats the chosen
-    one by more than a five-hundredth of its gain and two hundredths of a cent."""
+    """Every pair, route and loan at each of 260 amounts, small and large: of those worth their gas none beats the
+    chosen one by more than a five-hundredth of its gain and two hundredths of a cent."""
     pairs = [pair(debt, collateral, dollars, bonus) for debt, collateral, dollars, bonus in world["pairs"]]
     pools: dict[tuple[bytes, bytes], list[ModelPool]] = {}
     for number, (sold, bought, dollars, fee) in enumerate(world["pools"]):
