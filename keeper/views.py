@@ -186,6 +186,7 @@ def _liquidation(intent: Intent) -> Json:
         "profit_realized": _text(intent.profit_realized),
         "gas_used": intent.gas_used,
         "gas_cost_wei": _text(intent.gas_cost_wei),
+        "financing": intent.plan.get("financing"),
         "reason": intent.reason,
         "judged_block": intent.judged_number,
         "judged_block_hash": _hex(intent.judged_hash),

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from keeper.core.records import Intent, IntentStatus
 from keeper.devnet.chain import DevChain
 from keeper.preflight import findings
+from keeper.views import liquidation_rows
 from tests.support.contract_house import LENDERS, Contract, Running, running
 
 
@@ -68,6 +69,8 @@ async def test_each_lender_pays_a_liquidation_whose_profit_is_as_expected_to_the
         brought = int(financing["gain_assets"]) * chain.price("USDC") // 10**6
         assert intent.profit_realized == pytest.approx(brought - gas_value(chain, intent), abs=1)
         assert {i.kind for i in keeper.store.intents()} == {"liquidation"}
+        [row] = liquidation_rows(keeper.store)
+        assert row["financing"] == financing
 
 
 async def test_of_all_lenders_the_one_that_leaves_most(
