@@ -315,6 +315,14 @@ def test_an_allowance_ends_when_the_owner_says_so(desk: Desk):
     refused(desk, plan, "call not allowed")
 
 
+def test_the_owner_is_who_was_named_not_who_deployed(desk: Desk):
+    """So that any account may deploy it for a cold one."""
+    named = desk.chain.make_account(9)
+    address = desk.chain.client.deploy(desk.operator, artifact(), (named, desk.chain.tokens["WETH"].address))
+    assert desk.chain.call(address, "owner()(address)") == named
+    assert desk.chain.call(address, "WRAPPED_NATIVE()(address)") == desk.chain.tokens["WETH"].address
+
+
 def test_nobody_is_no_owner(desk: Desk):
     with pytest.raises(Reverted, match="no owner"):
         args = ("0x" + "00" * 20, desk.chain.tokens["WETH"].address)

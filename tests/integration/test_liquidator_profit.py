@@ -88,6 +88,18 @@ def test_uniswaps_own_swap_lends_and_buys_at_once(desk: Desk):
     assert desk.holds("USDC") == 0
 
 
+@pytest.mark.parametrize(("sold", "bought"), [("WETH", "USDC"), ("USDC", "WETH")])
+def test_a_swap_is_paid_in_whichever_token_it_sells(desk: Desk, sold: str, bought: str):
+    """A pool names what it is owed by the order of its tokens' addresses; here the owner pays from stock."""
+    stock, wanted = {"WETH": 10**18, "USDC": 10**10}[sold], {"WETH": 10**17, "USDC": 10**8}[bought]
+    desk.chain.fund(desk.liquidator.address, sold, stock)
+    pool = raw(desk.chain.uniswap.pools["WETH"])
+    swap = uniswap_flash_swap(desk.address, pool, desk.token(sold), desk.token(bought), wanted, ())
+    desk.run(Plan((Watch(desk.token(bought), wanted), Watch(desk.token(sold), -stock)), (swap,)), sender=desk.owner)
+    assert desk.holds(bought) == wanted
+    assert 0 < stock - desk.holds(sold) < stock
+
+
 def test_morpho_waits_for_its_money_while_the_collateral_is_sold(desk: Desk):
     """Morpho's own liquidation hands over the collateral first, and takes the debt out of what it brings."""
     chain, morpho = desk.chain, desk.chain.morpho
@@ -275,6 +287,20 @@ def test_a_tip_can_be_sent_along(desk: Desk):
     receipt = desk.run(plan, value_wei=tip)
     assert desk.ether(builder) - before - desk.tips(receipt) == tip
     assert desk.ether(desk.liquidator.address) == 0
+
+
+def test_a_tip_that_was_sent_in_part_is_unwrapped_for_the_rest(desk: Desk):
+    """Not more than is missing: all else that was seized is sold."""
+    (borrower,) = desk.under_water()
+    builder, tip = desk.chain.make_account(77, 0), 10**16
+    desk.chain.rpc("anvil_setCoinbase", builder)
+    desk.wrap(10**18)
+    sale = desk.sell(amount=4_433_333_333_333_333_333 - tip // 4)
+    steps = desk.funded("morpho", REPAY, desk.liquidate(borrower, REPAY), sale)
+    before = desk.ether(builder)
+    receipt = desk.run(desk.plan(*steps, least_gain=1, tip_wei=tip, native=True), value_wei=tip - tip // 4)
+    assert desk.ether(builder) - before - desk.tips(receipt) == tip
+    assert desk.holds("WETH") == desk.ether(desk.liquidator.address) == 0
 
 
 @pytest.mark.parametrize("stock", ["WETH", "ether"])
