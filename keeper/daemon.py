@@ -202,17 +202,32 @@ class Daemon:
             await self._pipeline.apply(Reverted(ancestor, window.above(ancestor.number)))
 
     async def _target(self, head: Block, to: int | None) -> Block:
-        """The block to read everything at: final if the protocols were there by then, else the head."""
+        """The block to read everything at: final if the protocols were whole by then, else the first where they are.
+
+        The first, not the head: on a young chain nothing of ours is final yet, and only what is above can be reverted.
+        """
         began = max(plugin.settings["start_block"] for plugin in self._house.config.protocols)
         finality = self._house.config.chain.finality
         wanted: int | str = to if to is not None else finality if isinstance(finality, str) else head.number - finality
         if isinstance(wanted, int):
             wanted = max(0, min(wanted, head.number))
+        block = await self._block(wanted)
+        if to is not None or (block.number >= began and await self._complete(block.ref)):
+            return block
+        low, found = max(block.number, min(began, head.number)), head
+        while low < found.number:
+            middle = await self._block((low + found.number) // 2)
+            if await self._complete(middle.ref):
+                found = middle
+            else:
+                low = middle.number + 1
+        log.info("chain_is_young", final_block=block.number, protocols_whole_at=found.number)
+        return found
+
+    async def _block(self, wanted: int | str) -> Block:
         block = await self._rpc.block_by_number(wanted)
         if block is None:
             raise StateUnavailable(f"the node has no block {wanted!r}; it may still be syncing")
-        if to is None and (block.number < began or not await self._complete(block.ref)):
-            return head
         return block
 
     async def _complete(self, at: BlockRef) -> bool:
@@ -224,7 +239,7 @@ class Daemon:
         try:
             await drive([track.adapter.bootstrap() for track in self._pipeline.tracks], execute)
         except ConfigError as error:
-            log.info("market_not_complete", block=at.number, reason=str(error))
+            log.debug("market_not_complete", block=at.number, reason=str(error))
             return False
         return True
 
