@@ -82,6 +82,7 @@ class SqlTransaction:
         (lowest, _tip) = self._db.row(sql.HEADER_RANGE) or (None, None)
         if lowest is None:  # nothing is older, and what closed before we looked was never here
             self._append(replace(committed, facts=tuple(fact for fact in committed.facts if fact.payload is not None)))
+            self._beliefs.finalized(committed.block.number)
             return
         self._append(committed)
         self._prune(lowest, committed.block.number)
