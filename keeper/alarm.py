@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from keeper.core.ports import Transaction
 from keeper.core.records import Notice, NoticeEvent
 from keeper.core.types import Band
+from keeper.evaluator.page import Code, Page, Strong, headline, html, lines, markdown, text
 from keeper.executor.breakers import Trip
 from keeper.executor.guard import REMEDY
 
@@ -31,8 +32,9 @@ def trip_notice(trip: Trip) -> Notice:
     """
     said = f"{SUBJECT}|{trip.name}|{trip.at}|{trip.block}"
     episode = f"{SUBJECT}:{trip.name}"
-    text = (
-        f"Transactions stopped: breaker {trip.name} tripped at block {trip.block}: {trip.detail}. {_sentence(REMEDY)}"
+    page = Page(
+        (Strong("Transactions stopped"), ": breaker ", Code(trip.name), " tripped"),
+        (lines(f"At block {trip.block}: {trip.detail}.", _sentence(REMEDY)),),
     )
     notice_id = hashlib.sha256(said.encode()).hexdigest()[:32]
     body: dict[str, object] = {
@@ -61,8 +63,10 @@ def trip_notice(trip: Trip) -> Notice:
         block_number=0,
         block_hash=b"",
         body=body,
-        text=text,
-        markdown=f"**Transactions stopped**: breaker `{trip.name}` tripped\n\n{trip.detail}\n\n{_sentence(REMEDY)}",
+        text=text(page),
+        markdown=markdown(page),
+        title=headline(page),
+        html=html(page),
     )
 
 

@@ -56,7 +56,8 @@ class Notice:
     """One thing to tell, to every channel that wants it. `id` is the idempotency key: a retry repeats it and the body.
 
     position: "<protocol name>:<account>[:<market>]". block_hash: where it was judged.
-    body: the JSON object of the webhook (interface.md), without `text` and `markdown`.
+    body: the JSON object of the webhook (interface.md), without the texts.
+    text, markdown, html: the same said in three forms; the first line of each is the title. html is a fragment.
     """
 
     id: str
@@ -71,6 +72,8 @@ class Notice:
     body: Mapping[str, Any]
     text: str
     markdown: str
+    title: str  # one line: the subject of a mail, the head of a push message
+    html: str
 
 
 class DeliveryStatus(StrEnum):

@@ -15,8 +15,7 @@ from keeper.evaluator.bands import BandRules
 from keeper.evaluator.episode_json import breach_json, demand_json
 from keeper.evaluator.judgement import Dossier
 from keeper.evaluator.notices import Due
-
-Lists = list[tuple[str, list[str]]]
+from keeper.evaluator.page import Code, Page, Strong, headline, html, lines, listing, markdown, text
 
 _LONGEST_SYMBOL = 16
 _SUFFIXED = re.compile(r"[^.]+(\.[A-Za-z])?")  # USDC.e, but nothing that ends like a host name
@@ -69,15 +68,16 @@ def compose(
         "breach_prices": [_clean(breach_json(breach, subject.show(breach.asset))) for breach in breaches],
         "stale_assets": [subject.show(asset) for asset in stale],
     }
-    lines = [_standing(due, health, band, rules), f"Block {block.number} (0x{block.hash.hex()[:8]}…)."]
+    said = [_standing(due, health, band, rules), f"Block {block.number} (0x{block.hash.hex()[:8]}…)."]
     if stale:
         names = ", ".join(symbols.get(asset) or subject.show(asset) for asset in stale)
-        lines.append(f"Prices that are stale, so that health may be off: {names}.")
-    lists: Lists = []
+        said.append(f"Prices that are stale, so that health may be off: {names}.")
+    sections = [lines(*said)]
     if calling:
         target = format_units(rules.target_wad, 18)
-        lists.append((f"To restore {target}, do one of", [_demand_words(demand) for demand in demands]))
-        lists.append(("Open to liquidation, all else equal, at", [_breach_words(breach) for breach in breaches]))
+        sections.append(listing(f"To restore {target}, do one of", map(_demand_words, demands)))
+        sections.append(listing("Open to liquidation, all else equal, at", map(_breach_words, breaches)))
+    page = Page((Strong(_TITLES[due.event]), ": ", Code(account), " on ", Code(subject.protocol)), tuple(sections))
     return Notice(
         id=notice_id,
         position=due.position,
@@ -89,8 +89,10 @@ def compose(
         block_number=block.number,
         block_hash=block.hash,
         body=body,
-        text=_text(f"{_TITLES[due.event]}: {account} on {subject.protocol}", lines, lists),
-        markdown=_markdown(f"**{_TITLES[due.event]}**: `{account}` on `{subject.protocol}`", lines, lists),
+        text=text(page),
+        markdown=markdown(page),
+        title=headline(page),
+        html=html(page),
     )
 
 
@@ -143,16 +145,6 @@ def _four_places(factor_wad: int) -> str:
     """Truncated: a health just below 1 must not read 1.0000."""
     whole, fraction = divmod(factor_wad // 10**14, 10**4)
     return f"{whole}.{fraction:04d}"
-
-
-def _text(title: str, lines: list[str], lists: Lists) -> str:
-    blocks = [f"{heading}:\n" + "\n".join(f"  - {item}" for item in items) for heading, items in lists if items]
-    return "\n".join([title, *lines, *blocks])
-
-
-def _markdown(title: str, lines: list[str], lists: Lists) -> str:
-    blocks = [f"{heading}:\n" + "\n".join(f"- {item}" for item in items) for heading, items in lists if items]
-    return "\n\n".join([title, "  \n".join(lines), *blocks])
 
 
 def _clean(row: dict[str, Any]) -> dict[str, Any]:

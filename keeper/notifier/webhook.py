@@ -118,7 +118,7 @@ class WebhookChannel:
 
 def encode(notice: Notice) -> bytes:
     """The request body: the notice's own fields and its texts, in one fixed order and spelling."""
-    fields = {**notice.body, "text": notice.text, "markdown": notice.markdown}
+    fields = {**notice.body, "text": notice.text, "markdown": notice.markdown, "html": notice.html}
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 

@@ -87,13 +87,16 @@ def notice_row(notice: Notice) -> Row:
         to_json(notice.body),
         plain(notice.text),
         plain(notice.markdown),
+        plain(notice.title),
+        plain(notice.html),
     )
 
 
 def to_delivery(row: Row) -> Delivery:
     """A row of `notices` followed by channel, status, attempts, due_at, sent_at and error of a delivery."""
     notice_id, position, account, protocol, episode, event, band, number, block_hash, body, text, markdown = row[:12]
-    channel, status, attempts, due_at, sent_at, error = row[12:]
+    title, html = row[12:14]
+    channel, status, attempts, due_at, sent_at, error = row[14:]
     notice = Notice(
         id=notice_id,
         position=position,
@@ -107,6 +110,8 @@ def to_delivery(row: Row) -> Delivery:
         body=json.loads(body),
         text=text,
         markdown=markdown,
+        title=title,
+        html=html,
     )
     return Delivery(notice, channel, DeliveryStatus(status), attempts, due_at, sent_at, error)
 

@@ -29,7 +29,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration; a test compares it, and these tables, with what the migrations build."""
 
 SEQUENCE = BigInteger().with_variant(Integer, "sqlite")
@@ -107,6 +107,8 @@ notices = Table(
     Column("body", Text, nullable=False),
     Column("text", Text, nullable=False),
     Column("markdown", Text, nullable=False),
+    Column("title", Text, nullable=False, server_default=""),
+    Column("html", Text, nullable=False, server_default=""),
     Index("notices_by_episode", "episode"),
     Index("notices_by_block", "block_number"),
 )

@@ -141,7 +141,7 @@ async def test_the_body_is_what_the_interface_promises() -> None:
         body = json.loads(request.body)
         assert request.headers["Content-Type"] == "application/json"
         assert "X-Keeper-Signature" not in request.headers
-        assert body == {**notice().body, "text": notice().text, "markdown": notice().markdown}
+        assert body == {**notice().body, "text": notice().text, "markdown": notice().markdown, "html": notice().html}
 
 
 async def test_the_signature_verifies_over_timestamp_and_body() -> None:

@@ -35,4 +35,6 @@ def notice(
         },
         text=f"Health 1.09 of {position}: repay 250 USDC – über Nacht.",
         markdown=f"**Health 1.09** of `{position}`: repay 250 USDC.",
+        title=f"Margin call of {position}",
+        html=f"<p><b>Health 1.09</b> of <code>{position}</code>: repay 250 USDC.</p>",
     )

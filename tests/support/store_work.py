@@ -85,6 +85,8 @@ def notice(name: str, at: int, event: NoticeEvent = NoticeEvent.OPENED, of: str 
         "body": {"z": "last letter first", "health_wad": str(10**30), "a": [1, None, True]},
         "text": "Health 1.0423 ↓",
         "markdown": "**Health** 1.0423",
+        "title": "Margin call",
+        "html": "<b>Health</b> 1.0423",
     }
     return Notice(**{**values, **more})
 
