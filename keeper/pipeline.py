@@ -193,7 +193,7 @@ class Pipeline:
         async def execute(calls: Sequence[Call]) -> Sequence[CallResult]:
             return await self._chain.call_many(calls, tip.ref)
 
-        market = (await drive([adapter.bootstrap()], execute))[0]
+        market = (await drive([adapter.bootstrap(track.book.market)], execute))[0]
         head = await execute(adapter.head_calls(market))
         touches = [touch for key in keys for touch in adapter.whole(market, key)]
         update = (await drive([adapter.snapshot(market, touches, tip, head, {})], execute))[0]

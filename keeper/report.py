@@ -99,7 +99,7 @@ def _health_table(rows: Sequence[Json]) -> Table:
         stale = "\n[dim]stale price[/]" if row["stale_assets"] else ""
         table.add_row(
             _short(row["account"]),
-            row["protocol"],
+            _protocol(row),
             "?" if row["unpriced_assets"] else _health(row["health_wad"]),
             _band(row["band"]) + stale,
             _assets(row["collaterals"]),
@@ -108,12 +108,17 @@ def _health_table(rows: Sequence[Json]) -> Table:
     return table
 
 
+def _protocol(row: Json) -> str:
+    """The protocol, and the market of an isolated position."""
+    return f"{row['protocol']}\n[dim]{_plain(row['market_name'])}[/]" if row.get("market_name") else row["protocol"]
+
+
 def _calls_table(rows: Sequence[Json]) -> Table:
-    table = _table("account", "status", "deepest", "health", "opened at", "notices")
+    table = _table("position", "status", "deepest", "health", "opened at", "notices")
     for row in rows:
         sent = sum(notice["status"] == "sent" for notice in row["notices"])
         table.add_row(
-            _short(row["account"]),
+            _position(row),
             row["status"],
             _band(row["deepest_band"]),
             _health(row["health_wad"]),
@@ -124,10 +129,10 @@ def _calls_table(rows: Sequence[Json]) -> Table:
 
 
 def _liquidations_table(rows: Sequence[Json]) -> Table:
-    table = _table("account", "status", "transaction", "block", "attempts", "reason")
+    table = _table("position", "status", "transaction", "block", "attempts", "reason")
     for row in rows:
         table.add_row(
-            _short(row["account"]),
+            _position(row),
             row["status"],
             _short(row["tx_hash"]),
             str(row["block_number"] or "-"),
@@ -175,6 +180,12 @@ def _plain(text: str) -> str:
     from rich.markup import escape
 
     return escape(text)
+
+
+def _position(row: Json) -> str:
+    """Its protocol and account and, of an isolated one, its market."""
+    market = views.market_of(row["position"])
+    return f"{row['protocol']} {_short(row['account'])}" + ("" if market is None else f"\n[dim]in {_short(market)}[/]")
 
 
 def _short(text: str | None) -> str:

@@ -1,6 +1,7 @@
 """A second opinion on our health factors: the protocol's own view, by web3.py and the published ABI.
 
-Nothing of Keeper's own decoding takes part, so a defect there cannot hide itself. Slow, for a person who asks.
+Nothing of Keeper's own decoding takes part, so a defect there cannot hide itself; only where a protocol has no function
+that answers under these names does the adapter read what web3.py was told. Slow, for a person who asks.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from eth_typing import ChecksumAddress
+from hexbytes import HexBytes
 from web3 import AsyncWeb3
+from web3.contract.async_contract import AsyncContractFunction
+from web3.exceptions import ContractLogicError, MismatchedABI, Web3ValueError
 from web3.providers.async_base import AsyncBaseProvider
-from web3.types import RPCEndpoint, RPCResponse
+from web3.types import RPCEndpoint, RPCResponse, TxParams
 
 from keeper.abis import protocol_abi
-from keeper.core.errors import RpcRefused
+from keeper.core.errors import ConfigError, RpcRefused
 from keeper.core.ports import ProtocolAdapter, Store
-from keeper.core.types import BlockRef, Call
+from keeper.core.types import BlockRef, Call, CallResult
 from keeper.indexer.rpc.client import RpcClient
 from keeper.protocols.addresses import checksummed
 from keeper.views import load_book
@@ -85,20 +89,47 @@ async def differences(
     web3 = AsyncWeb3(OverOurEndpoints(rpc), middleware=[])
     found = []
     for key, ours in views:
-        theirs: dict[str, Any] = {}
-        for call in adapter.confirm_calls(market, key):
-            theirs |= await _ask(web3, adapter.kind, call, block)
+        theirs = await _theirs(web3, adapter, adapter.confirm_calls(market, key), ours, block)
         for name, value in ours.items():
             if theirs.get(name) != value:
                 found.append(Difference(adapter.position_id(key), name, value, theirs.get(name)))
     return found
 
 
-async def _ask(web3: AsyncWeb3[Any], kind: str, call: Call, block: BlockRef) -> dict[str, Any]:
-    """The named outputs of one call."""
+async def _theirs(
+    web3: AsyncWeb3[Any],
+    adapter: ProtocolAdapter[Any, Any],
+    calls: Sequence[Call],
+    ours: Mapping[str, Any],
+    block: BlockRef,
+) -> Mapping[str, Any]:
+    """The contracts' view: by the published ABI where its outputs have these names, else as the adapter reads them."""
+    named: dict[str, Any] = {}
+    for call in calls:
+        function = _function(web3, adapter.kind, call)
+        if function is not None:
+            outputs = await function.call(block_identifier=block.number)
+            names = [output["name"] for output in function.abi["outputs"]]
+            named |= dict(zip(names, outputs if len(names) > 1 else [outputs], strict=True))
+    if set(ours) <= set(named):
+        return named
+    return adapter.native_view([await _raw(web3, call, block) for call in calls])
+
+
+def _function(web3: AsyncWeb3[Any], kind: str, call: Call) -> AsyncContractFunction | None:
+    """The call by its published ABI; None when none is published, or none of such a function."""
     address = cast(ChecksumAddress, checksummed(call.target))
-    contract = web3.eth.contract(address=address, abi=protocol_abi(kind))
-    function, arguments = contract.decode_function_input(call.data)
-    outputs = await function(**arguments).call(block_identifier=block.number)
-    names = [output["name"] for output in function.abi["outputs"]]
-    return dict(zip(names, outputs if len(names) > 1 else [outputs], strict=True))
+    try:
+        contract = web3.eth.contract(address=address, abi=protocol_abi(kind))
+        function, arguments = contract.decode_function_input(call.data)
+    except (ConfigError, Web3ValueError, MismatchedABI):
+        return None
+    return cast(AsyncContractFunction, function(**arguments))
+
+
+async def _raw(web3: AsyncWeb3[Any], call: Call, block: BlockRef) -> CallResult:
+    transaction: TxParams = {"to": cast(ChecksumAddress, checksummed(call.target)), "data": HexBytes(call.data)}
+    try:
+        return bytes(await web3.eth.call(transaction, block_identifier=block.number)) or None
+    except ContractLogicError:
+        return None

@@ -55,6 +55,7 @@ def health_rows(
             "kind": adapter.kind,
             "position": adapter.position_id(key),
             "account": checksummed(adapter.account(key)),
+            **_market(adapter.position_id(key), assessment.market_name),
             "block_number": block.number,
             "block_hash": _hex(block.hash),
             "health_wad": _text(health.factor_wad),
@@ -66,6 +67,18 @@ def health_rows(
             "unpriced_assets": [checksummed(asset) for asset in health.unpriced_assets],
             "native": {name: _native(value) for name, value in assessment.native.items()},
         }
+
+
+def _market(position: str, name: str) -> Json:
+    """Of an isolated position: the market's id, which is the third part of the position's, and what people call it."""
+    market = market_of(position)
+    return {} if market is None else {"market": market, "market_name": name}
+
+
+def market_of(position: str) -> str | None:
+    """The market in "<name>:<account>:<market>"; None where one market holds everything."""
+    _, _, *market = position.split(":", 2)
+    return market[0] if market else None
 
 
 def _holding(holding: Holding) -> Json:

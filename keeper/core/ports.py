@@ -56,8 +56,12 @@ class ProtocolAdapter(Protocol[M, A]):
         """Configured addresses by what they are called; each must have code (`keeper check`)."""
         ...
 
-    def bootstrap(self) -> Reads[M]:
-        """Discover the whole market at one block. Raises ConfigError when an address is not what it should be."""
+    def bootstrap(self, known: M | None = None) -> Reads[M]:
+        """Discover the whole market at one block. Raises ConfigError when an address is not what it should be.
+
+        known: the market held before, which tells an adapter what the contracts cannot list. Without it such an
+        adapter learns of it from the logs.
+        """
         ...
 
     def filter(self, market: M) -> LogFilter: ...

@@ -156,12 +156,14 @@ class Assessment:
     """Everything an owner may ask about a position at one block.
 
     native: the protocol's own view under its own names; equals what the contract returns at that block, bit for bit.
+    market_name: what people call the market of an isolated position; empty where one market holds everything.
     """
 
     health: Health
     collaterals: tuple[Holding, ...]
     debts: tuple[Holding, ...]
     native: Mapping[str, Any]
+    market_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +221,9 @@ class BreachPrice:
 
 @dataclass(frozen=True, slots=True)
 class Liquidated:
-    """A liquidation seen on chain, by whomever."""
+    """A liquidation seen on chain, by whomever. key: of the position; its account may have others in other markets."""
 
+    key: bytes
     account: bytes
     liquidator: bytes
     debt_asset: bytes

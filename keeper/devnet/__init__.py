@@ -16,5 +16,6 @@ Used by `keeper devnet`, the demo and the integration tests; never imported by t
     uniswap     the exchange
     multicall   Multicall3
     chain       DevChain: all of it together; start reading here
-    cli, serve, examples, configuration    the `keeper devnet` command
+    protocols   what of each protocol `keeper devnet` deploys, shows and configures
+    cli, serve, configuration    the `keeper devnet` command
 """

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
-PROTOCOLS = ("aave_v3",)
+from keeper.devnet.protocols import kinds
 
 
 def add_arguments(parser: argparse.ArgumentParser, file: Callable[[str], object]) -> None:
     """file: makes a path of an argument."""
-    parser.add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS), help="what to deploy")
+    known = kinds()
+    parser.add_argument(
+        "--protocols",
+        nargs="+",
+        action=_Kinds,
+        default=known,
+        metavar="KIND",
+        help=f"what to deploy, separated by commas or blanks: {', '.join(known)} (all of them)",
+    )
     parser.add_argument("--port", type=int, default=8545, help="where Anvil listens (8545); 0 takes a free one")
     parser.add_argument("--block-time", type=float, metavar="S", help="a block every S seconds")
     parser.add_argument("--accounts", type=int, default=10, metavar="N", help="funded, unlocked accounts (10)")
@@ -19,6 +28,23 @@ def add_arguments(parser: argparse.ArgumentParser, file: Callable[[str], object]
         "--config-out", type=file, default="devnet.toml", metavar="FILE", help="configuration (devnet.toml)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout once everything stands")
+
+
+class _Kinds(argparse.Action):
+    """Kinds in the order given, each once. Ends the program for one that there is not."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        wanted = [kind for value in values or () for kind in str(value).split(",") if kind]
+        for kind in wanted:
+            if kind not in kinds():
+                parser.error(f"--protocols: there is no {kind!r} on the dev chain; there are {', '.join(kinds())}")
+        setattr(namespace, self.dest, list(dict.fromkeys(wanted)) or kinds())
 
 
 def run(args: argparse.Namespace) -> int:

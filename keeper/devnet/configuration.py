@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keeper.devnet.chain import DevChain
-
-Value = str | int | float | bool | Sequence[str] | Sequence[int]
+from keeper.devnet.protocols import Value
+from keeper.devnet.protocols import protocol as dev_protocol
 
 
 def write_config(
@@ -21,6 +21,7 @@ def write_config(
     finality: str | int = "finalized",
     accounts: Sequence[str] = (),
     node: Mapping[str, Value] | None = None,
+    protocols: Sequence[str] = ("aave_v3",),
     protocol: Mapping[str, Value] | None = None,
     margin_calls: Mapping[str, Value] | None = None,
     notifiers: Sequence[Mapping[str, Value]] = ({"kind": "console"},),
@@ -34,9 +35,9 @@ def write_config(
     """Write the file and return its path.
 
     mode: of the executor; "live" needs the environment variable KEEPER_PRIVATE_KEY (`chain.liquidator.private_key`).
-    rpc: by default the chain's websocket. accounts: watch only these. node, protocol, margin_calls, executor,
-    breakers, jobs: further keys of [chain], [[protocols]] and so on as in the configuration reference, replacing the
-    ones here. venues, funding, submitters: whole tables.
+    rpc: by default the chain's websocket. accounts: watch only these. protocols: what is tracked, a table each.
+    node, protocol, margin_calls, executor, breakers, jobs: further keys of [chain], the first [[protocols]] and so on
+    as in the configuration reference, replacing the ones here. venues, funding, submitters: whole tables.
     A relative store path is relative to the file.
     """
     tables = [
@@ -51,15 +52,9 @@ def write_config(
             },
         ),
         _table("[store]", url=store_url),
-        _table(
-            "[[protocols]]",
-            **{
-                "kind": "aave_v3",
-                "name": "aave",
-                "pool_addresses_provider": chain.aave.provider,
-                "start_block": chain.start_block,
-                **(protocol or {}),
-            },
+        *(
+            _table("[[protocols]]", **{**dev_protocol(kind).table(chain), **({} if number else protocol or {})})
+            for number, kind in enumerate(protocols)
         ),
         _table("[margin_calls]", **{"accounts": list(accounts), **(margin_calls or {})}),
         *(_table("[[notifiers]]", **notifier) for notifier in notifiers),
@@ -76,5 +71,11 @@ def write_config(
 
 
 def _table(heading: str, **values: Value) -> str:
-    # JSON's strings, numbers, booleans and lists are all valid TOML.
-    return "\n".join([heading, *(f"{key} = {json.dumps(value)}" for key, value in values.items())])
+    return "\n".join([heading, *(f"{key} = {_toml(value)}" for key, value in values.items())])
+
+
+def _toml(value: Value) -> str:
+    """JSON's strings, numbers, booleans and lists are all valid TOML; its tables are written otherwise."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {json.dumps(inner)}" for key, inner in value.items()) + " }"
+    return json.dumps(value)

@@ -7,12 +7,13 @@ import json
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from keeper.devnet.chain import DevChain
 from keeper.devnet.configuration import write_config
-from keeper.devnet.examples import Example, open_examples
+from keeper.devnet.protocols import Example, protocol
 
 
 def serve(args: argparse.Namespace) -> int:
@@ -22,12 +23,12 @@ def serve(args: argparse.Namespace) -> int:
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        examples = open_examples(chain)
+        examples = [example for kind in args.protocols for example in protocol(kind).open_examples(chain)]
         chain.fund_liquidator()
         if args.block_time is not None:
             chain.mine_every(args.block_time)
-        config = write_config(args.config_out, chain, mode=args.mode)
-        facts = _facts(chain, examples, config)
+        config = write_config(args.config_out, chain, mode=args.mode, protocols=args.protocols)
+        facts = _facts(chain, args.protocols, examples, config)
         sys.stdout.write(json.dumps(facts) + "\n" if args.json else _page(facts))
         sys.stdout.flush()
         while not stop.wait(0.5):
@@ -36,7 +37,7 @@ def serve(args: argparse.Namespace) -> int:
     return 0
 
 
-def _facts(chain: DevChain, examples: list[Example], config: Path) -> dict[str, Any]:
+def _facts(chain: DevChain, protocols: Sequence[str], examples: list[Example], config: Path) -> dict[str, Any]:
     return {
         "rpc_url": chain.rpc_url,
         "ws_url": chain.ws_url,
@@ -44,11 +45,7 @@ def _facts(chain: DevChain, examples: list[Example], config: Path) -> dict[str, 
         "block_number": chain.block_number,
         "config": str(config),
         "contracts": {
-            "pool_addresses_provider": chain.aave.provider,
-            "pool": chain.aave.pool,
-            "pool_configurator": chain.aave.configurator,
-            "oracle": chain.aave.oracle,
-            "data_provider": chain.aave.data_provider,
+            **{name: address for kind in protocols for name, address in protocol(kind).contracts(chain).items()},
             "multicall3": chain.multicall3,
             "uniswap_factory": chain.uniswap.factory,
             "uniswap_router": chain.uniswap.router,

@@ -163,7 +163,7 @@ class Judge(Generic[M, A]):
         # One moment after the other: an adapter keeps the interest accrued to the moment it was last asked about.
         healths = {key: self.health(book, key, block.timestamp) for key in sorted(wanted)}
         later = {key: self.health(book, key, also_at) for key in landing} if also_at is not None else {}
-        liquidated = {liquidation.account for liquidation in liquidations}
+        liquidated = {liquidation.key for liquidation in liquidations}
         judgements: dict[bytes, Judgement] = {}
         steps: list[Step] = []
         for key, health in healths.items():
@@ -175,7 +175,7 @@ class Judge(Generic[M, A]):
                 health=health,
                 then=later.get(key),
                 band=Band.SAFE if health is None else self.rules.band(health),
-                liquidated=account in liquidated and key in touched,
+                liquidated=key in liquidated and key in touched,
             )
             before = self._open.get(key)
             if before is not None or self.calls(key):  # what was opened is followed to its end
@@ -268,6 +268,7 @@ class Judge(Generic[M, A]):
         dossier = Dossier(
             prices=tuple((asset, prices[asset]) for asset in sorted(holdings) if asset in prices),
             symbols=tuple((asset, holding.symbol) for asset, holding in sorted(holdings.items(), key=itemgetter(0))),
+            market_name=assessment.market_name,
         )
         if not demands or assessment.health.unpriced_assets or assessment.health.factor_wad is None:
             return dossier

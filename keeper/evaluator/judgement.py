@@ -15,7 +15,7 @@ class Judgement:
     health: at the block's own timestamp; None when the position no longer exists.
     then: at the timestamp of the block we can land in, where that was asked for and could matter; else None.
     band: of `health` by itself, without an episode's memory; None when unknown (an asset has no usable price).
-    liquidated: a liquidation of this account was seen in this block.
+    liquidated: a liquidation of this position was seen in this block.
     """
 
     key: bytes
@@ -48,6 +48,7 @@ class Dossier:
     breach_prices: tuple[BreachPrice, ...] = ()
     prices: tuple[tuple[bytes, Price], ...] = ()
     symbols: tuple[tuple[bytes, str], ...] = ()
+    market_name: str = ""
 
 
 def _open_to_liquidation(health: Health) -> bool:

@@ -37,6 +37,14 @@ class Subject:
     protocol: str
     show: Callable[[bytes], str]
 
+    def place(self, position: str, market_name: str) -> str:
+        """The protocol and, of an isolated position, its market."""
+        _, _, *market = position.split(":", 2)
+        if not market:
+            return self.protocol
+        name = "".join(char for char in market_name if char.isalnum() or char in "/.%-+ ")
+        return f"{self.protocol}, market {name} ({market[0][:10]}…)" if name else f"{self.protocol}, market {market[0]}"
+
 
 def compose(
     due: Due, subject: Subject, block: Block, health: Health | None, dossier: Dossier, rules: BandRules
@@ -68,6 +76,7 @@ def compose(
         "breach_prices": [_clean(breach_json(breach, subject.show(breach.asset))) for breach in breaches],
         "stale_assets": [subject.show(asset) for asset in stale],
     }
+    place = subject.place(due.position, dossier.market_name)
     said = [_standing(due, health, band, rules), f"Block {block.number} (0x{block.hash.hex()[:8]}…)."]
     if stale:
         names = ", ".join(symbols.get(asset) or subject.show(asset) for asset in stale)
@@ -77,7 +86,7 @@ def compose(
         target = format_units(rules.target_wad, 18)
         sections.append(listing(f"To restore {target}, do one of", map(_demand_words, demands)))
         sections.append(listing("Open to liquidation, all else equal, at", map(_breach_words, breaches)))
-    page = Page((Strong(_TITLES[due.event]), ": ", Code(account), " on ", Code(subject.protocol)), tuple(sections))
+    page = Page((Strong(_TITLES[due.event]), ": ", Code(account), " on ", Code(place)), tuple(sections))
     return Notice(
         id=notice_id,
         position=due.position,

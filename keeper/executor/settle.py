@@ -32,7 +32,8 @@ def realize(
         seen = [
             liquidation
             for liquidation in venue.adapter.liquidations(venue.book.market, receipt.logs)
-            if liquidation.account == intent.account and liquidation.debt_asset == intent.debt_asset
+            if venue.adapter.position_id(liquidation.key) == intent.position
+            and liquidation.debt_asset == intent.debt_asset
         ]
     except DecodeError as error:
         log.warning("liquidation_receipt_not_decoded", intent=intent.id, error=str(error))

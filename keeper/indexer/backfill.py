@@ -63,7 +63,7 @@ async def _one(
         report(Progress(adapter.name, "read", reads, 0))
         return results
 
-    market = (await drive([adapter.bootstrap()], execute))[0]
+    market = (await drive([adapter.bootstrap(book.market)], execute))[0]
     liquidations: list[Liquidated] = []
     cursor = store.cursor()
     seen_to = max(

@@ -322,6 +322,7 @@ class ModelProtocol:
     def liquidations(self, market: object, logs: Any) -> Sequence[Liquidated]:
         return [
             Liquidated(
+                key=bytes.fromhex(log.topics[0][2:])[-20:],
                 account=bytes.fromhex(log.topics[0][2:])[-20:],
                 liquidator=b"",
                 debt_asset=TOKEN,

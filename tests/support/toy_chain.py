@@ -61,7 +61,7 @@ class ToyProtocol(LinearMarket):
     def addresses(self) -> Mapping[str, bytes]:
         return {"contract": CONTRACT}
 
-    def bootstrap(self) -> Reads[Market]:
+    def bootstrap(self, known: Market | None = None) -> Reads[Market]:
         yield [Call(CONTRACT, b"prices")]
         return Market()
 
@@ -109,7 +109,7 @@ class ToyProtocol(LinearMarket):
 
     def liquidations(self, market: Market, logs: Sequence[RawLog]) -> Sequence[Liquidated]:
         return [
-            Liquidated(bytes.fromhex(log.topics[1][26:]), b"\x09" * 20, b"", 0, b"", 0, b"", 0)
+            Liquidated(*[bytes.fromhex(log.topics[1][26:])] * 2, b"\x09" * 20, b"", 0, b"", 0, b"", 0)
             for log in logs
             if log.topics[0] == "0x" + LIQUIDATED.hex()
         ]

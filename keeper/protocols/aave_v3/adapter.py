@@ -56,7 +56,7 @@ class AaveV3:
     def addresses(self) -> Mapping[str, bytes]:
         return {"pool_addresses_provider": self._provider}
 
-    def bootstrap(self) -> Reads[Market]:
+    def bootstrap(self, known: Market | None = None) -> Reads[Market]:
         return discover.bootstrap(self._provider)
 
     def filter(self, market: Market) -> LogFilter:

@@ -174,8 +174,10 @@ def liquidated(logs: Sequence[RawLog]) -> tuple[Liquidated, ...]:
 def _liquidated(log: RawLog) -> Liquidated:
     data = log.data
     repaid, seized = (_number(log, "0x" + data[2 + 64 * i : 66 + 64 * i]) for i in range(2))
+    account = address(log.topics[3])
     return Liquidated(
-        account=address(log.topics[3]),
+        key=account,
+        account=account,
         liquidator=address("0x" + data[130:194]),
         debt_asset=address(log.topics[2]),
         repaid_assets=repaid,

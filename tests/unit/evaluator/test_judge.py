@@ -29,7 +29,7 @@ def holding(health_wad: int, collateral: int = 0, debt: int = 1) -> Holdings:
 
 
 def liquidation(account: bytes) -> Liquidated:
-    return Liquidated(account, b"\x01" * 20, asset(1), 1, asset(0), 1, b"\x02" * 32, 0)
+    return Liquidated(account, account, b"\x01" * 20, asset(1), 1, asset(0), 1, b"\x02" * 32, 0)
 
 
 def exactly(book: Book[Market, Holdings], at: Block, key: bytes, then: int, liquidated: bool) -> Judgement:

@@ -33,7 +33,7 @@ INTENT = Intent(
     debt_asset=USDC,
     collateral_asset=WETH,
 )
-SEEN = Liquidated(OWNER, b"", USDC, 1_000 * 10**6, WETH, 525 * 10**15, b"\x09" * 32, 0)
+SEEN = Liquidated(b"a", OWNER, b"", USDC, 1_000 * 10**6, WETH, 525 * 10**15, b"\x09" * 32, 0)
 
 
 class Protocol:
@@ -41,6 +41,9 @@ class Protocol:
 
     def __init__(self, *seen: Liquidated) -> None:
         self.seen = seen
+
+    def position_id(self, key: bytes) -> str:
+        return key.decode()
 
     def base_decimals(self, market: object) -> int:
         return 8
@@ -66,7 +69,7 @@ def test_the_profit_is_what_was_seized_less_what_was_repaid_and_the_gas() -> Non
 
 
 def test_what_others_liquidated_in_the_same_transaction_does_not_count() -> None:
-    assert realized(replace(SEEN, account=b"\x08" * 20), SEEN).profit_realized == 48 * 10**8
+    assert realized(replace(SEEN, key=b"b"), SEEN).profit_realized == 48 * 10**8
 
 
 def test_without_a_price_or_decimals_the_profit_is_unknown_but_not_the_amounts() -> None:

@@ -1,4 +1,4 @@
-"""A handful of positions, from safe to nearly liquidatable, to look at on a fresh dev chain."""
+"""Aave v3 on the dev chain, with a handful of positions."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ from decimal import Decimal
 
 from keeper.devnet.chain import DevChain
 from keeper.devnet.market import BTC_ETH_EMODE
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    account: str
-    story: str
+from keeper.devnet.protocols import Example, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +28,25 @@ _PLANS = (
     _Plan({"WBTC": "1"}, {"WETH": "26"}, emode=BTC_ETH_EMODE),
     _Plan({"USDC": "20000"}, {"WETH": "6"}),
 )
+
+
+def table(chain: DevChain) -> dict[str, Value]:
+    return {
+        "kind": "aave_v3",
+        "name": "aave",
+        "pool_addresses_provider": chain.aave.provider,
+        "start_block": chain.start_block,
+    }
+
+
+def contracts(chain: DevChain) -> dict[str, str]:
+    return {
+        "pool_addresses_provider": chain.aave.provider,
+        "pool": chain.aave.pool,
+        "pool_configurator": chain.aave.configurator,
+        "oracle": chain.aave.oracle,
+        "data_provider": chain.aave.data_provider,
+    }
 
 
 def open_examples(chain: DevChain) -> list[Example]:
