@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from keeper.core.records import AuditEntry, CommittedBlock, Delivery, DeliveryStatus, Intent, Notice, Told
+from keeper.core.stress import Lever, Override
 from keeper.core.types import (
     Assessment,
     Band,
@@ -34,6 +35,8 @@ from keeper.core.types import (
 R = TypeVar("R")
 M = TypeVar("M")
 A = TypeVar("A")
+M_contra = TypeVar("M_contra", contravariant=True)
+A_contra = TypeVar("A_contra", contravariant=True)
 
 Reads = Generator[Sequence[Call], Sequence[CallResult], R]
 """I/O as data: yields calls, is sent their results (same order), returns the answer. One yield is one round trip;
@@ -188,6 +191,24 @@ class ProtocolAdapter(Protocol[M, A]):
 
     def native_view(self, results: Sequence[CallResult]) -> Mapping[str, Any]:
         """Decode `confirm_calls` results into the same mapping as Assessment.native."""
+        ...
+
+
+@runtime_checkable
+class Stressable(Protocol[M_contra, A_contra]):
+    """What an adapter offers beside `ProtocolAdapter` so that `keeper rehearse` can make its healthy positions
+    liquidatable on a fork. One without it is rehearsed only where a position is open already."""
+
+    def stress(
+        self, market: M_contra, prices: Prices, key: bytes, position: A_contra, now: int, lever: Lever
+    ) -> Reads[Sequence[Override] | Skip]:
+        """The least that must change for this position to be open to liquidation at time `now`, and a little after.
+
+        Just below the line: a rehearsal finds the position as a liquidator first sees it. Nothing when it is open as
+        it is. Market and position are read afresh afterwards, so an override need not emit any event. Others may be
+        changed along with it (a threshold is shared): everything is reverted before the next position's turn.
+        A Skip says why this lever cannot do it: nothing is owed, an asset has no price, …
+        """
         ...
 
 

@@ -8,6 +8,7 @@ state       Market and Account, and their stored form
 discover    reading parameters; prices: the head calls; logs: what events say; track: blocks and snapshots
 sheet       a position's balance sheet at one moment
 health      judging, and the weights of the screen; demand: cures and breach prices; liquidate: plans
+stress      what a rehearsal on a fork changes
 errors      reverts in words
 adapter     all of it as a ProtocolAdapter
 """

@@ -44,6 +44,11 @@ FLASHLOAN_PREMIUM_TOTAL = _selector("074b2e43")  # FLASHLOAN_PREMIUM_TOTAL()
 GET_LIQUIDATION_LOGIC = _selector("911a3413")  # getLiquidationLogic()
 LIQUIDATION_CALL = _selector("00a718a9")  # liquidationCall(address,address,address,uint256,bool)
 
+# Of the pool, for its PoolConfigurator: what a rehearsal on a fork does in its name.
+SET_CONFIGURATION = _selector("f51e435b")  # setConfiguration(address,(uint256))
+CONFIGURE_EMODE = _selector("7b75d7f4")  # configureEModeCategory(uint8,(uint16,uint16,uint16,string)), v3.2
+CONFIGURE_EMODE_WITH_SOURCE = _selector("d579ea7d")  # …(uint8,(uint16,uint16,uint16,address,string)), until v3.1
+
 CLOSE_FACTOR_HF_THRESHOLD = _selector("a18964a5")  # CLOSE_FACTOR_HF_THRESHOLD()
 MIN_BASE_MAX_CLOSE_FACTOR_THRESHOLD = _selector("64e377d0")  # MIN_BASE_MAX_CLOSE_FACTOR_THRESHOLD()
 MIN_LEFTOVER_BASE = _selector("1a00fd00")  # MIN_LEFTOVER_BASE()

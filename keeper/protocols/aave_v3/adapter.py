@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keeper.core.ports import Reads
+from keeper.core.stress import Lever, Override
 from keeper.core.types import (
     Assessment,
     Block,
@@ -30,7 +31,7 @@ from keeper.core.types import (
     Slack,
     Update,
 )
-from keeper.protocols.aave_v3 import abi, demand, discover, health, liquidate, logs, prices, state, track
+from keeper.protocols.aave_v3 import abi, demand, discover, health, liquidate, logs, prices, state, stress, track
 from keeper.protocols.aave_v3.errors import explain_revert
 from keeper.protocols.aave_v3.options import Options
 from keeper.protocols.aave_v3.sheet import Indices, Sheet, indices, sheet
@@ -162,6 +163,12 @@ class AaveV3:
         self, market: Market, prices: Prices, key: bytes, position: Account, now: int, receiver: bytes
     ) -> Sequence[LiquidationPair] | Skip:
         return liquidate.pairs(market, key, self._sheet(market, prices, position, now), now, receiver)
+
+    def stress(
+        self, market: Market, prices: Prices, key: bytes, position: Account, now: int, lever: Lever
+    ) -> Reads[Sequence[Override] | Skip]:
+        by = stress.by_threshold if lever is Lever.THRESHOLD else stress.by_price
+        return by(market, self._sheet(market, prices, position, now))
 
     def wallet_tokens(self, market: Market) -> Sequence[bytes]:
         return [reserve.asset for reserve in market.reserves]
