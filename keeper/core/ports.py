@@ -88,6 +88,14 @@ class ProtocolAdapter(Protocol[M, A]):
         """Keys of what these logs may have changed, for a backfill that reads each once at its end."""
         ...
 
+    def feeds(self, market: M) -> Reads[Mapping[bytes, Sequence[bytes]]]:
+        """By contract that price updates are written to, the assets (as `Prices` knows them) whose price it moves.
+
+        `keeper.protocols.feeds.aggregators` finds them from the sources that the protocol asks. How a price follows
+        from what is written need not be known: the node simulates it. Empty where no single transaction moves a price.
+        """
+        ...
+
     def liquidations(self, market: M, logs: Sequence[RawLog]) -> Sequence[Liquidated]:
         """Every liquidation in these logs, in their order."""
         ...

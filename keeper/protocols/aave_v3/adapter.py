@@ -76,6 +76,9 @@ class AaveV3:
     def touches(self, market: Market, logs_: Sequence[RawLog]) -> Sequence[bytes]:
         return logs.touch_keys(logs.fold(market, logs_))
 
+    def feeds(self, market: Market) -> Reads[Mapping[bytes, Sequence[bytes]]]:
+        return prices.feeds(market)
+
     def liquidations(self, market: Market, logs_: Sequence[RawLog]) -> Sequence[Liquidated]:
         return logs.liquidated(logs.fold(market, logs_).liquidations)
 

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from keeper.core.errors import DecodeError
+from keeper.core.ports import Reads
 from keeper.core.types import Call, CallResult, Price, Prices
 from keeper.protocols.aave_v3 import abi
 from keeper.protocols.aave_v3.abi import call
 from keeper.protocols.aave_v3.state import Market
+from keeper.protocols.feeds import aggregators
 
 
 def head_calls(market: Market) -> list[Call]:
@@ -41,6 +43,13 @@ def read_head(market: Market, results: Sequence[CallResult]) -> tuple[Prices, Ma
         if is_open != market.sentinel_open:
             market = replace(market, sentinel_open=is_open)
     return prices, market
+
+
+def feeds(market: Market) -> Reads[dict[bytes, tuple[bytes, ...]]]:
+    """What the oracle's sources stand on. A source that is set later comes with the next time this is asked."""
+    assets = _priced(market)
+    sources = yield [call(market.oracle, abi.GET_SOURCE_OF_ASSET, asset) for asset in assets]
+    return (yield from aggregators({a: [abi.maybe_address(s)] for a, s in zip(assets, sources, strict=True)}))
 
 
 def _priced(market: Market) -> list[bytes]:
