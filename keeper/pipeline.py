@@ -27,7 +27,7 @@ from keeper.core.errors import KeeperError, RpcMalformed
 from keeper.core.ports import Store, Transaction
 from keeper.core.records import CommittedBlock, Fact, Intent
 from keeper.core.types import Block, BlockRef, Call, CallResult, LogFilter, RawLog, Update
-from keeper.evaluator.episodes import document
+from keeper.evaluator.episodes import undocumented
 from keeper.evaluator.judge import Ruling
 from keeper.executor.executor import Executor
 from keeper.executor.ports import Opportunity, Venue
@@ -117,8 +117,8 @@ class Pipeline:
         facts: list[Fact] = []
         for track in self.tracks if len(self.window) else ():
             tip = self.window.tip
-            undone = [one for one in track.episodes(self._store) if one.last.block == tip.ref and not one.last.prices]
-            done = [document(one, track.judge.dossier(track.book, one.key, tip.timestamp)) for one in undone]
+            undone = [one for one in track.episodes(self._store) if undocumented(one, tip.ref)]
+            done = [track.judge.documented(track.book, one, tip) for one in undone]
             facts += [episode_fact(after) for before, after in zip(undone, done, strict=True) if after != before]
         if facts:
             with self._store.transaction() as tx:

@@ -28,6 +28,7 @@ from keeper.core.types import (
     RawLog,
     Skip,
     Slack,
+    Token,
     UnsignedTransaction,
     Update,
 )
@@ -136,6 +137,14 @@ class ProtocolAdapter(Protocol[M, A]):
 
     def base_decimals(self, market: M) -> int:
         """Decimals of the base currency in which values and prices are counted."""
+        ...
+
+    def currency(self, market: M) -> str:
+        """What that base currency is called: "USD", "ETH", a token's symbol; empty when nobody knows."""
+        ...
+
+    def token(self, market: M, asset: bytes) -> Token | None:
+        """Of any asset that a position of this market can hold or owe, also when none does at present."""
         ...
 
     def health(self, market: M, prices: Prices, position: A, now: int) -> Health: ...

@@ -119,6 +119,14 @@ Prices = Mapping[bytes, Price]
 
 
 @dataclass(frozen=True, slots=True)
+class Token:
+    """How an asset is named and counted. symbol: as the token calls itself; whoever deployed it chose it."""
+
+    symbol: str
+    decimals: int
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """A position judged at one block and time.
 

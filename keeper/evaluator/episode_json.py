@@ -9,9 +9,9 @@ import json
 from typing import Any
 
 from keeper.core.errors import StoreError
-from keeper.core.types import Band, BlockRef, BreachPrice, Demand, Price
+from keeper.core.types import Band, BlockRef, BreachPrice, Demand, Liquidated, Price
 from keeper.core.units import format_units
-from keeper.evaluator.episodes import Episode, EpisodeStatus, Mark
+from keeper.evaluator.episodes import Episode, EpisodeStatus, Loss, Mark
 
 _FORM = 1
 
@@ -32,6 +32,7 @@ def dump_episode(episode: Episode) -> bytes:
         "marks": [_mark_row(mark) for mark in episode.marks],
         "demands": [_demand_row(demand) for demand in episode.demands],
         "breach_prices": [_breach_row(breach) for breach in episode.breach_prices],
+        "losses": [_loss_row(loss) for loss in episode.losses],
     }
     return json.dumps(row, sort_keys=True, separators=(",", ":")).encode()
 
@@ -54,6 +55,7 @@ def load_episode(payload: bytes) -> Episode:
         marks=tuple(_mark(mark) for mark in row["marks"]),
         demands=tuple(_demand(demand) for demand in row["demands"]),
         breach_prices=tuple(_breach(breach) for breach in row["breach_prices"]),
+        losses=tuple(_loss(loss) for loss in row.get("losses", ())),  # not in rows of the first releases
     )
 
 
@@ -138,6 +140,44 @@ def _breach(row: dict[str, Any]) -> BreachPrice:
         price=int(row["price"]),
         decimals=row["decimals"],
         move_bps=row["move_bps"],
+    )
+
+
+def _loss_row(loss: Loss) -> dict[str, Any]:
+    event = loss.event
+    return {
+        "block_number": loss.block.number,
+        "block_hash": loss.block.hash.hex(),
+        "key": event.key.hex(),
+        "account": event.account.hex(),
+        "liquidator": event.liquidator.hex(),
+        "debt_asset": event.debt_asset.hex(),
+        "repaid": str(event.repaid_assets),
+        "collateral_asset": event.collateral_asset.hex(),
+        "seized": str(event.seized_assets),
+        "transaction": event.transaction_hash.hex(),
+        "log_index": event.log_index,
+        "repaid_value": _text(loss.repaid_value),
+        "seized_value": _text(loss.seized_value),
+    }
+
+
+def _loss(row: dict[str, Any]) -> Loss:
+    return Loss(
+        block=BlockRef(row["block_number"], bytes.fromhex(row["block_hash"])),
+        event=Liquidated(
+            key=bytes.fromhex(row["key"]),
+            account=bytes.fromhex(row["account"]),
+            liquidator=bytes.fromhex(row["liquidator"]),
+            debt_asset=bytes.fromhex(row["debt_asset"]),
+            repaid_assets=int(row["repaid"]),
+            collateral_asset=bytes.fromhex(row["collateral_asset"]),
+            seized_assets=int(row["seized"]),
+            transaction_hash=bytes.fromhex(row["transaction"]),
+            log_index=row["log_index"],
+        ),
+        repaid_value=_number(row["repaid_value"]),
+        seized_value=_number(row["seized_value"]),
     )
 
 

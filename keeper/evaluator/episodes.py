@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from keeper.core.records import Told
-from keeper.core.types import Band, Block, BlockRef, BreachPrice, Demand, Price
+from keeper.core.types import Band, Block, BlockRef, BreachPrice, Demand, Liquidated, Price
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.judgement import Dossier, Judgement
 
@@ -45,12 +45,30 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Loss:
+    """One liquidation within an episode. Values are base currency units at that block, None while not documented or
+    without a price; seized less repaid is the penalty."""
+
+    block: BlockRef
+    event: Liquidated
+    repaid_value: int | None = None
+    seized_value: int | None = None
+
+    @property
+    def penalty_value(self) -> int | None:
+        if self.repaid_value is None or self.seized_value is None:
+            return None
+        return self.seized_value - self.repaid_value
+
+
+@dataclass(frozen=True, slots=True)
 class Episode:
     """A margin call and its record.
 
     band: where it stands, with hysteresis; WATCH when above the call band but not cured. deepest: the deepest it
     reached, which readers were told of; it never rises. marks: opening, each escalation, closing; oldest first.
-    liquidations: blocks with a liquidation of it since its opening. demands, breach_prices: as of the last told step.
+    liquidations: blocks with a liquidation of it since its opening; losses: each of those liquidations.
+    demands, breach_prices: as of the last told step.
     """
 
     id: str
@@ -65,6 +83,7 @@ class Episode:
     marks: tuple[Mark, ...]
     demands: tuple[Demand, ...] = ()
     breach_prices: tuple[BreachPrice, ...] = ()
+    losses: tuple[Loss, ...] = ()
 
     @property
     def is_open(self) -> bool:
@@ -103,7 +122,8 @@ def step(
             marks=(_mark("opened", judgement.band, judgement, block),),
         )
     if judgement.liquidated:
-        episode = replace(episode, liquidations=episode.liquidations + 1)
+        losses = tuple(Loss(block.ref, event) for event in judgement.liquidations)
+        episode = replace(episode, liquidations=episode.liquidations + 1, losses=(*episode.losses, *losses))
     if judgement.unknown:
         return episode
     status = _closing(episode, judgement, rules)
@@ -134,14 +154,34 @@ def _closing(episode: Episode, judgement: Judgement, rules: BandRules) -> Episod
     return EpisodeStatus.CURED if not health.liquidatable and health.factor_wad >= rules.closes_wad else None
 
 
-def document(episode: Episode, dossier: Dossier) -> Episode:
-    """The episode with the demands, breach prices and prices of its last mark."""
+def document(episode: Episode, dossier: Dossier, at: BlockRef) -> Episode:
+    """The episode with what its losses in this block were worth and, if its last mark was made in it, with that mark's
+    demands, breach prices and prices."""
+    losses = tuple(_valued(loss, dossier) if loss.block == at else loss for loss in episode.losses)
+    episode = replace(episode, losses=losses)
+    if episode.last.block != at:
+        return episode
     last = replace(episode.last, prices=dossier.prices)
     return replace(
         episode,
         marks=(*episode.marks[:-1], last),
         demands=dossier.demands if episode.is_open else (),
         breach_prices=dossier.breach_prices if episode.is_open else (),
+    )
+
+
+def undocumented(episode: Episode, at: BlockRef) -> bool:
+    """Whether this block did something to the episode of which `document` has more to say."""
+    valueless = any(loss.block == at and loss.seized_value is None for loss in episode.losses)
+    return valueless or (episode.last.block == at and not episode.last.prices)
+
+
+def _valued(loss: Loss, dossier: Dossier) -> Loss:
+    event = loss.event
+    return replace(
+        loss,
+        repaid_value=dossier.value(event.debt_asset, event.repaid_assets),
+        seized_value=dossier.value(event.collateral_asset, event.seized_assets),
     )
 
 

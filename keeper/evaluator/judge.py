@@ -18,11 +18,11 @@ from operator import itemgetter
 from typing import Generic, TypeVar
 
 from keeper.core.ports import ProtocolAdapter
-from keeper.core.types import Band, Block, Book, Health, Linear, Liquidated, Slack
+from keeper.core.types import Band, Block, Book, Health, Linear, Liquidated, Slack, Token
 from keeper.core.units import WAD
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.columns import Floats, Rows, vector_of
-from keeper.evaluator.episodes import Episode, document, step
+from keeper.evaluator.episodes import Episode, document, step, undocumented
 from keeper.evaluator.judgement import Dossier, Judgement
 from keeper.evaluator.screen import Screen, maybe_below, surely_below
 from keeper.evaluator.standing import Standing
@@ -163,11 +163,11 @@ class Judge(Generic[M, A]):
         # One moment after the other: an adapter keeps the interest accrued to the moment it was last asked about.
         healths = {key: self.health(book, key, block.timestamp) for key in sorted(wanted)}
         later = {key: self.health(book, key, also_at) for key in landing} if also_at is not None else {}
-        liquidated = {liquidation.key for liquidation in liquidations}
         judgements: dict[bytes, Judgement] = {}
         steps: list[Step] = []
         for key, health in healths.items():
             account = self.adapter.account(key)
+            lost = tuple(event for event in liquidations if event.key == key) if key in touched else ()
             judgement = judgements[key] = Judgement(
                 key=key,
                 position=self.adapter.position_id(key),
@@ -175,7 +175,8 @@ class Judge(Generic[M, A]):
                 health=health,
                 then=later.get(key),
                 band=Band.SAFE if health is None else self.rules.band(health),
-                liquidated=key in liquidated and key in touched,
+                liquidated=bool(lost),
+                liquidations=lost,
             )
             before = self._open.get(key)
             if before is not None or self.calls(key):  # what was opened is followed to its end
@@ -199,6 +200,10 @@ class Judge(Generic[M, A]):
     def dossier(self, book: Book[M, A], key: bytes, now: int) -> Dossier:
         """What the owner of an open position is told besides its health. Empty for one that is gone or unpriced."""
         return self._dossier(book, key, now, demands=True)
+
+    def documented(self, book: Book[M, A], episode: Episode, block: Block) -> Episode:
+        """The episode with what `document` has to say of what this block did to it."""
+        return document(episode, self._dossier_of(book, episode, block), block.ref)
 
     # --- for when nobody is waiting
     @property
@@ -254,23 +259,40 @@ class Judge(Generic[M, A]):
         return (key for key in keys if key is not None)
 
     def _documented(self, book: Book[M, A], step_: Step, block: Block) -> Step:
-        if not step_.told:
+        if not (step_.told or undocumented(step_.after, block.ref)):
             return step_
-        dossier = self._dossier(book, step_.after.key, block.timestamp, demands=step_.after.is_open)
-        return replace(step_, after=document(step_.after, dossier), dossier=dossier)
+        dossier = self._dossier_of(book, step_.after, block)
+        return replace(step_, after=document(step_.after, dossier, block.ref), dossier=dossier)
 
-    def _dossier(self, book: Book[M, A], key: bytes, now: int, *, demands: bool) -> Dossier:
+    def _dossier_of(self, book: Book[M, A], episode: Episode, block: Block) -> Dossier:
+        lost = (loss.event for loss in episode.losses)
+        assets = {asset for event in lost for asset in (event.debt_asset, event.collateral_asset)}
+        demands = episode.is_open and episode.last.block == block.ref
+        return self._dossier(book, episode.key, block.timestamp, demands=demands, also=assets)
+
+    def _dossier(
+        self, book: Book[M, A], key: bytes, now: int, *, demands: bool, also: Collection[bytes] = ()
+    ) -> Dossier:
+        """also: assets that it is about besides those that the position holds or owes."""
         market, prices, position = book.market, book.prices, book.positions.get(key)
-        if market is None or position is None:
+        if market is None:
             return Dossier()
-        assessment = self.adapter.assess(market, prices, position, now)
-        holdings = {holding.asset: holding for holding in (*assessment.collaterals, *assessment.debts)}
+        assessment = None if position is None else self.adapter.assess(market, prices, position, now)
+        holdings = () if assessment is None else (*assessment.collaterals, *assessment.debts)
+        tokens = {holding.asset: Token(holding.symbol, holding.decimals) for holding in holdings}
+        for asset in also:
+            if asset not in tokens and (token := self.adapter.token(market, asset)) is not None:
+                tokens[asset] = token
         dossier = Dossier(
-            prices=tuple((asset, prices[asset]) for asset in sorted(holdings) if asset in prices),
-            symbols=tuple((asset, holding.symbol) for asset, holding in sorted(holdings.items(), key=itemgetter(0))),
-            market_name=assessment.market_name,
+            prices=tuple((asset, prices[asset]) for asset in sorted(tokens) if asset in prices),
+            tokens=tuple(sorted(tokens.items(), key=itemgetter(0))),
+            assessment=assessment,
+            currency=self.adapter.currency(market),
+            currency_decimals=self.adapter.base_decimals(market),
         )
-        if not demands or assessment.health.unpriced_assets or assessment.health.factor_wad is None:
+        if not demands or position is None or assessment is None:
+            return dossier
+        if assessment.health.unpriced_assets or assessment.health.factor_wad is None:
             return dossier
         return replace(
             dossier,

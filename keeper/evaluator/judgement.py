@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keeper.core.types import Band, BreachPrice, Demand, Health, Price
+from keeper.core.types import Assessment, Band, BreachPrice, Demand, Health, Liquidated, Price, Token
+from keeper.core.units import mul_div_down
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,7 @@ class Judgement:
     health: at the block's own timestamp; None when the position no longer exists.
     then: at the timestamp of the block we can land in, where that was asked for and could matter; else None.
     band: of `health` by itself, without an episode's memory; None when unknown (an asset has no usable price).
-    liquidated: a liquidation of this position was seen in this block.
+    liquidated: a liquidation of this position was seen in this block; liquidations: those, in their order.
     """
 
     key: bytes
@@ -25,6 +26,7 @@ class Judgement:
     then: Health | None
     band: Band | None
     liquidated: bool
+    liquidations: tuple[Liquidated, ...] = ()
 
     @property
     def unknown(self) -> bool:
@@ -39,16 +41,38 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Dossier:
-    """What an owner is told besides the health, and the prices it rests on.
+    """What an owner is told besides the health, and what it rests on.
 
-    symbols: by asset, as the token calls itself: whoever deployed it chose it.
+    prices, tokens: of every asset it is about. assessment: of the whole position; None for one that is gone.
+    currency, currency_decimals: of every value in it.
     """
 
     demands: tuple[Demand, ...] = ()
     breach_prices: tuple[BreachPrice, ...] = ()
     prices: tuple[tuple[bytes, Price], ...] = ()
-    symbols: tuple[tuple[bytes, str], ...] = ()
-    market_name: str = ""
+    tokens: tuple[tuple[bytes, Token], ...] = ()
+    assessment: Assessment | None = None
+    currency: str = ""
+    currency_decimals: int = 0
+
+    @property
+    def market_name(self) -> str:
+        return "" if self.assessment is None else self.assessment.market_name
+
+    def value(self, asset: bytes, assets: int) -> int | None:
+        """What raw token units are worth in base currency units, rounded down; None without a price.
+
+        At the rate at which the position itself is valued, where it holds or owes the asset.
+        """
+        if self.assessment is not None:
+            for holding in (*self.assessment.collaterals, *self.assessment.debts):
+                if holding.asset == asset and holding.value and holding.amount:
+                    return mul_div_down(assets, holding.value, holding.amount)
+        price, token = dict(self.prices).get(asset), dict(self.tokens).get(asset)
+        if price is None or token is None:
+            return None
+        unit, scale = int(10 ** (price.decimals + token.decimals)), int(10**self.currency_decimals)
+        return mul_div_down(assets * price.value, scale, unit)
 
 
 def _open_to_liquidation(health: Health) -> bool:

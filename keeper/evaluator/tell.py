@@ -60,7 +60,7 @@ def tell(
         account = judge.adapter.account(key)
         step = steps.get(key)
         health = judge.health(book, key, now)
-        if step is not None and step.dossier is not None:
+        if step is not None and step.told and step.dossier is not None:
             dossier = step.dossier
         else:
             dossier = Dossier() if due.event.closes else judge.dossier(book, key, now)

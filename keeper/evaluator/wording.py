@@ -58,7 +58,7 @@ def compose(
     demands, breaches = (dossier.demands, dossier.breach_prices) if calling else ((), ())
     factor = None if health is None else health.factor_wad
     stale = () if health is None else health.stale_assets
-    symbols = {asset: clean_symbol(symbol) for asset, symbol in dossier.symbols}
+    symbols = {asset: clean_symbol(token.symbol) for asset, token in dossier.tokens}
     band = _present_band(due, health, rules)
     notice_id, account = due.id_at(block.hash), subject.show(subject.account)
     body: dict[str, Any] = {

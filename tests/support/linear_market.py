@@ -19,6 +19,7 @@ from keeper.core.types import (
     Price,
     Prices,
     Slack,
+    Token,
 )
 from keeper.core.units import RAY, WAD, mul_div_up
 
@@ -54,6 +55,15 @@ class LinearMarket:
 
     def position_id(self, key: bytes) -> str:
         return f"{self.name}:0x{key.hex()}"
+
+    def base_decimals(self, market: Market) -> int:
+        return 0
+
+    def currency(self, market: Market) -> str:
+        return "USD"
+
+    def token(self, market: Market, asset: bytes) -> Token | None:
+        return next((Token(f"T{number}", 18) for number in range(ASSETS) if asset == bytes([0xA0 + number]) * 20), None)
 
     def health(self, market: Market, prices: Prices, position: Holdings, now: int) -> Health:
         unpriced = tuple(

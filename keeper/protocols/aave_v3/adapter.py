@@ -29,6 +29,7 @@ from keeper.core.types import (
     RawLog,
     Skip,
     Slack,
+    Token,
     Update,
 )
 from keeper.protocols.aave_v3 import abi, demand, discover, health, liquidate, logs, prices, state, stress, track
@@ -119,6 +120,14 @@ class AaveV3:
 
     def base_decimals(self, market: Market) -> int:
         return market.base_decimals
+
+    def currency(self, market: Market) -> str:
+        """By the oracle's own convention for its unit: 1e8 for dollars, 1e18 for ether (aave-v3-origin, AaveOracle)."""
+        return {8: "USD", 18: "ETH"}.get(market.base_decimals, "")
+
+    def token(self, market: Market, asset: bytes) -> Token | None:
+        reserve = market.by_asset.get(asset)
+        return None if reserve is None else Token(reserve.symbol, reserve.decimals)
 
     def health(self, market: Market, prices: Prices, position: Account, now: int) -> Health:
         return health.judge(self._heartbeats, prices, self._sheet(market, prices, position, now), now)[0]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from keeper.core.errors import StoreError
 from keeper.core.records import NoticeEvent, Told
-from keeper.core.types import Band, BreachPrice, Demand, Health, Price
+from keeper.core.types import Band, BreachPrice, Demand, Health, Liquidated, Price, Token
 from keeper.core.units import WAD
 from keeper.evaluator.episode_json import breach_json, demand_json, dump_episode, load_episode
 from keeper.evaluator.episodes import Episode, EpisodeStatus, document, step, withdrawn
@@ -25,7 +25,7 @@ DOSSIER = Dossier(
     ),
     breach_prices=(BreachPrice(b"\xbb" * 20, "WETH", 123456789012, 8, -1234),),
     prices=((b"\xbb" * 20, Price(2**90, 8, 1_700_000_000)), (b"\xaa" * 20, Price(10**8, 8, None))),
-    symbols=((b"\xbb" * 20, "WETH"),),
+    tokens=((b"\xbb" * 20, Token("WETH", 18)),),
 )
 
 
@@ -154,15 +154,33 @@ def test_every_history_obeys_the_procedure(history: list[tuple[int | None, bool]
 
 def test_a_step_is_documented_with_what_it_rests_on() -> None:
     """Demands and breach prices are the open episode's; prices belong to the step; a closing demands nothing."""
-    documented = document(opened_at("1.05"), DOSSIER)
+    documented = document(opened_at("1.05"), DOSSIER, block(1).ref)
     assert (documented.demands, documented.breach_prices) == (DOSSIER.demands, DOSSIER.breach_prices)
     assert documented.last.prices == DOSSIER.prices
     assert load_episode(dump_episode(documented)) == documented
     closed = step(documented, judged(health("1.3")), block(2), RULES, "lab")
     assert closed is not None
-    closed = document(closed, DOSSIER)
+    closed = document(closed, DOSSIER, block(2).ref)
     assert (closed.demands, closed.breach_prices, closed.last.prices) == ((), (), DOSSIER.prices)
     assert closed.opened.prices == DOSSIER.prices
+
+
+def test_a_liquidation_is_recorded_with_what_was_lost() -> None:
+    """By whom, in which transaction, and the penalty: what was seized beyond what was repaid, at that block."""
+    weth, usdc = b"\xbb" * 20, b"\xaa" * 20
+    event = Liquidated(ALICE, ALICE, b"\x11" * 20, usdc, 900 * 10**6, weth, 5 * 10**17, b"\x77" * 32, 3)
+    open_, judgement = opened_at("0.97"), judged(health("1.3"), liquidated=True)
+    closed = step(open_, replace(judgement, liquidations=(event,)), block(2), RULES, "lab")
+    assert closed is not None and closed.status is EpisodeStatus.LIQUIDATED
+    (loss,) = closed.losses
+    assert (loss.event, loss.block, loss.penalty_value) == (event, block(2).ref, None)
+    prices = ((weth, Price(2000 * 10**8, 8)), (usdc, Price(10**8, 8)))
+    dossier = Dossier(prices=prices, tokens=((weth, Token("WETH", 18)), (usdc, Token("USDC", 6))), currency_decimals=8)
+    closed = document(closed, dossier, block(2).ref)
+    assert (closed.losses[0].repaid_value, closed.losses[0].seized_value) == (900 * 10**8, 1000 * 10**8)
+    assert closed.losses[0].penalty_value == 100 * 10**8
+    assert load_episode(dump_episode(closed)) == closed
+    assert document(closed, Dossier(), block(3).ref).losses == closed.losses
 
 
 def test_what_a_reorg_undid_is_recorded_under_the_id_its_readers_know() -> None:

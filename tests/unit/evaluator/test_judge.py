@@ -150,6 +150,8 @@ class World:
         steps, breached = {}, set()
         for key in ACCOUNTS:
             judgement = exactly(self.book, at, key, then, key in liquidated)
+            if judgement.liquidated:
+                judgement = replace(judgement, liquidations=(liquidation(key),))
             if key in ruling.judgements:
                 ruled = ruling.judgements[key]
                 assert ruled == replace(judgement, then=ruled.then)

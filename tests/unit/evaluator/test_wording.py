@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keeper.core.records import Notice, NoticeEvent
-from keeper.core.types import Band, BreachPrice, Demand, Health
+from keeper.core.types import Band, BreachPrice, Demand, Health, Token
 from keeper.evaluator.episodes import Episode, EpisodeStatus, step
 from keeper.evaluator.judgement import Dossier
 from keeper.evaluator.notices import Due
@@ -27,7 +27,7 @@ DOSSIER = Dossier(
         Demand("repay", USDC, "USDC", 6, 812_340_000, wad("1.250000001")),
     ),
     breach_prices=(BreachPrice(WETH, "WETH", 187_650_000_000, 8, -620),),
-    symbols=((WETH, "WETH"), (USDC, "USDC")),
+    tokens=((WETH, Token("WETH", 18)), (USDC, Token("USDC", 6))),
 )
 
 
@@ -149,9 +149,11 @@ def test_no_symbol_breaks_a_notice(symbol: str) -> None:
     assert not set(shown) & set("*_`~[]()<>#|\\!@:/&\"'\n\r\t ")
     assert all(unicodedata.category(char)[0] in "LN" or char in "+-.₮" for char in shown)
     assert clean_symbol(shown) == shown
-    hostile = replace(DOSSIER, demands=(replace(DOSSIER.demands[0], symbol=symbol),), symbols=((WETH, symbol),))
+    hostile = replace(
+        DOSSIER, demands=(replace(DOSSIER.demands[0], symbol=symbol),), tokens=((WETH, Token(symbol, 18)),)
+    )
     opened = notice(NoticeEvent.OPENED, health("1.05", stale=(WETH,)), dossier=hostile)
-    plain = notice(NoticeEvent.OPENED, health("1.05", stale=(WETH,)), dossier=replace(hostile, symbols=()))
+    plain = notice(NoticeEvent.OPENED, health("1.05", stale=(WETH,)), dossier=replace(hostile, tokens=()))
     assert len(opened.text.splitlines()) == len(plain.text.splitlines())
     assert opened.body["demands"][0]["symbol"] == shown
 
