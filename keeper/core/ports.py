@@ -6,7 +6,16 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from keeper.core.records import AuditEntry, CommittedBlock, Delivery, DeliveryStatus, Intent, Notice, Told
+from keeper.core.records import (
+    AuditEntry,
+    CommittedBlock,
+    Delivery,
+    DeliveryStatus,
+    Intent,
+    Notice,
+    NoticeEvent,
+    Told,
+)
 from keeper.core.stress import Lever, Override
 from keeper.core.types import (
     Assessment,
@@ -262,12 +271,35 @@ class Transaction(Protocol):
     def clear_touches(self, protocol: str) -> None: ...
 
     def add_notice(self, notice: Notice, channels: Sequence[str], due_at: float) -> None:
-        """Put a notice in the outbox once per channel. A notice id that is already there changes nothing."""
+        """Put a notice in the outbox once per channel, created and due at `due_at`. A notice id that is already there
+        changes nothing."""
         ...
 
     def claim(self, notice_id: str, channel: str) -> bool:
-        """PENDING -> SENDING, before the attempt. False when a revert dropped it, or it was settled, since it was read
-        from the outbox: then it must not be sent."""
+        """PENDING or HELD -> SENDING, before the attempt, with all that it carries. False when a revert dropped it, or
+        it was settled, since it was read from the outbox: then it must not be sent."""
+        ...
+
+    def hold(self, notice_id: str, channel: str, until: float) -> None:
+        """PENDING -> HELD: due no earlier, unless something behind it lets it go. No attempt is counted."""
+        ...
+
+    def release(self, notice_id: str, channel: str) -> None:
+        """HELD -> PENDING, due at once."""
+        ...
+
+    def drop(self, notice_id: str, channel: str, reason: str, *, at: float) -> None:
+        """What nobody can have seen need not be told. Does nothing once an attempt was claimed."""
+        ...
+
+    def carry(self, summary: Notice, channel: str, notice_ids: Sequence[str], *, at: float) -> None:
+        """Put a summary in the outbox of one channel in place of these deliveries, which from now on share its fate: an
+        attempt, success or failure of the summary is theirs. A revert that drops it lets them go by themselves again.
+        """
+        ...
+
+    def revive(self, notice_id: str, channel: str, *, at: float) -> bool:
+        """DEAD -> PENDING and new, with all that it carries; False when it is not dead."""
         ...
 
     def settle(
@@ -320,12 +352,28 @@ class Store(Protocol):
         ...
 
     def outbox(self, now: float, limit: int = 1000, *, channel: str | None = None) -> Sequence[Delivery]:
-        """Deliveries PENDING or SENDING and due, oldest first; per position and channel only the oldest unsettled one,
-        so that order holds. channel: only this one's."""
+        """Unsettled deliveries that are due, oldest first; per position and channel only the oldest unsettled one, so
+        that order holds. What is HELD beyond `now` stands in nobody's way, and what a summary carries is not here.
+        channel: only this one's."""
         ...
 
-    def next_due(self, channel: str | None = None) -> float | None:
-        """When the first delivery of `outbox` is due, past or future; None when it is empty."""
+    def next_due(self, channel: str | None = None, now: float = 0.0) -> float | None:
+        """When the next delivery is due: the first of `outbox`, past or future, or one HELD beyond `now`; else None."""
+        ...
+
+    def waiting(self, channel: str, position: str) -> Sequence[Delivery]:
+        """Everything unsettled of a position on a channel, oldest first, but for what a summary carries."""
+        ...
+
+    def heard(self, channel: str, position: str) -> NoticeEvent | None:
+        """What was last sent, or may have been, of a position on a channel."""
+        ...
+
+    def delivery(self, notice_id: str, channel: str) -> Delivery | None: ...
+
+    def messages_since(self, channel: str, since: float) -> tuple[int, float | None]:
+        """How many messages a channel was sent after this moment, with those in the air; and when the oldest of them
+        was sent. A summary is one."""
         ...
 
     def deliveries(self, episode: str | None = None) -> Sequence[Delivery]: ...

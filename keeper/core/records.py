@@ -45,10 +45,15 @@ class NoticeEvent(StrEnum):
     REPAID = "repaid"
     WITHDRAWN = "withdrawn"
     TRIPPED = "tripped"  # of no position: a breaker stopped our transactions
+    SUMMARY = "summary"  # of many positions: what a channel would have been told one by one
 
     @property
     def closes(self) -> bool:
         return self not in (NoticeEvent.OPENED, NoticeEvent.ESCALATED)
+
+    @property
+    def ends_episode(self) -> bool:
+        return self in (NoticeEvent.CURED, NoticeEvent.LIQUIDATED, NoticeEvent.REPAID, NoticeEvent.WITHDRAWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +83,22 @@ class Notice:
 
 class DeliveryStatus(StrEnum):
     PENDING = "pending"
+    HELD = "held"  # pending, but nobody shall be disturbed before it is due: quiet hours, or an escalation's patience
     SENDING = (
         "sending"  # stored before the attempt: after a crash nobody can know, so it counts as told and is sent again
     )
     SENT = "sent"
-    DROPPED = "dropped"  # its block was orphaned before anybody was told
-    DEAD = "dead"  # the channel refused it for good
+    DROPPED = "dropped"  # nobody was told and nobody need be: orphaned, over, or acknowledged; `error` says which
+    DEAD = "dead"  # given up, until somebody asks for another attempt
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One notice on one channel. Times are unix seconds."""
+    """One notice on one channel. Times are unix seconds.
+
+    created_at: when it came into the outbox. carrier: the id of the summary that tells it, if one does; its status is
+    then that summary's.
+    """
 
     notice: Notice
     channel: str
@@ -97,6 +107,8 @@ class Delivery:
     due_at: float = 0.0
     sent_at: float | None = None
     error: str | None = None
+    created_at: float = 0.0
+    carrier: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

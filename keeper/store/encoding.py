@@ -93,10 +93,10 @@ def notice_row(notice: Notice) -> Row:
 
 
 def to_delivery(row: Row) -> Delivery:
-    """A row of `notices` followed by channel, status, attempts, due_at, sent_at and error of a delivery."""
+    """A row of `notices` followed by channel, status, attempts, due_at, sent_at, error, created_at and carrier."""
     notice_id, position, account, protocol, episode, event, band, number, block_hash, body, text, markdown = row[:12]
     title, html = row[12:14]
-    channel, status, attempts, due_at, sent_at, error = row[14:]
+    channel, status, attempts, due_at, sent_at, error, created_at, carrier = row[14:]
     notice = Notice(
         id=notice_id,
         position=position,
@@ -113,7 +113,7 @@ def to_delivery(row: Row) -> Delivery:
         title=title,
         html=html,
     )
-    return Delivery(notice, channel, DeliveryStatus(status), attempts, due_at, sent_at, error)
+    return Delivery(notice, channel, DeliveryStatus(status), attempts, due_at, sent_at, error, created_at, carrier)
 
 
 def to_told(row: Row) -> Told:

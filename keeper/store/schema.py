@@ -29,7 +29,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration; a test compares it, and these tables, with what the migrations build."""
 
 SEQUENCE = BigInteger().with_variant(Integer, "sqlite")
@@ -125,9 +125,13 @@ deliveries = Table(
     Column("due_at", Double, nullable=False),
     Column("sent_at", Double),
     Column("error", Text),
+    Column("created_at", Double, nullable=False, server_default="0"),
+    Column("carrier", Text),  # the summary that tells it: its status is the summary's
     UniqueConstraint("notice_id", "channel"),
     Index("deliveries_by_status", "status"),
     Index("deliveries_by_position", "position", "seq"),
+    Index("deliveries_by_carrier", "carrier"),
+    Index("deliveries_by_sending", "channel", "sent_at"),
 )
 
 intents = Table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
-from keeper.core.records import Attempt, AuditEntry, Delivery, Intent, Told
+from keeper.core.records import Attempt, AuditEntry, Delivery, Intent, NoticeEvent, Told
 from keeper.core.types import Block, BlockRef
 from keeper.store import statements as sql
 from keeper.store.beliefs import Beliefs
@@ -94,12 +94,31 @@ class SqlStore:
 
     def outbox(self, now: float, limit: int = 1000, *, channel: str | None = None) -> Sequence[Delivery]:
         if channel is None:
-            return [to_delivery(row) for row in self._db.rows(sql.OUTBOX, now, limit)]
-        return [to_delivery(row) for row in self._db.rows(sql.OUTBOX_OF, channel, now, limit)]
+            return [to_delivery(row) for row in self._db.rows(sql.OUTBOX, now, now, limit)]
+        return [to_delivery(row) for row in self._db.rows(sql.OUTBOX_OF, now, channel, now, limit)]
 
-    def next_due(self, channel: str | None = None) -> float | None:
-        row = self._db.row(sql.NEXT_DUE) if channel is None else self._db.row(sql.NEXT_DUE_OF, channel)
+    def next_due(self, channel: str | None = None, now: float = 0.0) -> float | None:
+        if channel is None:
+            row = self._db.row(sql.NEXT_DUE, now, now)
+        else:
+            row = self._db.row(sql.NEXT_DUE_OF, now, now, channel)
         return None if row is None else row[0]
+
+    def waiting(self, channel: str, position: str) -> Sequence[Delivery]:
+        return [to_delivery(row) for row in self._db.rows(sql.WAITING, position, channel)]
+
+    def heard(self, channel: str, position: str) -> NoticeEvent | None:
+        row = self._db.row(sql.HEARD, position, channel)
+        return None if row is None else NoticeEvent(row[0])
+
+    def delivery(self, notice_id: str, channel: str) -> Delivery | None:
+        row = self._db.row(sql.DELIVERY, notice_id, channel)
+        return None if row is None else to_delivery(row)
+
+    def messages_since(self, channel: str, since: float) -> tuple[int, float | None]:
+        sent, oldest = self._db.row(sql.MESSAGES_SINCE, channel, since) or (0, None)
+        (in_the_air,) = self._db.row(sql.MESSAGES_IN_THE_AIR, channel) or (0,)
+        return sent + in_the_air, oldest
 
     def deliveries(self, episode: str | None = None) -> Sequence[Delivery]:
         if episode is None:

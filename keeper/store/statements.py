@@ -10,6 +10,7 @@ from sqlalchemy import (
     Column,
     ColumnClause,
     ColumnElement,
+    Double,
     LargeBinary,
     Table,
     Text,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
+    null,
     or_,
     select,
     tuple_,
@@ -191,12 +193,22 @@ DELETE_TOUCHES = Statement(delete(touches).where(touches.c.protocol == bindparam
 
 # --- notices ----------------------------------------------------------------------------------------------------------
 
-_unsettled = _one_of(deliveries.c.status, (DeliveryStatus.PENDING, DeliveryStatus.SENDING))
-_believed = _one_of(deliveries.c.status, (DeliveryStatus.PENDING, DeliveryStatus.SENDING, DeliveryStatus.SENT))
+_unseen = _one_of(deliveries.c.status, (DeliveryStatus.PENDING, DeliveryStatus.HELD))
+_moving = _one_of(deliveries.c.status, (DeliveryStatus.PENDING, DeliveryStatus.SENDING))
+_held = _is(deliveries.c.status, DeliveryStatus.HELD)
+_unsettled = or_(_moving, _held)
+_believed = or_(_unsettled, _is(deliveries.c.status, DeliveryStatus.SENT))
+_itself = deliveries.c.carrier.is_(None)
 _oldest: Function[int] = func.min(deliveries.c.seq)
 _newest: Function[int] = func.max(deliveries.c.seq)
-_next_in_line = select(_oldest).where(_unsettled).group_by(deliveries.c.position, deliveries.c.channel)
-"""Per position and channel the oldest unsettled delivery: no later one may overtake it."""
+_line = (deliveries.c.position, deliveries.c.channel)
+_next_in_line = (
+    select(_oldest)
+    .where(or_(_moving, and_(_held, deliveries.c.due_at <= bindparam("held_until", type_=Double))))
+    .group_by(*_line)
+)
+"""Per position and channel the oldest unsettled delivery: no later one may overtake it. One that is held steps aside:
+whoever sends what is behind it looks at all that waits."""
 
 _delivery = (
     deliveries.c.channel,
@@ -205,6 +217,8 @@ _delivery = (
     deliveries.c.due_at,
     deliveries.c.sent_at,
     deliveries.c.error,
+    deliveries.c.created_at,
+    deliveries.c.carrier,
 )
 _with_notice = select(notices, *_delivery).join_from(deliveries, notices, deliveries.c.notice_id == notices.c.id)
 _told = select(
@@ -231,14 +245,45 @@ DELETE_DELIVERY = Statement(
     ),
     ("notice_id", "channel"),
 )
-CLAIM = Statement(
+_this = and_(deliveries.c.notice_id == bindparam("of_notice"), deliveries.c.channel == bindparam("of_channel"))
+_carried = and_(deliveries.c.carrier == bindparam("of_carrier"), deliveries.c.channel == bindparam("of_channel"))
+_sending = update(deliveries).values(status=_constant(DeliveryStatus.SENDING))
+CLAIM = Statement(_sending.where(_this, _itself, _unsettled), ("of_notice", "of_channel"))
+CLAIM_CARRIED = Statement(_sending.where(_carried, _unsettled), ("of_carrier", "of_channel"))
+HOLD = Statement(
     update(deliveries)
-    .values(status=_constant(DeliveryStatus.SENDING))
-    .where(
-        deliveries.c.notice_id == bindparam("of_notice"), deliveries.c.channel == bindparam("of_channel"), _unsettled
-    ),
+    .values(status=_constant(DeliveryStatus.HELD), due_at=bindparam("until"))
+    .where(_this, _itself, _unseen),
+    ("until", "of_notice", "of_channel"),
+)
+RELEASE = Statement(
+    update(deliveries)
+    .values(status=_constant(DeliveryStatus.PENDING), due_at=literal_column("0"))
+    .where(_this, _itself, _held),
     ("of_notice", "of_channel"),
 )
+DROP = Statement(
+    update(deliveries)
+    .values(status=_constant(DeliveryStatus.DROPPED), error=bindparam("reason"))
+    .where(_this, _itself, _unseen),
+    ("reason", "of_notice", "of_channel"),
+)
+CARRY = Statement(
+    update(deliveries)
+    .values(status=_constant(DeliveryStatus.PENDING), carrier=bindparam("new_carrier"))
+    .where(_this, _itself, _unseen),
+    ("new_carrier", "of_notice", "of_channel"),
+)
+_revive = update(deliveries).values(
+    status=_constant(DeliveryStatus.PENDING),
+    attempts=literal_column("0"),
+    due_at=bindparam("at"),
+    created_at=bindparam("at_too"),
+)
+_dead = _is(deliveries.c.status, DeliveryStatus.DEAD)
+REVIVE = Statement(_revive.where(_this, _itself, _dead), ("at", "at_too", "of_notice", "of_channel"))
+REVIVE_CARRIED = Statement(_revive.where(_carried, _dead), ("at", "at_too", "of_carrier", "of_channel"))
+CARRIED_POSITIONS = Statement(select(deliveries.c.position).where(_carried).distinct(), ("of_carrier", "of_channel"))
 SETTLE = Statement(
     update(deliveries)
     .values(
@@ -251,35 +296,104 @@ SETTLE = Statement(
     .where(deliveries.c.notice_id == bindparam("of_notice"), deliveries.c.channel == bindparam("of_channel")),
     ("new_status", "new_due_at", "new_sent_at", "new_error", "of_notice", "of_channel"),
 )
+SETTLE_CARRIED = Statement(
+    update(deliveries)
+    .values(
+        status=bindparam("new_status"),
+        attempts=deliveries.c.attempts + literal_column("1"),
+        sent_at=bindparam("new_sent_at"),
+        error=bindparam("new_error"),
+    )
+    .where(_carried, _unsettled),
+    ("new_status", "new_sent_at", "new_error", "of_carrier", "of_channel"),
+)
 _orphaned = and_(
-    _is(deliveries.c.status, DeliveryStatus.PENDING),
+    _unseen,
     deliveries.c.notice_id.in_(select(notices.c.id).where(notices.c.block_number > _at("number"))),
 )
 ORPHANED_POSITIONS = Statement(select(deliveries.c.position).where(_orphaned).distinct(), ("number",))
 DROP_ORPHANED = Statement(
-    update(deliveries).values(status=_constant(DeliveryStatus.DROPPED)).where(_orphaned),
+    update(deliveries)
+    .values(status=_constant(DeliveryStatus.DROPPED), error=_constant("its block was orphaned"))
+    .where(_orphaned),
     ("number",),
 )
+_dropped = deliveries.alias("dropped")
+UNCARRY = Statement(
+    update(deliveries)
+    .values(carrier=null())
+    .where(
+        _unseen,
+        deliveries.c.carrier.is_not(None),
+        select(_dropped.c.seq)
+        .where(
+            _dropped.c.notice_id == deliveries.c.carrier,
+            _dropped.c.channel == deliveries.c.channel,
+            _dropped.c.status == _constant(DeliveryStatus.DROPPED),
+        )
+        .exists(),
+    )
+)
+"""What a dropped summary carried goes by itself again."""
 OUTBOX = Statement(
-    _with_notice.where(deliveries.c.seq.in_(_next_in_line), deliveries.c.due_at <= bindparam("now"))
+    _with_notice.where(deliveries.c.seq.in_(_next_in_line), _itself, deliveries.c.due_at <= bindparam("now"))
     .order_by(deliveries.c.seq)
     .limit(_at("most")),
-    ("now", "most"),
+    ("held_until", "now", "most"),
 )
 OUTBOX_OF = Statement(
     _with_notice.where(
         deliveries.c.seq.in_(_next_in_line),
+        _itself,
         deliveries.c.channel == bindparam("channel"),
         deliveries.c.due_at <= bindparam("now"),
     )
     .order_by(deliveries.c.seq)
     .limit(_at("most")),
-    ("channel", "now", "most"),
+    ("held_until", "channel", "now", "most"),
 )
-NEXT_DUE = Statement(select(func.min(deliveries.c.due_at)).where(deliveries.c.seq.in_(_next_in_line)))
-NEXT_DUE_OF = Statement(
-    select(func.min(deliveries.c.due_at)).where(
-        deliveries.c.seq.in_(_next_in_line), deliveries.c.channel == bindparam("channel")
+_due_next = select(func.min(deliveries.c.due_at)).where(
+    or_(
+        and_(deliveries.c.seq.in_(_next_in_line), _itself),
+        and_(_held, deliveries.c.due_at > bindparam("now", type_=Double)),
+    )
+)
+NEXT_DUE = Statement(_due_next, ("held_until", "now"))
+NEXT_DUE_OF = Statement(_due_next.where(deliveries.c.channel == bindparam("channel")), ("held_until", "now", "channel"))
+WAITING = Statement(
+    _with_notice.where(
+        deliveries.c.position == bindparam("position"),
+        deliveries.c.channel == bindparam("channel"),
+        _itself,
+        _unsettled,
+    ).order_by(deliveries.c.seq),
+    ("position", "channel"),
+)
+HEARD = Statement(
+    select(notices.c.event)
+    .join_from(deliveries, notices, deliveries.c.notice_id == notices.c.id)
+    .where(
+        deliveries.c.position == bindparam("position"),
+        deliveries.c.channel == bindparam("channel"),
+        _one_of(deliveries.c.status, (DeliveryStatus.SENDING, DeliveryStatus.SENT)),
+    )
+    .order_by(deliveries.c.seq.desc())
+    .limit(1),
+    ("position", "channel"),
+)
+DELIVERY = Statement(
+    _with_notice.where(deliveries.c.notice_id == bindparam("notice_id"), deliveries.c.channel == bindparam("channel")),
+    ("notice_id", "channel"),
+)
+MESSAGES_SINCE = Statement(
+    select(func.count(), func.min(deliveries.c.sent_at)).where(
+        deliveries.c.channel == bindparam("channel"), _itself, deliveries.c.sent_at > bindparam("since")
+    ),
+    ("channel", "since"),
+)
+MESSAGES_IN_THE_AIR = Statement(
+    select(func.count()).where(
+        deliveries.c.channel == bindparam("channel"), _itself, _is(deliveries.c.status, DeliveryStatus.SENDING)
     ),
     ("channel",),
 )

@@ -69,6 +69,7 @@ class SqlTransaction:
         self._db.write(sql.PULL_BACK_SCANS, number, number)
         self._beliefs.changed(position for (position,) in self._db.rows(sql.ORPHANED_POSITIONS, number))
         self._db.write(sql.DROP_ORPHANED, number)
+        self._db.write(sql.UNCARRY)
         return changed
 
     def finalize(self, number: int) -> None:
@@ -143,11 +144,50 @@ class SqlTransaction:
                 due_at,
                 None,
                 None,
+                due_at,
+                None,
             )
         self._beliefs.changed((notice.position,))
 
     def claim(self, notice_id: str, channel: str) -> bool:
-        return self._db.write(sql.CLAIM, notice_id, channel) > 0
+        claimed = self._db.write(sql.CLAIM, notice_id, channel) > 0
+        if claimed:
+            self._db.write(sql.CLAIM_CARRIED, notice_id, channel)
+        return claimed
+
+    def hold(self, notice_id: str, channel: str, until: float) -> None:
+        self._db.write(sql.HOLD, until, notice_id, channel)
+
+    def release(self, notice_id: str, channel: str) -> None:
+        self._db.write(sql.RELEASE, notice_id, channel)
+
+    def drop(self, notice_id: str, channel: str, reason: str, *, at: float) -> None:
+        found = self._db.row(sql.DELIVERY_STATUS, notice_id, channel)
+        if found is None or not self._db.write(sql.DROP, reason, notice_id, channel):
+            return
+        before, position = found
+        evidence = {"channel": channel, "error": reason}
+        self.audit(notice_id, DeliveryStatus.DROPPED.value, evidence, at=at, before=before)
+        self._beliefs.changed((position,))
+
+    def carry(self, summary: Notice, channel: str, notice_ids: Sequence[str], *, at: float) -> None:
+        """See the port. Raises StoreError when one of them cannot be carried: it was claimed, settled or is carried."""
+        self.add_notice(summary, (channel,), at)
+        for notice_id in notice_ids:
+            if not self._db.write(sql.CARRY, summary.id, notice_id, channel):
+                raise StoreError(f"notice {notice_id} does not wait on channel {channel}: read the outbox again")
+
+    def revive(self, notice_id: str, channel: str, *, at: float) -> bool:
+        found = self._db.row(sql.DELIVERY_STATUS, notice_id, channel)
+        if found is None or not self._db.write(sql.REVIVE, at, at, notice_id, channel):
+            return False
+        self._db.write(sql.REVIVE_CARRIED, at, at, notice_id, channel)
+        self.audit(notice_id, "revived", {"channel": channel}, at=at, before=found[0])
+        self._beliefs.changed((found[1], *self._carried(notice_id, channel)))
+        return True
+
+    def _carried(self, summary_id: str, channel: str) -> Sequence[str]:
+        return [position for (position,) in self._db.rows(sql.CARRIED_POSITIONS, summary_id, channel)]
 
     def settle(
         self,
@@ -165,9 +205,10 @@ class SqlTransaction:
         before, position = found
         sent_at = at if status is DeliveryStatus.SENT else None
         self._db.write(sql.SETTLE, status.value, due_at, sent_at, plain(error), notice_id, channel)
+        self._db.write(sql.SETTLE_CARRIED, status.value, sent_at, plain(error), notice_id, channel)
         if status in (DeliveryStatus.SENT, DeliveryStatus.DEAD):
             self.audit(notice_id, status.value, {"channel": channel, "error": plain(error)}, at=at, before=before)
-        self._beliefs.changed((position,))
+        self._beliefs.changed((position, *self._carried(notice_id, channel)))
 
     # --- intents
 

@@ -185,3 +185,109 @@ def test_deliveries_of_an_episode(store):
     """`keeper calls` lists whom an episode was told to."""
     tell(store, notice("a", 1, episode="one"), notice("b", 1, episode="two"), channels=("hook", "chat"))
     assert [(one.notice.id, one.channel) for one in store.deliveries("two")] == [("b", "hook"), ("b", "chat")]
+
+
+# --- what rules do to what waits --------------------------------------------------------------------------------------
+
+
+def test_what_is_held_steps_aside_until_it_is_due(store):
+    """A louder notice behind it can be seen, and both are there when its time comes, in order."""
+    tell(store, notice("a1", 1), notice("a2", 2))
+    with store.transaction() as transaction:
+        transaction.hold("a1", "hook", 100.0)
+    assert due(store, now=50.0) == [("a2", "hook")]
+    assert store.next_due("hook", now=50.0) == 1.0
+    assert [one.notice.id for one in store.waiting("hook", "aave:0x01")] == ["a1", "a2"]
+    assert due(store, now=100.0) == [("a1", "hook")]
+    with store.transaction() as transaction:
+        transaction.hold("a2", "hook", 200.0)
+    assert store.next_due("hook", now=50.0) == 100.0
+    with store.transaction() as transaction:
+        transaction.release("a1", "hook")
+    assert due(store, now=50.0) == [("a1", "hook")]
+
+
+def test_what_is_held_counts_as_told_and_is_dropped_by_a_revert(store):
+    """Held is pending: it will be told, unless its block goes."""
+    commit(store, committed(1), committed(2))
+    tell(store, notice("n", 2))
+    with store.transaction() as transaction:
+        transaction.hold("n", "hook", 100.0)
+    assert set(store.told()) == {"aave:0x01"}
+    revert(store, 1)
+    assert dict(store.told()) == {}
+    assert [one.status for one in store.deliveries()] == [DeliveryStatus.DROPPED]
+
+
+def test_only_what_nobody_saw_can_be_dropped(store):
+    """A delivery in the air may have arrived."""
+    tell(store, notice("waits", 1, of="a"), notice("flies", 1, of="b"))
+    with store.transaction() as transaction:
+        transaction.claim("flies", "hook")
+        for name in ("waits", "flies", "unheard of"):
+            transaction.drop(name, "hook", "it is over", at=3.0)
+    assert [(one.status.value, one.error) for one in store.deliveries()] == [
+        ("dropped", "it is over"),
+        ("sending", None),
+    ]
+    assert set(store.told()) == {"b"}
+    (entry,) = store.audit("waits")
+    assert (entry.before, entry.event, entry.evidence["error"]) == ("pending", "dropped", "it is over")
+
+
+def carry(store, *names, at=2.0, number=1):
+    whole = notice("whole", number, NoticeEvent.SUMMARY, of="summary:hook")
+    with store.transaction() as transaction:
+        transaction.carry(whole, "hook", names, at=at)
+
+
+def test_what_a_summary_carries_shares_its_fate_and_blocks_what_follows(store):
+    """Nothing of a position overtakes the summary that tells what came before."""
+    tell(store, notice("a1", 1, of="a"), notice("b1", 1, of="b"))
+    carry(store, "a1", "b1")
+    tell(store, notice("a2", 2, of="a"))
+    assert due(store) == [("whole", "hook")]
+    settle(store, "whole", DeliveryStatus.SENDING, due_at=5.0, error="no answer")
+    assert {one.status for one in store.deliveries() if one.carrier} == {DeliveryStatus.SENDING}
+    assert due(store) == [("whole", "hook")]
+    settle(store, "whole", DeliveryStatus.SENT, at=7.0)
+    assert [(one.notice.id, one.status.value, one.sent_at) for one in store.deliveries() if one.carrier] == [
+        ("a1", "sent", 7.0),
+        ("b1", "sent", 7.0),
+    ]
+    assert due(store) == [("a2", "hook")]
+    assert store.heard("hook", "a") is NoticeEvent.OPENED
+    assert store.messages_since("hook", 6.0) == (1, 7.0)
+
+
+def test_a_summary_that_a_revert_drops_lets_go_what_is_still_true(store):
+    """It told of an orphaned block and was not seen: what it carried besides goes by itself."""
+    commit(store, committed(1), committed(2))
+    tell(store, notice("old", 1, of="a"), notice("new", 2, of="b"))
+    carry(store, "old", "new", number=2)
+    revert(store, 1)
+    assert due(store) == [("old", "hook")]
+    assert set(store.told()) == {"a"}
+
+
+def test_what_waits_no_longer_cannot_be_carried(store):
+    """It would be told twice."""
+    tell(store, notice("n", 1))
+    settle(store, "n", DeliveryStatus.SENT)
+    with pytest.raises(StoreError, match="does not wait"):
+        carry(store, "n")
+
+
+def test_the_dead_can_be_revived_with_all_they_carry(store):
+    """`keeper calls retry`: another first attempt, under the same id."""
+    tell(store, notice("a1", 1, of="a"))
+    carry(store, "a1")
+    settle(store, "whole", DeliveryStatus.DEAD, error="gone")
+    assert dict(store.told()) == {}
+    with store.transaction() as transaction:
+        assert transaction.revive("whole", "hook", at=50.0)
+        assert not transaction.revive("whole", "hook", at=50.0)
+    assert due(store, now=50.0) == [("whole", "hook")]
+    found = store.delivery("a1", "hook")
+    assert (found.status, found.attempts, found.created_at) == (DeliveryStatus.PENDING, 0, 50.0)
+    assert "a" in store.told()

@@ -14,11 +14,13 @@ from keeper.core.records import (
     DeliveryStatus,
     Intent,
     Notice,
+    NoticeEvent,
     Told,
 )
 from keeper.core.types import Block, BlockRef
 
-UNSETTLED = (DeliveryStatus.PENDING, DeliveryStatus.SENDING)
+UNSEEN = (DeliveryStatus.PENDING, DeliveryStatus.HELD)
+UNSETTLED = (*UNSEEN, DeliveryStatus.SENDING)
 
 
 @dataclass
@@ -70,9 +72,16 @@ class ModelStore:
         self.history = [committed for committed in self.history if committed.block.number <= ancestor.number]
         self.marks = {protocol: min(mark, ancestor.number) for protocol, mark in self.marks.items()}
         self.told_in_order = [
-            replace(told, status=DeliveryStatus.DROPPED)
-            if told.status is DeliveryStatus.PENDING and told.notice.block_number > ancestor.number
+            replace(told, status=DeliveryStatus.DROPPED, error="its block was orphaned")
+            if told.status in UNSEEN and told.notice.block_number > ancestor.number
             else told
+            for told in self.told_in_order
+        ]
+        dropped = {
+            (told.notice.id, told.channel) for told in self.told_in_order if told.status is DeliveryStatus.DROPPED
+        }
+        self.told_in_order = [
+            replace(told, carrier=None) if told.status in UNSEEN and (told.carrier, told.channel) in dropped else told
             for told in self.told_in_order
         ]
         return frozenset((fact.protocol, fact.kind, fact.key) for committed in orphaned for fact in committed.facts)
@@ -134,14 +143,51 @@ class ModelStore:
                 if self.told_in_order[index].status is not DeliveryStatus.DROPPED:
                     continue
                 del self.told_in_order[index]
-            self.told_in_order.append(Delivery(notice, channel, DeliveryStatus.PENDING, due_at=due_at))
+            new = Delivery(notice, channel, DeliveryStatus.PENDING, due_at=due_at, created_at=due_at)
+            self.told_in_order.append(new)
 
     def claim(self, notice_id: str, channel: str) -> bool:
         index = self._find(notice_id, channel)
         if index is None or self.told_in_order[index].status not in UNSETTLED:
             return False
-        self.told_in_order[index] = replace(self.told_in_order[index], status=DeliveryStatus.SENDING)
+        for each in (index, *self._carried(notice_id, channel)):
+            self.told_in_order[each] = replace(self.told_in_order[each], status=DeliveryStatus.SENDING)
         return True
+
+    def hold(self, notice_id: str, channel: str, until: float) -> None:
+        self._change(notice_id, channel, UNSEEN, status=DeliveryStatus.HELD, due_at=until)
+
+    def release(self, notice_id: str, channel: str) -> None:
+        self._change(notice_id, channel, (DeliveryStatus.HELD,), status=DeliveryStatus.PENDING, due_at=0.0)
+
+    def drop(self, notice_id: str, channel: str, reason: str, *, at: float) -> None:
+        before = self._change(notice_id, channel, UNSEEN, status=DeliveryStatus.DROPPED, error=reason)
+        if before is not None:
+            self.trail.append((at, notice_id, before.status.value, "dropped"))
+
+    def carry(self, summary: Notice, channel: str, notice_ids: Sequence[str], *, at: float) -> None:
+        self.add_notice(summary, (channel,), at)
+        for notice_id in notice_ids:
+            self._change(notice_id, channel, UNSEEN, status=DeliveryStatus.PENDING, carrier=summary.id)
+
+    def _change(
+        self, notice_id: str, channel: str, among: Sequence[DeliveryStatus], **changes: object
+    ) -> Delivery | None:
+        index = self._find(notice_id, channel)
+        if index is None:
+            return None
+        old = self.told_in_order[index]
+        if old.status not in among or old.carrier is not None:
+            return None
+        self.told_in_order[index] = replace(old, **changes)  # type: ignore[arg-type]
+        return old
+
+    def _carried(self, summary_id: str, channel: str) -> list[int]:
+        return [
+            index
+            for index, told in enumerate(self.told_in_order)
+            if (told.carrier, told.channel) == (summary_id, channel) and told.status in UNSETTLED
+        ]
 
     def settle(
         self,
@@ -161,6 +207,11 @@ class ModelStore:
         self.told_in_order[index] = replace(
             old, status=status, attempts=old.attempts + 1, due_at=due_at, sent_at=sent_at, error=error
         )
+        for each in self._carried(notice_id, channel):
+            one = self.told_in_order[each]
+            self.told_in_order[each] = replace(
+                one, status=status, attempts=one.attempts + 1, sent_at=sent_at, error=error
+            )
         if status in (DeliveryStatus.SENT, DeliveryStatus.DEAD):
             self.trail.append((at, notice_id, old.status.value, status.value))
 
@@ -180,17 +231,46 @@ class ModelStore:
         }
 
     def outbox(self, now: float, limit: int = 1000, *, channel: str | None = None) -> list[Delivery]:
-        return [told for told in self._next_in_line(channel) if told.due_at <= now][:limit]
+        return [told for told in self._next_in_line(channel, now) if told.due_at <= now][:limit]
 
-    def next_due(self, channel: str | None = None) -> float | None:
-        return min((told.due_at for told in self._next_in_line(channel)), default=None)
+    def next_due(self, channel: str | None = None, now: float = 0.0) -> float | None:
+        later = [
+            told
+            for told in self.told_in_order
+            if told.status is DeliveryStatus.HELD and told.due_at > now and channel in (None, told.channel)
+        ]
+        return min((told.due_at for told in (*self._next_in_line(channel, now), *later)), default=None)
 
-    def _next_in_line(self, channel: str | None) -> list[Delivery]:
+    def _next_in_line(self, channel: str | None, now: float) -> list[Delivery]:
         line: dict[tuple[str, str], Delivery] = {}
         for told in self.told_in_order:
-            if told.status in UNSETTLED:
+            aside = told.status is DeliveryStatus.HELD and told.due_at > now
+            if told.status in UNSETTLED and not aside:
                 line.setdefault((told.notice.position, told.channel), told)
-        return [told for told in line.values() if channel in (None, told.channel)]
+        return [told for told in line.values() if channel in (None, told.channel) and told.carrier is None]
+
+    def waiting(self, channel: str, position: str) -> list[Delivery]:
+        return [
+            told
+            for told in self.told_in_order
+            if (told.channel, told.notice.position) == (channel, position)
+            and told.status in UNSETTLED
+            and told.carrier is None
+        ]
+
+    def heard(self, channel: str, position: str) -> NoticeEvent | None:
+        said = [
+            told.notice.event
+            for told in self.told_in_order
+            if (told.channel, told.notice.position) == (channel, position)
+            and told.status in (DeliveryStatus.SENDING, DeliveryStatus.SENT)
+        ]
+        return said[-1] if said else None
+
+    def messages_since(self, channel: str, since: float) -> tuple[int, float | None]:
+        mine = [told for told in self.told_in_order if told.channel == channel and told.carrier is None]
+        sent = [told.sent_at for told in mine if told.sent_at is not None and told.sent_at > since]
+        return len(sent) + sum(told.status is DeliveryStatus.SENDING for told in mine), min(sent, default=None)
 
     def deliveries(self, episode: str | None = None) -> list[Delivery]:
         return [told for told in self.told_in_order if episode in (None, told.notice.episode)]

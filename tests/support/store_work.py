@@ -10,7 +10,7 @@ from keeper.core.ports import Store, Transaction
 from keeper.core.records import Attempt, CommittedBlock, DeliveryStatus, Fact, Intent, IntentStatus, Notice, NoticeEvent
 from keeper.core.types import Block, BlockRef
 from keeper.store import SqlStore
-from tests.support.store_model import ModelStore
+from tests.support.store_model import UNSEEN, ModelStore
 
 PROTOCOLS = ("aave", "morpho")
 KINDS = ("position", "market", "episode")
@@ -34,7 +34,10 @@ def view(store: Any, now: float = 1e9) -> dict[str, Any]:
         "told": dict(store.told()),
         "outbox": list(store.outbox(now)),
         "due": [list(store.outbox(now / 2, limit=2, channel=channel)) for channel in CHANNELS],
-        "next_due": [store.next_due(channel) for channel in (None, *CHANNELS)],
+        "next_due": [store.next_due(channel, now=now / 2) for channel in (None, *CHANNELS)],
+        "waiting": [store.waiting(channel, f"aave:0x0{n}") for channel in CHANNELS for n in (1, 2, 3)],
+        "heard": [store.heard(channel, f"aave:0x0{n}") for channel in CHANNELS for n in (1, 2, 3)],
+        "messages": [store.messages_since(channel, 50.0) for channel in CHANNELS],
         "deliveries": list(store.deliveries()),
         "intents": list(store.intents()),
         "unsettled": list(store.intents(unsettled=True)),
@@ -177,7 +180,8 @@ class Script:
     def next(self) -> Step:
         """Draw a transaction, apply it to the model, and return it for another store."""
         self.steps += 1
-        draw = self.random.choice((self._block, self._block, self._reorg, self._tell, self._deliver, self._act))
+        kinds = (self._block, self._block, self._reorg, self._tell, self._deliver, self._act, self._rule)
+        draw = self.random.choice(kinds)
         step = draw()
         with self.model.transaction() as transaction:
             step(transaction)  # type: ignore[arg-type]  # the model is the transaction; it lacks audit and metadata
@@ -218,7 +222,7 @@ class Script:
         new = notice(
             f"notice {self.steps}",
             tip.number if tip else 0,
-            self.random.choice(list(NoticeEvent)),
+            self.random.choice([event for event in NoticeEvent if event is not NoticeEvent.SUMMARY]),
             of=f"aave:0x0{self.random.randint(1, 3)}",
         )
         return lambda transaction: transaction.add_notice(new, CHANNELS, float(self.steps))
@@ -229,10 +233,30 @@ class Script:
             return self._tell()
         one = self.random.choice(waiting)
         name, channel, at = one.notice.id, one.channel, float(self.steps)
-        if one.status is DeliveryStatus.PENDING:
+        if one.status in UNSEEN:
             return lambda transaction: transaction.claim(name, channel)
         status = self.random.choice((DeliveryStatus.SENT, DeliveryStatus.PENDING, DeliveryStatus.DEAD))
         return lambda transaction: transaction.settle(name, channel, status, at=at, due_at=at + 1, error="or not")
+
+    def _rule(self) -> Step:
+        """What a channel's rules do to what waits: hold, let go, drop, or tell together."""
+        channel = self.random.choice(CHANNELS)
+        waiting = [one for n in (1, 2, 3) for one in self.model.waiting(channel, f"aave:0x0{n}")]
+        unseen = [one for one in waiting if one.status in UNSEEN and one.notice.event is not NoticeEvent.SUMMARY]
+        if not unseen:
+            return self._tell()
+        one, at = self.random.choice(unseen).notice.id, float(self.steps)
+        together = [each.notice for each in self.random.sample(unseen, self.random.randint(1, len(unseen)))]
+        number = max(each.block_number for each in together)
+        whole = notice(f"summary {self.steps}", number, NoticeEvent.SUMMARY, of=f"summary:{channel}")
+        until = at + self.random.choice((1.0, 1e9))
+        steps: tuple[Step, ...] = (
+            lambda transaction: transaction.hold(one, channel, until),
+            lambda transaction: transaction.release(one, channel),
+            lambda transaction: transaction.drop(one, channel, "over", at=at),
+            lambda transaction: transaction.carry(whole, channel, [each.id for each in together], at=at),
+        )
+        return self.random.choice(steps)
 
     def _act(self) -> Step:
         names = [one.id for one in self.model.intents(unsettled=True)]
