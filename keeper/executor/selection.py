@@ -1,0 +1,138 @@
+"""Which opportunities are acted on: what the breakers and limits allow, what pays, and why the rest is left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from keeper.core.types import Block
+from keeper.executor.choose import WALLET_ONLY, Approval, Chosen, Refused, approvals_for, approved_pair, choose
+from keeper.executor.compose import Draft
+from keeper.executor.fees import Fees
+from keeper.executor.financier import Financier
+from keeper.executor.guard import Guard
+from keeper.executor.journal import Journal
+from keeper.executor.ports import Mode, Opportunity, Settings, Venue
+from keeper.executor.questions import Answers
+from keeper.executor.transaction import decode_signed
+from keeper.executor.trial import Outcome, Trial, accept
+from keeper.executor.upkeep import Market
+
+log = structlog.get_logger(__name__)
+
+
+class Selection:
+    """Remembers what it said about each opportunity, so that it says it once, and when it last looked at it."""
+
+    def __init__(
+        self, settings: Settings, account: bytes, journal: Journal, guard: Guard | None, financier: Financier | None
+    ) -> None:
+        self._settings = settings
+        self._account = account
+        self._journal = journal
+        self._guard = guard
+        self._financier = financier
+        self._told: dict[str, str] = {}
+        self._planned_at: dict[str, int] = {}
+
+    def may_send(self, block: Block, venues: Sequence[Venue], answers: Answers) -> bool:
+        """Whether the breakers let anything new through; what is on its way is tended all the same."""
+        native = self._settings.native_asset
+        return self._guard is None or self._guard.review(venues, native, block.number, answers.wallet.native_wei)
+
+    def admit(self, drafts: list[Draft], fees: Fees | None, block: Block) -> list[Draft]:
+        """The drafts, from the first, that the spend limits have room for at the most they can cost."""
+        if self._guard is None or fees is None or not drafts:
+            return drafts
+        costs_wei = [draft.gas_limit * fees.max_fee_wei for draft in drafts]
+        return drafts[: self._guard.admit(costs_wei, self._journal.committed_wei(), block.number)]
+
+    def _objections(self, candidates: Sequence[Opportunity]) -> list[Refused]:
+        """Of what protocols the operator does not want acted on."""
+        if self._guard is None:
+            return []
+        objections = [(candidate, self._guard.objection(candidate.venue)) for candidate in candidates]
+        return [Refused(candidate, skip) for candidate, skip in objections if skip is not None]
+
+    def _unbelieved(self, chosen: Sequence[Chosen], decimals: Mapping[bytes, int]) -> list[Refused]:
+        """Plans whose sale brings a price too far from the protocol's."""
+        if self._guard is None:
+            return []
+        objections = [(c.opportunity, self._guard.deviation(c.opportunity.venue, c.plan, decimals)) for c in chosen]
+        return [Refused(opportunity, skip) for opportunity, skip in objections if skip is not None]
+
+    async def choose(
+        self, block: Block, opportunities: Sequence[Opportunity], answers: Answers, landing_at: int, market: Market
+    ) -> tuple[list[Approval], list[Chosen]]:
+        """What to try out of the opportunities, with the approvals that it needs first."""
+        causes = {opportunity.cause: opportunity for opportunity in opportunities}
+        self._told = {cause: told for cause, told in self._told.items() if cause in causes}
+        self._planned_at = {cause: number for cause, number in self._planned_at.items() if cause in causes}
+        denied = self._objections(opportunities)
+        self._tell(denied)
+        for refusal in denied:
+            del causes[refusal.opportunity.cause]
+        settings, wallet, unspent = self._settings, answers.wallet, self._journal.unspent()
+        if market.fresh is None or settings.max_pending <= len(unspent):
+            return [], []
+        blocked = self._journal.blocked_causes(block.number, settings.cooldown_blocks)
+        # Far more positions can be open to liquidation than are worth it: those refused longest ago come first.
+        free = sorted((c for c in causes if c not in blocked), key=lambda c: (self._planned_at.get(c, -1), c))
+        looked_at = [causes[cause] for cause in free[: settings.max_planned]]
+        self._planned_at.update((opportunity.cause, block.number) for opportunity in looked_at)
+        committed = {token: self._journal.committed(token) for token in wallet.tokens}
+        offers = WALLET_ONLY
+        if self._financier is not None and looked_at:
+            offers = await self._financier.offers(
+                looked_at,
+                block.ref,
+                landing_at,
+                gas_price_wei=market.needed_fee_wei,
+                decimals=wallet.decimals,
+                limit=settings.max_pending - len(unspent),
+            )
+        chosen, refused = choose(
+            looked_at,
+            {token: max(held - committed[token], 0) for token, held in wallet.tokens.items()},
+            self._account,
+            landing_at,
+            limit=settings.max_pending - len(unspent),
+            min_profit_base={o.venue.name: settings.min_profit_base(_base_decimals(o.venue)) for o in looked_at},
+            offers=offers,
+        )
+        unbelieved = self._unbelieved(chosen, wallet.decimals)
+        self._tell([*refused, *unbelieved])
+        doubted = {refusal.opportunity.cause for refusal in unbelieved}
+        chosen = [c for c in chosen if c.opportunity.cause not in doubted]
+        in_flight = frozenset(
+            approved_pair(decode_signed(i.attempts[-1].raw).call) for i in unspent if i.kind == "approval"
+        )
+        plans = [c.plan for c in chosen]
+        exactly = settings.approve_exactly
+        return approvals_for(plans, wallet.allowances, committed, in_flight, exactly=exactly), chosen
+
+    def accept(self, trial: Trial, outcome: Outcome, market: Market, answers: Answers, block: Block) -> list[Draft]:
+        if market.fresh is None or not trial.chosen:
+            return []
+        native_wei = max((answers.wallet.native_wei or 0) - self._journal.committed_wei(), 0)
+        drafts, refused = accept(trial, outcome, market.fresh, market.needed_fee_wei, native_wei, self._settings)
+        self._tell(refused)
+        for draft in drafts if self._settings.mode is Mode.DRY_RUN else ():
+            if self._told.get(draft.cause) == "simulated":
+                continue
+            self._told[draft.cause] = "simulated"
+            log.info(f"{draft.kind}_simulated", cause=draft.cause, profit=draft.profit_expected, block=block.number)
+        return drafts
+
+    def _tell(self, refused: Sequence[Refused]) -> None:
+        """Say why nothing is done about a position, once until the reason changes."""
+        for refusal in refused:
+            cause, skip = refusal.opportunity.cause, refusal.skip
+            if self._told.get(cause) != skip.code:
+                self._told[cause] = skip.code
+                log.info("liquidation_skipped", cause=cause, code=skip.code, detail=skip.detail)
+
+
+def _base_decimals(venue: Venue) -> int:
+    return venue.adapter.base_decimals(venue.book.market)
