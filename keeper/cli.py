@@ -106,6 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--verify", action="store_true", help="hold each against the contract's own view; exit 1 if any differs"
     )
+    sub.add_argument("--metrics", action="store_true", help="margins, leverage, what is at stake; also with accounts")
     _json_flag(sub)
     for name, run, help_ in (
         ("calls", _calls, "margin calls: episodes with demands and notices"),

@@ -33,7 +33,10 @@ def health(args: argparse.Namespace) -> int:
         tip, rules = blocks[-1], house.rules()
         rows = [row for one in house.adapters() for row in views.health_rows(store, one, tip, rules, accounts)]
         differing = _verify(house, store, accounts) if args.verify else 0
-    return _show(args, rows, _health_table, f"open positions at block {tip.number}") or differing
+    _show(args, rows, _health_table, f"open positions at block {tip.number}")
+    if rows and not args.json and (accounts or args.metrics):
+        _show(args, rows, _metrics_table, "account metrics")
+    return differing
 
 
 def _verify(house: House, store: Store, accounts: frozenset[bytes]) -> int:
@@ -113,6 +116,32 @@ def _protocol(row: Json) -> str:
     return f"{row['protocol']}\n[dim]{_plain(row['market_name'])}[/]" if row.get("market_name") else row["protocol"]
 
 
+def _metrics_table(rows: Sequence[Json]) -> Table:
+    """Values in the protocol's base currency; initial and maintenance margin as shares of the exposure."""
+    table = _table("account", "equity", "exposure", "margin", "at stake")
+    symbols = {one["asset"]: one["symbol"] for row in rows for one in (*row["collaterals"], *row["debts"])}
+    for row in rows:
+        who = f"{_short(row['account'])}\n{_protocol(row)}"
+        if (found := row["metrics"]) is None:
+            table.add_row(who, *"????")
+            continue
+        leverage, largest, decimals = found["effective_leverage_wad"], found["largest_asset"], found["base_decimals"]
+        exposure = ["no equity" if leverage is None else f"{Decimal(leverage).scaleb(-18):,.2f}x equity"]
+        exposure.append(f"{_percent(found['equity_utilization_wad'])} used")
+        if largest is not None:
+            exposure.append(f"{_percent(found['largest_share_wad'])} {_plain(symbols.get(largest, _short(largest)))}")
+        table.add_row(
+            who,
+            _value(found["equity_value"], decimals),
+            "\n".join(exposure),
+            f"{_percent(found['margin_ratio_wad'])}\n{_percent(found['initial_margin_ratio_wad'])} initial\n"
+            f"{_percent(found['maintenance_margin_ratio_wad'])} maintenance",
+            f"{_value(found['collateral_buffer_value'], decimals)} buffer\n"
+            f"{_value(found['liquidation_penalty_value'], decimals)} penalty",
+        )
+    return table
+
+
 def _calls_table(rows: Sequence[Json]) -> Table:
     table = _table("position", "status", "deepest", "health", "opened at", "notices")
     for row in rows:
@@ -168,6 +197,14 @@ def _band(label: str) -> str:
 
 def _health(wad: str | None) -> str:
     return "∞" if wad is None else f"{Decimal(wad).scaleb(-18):.4f}"
+
+
+def _percent(wad: str | None) -> str:
+    return "-" if wad is None else f"{Decimal(wad).scaleb(-16):.1f}%"
+
+
+def _value(amount: str | None, decimals: int) -> str:
+    return "-" if amount is None else f"{Decimal(amount).scaleb(-decimals):,.2f}"
 
 
 def _assets(holdings: Sequence[Json]) -> str:

@@ -15,6 +15,7 @@ from keeper.core.types import Band, Block, Book, Holding
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.episode_json import breach_json, demand_json, load_episode
 from keeper.evaluator.episodes import Episode
+from keeper.evaluator.metrics import metrics_json, metrics_of
 from keeper.protocols.addresses import checksummed
 
 Adapter = ProtocolAdapter[Any, Any]
@@ -50,6 +51,7 @@ def health_rows(
     for key, assessment in judged:
         health = assessment.health
         band = rules.band(health)
+        metrics = metrics_of(assessment)
         yield {
             "protocol": adapter.name,
             "kind": adapter.kind,
@@ -65,6 +67,9 @@ def health_rows(
             "debts": [_holding(one) for one in assessment.debts],
             "stale_assets": [checksummed(asset) for asset in health.stale_assets],
             "unpriced_assets": [checksummed(asset) for asset in health.unpriced_assets],
+            "metrics": None
+            if metrics is None
+            else metrics_json(metrics, adapter.base_decimals(book.market), checksummed),
             "native": {name: _native(value) for name, value in assessment.native.items()},
         }
 
@@ -90,7 +95,12 @@ def _holding(holding: Holding) -> Json:
         "value": _text(holding.value),
     }
     if holding.liquidation_threshold_bps is not None:
-        row |= {"counts": holding.counts, "liquidation_threshold_bps": holding.liquidation_threshold_bps}
+        row |= {
+            "counts": holding.counts,
+            "liquidation_threshold_bps": holding.liquidation_threshold_bps,
+            "loan_to_value_bps": holding.loan_to_value_bps,
+            "liquidation_penalty_bps": holding.liquidation_penalty_bps,
+        }
     return row
 
 

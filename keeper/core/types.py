@@ -148,7 +148,12 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """One asset of a position. amount is in raw token units at the judged time, value in base currency units."""
+    """One asset of a position. amount is in raw token units at the judged time, value in base currency units.
+
+    Of collateral, None where the protocol does not tell: liquidation_threshold_bps, the share of its value that counts
+    against being liquidated; loan_to_value_bps, the share against which may be borrowed anew;
+    liquidation_penalty_bps, what a liquidator takes beyond the debt it repays (Aave's bonus of 10500 is 500 here).
+    """
 
     asset: bytes
     symbol: str
@@ -157,6 +162,33 @@ class Holding:
     value: int | None
     counts: bool = True  # collateral that its owner has not enabled does not count
     liquidation_threshold_bps: int | None = None
+    loan_to_value_bps: int | None = None
+    liquidation_penalty_bps: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """A position as a margin account, in base currency units; see docs/metrics.md for every term.
+
+    A lending protocol need not state it: `keeper.evaluator.metrics` derives it from the holdings. An adapter states it
+    where holdings do not tell (perpetuals), or where basis points are too coarse for its parameters.
+
+    equity_value: what the owner would keep after closing everything at these prices; negative when insolvent.
+    initial_value, maintenance_value: the equity below which no exposure may be added, and below which the position is
+        open to liquidation; rounded up.
+    used_value, capacity_value: how much of what initial margin allows is used, of how much (lending: debt, of the most
+        that may be owed; perpetuals: initial margin, of equity). The capacity is rounded down.
+    penalty_value: the most that liquidators can take beyond what they repay, at these prices; rounded up.
+    exposures: by asset, the gross value whose price moves the equity (collateral; absolute notional).
+    """
+
+    equity_value: int
+    initial_value: int | None
+    maintenance_value: int | None
+    used_value: int
+    capacity_value: int | None
+    penalty_value: int | None
+    exposures: tuple[tuple[bytes, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +197,7 @@ class Assessment:
 
     native: the protocol's own view under its own names; equals what the contract returns at that block, bit for bit.
     market_name: what people call the market of an isolated position; empty where one market holds everything.
+    margin: None where the holdings tell it all, and where an asset has no price.
     """
 
     health: Health
@@ -172,6 +205,7 @@ class Assessment:
     debts: tuple[Holding, ...]
     native: Mapping[str, Any]
     market_name: str = ""
+    margin: Margin | None = None
 
 
 @dataclass(frozen=True, slots=True)

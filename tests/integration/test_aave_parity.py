@@ -7,9 +7,11 @@ from decimal import Decimal
 
 import pytest
 
-from keeper.core.types import Block, Book
-from keeper.core.units import UINT256_MAX
+from keeper.core.types import Assessment, Block, Book
+from keeper.core.units import BPS, UINT256_MAX, WAD
 from keeper.devnet.chain import DevChain
+from keeper.evaluator.metrics import lending_margin, metrics_of
+from keeper.protocols.aave_v3.abi import words
 from keeper.protocols.aave_v3.rules import Rules
 from keeper.protocols.aave_v3.state import Account, Market
 from tests.support import aave_v30
@@ -44,8 +46,27 @@ def assert_parity(follower: Follower) -> int:
         said = follower.adapter.native_view([result])
         assert assessment.native == said, f"0x{key.hex()} at block {block.number}: {position}"
         assert health.factor_wad == (None if said["healthFactor"] == UINT256_MAX else said["healthFactor"])
+        assert_margins(follower.market, assessment, result)
         owing += said["totalDebtBase"] > 0
     return owing
+
+
+def assert_margins(market: Market, assessment: Assessment, account_data: bytes) -> None:
+    """Equity and margins are the pool's totals, average loan to value and average threshold in other words."""
+    collateral, debt, _, threshold_bps, ltv_bps, factor = words(account_data, 6, "getUserAccountData")
+    margin, metrics = lending_margin(assessment), metrics_of(assessment)
+    assert margin is not None and metrics is not None
+    assert (metrics.exposure_value, metrics.equity_value) == (collateral, collateral - debt)
+    counted = [one for one in assessment.collaterals if one.counts and one.value is not None]
+    for average_bps, terms in (
+        (ltv_bps, [one.loan_to_value_bps for one in counted]),
+        (threshold_bps, [one.liquidation_threshold_bps for one in counted]),
+    ):
+        weighted = sum((one.value or 0) * (bps or 0) for one, bps in zip(counted, terms, strict=True))
+        assert average_bps == (weighted // collateral if collateral else 0)
+    assert margin.capacity_value == sum((one.value or 0) * (one.loan_to_value_bps or 0) for one in counted) // BPS
+    if market.rules.health_from_sums and metrics.collateral_buffer_value is not None:
+        assert (metrics.collateral_buffer_value < 0) == (factor < WAD)
 
 
 def test_native_view_equals_the_pools_through_random_actions_of_200_accounts(chain: DevChain) -> None:

@@ -136,6 +136,25 @@ def test_health_of_some_accounts(history: Keeper):
     assert history.ask("health", "0x00000000000000000000000000000000DeaDBeef") == []
 
 
+def test_health_has_account_metrics(history: Keeper):
+    """Equity is the pool's collateral less its debt at that block; the table shows what the JSON says."""
+    cleo = history.chain.accounts[2]
+    (row,) = history.ask("health", cleo)
+    data = history.chain.aave.user_account_data(cleo)
+    metrics = row["metrics"]
+    assert metrics["base_decimals"] == 8
+    assert int(metrics["exposure_value"]) == data.total_collateral_base
+    assert int(metrics["equity_value"]) == data.total_collateral_base - data.total_debt_base
+    sustained = data.total_collateral_base * data.liquidation_threshold_bps // 10_000
+    assert int(metrics["collateral_buffer_value"]) == sustained - data.total_debt_base
+    assert metrics["largest_asset"] == history.chain.tokens["WETH"].address
+    table = history.run("health", cleo).stdout
+    assert "1 account metrics" in table
+    assert f"{Decimal(metrics['equity_value']).scaleb(-8):,.2f}" in table
+    assert "100.0% WETH" in table
+    assert "account metrics" not in history.run("health").stdout
+
+
 def test_calls_have_the_fields_of_the_interface(history: Keeper):
     ada, bela, cleo = history.chain.accounts[:3]
     rows = {row["account"]: row for row in history.ask("calls")}
@@ -204,10 +223,10 @@ def test_json_keeps_integers_that_a_double_cannot_hold_as_text(history: Keeper, 
     assert all(abs(number) <= 2**53 for row in rows for number in numbers(row))
 
 
-@pytest.mark.parametrize("command", ["health", "calls", "liquidations", "transactions"])
+@pytest.mark.parametrize("command", ["health", "health --metrics", "calls", "liquidations", "transactions"])
 def test_tables_fit_eighty_columns(history: Keeper, command: str):
     """For people, on stdout, without colours when nobody is there to see them."""
-    told = history.run(command)
+    told = history.run(*command.split())
     assert told.returncode == 0
     lines = told.stdout.splitlines()
     assert len(lines) > 3

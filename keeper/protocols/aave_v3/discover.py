@@ -56,7 +56,7 @@ def bootstrap(provider: bytes) -> Reads[Market]:
     found = yield from _reserves(pool, oracle, assets)
     rules = detect(features, [evidence for _, evidence in found.values()])
     reserves = [reserve for reserve in _checked(rules, found).values() if reserve is not None]
-    emodes = yield from _emodes(pool, _ALL_CATEGORIES, reserves)
+    emodes = yield from _emodes(pool, _ALL_CATEGORIES, reserves, ltvzero=features.ltvzero_bitmap)
     close_factor = yield from _close_factor(abi.maybe_address(answers["liquidation_logic"]))
     return Market(
         provider=provider,
@@ -83,7 +83,8 @@ def refresh(market: Market, assets: Iterable[bytes], categories: Iterable[int]) 
     again = set(categories) | ({emode.id for emode in market.emodes} if legacy else set())
     if not again:
         return market
-    emodes = yield from _emodes(market.pool, sorted(again), market.reserves)
+    ltvzero = market.rules.zero_threshold_counts  # they came together
+    emodes = yield from _emodes(market.pool, sorted(again), market.reserves, ltvzero=ltvzero)
     kept = [emode for emode in market.emodes if emode.id not in again]
     return replace(market, emodes=tuple(sorted((*kept, *emodes), key=lambda emode: emode.id)))
 
@@ -216,6 +217,7 @@ def reserve_fields(result: CallResult, asset: bytes) -> dict[str, Any]:
     bits = word[0]
     stable = word[9].to_bytes(32, "big")[12:]
     return {
+        "loan_to_value_bps": bits & 0xFFFF,
         "liquidation_threshold_bps": bits >> 16 & 0xFFFF,
         "liquidation_bonus_bps": bits >> 32 & 0xFFFF,
         "decimals": bits >> 48 & 0xFF,
@@ -263,7 +265,9 @@ def _clock(asset: bytes, answers: Mapping[tuple[bytes, str], CallResult]) -> byt
 # --- e-modes ----------------------------------------------------------------------------------------------------------
 
 
-def _emodes(pool: bytes, categories: Iterable[int], reserves: Iterable[Reserve]) -> Reads[tuple[EMode, ...]]:
+def _emodes(
+    pool: bytes, categories: Iterable[int], reserves: Iterable[Reserve], *, ltvzero: bool
+) -> Reads[tuple[EMode, ...]]:
     """The categories that exist, in the form of v3.2 (bitmaps) or before (one category per asset)."""
     ids = list(categories)
     configs = yield from ask({i: call(pool, abi.GET_EMODE_CATEGORY_COLLATERAL_CONFIG, i) for i in ids})
@@ -271,9 +275,20 @@ def _emodes(pool: bytes, categories: Iterable[int], reserves: Iterable[Reserve])
         return (yield from _legacy_emodes(pool, ids, list(reserves)))
     terms = {i: abi.words(answer, 3, f"getEModeCategoryCollateralConfig({i})") for i, answer in configs.items()}
     used = [i for i in ids if any(terms[i])]
-    bitmaps = yield from ask({i: call(pool, abi.GET_EMODE_CATEGORY_COLLATERAL_BITMAP, i) for i in used})
+    calls = {(i, "collateral"): call(pool, abi.GET_EMODE_CATEGORY_COLLATERAL_BITMAP, i) for i in used}
+    if ltvzero:
+        calls |= {(i, "ltvzero"): call(pool, abi.GET_EMODE_CATEGORY_LTVZERO_BITMAP, i) for i in used}
+    bitmaps = yield from ask(calls)
     return tuple(
-        EMode(i, terms[i][1], terms[i][2], abi.uint(bitmaps[i], f"getEModeCategoryCollateralBitmap({i})")) for i in used
+        EMode(
+            i,
+            terms[i][1],
+            terms[i][2],
+            abi.uint(bitmaps[i, "collateral"], f"getEModeCategoryCollateralBitmap({i})"),
+            loan_to_value_bps=terms[i][0],
+            ltvzero_bitmap=abi.maybe_uint(bitmaps.get((i, "ltvzero"))) or 0,
+        )
+        for i in used
     )
 
 
@@ -281,11 +296,11 @@ def _legacy_emodes(pool: bytes, ids: list[int], reserves: list[Reserve]) -> Read
     answers = yield from ask({i: call(pool, abi.GET_EMODE_CATEGORY_DATA, i) for i in ids})
     emodes = []
     for i, answer in answers.items():
-        offset, _, threshold, bonus, source = abi.words(answer, 5, f"getEModeCategoryData({i})")
+        offset, loan_to_value, threshold, bonus, source = abi.words(answer, 5, f"getEModeCategoryData({i})")
         if offset != 32:
             raise DecodeError(f"getEModeCategoryData({i}) returned a tuple at offset {offset}; 32 was expected")
         if threshold:
             bitmap = sum(1 << reserve.id for reserve in reserves if reserve.emode == i)
             price_source = source.to_bytes(32, "big")[12:] if source else b""
-            emodes.append(EMode(i, threshold, bonus, bitmap, price_source))
+            emodes.append(EMode(i, threshold, bonus, bitmap, price_source, loan_to_value))
     return tuple(emodes)

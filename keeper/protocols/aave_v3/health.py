@@ -6,7 +6,18 @@ from collections.abc import Mapping
 
 from keeper.core.types import Assessment, Health, Holding, Linear, Prices, Slack
 from keeper.core.units import BPS, RAY, UINT256_MAX, WAD
-from keeper.protocols.aave_v3.sheet import Indices, Sheet, Totals, indices, price_of, sheet, stable_debt, threshold_of
+from keeper.protocols.aave_v3.sheet import (
+    Indices,
+    Sheet,
+    Totals,
+    indices,
+    loan_to_value_of,
+    penalty_of,
+    price_of,
+    sheet,
+    stable_debt,
+    threshold_of,
+)
 from keeper.protocols.aave_v3.state import Account, Market, Reserve
 
 
@@ -67,6 +78,8 @@ def assess(heartbeats: Heartbeats, market: Market, prices: Prices, account: Acco
                 value=None if price is None else assets * price // reserve.unit,
                 counts=account.pledges(reserve_id) and threshold is not None,
                 liquidation_threshold_bps=threshold or 0,
+                loan_to_value_bps=loan_to_value_of(market.rules, reserve, emode),
+                liquidation_penalty_bps=penalty_of(reserve, emode),
             )
         )
     variable = dict(account.debts)

@@ -91,7 +91,7 @@ def _fold_configuration(log: RawLog, seen: Seen) -> None:
         if len(log.topics) != 2:
             raise _malformed(log, "its first indexed value is a category")
         seen.categories.add(_number(log, log.topics[1]))
-    elif event == abi.ASSET_COLLATERAL_IN_EMODE_CHANGED:
+    elif event in (abi.ASSET_COLLATERAL_IN_EMODE_CHANGED, abi.ASSET_LTVZERO_IN_EMODE_CHANGED):
         _expect(log, 2, 2)
         seen.categories.add(_number(log, log.data[:_TOPIC]))
     elif event in abi.MARKET_EVENTS:

@@ -132,6 +132,26 @@ def threshold_of(rules: Rules, reserve: Reserve, emode: EMode | None) -> int | N
     return reserve.liquidation_threshold_bps
 
 
+def loan_to_value_of(rules: Rules, reserve: Reserve, emode: EMode | None) -> int | None:
+    """Share of this collateral's value against which an account in this e-mode may borrow anew, in bps.
+
+    Source: ValidationLogic.getUserReserveLtv (v3.6); before, a zero base value was not raised by an e-mode.
+    """
+    if emode is None or not emode.covers(reserve.id):
+        return reserve.loan_to_value_bps
+    if emode.ltvzero_bitmap >> reserve.id & 1 or (not rules.zero_threshold_counts and reserve.loan_to_value_bps == 0):
+        return 0
+    return emode.loan_to_value_bps
+
+
+def penalty_of(reserve: Reserve, emode: EMode | None) -> int:
+    """What a liquidator takes of this collateral beyond the debt it repays, in bps of that debt; 0 where no bonus is
+    set, as of what cannot be collateral."""
+    inside = emode is not None and emode.covers(reserve.id)
+    bonus = emode.liquidation_bonus_bps if emode is not None and inside else reserve.liquidation_bonus_bps
+    return max(bonus - BPS, 0)
+
+
 def price_of(prices: Prices, reserve: Reserve, emode: EMode | None) -> int | None:
     """Price that counts for an account in this e-mode, None where there is none."""
     asset = reserve.asset

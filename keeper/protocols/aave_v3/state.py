@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -26,7 +26,7 @@ class Reserve:
     discount until v3.3, or anything that contradicts the pool's rules), so nobody it counts for can be judged.
     Indices and rates are rays as of `updated_at` (unix seconds). liquidity_assets can be withdrawn at present.
     grace_until: liquidations wait until after this time. clock: the call (target and selector) that tells the age of
-    the price, empty where the source does not tell.
+    the price, empty where the source does not tell. loan_to_value_bps: None in what an older release stored.
     """
 
     id: int
@@ -52,6 +52,7 @@ class Reserve:
     updated_at: int
     liquidity_assets: int
     clock: bytes
+    loan_to_value_bps: int | None = None
 
     @property
     def unit(self) -> int:
@@ -63,6 +64,8 @@ class EMode:
     """An e-mode category: other terms for the collateral in its bitmap.
 
     price_source: until v3.1, the asset by whose price the category's assets are valued; else empty.
+    loan_to_value_bps: None in what an older release stored. ltvzero_bitmap: its collateral that nothing may be borrowed
+    against anew (v3.6).
     """
 
     id: int
@@ -70,6 +73,8 @@ class EMode:
     liquidation_bonus_bps: int
     collateral_bitmap: int
     price_source: bytes = b""
+    loan_to_value_bps: int | None = None
+    ltvzero_bitmap: int = 0
 
     def covers(self, reserve_id: int) -> bool:
         return bool(self.collateral_bitmap >> reserve_id & 1)
@@ -241,9 +246,11 @@ def _plain(value: Any) -> Any:
 
 
 def _built(kind: type[T], row: list[Any]) -> T:
+    """What an older release stored has no value for the newest fields: those have defaults."""
     names = list(getattr(kind, "__dataclass_fields__", {}).values())
-    if len(row) != len(names):
+    required = sum(field.default is MISSING for field in names)
+    if not required <= len(row) <= len(names):
         raise ValueError(f"{kind.__name__} has {len(names)} fields, {len(row)} were stored")
     return kind(
-        *(bytes.fromhex(value) if field.type == "bytes" else value for field, value in zip(names, row, strict=True))
+        *(bytes.fromhex(value) if field.type == "bytes" else value for field, value in zip(names, row, strict=False))
     )

@@ -86,11 +86,16 @@ def test_governance_says_what_to_read_again() -> None:
                 (abi.ASSET_COLLATERAL_IN_EMODE_CHANGED, topic(build.asset(0))),
                 hex_of(["uint8", "bool"], [4, True]),
             ),
+            Log(
+                configurator,
+                (abi.ASSET_LTVZERO_IN_EMODE_CHANGED, topic(build.asset(0))),
+                hex_of(["uint8", "bool"], [5, True]),
+            ),
             Log(configurator, (abi.EMODE_CATEGORY_ADDED, f"0x{7:064x}"), "0x"),
         ],
     )
     assert seen.reconfigured == {topic(build.asset(0))}
-    assert seen.categories == {4, 7}
+    assert seen.categories == {4, 5, 7}
     assert not seen.market_changed
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from keeper.core.errors import DecodeError
 from keeper.core.types import Price
 from keeper.protocols.aave_v3 import state
-from keeper.protocols.aave_v3.state import Account, Market, StableDebt
+from keeper.protocols.aave_v3.state import Account, EMode, Market, StableDebt
 from tests.support import aave_market as build
 
 
@@ -34,8 +36,16 @@ def test_garbage_is_refused_with_the_remedy(payload: bytes) -> None:
 
 def test_a_market_of_another_shape_is_refused() -> None:
     payload = state.dump_market(build.market(build.reserve(0))).replace(b'"T0",', b"")
-    with pytest.raises(DecodeError, match="Reserve has 23 fields, 22 were stored"):
-        state.load_market(payload)
+    with pytest.raises(DecodeError, match="Reserve has 24 fields, 22 were stored"):
+        state.load_market(payload.replace(b",8250", b""))
+
+
+def test_what_an_older_release_stored_lacks_the_newest_fields_and_reads_all_the_same() -> None:
+    market = build.market(build.reserve(0), emodes=(EMode(1, 9000, 10100, 1),))
+    rows = json.loads(state.dump_market(market))
+    rows["reserves"] = [row[:-1] for row in rows["reserves"]]
+    rows["emodes"] = [row[:-2] for row in rows["emodes"]]
+    assert state.load_market(json.dumps(rows).encode()) == market
 
 
 def test_an_account_without_balances_is_empty() -> None:
