@@ -28,6 +28,7 @@ from keeper.jobs import Jobs
 from keeper.notifier.outbox import Deliverer
 from keeper.patience import Patience
 from keeper.pipeline import Pipeline
+from keeper.supervisor import Supervisor
 from keeper.wire import House
 
 log = structlog.get_logger(__name__)
@@ -56,8 +57,10 @@ class Daemon:
         *,
         stop: asyncio.Event | None = None,
         attempts: int | None = None,
+        supervisor: Supervisor | None = None,
     ) -> None:
-        """stop: when set, the block in hand is finished, and that is the end. attempts: see Patience."""
+        """stop: when set, the block in hand is finished, and that is the end. attempts: see Patience. supervisor: hears
+        when the daemon has caught up."""
         self._house = house
         self._rpc = rpc
         self._store = store
@@ -67,6 +70,7 @@ class Daemon:
         self._patience = Patience(self._stop, attempts)
         self._turn = asyncio.Lock()  # held while a block or a job reads and changes the books
         self._last_block_at = time.monotonic()
+        self._supervisor = Supervisor({}) if supervisor is None else supervisor
 
     @property
     def turn(self) -> asyncio.Lock:
@@ -84,6 +88,7 @@ class Daemon:
         # What was loaded stays. Walking it, the collector would stop a block for 50 ms per 100,000 positions.
         gc.collect()
         gc.freeze()
+        self._supervisor.ready(f"following chain {self._house.config.chain.id} from block {head.number}")
         async for block in self._heads():
             if self._done(until_block):
                 break
@@ -275,10 +280,12 @@ async def run_daemon(house: House, report: Report, until_block: int | None) -> i
             stack.push_async_callback(channel.close)
         deliverer = Deliverer(store, channels, time.time)
         pipeline = house.pipeline(rpc, store, channels, deliverer.wake)
-        daemon = Daemon(house, rpc, store, pipeline, report, stop=stop)
+        supervisor = Supervisor()
+        daemon = Daemon(house, rpc, store, pipeline, report, stop=stop, supervisor=supervisor)
         log.info("started", chain_id=house.config.chain.id, mode=house.config.executor.mode, store_at=_place(store))
         delivering = asyncio.create_task(deliverer.run(), name="deliver notices")
         watching = asyncio.create_task(daemon.watch_heads(), name="watch heads")
+        living = asyncio.create_task(supervisor.keep_alive(), name="tell the supervisor")
         jobs = Jobs(house, rpc, store, pipeline, daemon.turn)
         jobs.start()
         following = asyncio.create_task(daemon.follow(until_block), name="follow the chain")
@@ -288,10 +295,11 @@ async def run_daemon(house: House, report: Report, until_block: int | None) -> i
                 if task.done():
                     task.result()
         finally:
+            supervisor.stopping()
             jobs.stop()
-            for task in (following, watching):
+            for task in (following, watching, living):
                 task.cancel()
-            await asyncio.gather(following, watching, return_exceptions=True)
+            await asyncio.gather(following, watching, living, return_exceptions=True)
             await deliverer.drain(DRAIN_S)
             await pipeline.close()
             delivering.cancel()

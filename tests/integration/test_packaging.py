@@ -1,0 +1,127 @@
+"""What is installed is whole: the wheel by itself, in an empty folder, with nothing of this checkout in reach."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from keeper.devnet.chain import DevChain
+from tests.support.daemon import deploy
+
+_ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clean environment with the wheel and its locked dependencies; the folder with its programs."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "-qq", "--disable-pip-version-check"]
+    _run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), str(_ROOT)])
+    [wheel] = folder.glob("keeper-*.whl")
+    _run([sys.executable, "-m", "venv", str(folder / "venv")])
+    fresh = [str(folder / "venv" / "bin" / "python"), "-m", "pip", "-qq", "--disable-pip-version-check"]
+    _run([*fresh, "install", "--require-hashes", "-r", str(_ROOT / "requirements.lock")])
+    _run([*fresh, "install", "--no-deps", str(wheel)])
+    return folder / "venv" / "bin"
+
+
+def _run(command: list[str], cwd: Path | None = None) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    run = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_a_wheel_runs_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
+    """Commands, shipped configurations, interfaces, migrations and the dev chain's sources are all in it."""
+    assert "margin calls" in _run([str(installed / "keeper"), "--help"], tmp_path).lower()
+    code = """
+from pathlib import Path
+import keeper
+from keeper.abis import contract, protocol_abi
+from keeper.config import load_config
+from keeper.store import open_store
+from keeper.devnet.contracts import __name__ as contracts
+from importlib.resources import files
+
+assert Path.cwd() not in Path(keeper.__file__).parents
+data = Path(keeper.__file__).parent / "_data"
+assert contract("keeper", "Liquidator")["bytecode"] and protocol_abi("aave_v3")
+for file in sorted((data / "configs").glob("*.toml")):
+    load_config(file, environment={"KEEPER_RPC_URL": "wss://node.example"})
+    print(file.name)
+open_store("sqlite:///fresh.db", chain_id=1).close()
+assert (files(contracts) / "PriceFeed.sol").is_file()
+"""
+    shipped = _run([str(installed / "python"), "-c", code], tmp_path).split()
+    assert shipped == sorted(file.name for file in (_ROOT / "configs").glob("*.toml"))
+
+
+def test_the_service_says_when_it_is_ready_and_that_it_lives(shared_chain: DevChain, tmp_path: Path) -> None:
+    """As systemd runs it: READY once the head is followed, WATCHDOG from then on, STOPPING on SIGTERM."""
+    name = str(tmp_path / "notify")
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening,
+        deploy(tmp_path, shared_chain) as keeper,
+    ):
+        listening.bind(name)
+        listening.settimeout(60)
+        keeper.environment |= {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "200000"}
+        keeper.launch()
+        heard = list(_until(listening, b"READY=1"))
+        assert any(message.startswith(b"WATCHDOG=1") for message in heard)
+        assert b"following chain" in heard[-1]
+        assert keeper.terminate() == 0
+        assert list(_until(listening, b"STOPPING=1"))
+
+
+def _until(listening: socket.socket, wanted: bytes) -> Iterator[bytes]:
+    while True:
+        message = listening.recv(4096)
+        yield message
+        if message.startswith(wanted):
+            return
+
+
+def test_the_unit_is_hardened_and_waits_for_readiness() -> None:
+    """systemd itself has no objection, where it is installed; the settings that matter are there in any case."""
+    unit = _ROOT / "configs" / "systemd" / "keeper@.service"
+    parsed = configparser.ConfigParser(strict=False, interpolation=None)
+    parsed.optionxform = str  # type: ignore[assignment,method-assign]
+    parsed.read(unit)
+    service = parsed["Service"]
+    assert (service["Type"], service["ProtectSystem"], service["NoNewPrivileges"]) == ("notify", "strict", "yes")
+    assert int(service["WatchdogSec"]) >= 30
+    assert service["LimitCORE"] == "0"  # a core file would hold the key
+    if (analyze := shutil.which("systemd-analyze")) is None:
+        pytest.skip("systemd-analyze is not installed; the settings were checked, not the unit as a whole")
+    run = subprocess.run(
+        [analyze, "security", "--offline=true", "--threshold=25", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_the_image_runs_as_nobody_from_locked_packages() -> None:
+    """No engine builds it here; what makes it safe is read from the file."""
+    instructions = (_ROOT / "configs" / "docker" / "Dockerfile").read_text().replace("\\\n", " ")
+    stages = instructions.split("\nFROM ")
+    assert len(stages) == 3, "a stage that builds and one that runs"
+    final = stages[-1]
+    assert re.search(r"^USER 10001:10001$", final, re.M)
+    assert final.index("USER ") < final.index("ENTRYPOINT")
+    assert "--require-hashes -r requirements.lock" in instructions
+    assert "pip" not in final
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", instructions, re.M)
+    assert all((_ROOT / name).exists() for line in copied for name in line.split())
