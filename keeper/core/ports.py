@@ -238,6 +238,39 @@ class Stressable(Protocol[M_contra, A_contra]):
         ...
 
 
+@runtime_checkable
+class Watchable(Protocol[M]):
+    """What an adapter offers beside `ProtocolAdapter` so that `keeper watch` can follow a few accounts by state alone:
+    no history, no logs of every block, a handful of requests per look, a free public node.
+
+    A look reads `renew`, `head_calls` and `positions_of` in one round trip, `snapshot` and `confirm_calls` in a second,
+    all at one block. Where the protocol's own view (`native_view`) then differs from ours, the market is bootstrapped
+    again, so `renew` may leave out what that finds.
+    """
+
+    def renew(self, market: M) -> Reads[M]:
+        """The market at a later block whose logs nobody read: whatever positions are judged by (indices, rates, totals,
+        thresholds), and its list of assets or markets as far as the contracts tell it. One yield, unless it finds that
+        more has changed than it can read so. `bootstrap(market)` is always right, and dear.
+        """
+        ...
+
+    def positions_of(self, market: M, account: bytes) -> Reads[Sequence[bytes]]:
+        """Touches that make `snapshot` read every position this account has at this block, by state alone.
+
+        Where every account has at most one position, whose key follows from it (cross margin), `whole` of that key
+        without a yield, whether it holds anything or not: then a position it opens is seen at the next look. Where
+        positions must be searched (isolated markets), one yield; it is then asked now and then rather than at every
+        look.
+        """
+        ...
+
+    def liquidation_filter(self, market: M) -> LogFilter:
+        """Of the logs that `liquidations` reads and of no others: asked over a range of blocks when a position shrank
+        between two looks."""
+        ...
+
+
 class Transaction(Protocol):
     """One atomic, durable unit. Everything said through it holds together or not at all."""
 

@@ -96,6 +96,18 @@ class AaveV3:
     ) -> Reads[Update[Market, Account]]:
         return track.snapshot(market, touches, head, held or {})
 
+    # --- watching by state (`Watchable`)
+
+    def renew(self, market: Market) -> Reads[Market]:
+        return discover.renew(market)
+
+    def positions_of(self, market: Market, account: bytes) -> Reads[Sequence[bytes]]:
+        yield from ()  # nothing to ask: the account is the key
+        return self.whole(market, account)
+
+    def liquidation_filter(self, market: Market) -> LogFilter:
+        return logs.liquidation_filter(market)
+
     # --- stored form
 
     def dump_market(self, market: Market) -> bytes:

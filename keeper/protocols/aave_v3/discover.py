@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from keeper.core.errors import ConfigError, DecodeError
 from keeper.core.ports import Reads
+from keeper.core.reads import together
 from keeper.core.types import Call, CallResult
 from keeper.protocols.aave_v3 import abi
 from keeper.protocols.aave_v3.abi import call
@@ -17,6 +18,7 @@ from keeper.protocols.aave_v3.state import CloseFactor, EMode, Market, Reserve
 K = TypeVar("K")
 
 _ALL_CATEGORIES = range(1, 256)
+_FEW_CATEGORIES = 64
 _RESERVE_DATA_WORDS = 15
 
 
@@ -87,6 +89,39 @@ def refresh(market: Market, assets: Iterable[bytes], categories: Iterable[int]) 
     emodes = yield from _emodes(market.pool, sorted(again), market.reserves, ltvzero=ltvzero)
     kept = [emode for emode in market.emodes if emode.id not in again]
     return replace(market, emodes=tuple(sorted((*kept, *emodes), key=lambda emode: emode.id)))
+
+
+def renew(market: Market) -> Reads[Market]:
+    """Every reserve and the known e-mode categories afresh, in one round trip; everything when the pool's contracts or
+    its list of assets are others."""
+    pool, known = market.pool, [emode.id for emode in market.emodes]
+    calls: dict[object, Call] = {"reserves": call(pool, abi.GET_RESERVES_LIST)}
+    for reserve in market.reserves:
+        calls[reserve.asset, "data"] = call(pool, abi.GET_RESERVE_DATA, reserve.asset)
+        calls[reserve.asset, "grace"] = call(pool, abi.GET_LIQUIDATION_GRACE_PERIOD, reserve.asset)
+        calls[reserve.asset, "virtual"] = call(pool, abi.GET_VIRTUAL_UNDERLYING_BALANCE, reserve.asset)
+        calls[reserve.asset, "underlying"] = call(reserve.asset, abi.BALANCE_OF, reserve.a_token)
+    ltvzero = market.rules.zero_threshold_counts
+    reads: list[Reads[Any]] = [_contracts(market.provider), ask(calls)]
+    if known:
+        reads.append(_emodes(pool, known, market.reserves, ltvzero=ltvzero))
+    contracts, answers, *emodes = yield from together(reads)
+    assets = set(abi.address_list(answers["reserves"], "getReservesList()"))
+    sentinel = contracts[3] if market.sentinel else market.sentinel  # v3.7 pools have one and do not ask it
+    if (*contracts[:3], sentinel) != (pool, market.configurator, market.oracle, market.sentinel) or assets != {
+        reserve.asset for reserve in market.reserves
+    }:
+        return (yield from bootstrap(market.provider))
+    reserves = {
+        reserve.asset: replace(
+            reserve,
+            **reserve_fields(answers[reserve.asset, "data"], reserve.asset),
+            grace_until=abi.maybe_uint(answers[reserve.asset, "grace"]) or 0,
+            liquidity_assets=liquidity(answers[reserve.asset, "virtual"], answers[reserve.asset, "underlying"]),
+        )
+        for reserve in market.reserves
+    }
+    return replace(market.with_reserves(dict(reserves)), emodes=emodes[0] if known else ())
 
 
 def _contracts(provider: bytes) -> Reads[tuple[bytes, bytes, bytes, bytes]]:
@@ -270,26 +305,35 @@ def _emodes(
 ) -> Reads[tuple[EMode, ...]]:
     """The categories that exist, in the form of v3.2 (bitmaps) or before (one category per asset)."""
     ids = list(categories)
-    configs = yield from ask({i: call(pool, abi.GET_EMODE_CATEGORY_COLLATERAL_CONFIG, i) for i in ids})
-    if all(answer is None for answer in configs.values()):
+    at_once = len(ids) <= _FEW_CATEGORIES
+    calls = {(i, "terms"): call(pool, abi.GET_EMODE_CATEGORY_COLLATERAL_CONFIG, i) for i in ids}
+    answers = yield from ask(calls | (_bitmap_calls(pool, ids, ltvzero) if at_once else {}))
+    if all(answers[i, "terms"] is None for i in ids):
         return (yield from _legacy_emodes(pool, ids, list(reserves)))
-    terms = {i: abi.words(answer, 3, f"getEModeCategoryCollateralConfig({i})") for i, answer in configs.items()}
+    terms = {i: abi.words(answers[i, "terms"], 3, f"getEModeCategoryCollateralConfig({i})") for i in ids}
     used = [i for i in ids if any(terms[i])]
-    calls = {(i, "collateral"): call(pool, abi.GET_EMODE_CATEGORY_COLLATERAL_BITMAP, i) for i in used}
-    if ltvzero:
-        calls |= {(i, "ltvzero"): call(pool, abi.GET_EMODE_CATEGORY_LTVZERO_BITMAP, i) for i in used}
-    bitmaps = yield from ask(calls)
+    if not at_once:
+        answers |= yield from ask(_bitmap_calls(pool, used, ltvzero))
     return tuple(
         EMode(
             i,
             terms[i][1],
             terms[i][2],
-            abi.uint(bitmaps[i, "collateral"], f"getEModeCategoryCollateralBitmap({i})"),
+            abi.uint(answers[i, "collateral"], f"getEModeCategoryCollateralBitmap({i})"),
             loan_to_value_bps=terms[i][0],
-            ltvzero_bitmap=abi.maybe_uint(bitmaps.get((i, "ltvzero"))) or 0,
+            ltvzero_bitmap=abi.maybe_uint(answers.get((i, "ltvzero"))) or 0,
         )
         for i in used
     )
+
+
+def _bitmap_calls(pool: bytes, ids: Iterable[int], ltvzero: bool) -> dict[tuple[int, str], Call]:
+    calls = {}
+    for i in ids:
+        calls[i, "collateral"] = call(pool, abi.GET_EMODE_CATEGORY_COLLATERAL_BITMAP, i)
+        if ltvzero:
+            calls[i, "ltvzero"] = call(pool, abi.GET_EMODE_CATEGORY_LTVZERO_BITMAP, i)
+    return calls
 
 
 def _legacy_emodes(pool: bytes, ids: list[int], reserves: list[Reserve]) -> Reads[tuple[EMode, ...]]:

@@ -26,6 +26,10 @@ def log_filter(market: Market) -> LogFilter:
     return LogFilter(frozenset(contracts | tokens), _TOPICS)
 
 
+def liquidation_filter(market: Market) -> LogFilter:
+    return LogFilter(frozenset({market.pool}), frozenset({bytes.fromhex(abi.LIQUIDATION_CALLED[2:])}))
+
+
 @dataclass(slots=True)
 class Seen:
     """Everything in a batch of logs, still as strings: topics of accounts and assets, addresses of tokens."""
