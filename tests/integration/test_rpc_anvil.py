@@ -146,6 +146,8 @@ async def test_heads_follow_blocks_and_reorgs(rpc: RpcClient, anvil: Anvil) -> N
 
 # --- with the real contracts
 
+PROVING = RpcSettings(prove_multicall_gas=True)
+
 
 @pytest.fixture
 async def market(dev_chain: DevChain) -> AsyncIterator[RpcClient]:
@@ -175,6 +177,24 @@ async def test_calls_starved_within_a_multicall_are_found_out(market: RpcClient,
     hungry = [Call(BURNER, b"") for _ in range(3)]
     with pytest.raises(RpcRefused, match=r"(?i)gas"):
         await market.call_many([*hungry, Call(ECHO, b"one")], block.ref)
+
+
+async def test_with_proof_of_gas_an_empty_failure_needs_no_second_request(dev_chain: DevChain) -> None:
+    """And starved calls are still found out: then there is no gas for the proof either."""
+    client = await RpcClient.connect([dev_chain.ws_url], dev_chain.chain_id, settings=PROVING)
+    try:
+        for address, code in CODES.items():
+            await client.request("anvil_setCode", "0x" + address.hex(), code)
+        dev_chain.mine()
+        block = await latest(client)
+        mixed = [Call(MULTICALL3, BLOCK_NUMBER), Call(MULTICALL3, REVERTS), Call(b"\x99" * 20, b"x")]
+        before = client.requests
+        assert await client.call_many(mixed, block.ref) == [block.number.to_bytes(32, "big"), None, None]
+        assert client.requests - before == 1
+        with pytest.raises(RpcRefused, match=r"(?i)gas"):
+            await client.call_many([*[Call(BURNER, b"")] * 3, Call(ECHO, b"one")], block.ref)
+    finally:
+        await client.close()
 
 
 async def test_every_block_of_a_real_market_fits_its_bloom_in_one_round_trip(market: RpcClient) -> None:

@@ -13,6 +13,7 @@ import msgspec
 from keeper.core.errors import KeeperError, RpcRefused
 from keeper.core.types import BlockRef, Call, CallResult
 from keeper.indexer.rpc.faults import is_revert
+from keeper.indexer.rpc.gasproof import ANSWER, PROOF
 from keeper.indexer.rpc.multicall import MULTICALL3, decode_aggregate3, encode_aggregate3
 from keeper.indexer.rpc.wire import Request, hex_bytes, result_reader, to_hex
 
@@ -27,20 +28,26 @@ class CallPlan:
     parent hashes.
     """
 
-    def __init__(self, calls: Sequence[Call], block: BlockRef, max_calls: int, max_bytes: int) -> None:
+    def __init__(
+        self, calls: Sequence[Call], block: BlockRef, max_calls: int, max_bytes: int, *, prove_gas: bool = False
+    ) -> None:
+        """prove_gas: see `gasproof`; costs the node a millisecond, and saves a request per empty failure."""
         self.calls = calls
+        self._proof = (PROOF,) if prove_gas else ()
         self._chunks = _chunks(calls, max_calls, max_bytes)
         pin = {"blockHash": to_hex(block.hash)}
         self.requests: list[Request] = []
         for start, end in self._chunks:
-            call = calls[start] if end - start == 1 else Call(MULTICALL3, encode_aggregate3(calls[start:end]))
+            many = (*calls[start:end], *self._proof)
+            call = calls[start] if end - start == 1 else Call(MULTICALL3, encode_aggregate3(many))
             self.requests.append(("eth_call", [_transaction(call), pin]))
 
     def read(self, answers: Sequence[msgspec.Raw | KeeperError]) -> tuple[list[CallResult], list[int]]:
         """Results in the order of the calls, and the indices of those that must be asked alone to be sure.
 
         Within a multicall a call that was starved of gas looks like one that reverted without a reason, so neither is
-        believed there. Raises what an answer raised, unless it is a refusal of the whole multicall.
+        believed there, unless the last call proves that nothing was starved. Raises what an answer raised, unless it is
+        a refusal of the whole multicall.
         """
         results: list[CallResult] = [None] * len(self.calls)
         alone: list[int] = []
@@ -56,10 +63,12 @@ class CallPlan:
                 if not data:  # Multicall3 has no code at this block
                     alone.extend(range(start, end))
                     continue
-                for index, outcome in enumerate(decode_aggregate3(data, end - start), start):
+                outcomes = decode_aggregate3(data, end - start + len(self._proof))
+                proven = bool(self._proof) and outcomes.pop() == (True, ANSWER)
+                for index, outcome in enumerate(outcomes, start):
                     if outcome.success:
                         results[index] = outcome.data or None
-                    elif not outcome.data:
+                    elif not outcome.data and not proven:
                         alone.append(index)
         return results, alone
 

@@ -69,7 +69,10 @@ class RpcClient(EndpointPool):
         return results
 
     def plan_calls(self, calls: Sequence[Call], block: BlockRef) -> CallPlan:
-        return CallPlan(calls, block, self.settings.multicall_calls, self.settings.multicall_bytes)
+        bounds = self.settings
+        return CallPlan(
+            calls, block, bounds.multicall_calls, bounds.multicall_bytes, prove_gas=bounds.prove_multicall_gas
+        )
 
     async def ask_alone(
         self, calls: Sequence[Call], block: BlockRef, results: list[CallResult], alone: Sequence[int]

@@ -62,6 +62,7 @@ class Endpoint:
         self.address: Address = parse_address(text)
         self.chain_id = chain_id
         self.round_trips = 0
+        self.requests = 0
         self.head_number: int | None = None
         self.head_seen_at: float | None = None
         self.errors = 0
@@ -127,6 +128,7 @@ class Endpoint:
     async def send(self, transport: Transport, requests: Sequence[Request], timeout_s: float) -> Replies:
         """One message over a connection that is open."""
         self.round_trips += 1
+        self.requests += len(requests)
         return await transport.exchange(requests, timeout_s)
 
     def succeeded(self) -> None:

@@ -39,7 +39,8 @@ class RpcSettings:
     """Bounds of what is sent and how long is waited.
 
     call_timeout_s: for one answer of one endpoint. max_batch: requests in one message; more become several.
-    multicall_calls, multicall_bytes: of one eth_call. poll_interval_s: between polls where heads are not pushed.
+    multicall_calls, multicall_bytes: of one eth_call. prove_multicall_gas: fewer requests for a slower multicall (see
+    `gasproof`). poll_interval_s: between polls where heads are not pushed.
     silence_s: without a pushed head before it is polled whether there is one. probe_interval_s: between looks at the
     head of every endpoint. max_lag_blocks: an endpoint further behind than this is asked last.
     """
@@ -48,6 +49,7 @@ class RpcSettings:
     max_batch: int = 100
     multicall_calls: int = 250
     multicall_bytes: int = 128 * 1024
+    prove_multicall_gas: bool = False
     poll_interval_s: float = 1.0
     silence_s: float = 20.0
     probe_interval_s: float = 15.0
@@ -124,6 +126,11 @@ class EndpointPool:
             await asyncio.wait([self._probing])
         for endpoint in self.endpoints:
             await endpoint.close()
+
+    @property
+    def requests(self) -> int:
+        """Requests sent so far, as providers count them: every part of a batch is one, chain id checks included."""
+        return sum(endpoint.requests for endpoint in self.endpoints)
 
     @property
     def round_trips(self) -> int:

@@ -9,6 +9,7 @@ from eth_abi.abi import encode
 from keeper.core.errors import RpcMalformed, RpcRefused, StateUnavailable
 from keeper.core.types import BlockRef, Call
 from keeper.indexer.rpc.calls import CallPlan, read_single
+from keeper.indexer.rpc.gasproof import ANSWER, LEAST_GAS
 
 BLOCK = BlockRef(7, b"\x07" * 32)
 CALLS = [Call(bytes([i]) * 20, bytes([i]) * 4) for i in range(1, 6)]
@@ -42,6 +43,21 @@ def test_a_failure_without_data_inside_a_multicall_is_asked_again_alone() -> Non
     """It may have been starved of gas by the calls before it."""
     plan = CallPlan(CALLS[:2], BLOCK, max_calls=10, max_bytes=10_000)
     assert plan.read([answer((True, b"a"), (False, b""))]) == ([b"a", None], [1])
+
+
+def test_an_empty_failure_is_believed_where_enough_gas_was_left_at_the_end() -> None:
+    """Not where the proof failed as well, or came out wrong (a chain whose precompile is another)."""
+    plan = CallPlan(CALLS[:2], BLOCK, max_calls=10, max_bytes=10_000, prove_gas=True)
+    two = ((True, b"a"), (False, b""))
+    assert plan.read([answer(*two, (True, ANSWER))]) == ([b"a", None], [])
+    assert plan.read([answer(*two, (False, b""))]) == ([b"a", None], [1])
+    assert plan.read([answer(*two, (True, b""))]) == ([b"a", None], [1])
+    assert plan.read([answer(*two, (True, bytes(len(ANSWER))))]) == ([b"a", None], [1])
+
+
+def test_what_proves_that_gas_was_left_takes_a_hundred_thousand() -> None:
+    """A call that burned 63/64 of more than 64 times that is no view that anybody makes."""
+    assert 100_000 < LEAST_GAS < 110_000
 
 
 def test_an_address_without_code_answers_nothing() -> None:
