@@ -108,12 +108,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--metrics", action="store_true", help="margins, leverage, what is at stake; also with accounts")
     _json_flag(sub)
-    for name, run, help_ in (
-        ("calls", _calls, "margin calls: episodes with demands and notices"),
-        ("liquidations", _liquidations, "our liquidations, from plan to confirmation"),
-        ("transactions", _transactions, "every transaction we signed, with its fate"),
-    ):
-        _json_flag(add(name, run, help_))
+    _json_flag(add("calls", _calls, "margin calls: episodes with demands and notices"))
+    sub = add("liquidations", _liquidations, "our liquidations, from plan to confirmation, with what they brought")
+    sub.add_argument("--daily", action="store_true", help="sums by day (UTC): counts, profit, and all gas spent")
+    _json_flag(sub)
+    _json_flag(add("transactions", _transactions, "every transaction we signed, with its fate"))
 
     for name, run, help_ in (
         ("pause", _pause, "send no new transactions until `keeper resume`; works beside a running daemon"),
