@@ -30,6 +30,7 @@ from keeper.devnet.client import Block, Client, Receipt
 from keeper.devnet.errors import DevnetError
 from keeper.devnet.market import AaveMarket
 from keeper.devnet.morpho import Morpho
+from keeper.devnet.perp import Perp
 from keeper.devnet.tokens import Amount, FeedMode, Tokens
 from keeper.devnet.venus import Venus
 
@@ -81,6 +82,7 @@ class DevChain:
         self._balancer: Balancer | None = None
         self._morpho: Morpho | None = None
         self._venus: Venus | None = None
+        self._perp: Perp | None = None
 
     @classmethod
     def start(
@@ -152,6 +154,8 @@ class DevChain:
                 chain._morpho = Morpho(client, tokens, self._morpho.address, self._morpho.params)
             if self._venus is not None:
                 chain._venus = Venus(client, tokens, self._venus.deployment)
+            if self._perp is not None:
+                chain._perp = Perp(client, tokens, self._perp.deployment)
             return chain
         except BaseException:
             anvil.stop()
@@ -204,6 +208,14 @@ class DevChain:
         if self._venus is None:
             self._venus = Venus.deployed(self.client, self.tokens, self.aave.market.admin)
         return self._venus
+
+    @property
+    def perp(self) -> Perp:
+        """Perpetual Protocol v2 with a vETH market, deployed when it is first asked for; that takes half an hour of the
+        chain's time."""
+        if self._perp is None:
+            self._perp = Perp.deployed(self.client, self.tokens, self.aave.market.admin)
+        return self._perp
 
     # --- who is there
 
@@ -293,13 +305,13 @@ class DevChain:
     def rewound(self) -> Iterator[None]:
         """Everything done inside is undone afterwards, blocks included; nobody who follows the chain is told."""
         snapshot, tokens, reserves = self.anvil.snapshot(), dict(self.tokens.by_symbol), dict(self.aave.reserves)
-        on_demand = self._balancer, self._morpho, self._venus
+        on_demand = self._balancer, self._morpho, self._venus, self._perp
         try:
             yield
         finally:
             self.anvil.revert(snapshot)
             self.tokens.by_symbol, self.aave.reserves = tokens, reserves
-            self._balancer, self._morpho, self._venus = on_demand
+            self._balancer, self._morpho, self._venus, self._perp = on_demand
 
     def one_block(self) -> AbstractContextManager[None]:
         """Everything done inside is mined in one block; see `Client.one_block`."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from keeper.devnet import aave, balancer, morpho, npm, uniswap, venus
+from keeper.devnet import aave, balancer, morpho, npm, perp, uniswap, venus
 from keeper.devnet.cache import cache_root
 from keeper.devnet.contracts import balancer_artifacts, morpho_artifacts, own_artifacts, venus_artifacts
 
@@ -25,6 +25,7 @@ def prepare() -> None:
     aave.build()
     balancer.build()
     morpho.build()
+    perp.build()
     uniswap.build()
     venus.build()
 
