@@ -10,8 +10,12 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from keeper import __version__
+
+if TYPE_CHECKING:
+    from typing import Any
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -90,6 +94,16 @@ def build_parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=run)
         return sub
 
+    def nest(under: Any, name: str, run: Command, help_: str) -> argparse.ArgumentParser:
+        """An action of a command: takes the command's options before or after its own name."""
+        sub: argparse.ArgumentParser = under.add_parser(name, help=help_, description=help_, formatter_class=_Help)
+        unless = argparse.SUPPRESS  # what was given before the name stays
+        sub.add_argument("--config", type=_file, default=unless, help="configuration (keeper.toml)")
+        sub.add_argument("-v", "--verbose", action="count", default=unless, help="more log lines")
+        sub.add_argument("--log-format", choices=("console", "json"), default=unless, help="log lines on stderr")
+        sub.set_defaults(command=run)
+        return sub
+
     add("check", _check, "verify every precondition, one line each; exit 1 if any fails")
 
     sub = add("backfill", _backfill, "index up to a block and exit; resumable")
@@ -108,11 +122,23 @@ def build_parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--metrics", action="store_true", help="margins, leverage, what is at stake; also with accounts")
     _json_flag(sub)
-    _json_flag(add("calls", _calls, "margin calls: episodes with demands and notices"))
-    sub = add("liquidations", _liquidations, "our liquidations, from plan to confirmation, with what they brought")
-    sub.add_argument("--daily", action="store_true", help="sums by day (UTC): counts, profit, and all gas spent")
-    _json_flag(sub)
-    _json_flag(add("transactions", _transactions, "every transaction we signed, with its fate"))
+    calls = add("calls", _calls, "margin calls: episodes with demands and notices")
+    _json_flag(calls)
+    calls.add_argument("--undelivered", action="store_true", help="notices that wait, fail, or were given up, instead")
+    nested = calls.add_subparsers(metavar="action")
+    sub = nest(nested, "retry", _calls_retry, "try again to deliver what was given up")
+    sub.add_argument("id", metavar="ID", help="a notice's id (see --undelivered), or all")
+    sub.add_argument("--channel", metavar="NAME", help="only on this notifier")
+
+    sub = add("ack", _ack, "acknowledge a margin call, so that it is not escalated")
+    sub.add_argument("id", metavar="ID|TOKEN", help="of a call or a notice, or the token of a link")
+    sub.add_argument("--by", metavar="NAME", help="who acknowledges (default: you)")
+
+    for name, run, help_ in (
+        ("liquidations", _liquidations, "our liquidations, from plan to confirmation"),
+        ("transactions", _transactions, "every transaction we signed, with its fate"),
+    ):
+        _json_flag(add(name, run, help_))
 
     for name, run, help_ in (
         ("pause", _pause, "send no new transactions until `keeper resume`; works beside a running daemon"),
@@ -190,7 +216,23 @@ def _health(args: argparse.Namespace) -> int:
     return report.health(args)
 
 
+def _ack(args: argparse.Namespace) -> int:
+    from keeper import deliveries
+
+    return deliveries.acknowledge(args)
+
+
+def _calls_retry(args: argparse.Namespace) -> int:
+    from keeper import deliveries
+
+    return deliveries.retry(args)
+
+
 def _calls(args: argparse.Namespace) -> int:
+    if args.undelivered:
+        from keeper import deliveries
+
+        return deliveries.undelivered(args)
     from keeper import report
 
     return report.calls(args)

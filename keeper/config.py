@@ -31,11 +31,11 @@ from pydantic import (
 )
 
 from keeper.configbreakers import Breakers
+from keeper.configrouting import Acknowledgements, NotifierCommon, check_routes
 from keeper.configtable import InTable, Table, explain, options_table
 from keeper.configtypes import (
     Address,
     Amount,
-    BandName,
     Bps,
     FilePath,
     Finality,
@@ -52,7 +52,6 @@ from keeper.configtypes import (
 )
 from keeper.core.errors import ConfigError
 from keeper.core.secret import Secret
-from keeper.core.types import Band
 from keeper.core.units import BPS
 
 WAD_ONE = 10**18
@@ -178,16 +177,6 @@ class ProtocolCommon(Table):
     )
 
 
-class NotifierCommon(Table):
-    kind: str = Field(description="Module name under `keeper/notifier`.", examples=["webhook"])
-    name: str = Field(
-        "", pattern=r"^[a-z0-9_-]{0,32}$", description="Unique; by default the kind, numbered if repeated."
-    )
-    min_band: BandName = Field(
-        Band.CALL, description="Tell only of episodes this deep: `watch`, `call`, `urgent` or `liquidatable`."
-    )
-
-
 class VenueCommon(Table):
     kind: str = Field(description="Module name under `keeper/executor/venues`.", examples=["uniswap_v3"])
     name: str = Field(
@@ -258,6 +247,7 @@ class Config(Table):
     submitters: tuple[SubmitterTable, ...] = ()
     breakers: Breakers = Breakers.model_validate({})
     jobs: Jobs = Jobs.model_validate({})
+    acknowledgements: Acknowledgements = Acknowledgements.model_validate({})
 
     @field_validator("protocols", "notifiers", "venues", "funding", "submitters")
     @classmethod
@@ -271,11 +261,18 @@ class Config(Table):
     @model_validator(mode="after")
     def _known_protocols(self) -> Config:
         names = [plugin.name for plugin in self.protocols]
-        if "breakers" in names:
-            raise Problem("a protocol is named 'breakers', which prefixes what is told of breakers; name it otherwise")
+        for taken in {"breakers", "summary"} & set(names):
+            raise Problem(f"a protocol is named {taken!r}, which prefixes notices of no protocol; name it otherwise")
         for name in (*self.breakers.allow, *self.breakers.deny):
             if name not in names:
                 raise Problem(f"breakers names the protocol {name!r}; there are {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _routes(self) -> Config:
+        problems = check_routes([one.settings for one in self.notifiers], [one.name for one in self.protocols])
+        for problem in problems:
+            raise Problem(problem)
         return self
 
     @model_validator(mode="after")
@@ -303,7 +300,8 @@ class Config(Table):
     def secrets(self) -> Iterator[Secret]:
         """Everything in it that must never be printed."""
         yield from (*self.chain.rpc, self.store.url)
-        yield from (s for s in (self.executor.private_key, self.executor.password) if s is not None)
+        own = (self.executor.private_key, self.executor.password, self.acknowledgements.secret)
+        yield from (secret for secret in own if secret is not None)
         for plugin in (*self.protocols, *self.notifiers, *self.venues, *self.funding, *self.submitters):
             for value in plugin.settings.values():
                 yield from (one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, Secret))

@@ -15,13 +15,13 @@ from keeper.config import (
     FundingCommon,
     Jobs,
     MarginCalls,
-    NotifierCommon,
     ProtocolCommon,
     Store,
     SubmitterCommon,
     VenueCommon,
 )
 from keeper.configbreakers import Breakers
+from keeper.configrouting import Acknowledgements, NotifierCommon
 from keeper.configtable import Table, kinds, options_table
 from keeper.configtypes import Written
 
@@ -38,6 +38,7 @@ def reference() -> str:
         _section("[margin_calls]", MarginCalls),
         _section("[[notifiers]]", NotifierCommon),
         *_plugin_sections("keeper.notifier", "[[notifiers]]", NotifierCommon),
+        _section("[acknowledgements]", Acknowledgements),
         _section("[executor]", Executor),
         _section("[[venues]]", VenueCommon),
         *_plugin_sections("keeper.executor.venues", "[[venues]]", VenueCommon),

@@ -10,6 +10,7 @@ Validators raise `Problem` with what is wrong and the remedy; none repeats a sec
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,12 +19,16 @@ from string import hexdigits
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import PlainSerializer, PlainValidator, ValidationInfo
 
+from keeper.core.records import NoticeEvent
 from keeper.core.secret import MASK, Secret
 from keeper.core.types import Band
 from keeper.core.units import format_units, scale_decimal
+from keeper.notifier import quiet
+from keeper.notifier.quiet import Hours
 
 T = TypeVar("T")
 
@@ -183,6 +188,29 @@ def parse_finality(value: object) -> str | int:
     raise Problem(f'expected "finalized", "safe" or a number of confirmations of at least 1, not {describe(value)}')
 
 
+def parse_hours(value: object) -> Hours:
+    try:
+        return quiet.parse_hours(_text(value, "hours"))
+    except ValueError as error:
+        raise Problem(str(error)) from None
+
+
+def parse_zone(value: object) -> ZoneInfo:
+    try:
+        return quiet.parse_zone(_text(value, "a time zone"))
+    except ValueError as error:
+        raise Problem(str(error)) from None
+
+
+def parse_event(value: object) -> NoticeEvent:
+    known = [event.value for event in NoticeEvent if event is not NoticeEvent.SUMMARY]
+    if not isinstance(value, str) or value not in known:
+        near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+        raise Problem(f"{describe(value)} is no event; {hint}")
+    return NoticeEvent(value)
+
+
 def parse_band(value: object) -> Band:
     names = [band.label for band in Band if band is not Band.SAFE]
     if not isinstance(value, str) or value not in names:
@@ -252,6 +280,15 @@ Bps = Annotated[int, PlainValidator(scaled(4)), _decimal(4)]
 NewPath = Annotated[Path, PlainValidator(parse_new_path), Written("path")]
 FilePath = Annotated[Path, PlainValidator(parse_path), Written("path")]
 Finality = Annotated[str | int, PlainValidator(parse_finality), Written("tag or integer", lambda value: f'"{value}"')]
+HoursText = Annotated[
+    Hours,
+    PlainValidator(parse_hours),
+    Written("hours", lambda value: f'"{value.start:%H:%M}-{value.end:%H:%M}"'),
+]
+ZoneName = Annotated[
+    ZoneInfo, PlainValidator(parse_zone), PlainSerializer(str), Written("time zone", lambda value: f'"{value}"')
+]
+EventName = Annotated[NoticeEvent, PlainValidator(parse_event), Written("event", lambda value: f'"{value.value}"')]
 BandName = Annotated[Band, PlainValidator(parse_band), Written("band", lambda value: f'"{value.label}"')]
 Amount = Annotated[
     Decimal, PlainValidator(parse_decimal), PlainSerializer(str), Written("decimal string", lambda value: f'"{value}"')

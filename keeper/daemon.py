@@ -25,7 +25,6 @@ from keeper.indexer.follow import canonical_ancestor, steps_to
 from keeper.indexer.reads import drive
 from keeper.indexer.rpc.client import RpcClient
 from keeper.jobs import Jobs
-from keeper.notifier.outbox import Deliverer
 from keeper.patience import Patience
 from keeper.pipeline import Pipeline
 from keeper.supervisor import Supervisor
@@ -278,7 +277,7 @@ async def run_daemon(house: House, report: Report, until_block: int | None) -> i
         channels = house.notifiers()
         for channel in channels:
             stack.push_async_callback(channel.close)
-        deliverer = Deliverer(store, channels, time.time)
+        deliverer = house.deliverer(store, channels)
         pipeline = house.pipeline(rpc, store, channels, deliverer.wake)
         supervisor = Supervisor()
         daemon = Daemon(house, rpc, store, pipeline, report, stop=stop, supervisor=supervisor)

@@ -25,7 +25,7 @@ import structlog
 from keeper.core.chain import Committed, Reverted, Step, Window
 from keeper.core.errors import KeeperError, RpcMalformed
 from keeper.core.ports import Store, Transaction
-from keeper.core.records import CommittedBlock, Fact, Intent
+from keeper.core.records import CommittedBlock, Fact, Intent, Notice
 from keeper.core.types import Block, BlockRef, Call, CallResult, LogFilter, RawLog, Update
 from keeper.evaluator.episodes import undocumented
 from keeper.evaluator.judge import Ruling
@@ -76,7 +76,8 @@ class _Read:
 
 
 class Pipeline:
-    """Takes steps one at a time. finality: a block tag, or a number of confirmations."""
+    """Takes steps one at a time. finality: a block tag, or a number of confirmations. invite: adds to a notice how to
+    acknowledge it."""
 
     def __init__(
         self,
@@ -88,6 +89,7 @@ class Pipeline:
         finality: str | int,
         clock: Callable[[], float],
         wake: Callable[[], None],
+        invite: Callable[[Notice, float], Notice] = lambda notice, _: notice,
     ) -> None:
         self._chain = chain
         self._store = store
@@ -96,6 +98,7 @@ class Pipeline:
         self._finality = finality
         self._clock = clock
         self._wake = wake
+        self._invite = invite
         self._venues: list[Venue] = []
         self.window = Window(())
         self.finalized = 0
@@ -349,7 +352,7 @@ class Pipeline:
         now = self._clock()
         for one in outgoing:
             if one.channels:
-                tx.add_notice(one.notice, one.channels, now)
+                tx.add_notice(self._invite(one.notice, now), one.channels, now)
 
     def _landing_at(self, block: Block) -> int:
         """Timestamp of the block that a transaction sent now can be in: one usual block interval later."""

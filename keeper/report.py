@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from keeper import views
 from keeper.core.errors import ConfigError
 from keeper.core.ports import Store
-from keeper.daily import daily_rows
 from keeper.protocols.addresses import checksummed
 from keeper.wire import House, open_house
 
@@ -34,9 +33,9 @@ def health(args: argparse.Namespace) -> int:
         tip, rules = blocks[-1], house.rules()
         rows = [row for one in house.adapters() for row in views.health_rows(store, one, tip, rules, accounts)]
         differing = _verify(house, store, accounts) if args.verify else 0
-    _show(args, rows, _health_table, f"open positions at block {tip.number}")
+    show(args, rows, _health_table, f"open positions at block {tip.number}")
     if rows and not args.json and (accounts or args.metrics):
-        _show(args, rows, _metrics_table, "account metrics")
+        show(args, rows, _metrics_table, "account metrics")
     return differing
 
 
@@ -58,8 +57,6 @@ def calls(args: argparse.Namespace) -> int:
 
 
 def liquidations(args: argparse.Namespace) -> int:
-    if args.daily:
-        return _records(args, daily_rows, _daily_table, "days")
     return _records(args, views.liquidation_rows, _liquidations_table, "liquidations")
 
 
@@ -76,10 +73,10 @@ def _records(
     house: House = open_house(args)
     with closing(house.open_store(read_only=True)) as store, store.snapshot():
         rows = list(read(store))
-    return _show(args, rows, table, title)
+    return show(args, rows, table, title)
 
 
-def _show(args: argparse.Namespace, rows: Sequence[Json], table: Callable[[Sequence[Json]], Table], title: str) -> int:
+def show(args: argparse.Namespace, rows: Sequence[Json], table: Callable[[Sequence[Json]], Table], title: str) -> int:
     if args.json:
         for row in rows:
             print(json.dumps(row, separators=(",", ":")))
@@ -100,7 +97,7 @@ def _show(args: argparse.Namespace, rows: Sequence[Json], table: Callable[[Seque
 
 
 def _health_table(rows: Sequence[Json]) -> Table:
-    table = _table("account", "protocol", "health", "band", "collateral", "debt")
+    table = new_table("account", "protocol", "health", "band", "collateral", "debt")
     for row in rows:
         stale = "\n[dim]stale price[/]" if row["stale_assets"] else ""
         table.add_row(
@@ -121,7 +118,7 @@ def _protocol(row: Json) -> str:
 
 def _metrics_table(rows: Sequence[Json]) -> Table:
     """Values in the protocol's base currency; initial and maintenance margin as shares of the exposure."""
-    table = _table("account", "equity", "exposure", "margin", "at stake")
+    table = new_table("account", "equity", "exposure", "margin", "at stake")
     symbols = {one["asset"]: one["symbol"] for row in rows for one in (*row["collaterals"], *row["debts"])}
     for row in rows:
         who = f"{_short(row['account'])}\n{_protocol(row)}"
@@ -146,7 +143,7 @@ def _metrics_table(rows: Sequence[Json]) -> Table:
 
 
 def _calls_table(rows: Sequence[Json]) -> Table:
-    table = _table("position", "status", "deepest", "health", "opened at", "notices")
+    table = new_table("position", "status", "deepest", "health", "opened at", "notices")
     for row in rows:
         sent = sum(notice["status"] == "sent" for notice in row["notices"])
         table.add_row(
@@ -161,48 +158,21 @@ def _calls_table(rows: Sequence[Json]) -> Table:
 
 
 def _liquidations_table(rows: Sequence[Json]) -> Table:
-    table = _table("position", "status", "transaction", "block", "profit", "reason")
+    table = new_table("position", "status", "transaction", "block", "attempts", "reason")
     for row in rows:
         table.add_row(
             _position(row),
             row["status"],
             _short(row["tx_hash"]),
             str(row["block_number"] or "-"),
-            _profit(row),
+            str(len(row["attempts"])),
             _plain(row["reason"] or ""),
         )
     return table
 
 
-def _profit(row: Json) -> str:
-    """What it brought; what it may bring, marked as such, while that is not known."""
-    if row["status"] in ("failed", "abandoned"):
-        return "-"
-    statement, mark = (row["realized"], "") if row["realized"] is not None else (row["expected"], "~")
-    if statement is None:
-        return "?"
-    return f"{mark}{Decimal(statement['profit']).scaleb(-statement['base_decimals']):,.2f}"
-
-
-def _daily_table(rows: Sequence[Json]) -> Table:
-    table = _table("day", "count", "confirmed", "expected", "realized", "net", "gas (native)")
-    for row in rows:
-        profits = (f"{Decimal(row[key]).scaleb(-18):,.2f}" for key in _DAILY_PROFITS)
-        table.add_row(
-            row["day"],
-            str(row["liquidations"]),
-            str(row["statuses"].get("confirmed", 0)),
-            *profits,
-            f"{Decimal(row['gas_wei']).scaleb(-18):.6f}",
-        )
-    return table
-
-
-_DAILY_PROFITS = ("profit_expected_wad", "profit_realized_wad", "net_wad")
-
-
 def _transactions_table(rows: Sequence[Json]) -> Table:
-    table = _table("nonce", "transaction", "kind", "purpose", "status", "max fee (gwei)")
+    table = new_table("nonce", "transaction", "kind", "purpose", "status", "max fee (gwei)")
     for row in rows:
         fee = Decimal(row["max_fee_wei"]).scaleb(-9)
         table.add_row(
@@ -211,7 +181,7 @@ def _transactions_table(rows: Sequence[Json]) -> Table:
     return table
 
 
-def _table(*columns: str) -> Table:
+def new_table(*columns: str) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keeper.core.ports import Notifier, Store
+from keeper.core.ports import Store
 from keeper.core.records import Notice, Told
-from keeper.core.types import Band, Book
+from keeper.core.types import Book
 from keeper.evaluator.episode_json import load_episode
 from keeper.evaluator.episodes import Episode, EpisodeStatus
 from keeper.evaluator.judge import Judge, Ruling
 from keeper.evaluator.tell import suspects, tell
+from keeper.notifier.routing import Router
 from keeper.protocols.addresses import checksummed
 
 
@@ -32,10 +33,10 @@ class Outgoing:
 class Teller:
     """For one protocol. `reload` whenever the store was opened or reverted."""
 
-    def __init__(self, judge: Judge[Any, Any], channels: Sequence[Notifier]) -> None:
+    def __init__(self, judge: Judge[Any, Any], router: Router) -> None:
         self._judge = judge
         self._prefix = f"{judge.adapter.name}:"
-        self._channels = tuple((channel.name, channel.min_band) for channel in channels)
+        self._router = router
         self._ended: dict[str, Episode] = {}
         # Whether readers may believe something untrue although nothing changes in the next block: after a revert, a
         # restart, blocks that nobody was told of, and while a position cannot be judged.
@@ -69,12 +70,7 @@ class Teller:
             return ()
         ended = self._ended.values()
         tellings = tell(self._judge, book, ruling, self._mine(told), checksummed, ended)
-        outgoing = []
-        for telling in tellings:
-            depth = Band[telling.notice.band.upper()]
-            wanted = tuple(name for name, min_band in self._channels if depth >= min_band)
-            outgoing.append(Outgoing(telling.notice, wanted, telling.record))
-        return outgoing
+        return [Outgoing(one.notice, self._router.channels(one.notice), one.record) for one in tellings]
 
     def stored(self, ruling: Ruling, *, present: bool) -> None:
         """The block of this ruling, and what it had to tell, is in the store."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from keeper import observe
 from keeper.config import Config, load_config
 from keeper.core.ports import Notifier, ProtocolAdapter, Signer, Store
+from keeper.core.records import NoticeEvent
 from keeper.core.types import Block, BlockRef, Book, Call, CallResult, LogFilter
 from keeper.evaluator.bands import BandRules
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from keeper.executor.switch import Switch
     from keeper.indexer.fetch import HeadRead
     from keeper.indexer.rpc.client import RpcClient
+    from keeper.notifier.invitation import Invitation
+    from keeper.notifier.outbox import Deliverer
+    from keeper.notifier.requests import Requests
+    from keeper.notifier.routing import Router
     from keeper.pipeline import Pipeline, Request
 
 Adapter = ProtocolAdapter[Any, Any]
@@ -59,6 +64,38 @@ class House:
     def notifiers(self) -> list[Notifier]:
         return [_build("keeper.notifier", one.kind)(one.settings, one.name) for one in self.config.notifiers]
 
+    def router(self, channels: Sequence[Notifier]) -> Router:
+        """The rules of these channels."""
+        from keeper.configrouting import route_of
+        from keeper.notifier.routing import Router
+
+        names = {channel.name for channel in channels}
+        return Router.of(route_of(one.settings) for one in self.config.notifiers if one.name in names)
+
+    def deliverer(self, store: Store, channels: Sequence[Notifier]) -> Deliverer:
+        from keeper.notifier.outbox import Deliverer
+
+        return Deliverer(store, channels, time.time, router=self.router(channels), requests=self.requests())
+
+    def requests(self) -> Requests:
+        """The folder in which people leave what they ask of the deliveries."""
+        from keeper.notifier.requests import Requests
+
+        beside = self._beside()
+        return Requests(beside.with_name(f"{beside.name}.requests"))
+
+    def invitation(self, router: Router) -> Invitation:
+        """How notices tell people to acknowledge them."""
+        from keeper.notifier.invitation import Invitation
+
+        asked = self.config.acknowledgements
+        return Invitation(router, self.config.chain.id, asked.secret, asked.link, asked.valid_hours * 3600)
+
+    def _beside(self) -> Path:
+        """The database's file, or the configuration's where there is none: what belongs to a deployment lies beside."""
+        scheme, _, rest = self.config.store.url.reveal().partition("://")
+        return Path(rest.removeprefix("/")) if scheme.startswith("sqlite") else self.file.resolve()
+
     def rules(self) -> BandRules:
         margin = self.config.margin_calls
         return BandRules(margin.watch_wad, margin.call_wad, margin.urgent_wad, margin.hysteresis_wad, margin.target_wad)
@@ -87,8 +124,7 @@ class House:
         """The files by which people pause and resume this deployment."""
         from keeper.executor.switch import Switch
 
-        scheme, _, rest = self.config.store.url.reveal().partition("://")
-        beside = Path(rest.removeprefix("/")) if scheme.startswith("sqlite") else self.file.resolve()
+        beside = self._beside()
         return Switch(self.config.breakers.pause_file or beside.with_name(f"{beside.name}.pause"))
 
     def guard(self, store: Store, channels: Sequence[Notifier], wake: Callable[[], None]) -> Guard:
@@ -110,7 +146,7 @@ class House:
             allowed=frozenset(breakers.allow),
             denied=frozenset(breakers.deny),
         )
-        tell = alarm([channel.name for channel in channels])
+        tell = alarm(self.router(channels).of_event(NoticeEvent.TRIPPED))
         return Guard(store, limits, self.switch(), time.time, tell, wake)
 
     def executor(self, rpc: RpcClient, store: Store, guard: Guard | None = None) -> Executor:
@@ -202,14 +238,21 @@ class House:
         from keeper.telling import Teller
         from keeper.track import Track
 
-        rules, margin = self.rules(), self.config.margin_calls
+        rules, margin, router = self.rules(), self.config.margin_calls, self.router(channels)
         executor = self.executor(rpc, store, self.guard(store, channels, wake))
         tracks = []
         for adapter in self.adapters():
             judge: Judge[Any, Any] = Judge(adapter, rules, margin.accounts, acts=executor.active)
-            tracks.append(Track(adapter, Book(), judge, Teller(judge, channels)))
+            tracks.append(Track(adapter, Book(), judge, Teller(judge, router)))
         return Pipeline(
-            HeadChain(rpc), store, tracks, executor, finality=self.config.chain.finality, clock=time.time, wake=wake
+            HeadChain(rpc),
+            store,
+            tracks,
+            executor,
+            finality=self.config.chain.finality,
+            clock=time.time,
+            wake=wake,
+            invite=self.invitation(router).on,
         )
 
 

@@ -8,7 +8,9 @@ as told. It goes back to PENDING only where nobody can have seen it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -18,9 +20,10 @@ from tenacity.wait import wait_base
 from keeper.core.errors import KeeperError, NoticeDelayed, RetryableError
 from keeper.core.ports import Notifier, Store
 from keeper.core.records import Delivery, DeliveryStatus
-
-AT_ONCE = 8
-"""Notices in flight per channel; they are of different positions, so their order among themselves is free."""
+from keeper.notifier.obey import obey
+from keeper.notifier.queue import take
+from keeper.notifier.requests import Requests
+from keeper.notifier.routing import Route, Router
 
 SEND_LIMIT_S = 60.0
 """A channel has its own, shorter limits; this one catches a channel that forgot."""
@@ -33,22 +36,36 @@ BACKOFF = wait_exponential_jitter(initial=1, max=60, jitter=1)
 
 LONGEST_RETRY_AFTER_S = 600.0
 
+LISTEN_S = 1.0
+
 log = structlog.get_logger(__name__)
 
 
 class Deliverer:
     """Drains the outbox of a store. All store calls happen on the event loop's thread.
 
-    clock: unix seconds. wait: tenacity's strategy for the pause after an attempt failed.
+    clock: unix seconds. wait: tenacity's strategy for the pause after an attempt failed. router: the rules of the
+    channels; without them everything is told one by one, at once. requests: what people ask meanwhile.
     """
 
     def __init__(
-        self, store: Store, channels: Sequence[Notifier], clock: Callable[[], float], wait: wait_base = BACKOFF
+        self,
+        store: Store,
+        channels: Sequence[Notifier],
+        clock: Callable[[], float],
+        wait: wait_base = BACKOFF,
+        *,
+        router: Router | None = None,
+        requests: Requests | None = None,
     ) -> None:
         self._store = store
         self._channels = tuple(channels)
         self._clock = clock
         self._wait = wait
+        self._router = Router(()) if router is None else router
+        self._requests = requests
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        """How many attempts ended how, by channel: sent, delayed, refused, given_up, crashed."""
         self._news = {channel.name: asyncio.Event() for channel in channels}
         self._workers: list[asyncio.Task[None]] = []
         self._draining = asyncio.Event()
@@ -63,6 +80,8 @@ class Deliverer:
         self._bury_unreachable()
         async with asyncio.TaskGroup() as group:
             self._workers = [group.create_task(self._work(channel)) for channel in self._channels]
+            if self._requests is not None:
+                group.create_task(self._listen(self._requests))
         await self._draining.wait()  # without a channel there is nothing to do, but it is no end either
 
     async def drain(self, timeout_s: float) -> None:
@@ -78,24 +97,36 @@ class Deliverer:
                 worker.cancel()
 
     async def _work(self, channel: Notifier) -> None:
-        news = self._news[channel.name]
+        news, route = self._news[channel.name], self._router[channel.name]
         while True:
             news.clear()
-            due = self._store.outbox(self._clock(), AT_ONCE, channel=channel.name)
-            if due:
-                claimed = self._claim(due)
-                await asyncio.gather(*(self._deliver(channel, delivery) for delivery in claimed))
+            if route.escalates is not None:
+                self._obey()  # what was acknowledged by now is not escalated
+            now = self._clock()
+            due = take(self._store, route, now)
+            if due.claimed:
+                await asyncio.gather(*(self._deliver(channel, route, delivery) for delivery in due.claimed))
+            elif due.moved:
+                continue
             elif self._draining.is_set():
                 return
             else:
-                await self._rest(channel, news)
+                next_due = self._store.next_due(channel.name, now) if due.look_again_at is None else due.look_again_at
+                await self._rest(news, next_due)
 
-    def _claim(self, due: Sequence[Delivery]) -> list[Delivery]:
-        with self._store.transaction() as tx:
-            return [delivery for delivery in due if tx.claim(delivery.notice.id, delivery.channel)]
+    async def _listen(self, requests: Requests) -> None:
+        """Notice within a second what people ask, although no channel has anything to do."""
+        while not self._draining.is_set():
+            if self._obey():
+                self.wake()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LISTEN_S):
+                    await self._draining.wait()
 
-    async def _rest(self, channel: Notifier, news: asyncio.Event) -> None:
-        due_at = self._store.next_due(channel.name)
+    def _obey(self) -> int:
+        return 0 if self._requests is None else obey(self._store, self._requests, self._router, self._clock)
+
+    async def _rest(self, news: asyncio.Event, due_at: float | None) -> None:
         pause = LONGEST_REST_S if due_at is None else min(max(due_at - self._clock(), 0.0), LONGEST_REST_S)
         try:
             async with asyncio.timeout(pause):
@@ -103,27 +134,38 @@ class Deliverer:
         except TimeoutError:
             return
 
-    async def _deliver(self, channel: Notifier, delivery: Delivery) -> None:
+    async def _deliver(self, channel: Notifier, route: Route, delivery: Delivery) -> None:
         notice = delivery.notice
         about = {"channel": channel.name, "notice": notice.id, "position": notice.position, "tells": notice.event.value}
         try:
             async with asyncio.timeout(SEND_LIMIT_S):
                 await channel.send(notice)
         except (RetryableError, TimeoutError) as error:
-            self._postpone(delivery, error)
+            outcome = self._postpone(delivery, route, error)
             log.warning("notice_delayed", error=_words(error), attempt=delivery.attempts + 1, **about)
         except KeeperError as error:
+            outcome = "refused"
             self._settle(delivery, DeliveryStatus.DEAD, error=_words(error))
             log.error("notice_refused", error=_words(error), **about)
         except Exception as error:
             # A defect of one channel must not stop liquidations and the other channels; it is loud, and tried again.
-            self._postpone(delivery, error)
+            self._postpone(delivery, route, error)
+            outcome = "crashed"
             log.exception("channel_crashed", attempt=delivery.attempts + 1, **about)
         else:
+            outcome = "sent"
             self._settle(delivery, DeliveryStatus.SENT)
             log.info("notice_sent", **about)
+        self.outcomes[channel.name, outcome] += 1
 
-    def _postpone(self, delivery: Delivery, error: Exception) -> None:
+    def _postpone(self, delivery: Delivery, route: Route, error: Exception) -> str:
+        """Have it tried again, or give it up when it has been tried for too long. Returns the outcome."""
+        age = self._clock() - delivery.created_at
+        if age >= route.give_up_s:
+            given_up = f"given up after {age / 3600:.1f} hours: {_words(error)}"
+            self._settle(delivery, DeliveryStatus.DEAD, error=given_up)
+            log.error("notice_given_up", channel=route.channel, notice=delivery.notice.id, error=given_up)
+            return "given_up"
         state = RetryCallState(AsyncRetrying(), None, (), {})
         state.attempt_number = delivery.attempts + 1
         pause = float(self._wait(state))
@@ -135,12 +177,18 @@ class Deliverer:
         seen = seen or delivery.status is DeliveryStatus.SENDING
         status = DeliveryStatus.SENDING if seen else DeliveryStatus.PENDING
         self._settle(delivery, status, due_at=self._clock() + pause, error=_words(error))
+        return "delayed"
 
     def _settle(
         self, delivery: Delivery, status: DeliveryStatus, *, due_at: float = 0.0, error: str | None = None
     ) -> None:
         with self._store.transaction() as tx:
             tx.settle(delivery.notice.id, delivery.channel, status, at=self._clock(), due_at=due_at, error=error)
+            if status is DeliveryStatus.DEAD:  # nobody will acknowledge what nobody was told
+                for name in self._router.directly_after(delivery.channel):
+                    tx.release(delivery.notice.id, name)
+                    if name in self._news:
+                        self._news[name].set()
 
     def _bury_unreachable(self) -> None:
         """Settle what waits for a channel that is no longer configured, or it would count as told for ever."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from keeper.core.errors import StoreError
 from keeper.core.ports import Store
 from keeper.core.records import DeliveryStatus
-from keeper.core.types import Band, Block, Book, Update
+from keeper.core.types import Block, Book, Update
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.episode_json import load_episode
 from keeper.evaluator.judge import Judge
@@ -21,6 +21,7 @@ from keeper.executor.executor import Executor
 from keeper.executor.ports import Settings
 from keeper.executor.submitters.public import PublicMempool
 from keeper.indexer.follow import steps_to
+from keeper.notifier.routing import Route, Router
 from keeper.pipeline import Pipeline
 from keeper.store import open_store
 from keeper.telling import Teller
@@ -31,21 +32,6 @@ from tests.support.toy_chain import ToyNode, ToyProtocol
 WAD = 10**18
 RULES = BandRules(125 * WAD // 100, 110 * WAD // 100, 103 * WAD // 100, 2 * WAD // 100, 125 * WAD // 100)
 ACCOUNTS = [bytes([n]) * 20 for n in (1, 2, 3)]
-
-
-class Everybody:
-    """A channel; the test itself delivers."""
-
-    name = "everybody"
-    min_band = Band.CALL
-
-    async def send(self, notice: Any) -> None:
-        raise AssertionError("the test reads the outbox instead")
-
-    async def check(self) -> str:
-        return "fine"
-
-    async def close(self) -> None: ...
 
 
 class NoNode:
@@ -70,7 +56,7 @@ class Daemon:
 
     def _start(self) -> Pipeline:
         judge: Judge[Market, Holdings] = Judge(ToyProtocol(), RULES, acts=False)
-        track = Track(judge.adapter, Book(), judge, Teller(judge, [Everybody()]))
+        track = Track(judge.adapter, Book(), judge, Teller(judge, Router.of([Route(channel="everybody")])))
         executor = Executor(self.store, NoNode(), PublicMempool(NoNode()), Settings(chain_id=1), lambda: 0.0)
         pipeline = Pipeline(
             self.node, self.store, [track], executor, finality=1_000, clock=lambda: 0.0, wake=lambda: None

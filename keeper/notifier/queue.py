@@ -1,0 +1,110 @@
+"""What a channel is to be sent next: its rules applied to its outbox, in one transaction that also claims it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from keeper.core.ports import Store, Transaction
+from keeper.core.records import Delivery, DeliveryStatus
+from keeper.notifier.routing import Route
+from keeper.notifier.rules import Decision, Line, batch, decide
+from keeper.notifier.summary import summarize
+
+AT_ONCE = 8
+"""Notices in flight per channel; they are of different positions, so their order among themselves is free."""
+
+LOOKED_AT = 1_000
+"""Positions whose waiting notices are looked at together; more than this are told in several summaries."""
+
+MINUTE_S = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """claimed: to be sent now. look_again_at: when the limit of messages allows the next; None when it does now.
+    moved: whether rules changed anything, so that there may be more to send at once."""
+
+    claimed: Sequence[Delivery]
+    look_again_at: float | None = None
+    moved: bool = False
+
+
+def take(store: Store, route: Route, now: float) -> Next:
+    """Claim what the channel may be sent now. Everything it rests on is in the store, so a crash changes nothing."""
+    ruled = route.per_minute is not None or route.quiet is not None
+    heads = store.outbox(now, LOOKED_AT if ruled else AT_ONCE, channel=route.channel)
+    if not heads:
+        return Next(())
+    decisions = [decide(_line(store, route, head), route, now) for head in heads]
+    budget, oldest = _budget(store, route, now)
+    chosen = batch([one.ready for one in decisions if one.ready], budget, AT_ONCE, now=now)
+    with store.transaction() as tx:
+        moved = _apply(tx, route, decisions, now)
+        claimed = _claim(store, tx, route, chosen.singles, chosen.together, now)
+    if not chosen.throttled:
+        return Next(claimed, None, moved)
+    log.info("channel_throttled", channel=route.channel, per_minute=route.per_minute, waiting=len(heads))
+    return Next(claimed, (now if oldest is None else oldest) + MINUTE_S, moved)
+
+
+def _line(store: Store, route: Route, head: Delivery) -> Line:
+    position = head.notice.position
+    waiting = store.waiting(route.channel, position)
+    before = {}
+    if route.escalates is not None:
+        found = ((one.notice.id, store.delivery(one.notice.id, route.escalates)) for one in waiting)
+        before = {notice_id: delivery for notice_id, delivery in found if delivery is not None}
+    return Line(waiting, store.heard(route.channel, position), before)
+
+
+def _budget(store: Store, route: Route, now: float) -> tuple[int | None, float | None]:
+    """Messages that this minute still allows, and when the oldest of it was sent."""
+    if route.per_minute is None:
+        return None, None
+    count, oldest = store.messages_since(route.channel, now - MINUTE_S)
+    return route.per_minute - count, oldest
+
+
+def _apply(tx: Transaction, route: Route, decisions: Sequence[Decision], now: float) -> bool:
+    moved = False
+    for decision in decisions:
+        for delivery, reason in decision.drop:
+            tx.drop(delivery.notice.id, route.channel, reason, at=now)
+            log.info("notice_dropped", channel=route.channel, notice=delivery.notice.id, reason=reason)
+        for delivery, until in decision.hold:
+            tx.hold(delivery.notice.id, route.channel, until)
+            log.info("notice_held", channel=route.channel, notice=delivery.notice.id, until=until)
+        for delivery in decision.ready:
+            if delivery.status is DeliveryStatus.HELD and delivery.due_at > now:
+                tx.release(delivery.notice.id, route.channel)  # what is behind it does not wait
+        moved = moved or bool(decision.drop or decision.hold)
+    return moved
+
+
+def _claim(
+    store: Store,
+    tx: Transaction,
+    route: Route,
+    singles: Sequence[Delivery],
+    together: Sequence[Delivery],
+    now: float,
+) -> list[Delivery]:
+    claimed = [one for one in singles if tx.claim(one.notice.id, route.channel)]
+    if together:
+        summary = summarize(route.channel, together)
+        tx.carry(summary, route.channel, [one.notice.id for one in together], at=now)
+        log.info("notices_merged", channel=route.channel, summary=summary.id, notices=len(together))
+        if tx.claim(summary.id, route.channel):
+            claimed.append(_told(store.delivery(summary.id, route.channel), summary.id))
+    return claimed
+
+
+def _told(delivery: Delivery | None, summary_id: str) -> Delivery:
+    if delivery is None:
+        raise LookupError(f"summary {summary_id} is not in the outbox into which it was just put")
+    return delivery

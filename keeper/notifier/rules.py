@@ -1,0 +1,165 @@
+"""What to do now with what waits on a channel: tell, hold, or drop, and what to tell together. Pure.
+
+Per position everything that waits is looked at, in order, so that nothing overtakes:
+
+    heard nothing   opened … cured, held      dropped: it was over before anybody was to be told
+    heard nothing   cured                     dropped: nobody was told of the opening
+    held            urgent behind it          both go: what is loud lets go what came before
+    anything        liquidated                goes, with what came before: a loss is always told
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from keeper.core.records import Delivery, DeliveryStatus, NoticeEvent
+from keeper.core.types import Band
+from keeper.notifier.routing import Route
+
+OVER = "it was over before anybody was to be told"
+UNHEARD = "nobody was told of its opening"
+
+_UNSEEN = (DeliveryStatus.PENDING, DeliveryStatus.HELD)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What waits of one position on one channel, oldest first, at least one.
+
+    heard: what was last told of the position there. before: by notice id, how the channel fared with it that this one
+    escalates.
+    """
+
+    waiting: Sequence[Delivery]
+    heard: NoticeEvent | None = None
+    before: Mapping[str, Delivery] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """drop: with the reason. hold: with the time until then. ready: in order, to be told now."""
+
+    drop: Sequence[tuple[Delivery, str]] = ()
+    hold: Sequence[tuple[Delivery, float]] = ()
+    ready: Sequence[Delivery] = ()
+
+
+def decide(line: Line, route: Route, now: float) -> Decision:
+    first = line.waiting[0]
+    if first.status is DeliveryStatus.SENDING or first.notice.event is NoticeEvent.SUMMARY:
+        return Decision(ready=(first,))  # it may have been seen: only telling it again can settle it
+    kept, dropped = _reduce(line, route)
+    waits = [_until(delivery, line, route, now) for delivery in kept]
+    free = max((index for index, until in enumerate(waits) if until is None), default=-1) + 1
+    hold = [
+        (delivery, until)
+        for delivery, until in zip(kept[free:], waits[free:], strict=True)
+        if until is not None and (delivery.status, delivery.due_at) != (DeliveryStatus.HELD, until)
+    ]
+    return Decision(dropped, hold, kept[:free])
+
+
+def _until(delivery: Delivery, line: Line, route: Route, now: float) -> float | None:
+    """Until when a delivery is to wait; None when it may go."""
+    waits = [route.held_until(delivery.notice, now)]
+    patience = route.patient_until(delivery, line.before.get(delivery.notice.id))
+    waits.append(patience if patience is not None and patience > now else None)
+    return max((until for until in waits if until is not None), default=None)
+
+
+def _reduce(line: Line, route: Route) -> tuple[list[Delivery], list[tuple[Delivery, str]]]:
+    """Without the episodes that nobody need hear of, and the reasons."""
+    kept: list[Delivery] = []
+    dropped: list[tuple[Delivery, str]] = []
+    believed = line.heard is not None and not line.heard.closes
+    opening: int | None = None  # where in `kept` an opening waits of which nobody has heard
+    for delivery in line.waiting:
+        event = delivery.notice.event
+        if not event.ends_episode:
+            if _was_dropped_before(delivery, line):
+                dropped.append((delivery, f"not told on {route.escalates}"))
+                continue
+            if not event.closes and not believed:
+                opening, believed = len(kept), True
+            kept.append(delivery)
+        elif not believed:
+            if event is NoticeEvent.LIQUIDATED and route.escalates is None:
+                kept.append(delivery)
+            else:
+                dropped.append((delivery, UNHEARD))
+        else:
+            believed = False
+            if opening is not None and event is not NoticeEvent.LIQUIDATED and _held_back(kept[opening:]):
+                dropped += [(one, OVER) for one in (*kept[opening:], delivery)]
+                del kept[opening:]
+            else:
+                kept.append(delivery)
+            opening = None
+    return kept, dropped
+
+
+def _was_dropped_before(delivery: Delivery, line: Line) -> bool:
+    before = line.before.get(delivery.notice.id)
+    return before is not None and before.status is DeliveryStatus.DROPPED
+
+
+def _held_back(deliveries: Sequence[Delivery]) -> bool:
+    """Whether they wait because of a rule, and not because a channel does not answer."""
+    unseen = all(one.status in _UNSEEN and one.attempts == 0 for one in deliveries)
+    return unseen and any(one.status is DeliveryStatus.HELD for one in deliveries)
+
+
+# --- together ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """singles: of different positions. together: to be told by one summary. throttled: more waits for its minute."""
+
+    singles: Sequence[Delivery] = ()
+    together: Sequence[Delivery] = ()
+    throttled: bool = False
+
+
+def batch(lines: Sequence[Sequence[Delivery]], budget: int | None, at_once: int, *, now: float) -> Batch:
+    """How to tell what is ready. lines: of each position what may go, in order. budget: messages that this minute still
+    allows; None: any number. at_once: most singles.
+
+    What quiet hours held back is told together when they end. Beyond the budget the deepest go by themselves, as far as
+    it reaches, and everything else in one message.
+    """
+    again = [line[0] for line in lines if not _can_wait(line[0])]
+    fresh = [line for line in lines if _can_wait(line[0])]
+    morning = [line for line in fresh if all(_held_till_now(one, now) for one in line)]
+    together = [one for line in morning for one in line] if _count(morning) > 1 else []
+    if together:
+        fresh = [line for line in fresh if line not in morning]
+    fresh.sort(key=lambda line: (-_depth(line), line[0].created_at))
+    if budget is not None and _count(fresh) + bool(together) > budget:
+        if budget <= 0:
+            return Batch(again[:at_once], (), throttled=True)
+        alone = fresh[: budget - 1]
+        together += [one for line in fresh[budget - 1 :] for one in line]
+        fresh = alone
+    if len(together) == 1:
+        fresh, together = [*fresh, together], []
+    singles = [*again, *(line[0] for line in fresh)]
+    return Batch(singles[:at_once], together)
+
+
+def _can_wait(delivery: Delivery) -> bool:
+    """Not one that may have been seen, nor a summary: these are told as they are."""
+    return delivery.status is not DeliveryStatus.SENDING and delivery.notice.event is not NoticeEvent.SUMMARY
+
+
+def _held_till_now(delivery: Delivery, now: float) -> bool:
+    return delivery.status is DeliveryStatus.HELD and delivery.due_at <= now
+
+
+def _count(lines: Sequence[Sequence[Delivery]]) -> int:
+    return sum(len(line) for line in lines)
+
+
+def _depth(line: Sequence[Delivery]) -> int:
+    return max(Band[one.notice.band.upper()] for one in line)
