@@ -134,11 +134,10 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("id", metavar="ID|TOKEN", help="of a call or a notice, or the token of a link")
     sub.add_argument("--by", metavar="NAME", help="who acknowledges (default: you)")
 
-    for name, run, help_ in (
-        ("liquidations", _liquidations, "our liquidations, from plan to confirmation"),
-        ("transactions", _transactions, "every transaction we signed, with its fate"),
-    ):
-        _json_flag(add(name, run, help_))
+    sub = add("liquidations", _liquidations, "our liquidations, from plan to confirmation, with what they brought")
+    sub.add_argument("--daily", action="store_true", help="sums by day (UTC): counts, profit, and all gas spent")
+    _json_flag(sub)
+    _json_flag(add("transactions", _transactions, "every transaction we signed, with its fate"))
 
     for name, run, help_ in (
         ("pause", _pause, "send no new transactions until `keeper resume`; works beside a running daemon"),

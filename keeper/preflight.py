@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from keeper import observe
 from keeper.core.errors import ConfigError, KeeperError, StoreInUse
+from keeper.core.multicall import MULTICALL3
 from keeper.core.ports import Store
 from keeper.core.types import Block, Call
 from keeper.core.units import format_units
 from keeper.executor.guard import REMEDY, read_tripped
 from keeper.indexer.reads import drive
 from keeper.indexer.rpc.client import RpcClient
-from keeper.indexer.rpc.multicall import MULTICALL3
 from keeper.protocols.addresses import checksummed
 from keeper.wire import Adapter, House
 

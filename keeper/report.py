@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from keeper import views
 from keeper.core.errors import ConfigError
 from keeper.core.ports import Store
+from keeper.daily import daily_rows
 from keeper.protocols.addresses import checksummed
 from keeper.wire import House, open_house
 
@@ -57,6 +58,8 @@ def calls(args: argparse.Namespace) -> int:
 
 
 def liquidations(args: argparse.Namespace) -> int:
+    if args.daily:
+        return _records(args, daily_rows, _daily_table, "days")
     return _records(args, views.liquidation_rows, _liquidations_table, "liquidations")
 
 
@@ -158,17 +161,44 @@ def _calls_table(rows: Sequence[Json]) -> Table:
 
 
 def _liquidations_table(rows: Sequence[Json]) -> Table:
-    table = new_table("position", "status", "transaction", "block", "attempts", "reason")
+    table = new_table("position", "status", "transaction", "block", "profit", "reason")
     for row in rows:
         table.add_row(
             _position(row),
             row["status"],
             _short(row["tx_hash"]),
             str(row["block_number"] or "-"),
-            str(len(row["attempts"])),
+            _profit(row),
             _plain(row["reason"] or ""),
         )
     return table
+
+
+def _profit(row: Json) -> str:
+    """What it brought; what it may bring, marked as such, while that is not known."""
+    if row["status"] in ("failed", "abandoned"):
+        return "-"
+    statement, mark = (row["realized"], "") if row["realized"] is not None else (row["expected"], "~")
+    if statement is None:
+        return "?"
+    return f"{mark}{Decimal(statement['profit']).scaleb(-statement['base_decimals']):,.2f}"
+
+
+def _daily_table(rows: Sequence[Json]) -> Table:
+    table = new_table("day", "count", "confirmed", "expected", "realized", "net", "gas (native)")
+    for row in rows:
+        profits = (f"{Decimal(row[key]).scaleb(-18):,.2f}" for key in _DAILY_PROFITS)
+        table.add_row(
+            row["day"],
+            str(row["liquidations"]),
+            str(row["statuses"].get("confirmed", 0)),
+            *profits,
+            f"{Decimal(row['gas_wei']).scaleb(-18):.6f}",
+        )
+    return table
+
+
+_DAILY_PROFITS = ("profit_expected_wad", "profit_realized_wad", "net_wad")
 
 
 def _transactions_table(rows: Sequence[Json]) -> Table:

@@ -207,6 +207,9 @@ def _liquidation(intent: Intent) -> Json:
         "seized": _text(intent.seized_assets),
         "profit_expected": _text(intent.profit_expected),
         "profit_realized": _text(intent.profit_realized),
+        "expected": _statement(intent.plan.get("expected")),
+        "realized": _statement(intent.realized.get("statement")),
+        "difference": _difference(intent),
         "gas_used": intent.gas_used,
         "gas_cost_wei": _text(intent.gas_cost_wei),
         "financing": intent.plan.get("financing"),
@@ -215,6 +218,22 @@ def _liquidation(intent: Intent) -> Json:
         "judged_block_hash": _hex(intent.judged_hash),
         "attempts": [_attempt(attempt) for attempt in intent.attempts],
     }
+
+
+def _statement(stored: Json | None) -> Json | None:
+    """What moved, in tokens and in base units; the amounts of docs/accounting.md."""
+    if stored is None:
+        return None
+    gains = [{**gain, "asset": checksummed(bytes.fromhex(gain["asset"][2:]))} for gain in stored["gains"]]
+    return {**stored, "gains": gains}
+
+
+def _difference(intent: Intent) -> Json | None:
+    """Realized less expected profit, with the causes that add up to it; None where either is not known."""
+    causes = intent.realized.get("difference")
+    if causes is None or intent.profit_realized is None or intent.profit_expected is None:
+        return None
+    return {"profit": str(intent.profit_realized - intent.profit_expected), **causes}
 
 
 def transaction_rows(store: Store) -> Iterator[Json]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -171,6 +171,9 @@ class Intent:
     plan: the LiquidationPlan as JSON-ready values (amounts as decimal strings), empty for approvals.
     judged_*: the block at which it was decided. included_*: where its transaction was mined, if it was.
     Amounts are raw token units; profit_* are base-currency units.
+    realized: once mined, JSON-ready: `at` (unix seconds when that was learned), `gas` (in base units, None without a
+        price), `base_decimals`; of a liquidation that succeeded its `statement` and its `difference` to what was
+        expected.
     """
 
     id: str
@@ -197,6 +200,7 @@ class Intent:
     gas_used: int | None = None
     gas_cost_wei: int | None = None
     reason: str | None = None
+    realized: Mapping[str, Any] = field(default_factory=dict)
     attempts: tuple[Attempt, ...] = ()
 
 

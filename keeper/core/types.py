@@ -357,6 +357,7 @@ class LiquidationPlan:
     repay_assets: the most the wallet can be charged. expected_*: what the protocol will charge and pay at `judged_at`.
     profit_base: what we gain, in base currency units, before gas. Paid from the wallet, that is seized less
         repaid at the protocol's prices.
+    haircut_bps: what of the value of collateral that the wallet keeps is not counted in it.
     approval: (token, spender, amount) that must be in place; None when the wallet pays nothing.
     financing: how our contract pays instead of the wallet; None when the wallet does.
     """
@@ -374,6 +375,7 @@ class LiquidationPlan:
     approval: tuple[bytes, bytes, int] | None
     gas_limit_hint: int
     financing: Financing | None = None
+    haircut_bps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,9 +383,10 @@ class Financing:
     """A plan that our contract carries out: where the money comes from, and what becomes of what is seized.
 
     funding, route: by the names that people know them by. borrowed_assets, fee_assets: of the debt token.
+    lender: who lends; no bytes when our contract pays with its own.
     sold_assets: of the collateral; proceeds_assets: debt tokens that it brings. gain_token, gain_assets: what the
     contract has more of in the end, which is the profit; gain_decimals: of that token. least_gain_assets: with less it
-    reverts. haircut_bps: what of the gain's value is not counted.
+    reverts. haircut_bps: what of the gain's value is not counted. tip_wei: sent along for the block's builder.
     """
 
     funding: str
@@ -397,6 +400,8 @@ class Financing:
     gain_assets: int
     least_gain_assets: int
     haircut_bps: int = 0
+    lender: bytes = b""
+    tip_wei: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,9 @@ from keeper.devnet.client import Block, Client, Receipt
 from keeper.devnet.errors import DevnetError
 from keeper.devnet.market import AaveMarket
 from keeper.devnet.morpho import Morpho
+from keeper.devnet.perp import Perp
 from keeper.devnet.tokens import Amount, FeedMode, Tokens
+from keeper.devnet.venus import Venus
 
 _TOKENS = (
     ("WETH", 18, Decimal(2_000)),
@@ -40,6 +42,9 @@ _TOKENS = (
 )
 _RESERVES = {"WETH": Decimal(50_000), "WBTC": Decimal(2_000), "USDC": Decimal(200_000_000), "DAI": Decimal(100_000_000)}
 _ETHER = 10**18
+
+_CODE_SIZE_LIMIT = 32_768
+"""Venus' published Comptroller exceeds the 24,576 bytes of EIP-170. A test holds our own contracts to those."""
 
 # The last of the ten keys that Anvil, Hardhat and Foundry publish ("test test … junk"). Never a secret.
 _PUBLIC_TEST_KEY_9 = "0x2a871d0798f97d79848a013d4936a73bf4cc922c825d33c1cf7073dff6d409c6"
@@ -76,6 +81,8 @@ class DevChain:
         self.start_block = 0
         self._balancer: Balancer | None = None
         self._morpho: Morpho | None = None
+        self._venus: Venus | None = None
+        self._perp: Perp | None = None
 
     @classmethod
     def start(
@@ -97,7 +104,13 @@ class DevChain:
         The other parameters are Anvil's: see `Anvil.start`.
         """
         anvil = Anvil.start(
-            port=port, accounts=accounts, gas_limit=gas_limit, history=history, slots_in_epoch=slots_in_epoch, ipc=ipc
+            port=port,
+            accounts=accounts,
+            gas_limit=gas_limit,
+            history=history,
+            slots_in_epoch=slots_in_epoch,
+            code_size_limit=_CODE_SIZE_LIMIT,
+            ipc=ipc,
         )
         try:
             client = Client(anvil)
@@ -139,6 +152,10 @@ class DevChain:
                 chain._balancer = Balancer(client, tokens, self._balancer.admin, self._balancer.vault)
             if self._morpho is not None:
                 chain._morpho = Morpho(client, tokens, self._morpho.address, self._morpho.params)
+            if self._venus is not None:
+                chain._venus = Venus(client, tokens, self._venus.deployment)
+            if self._perp is not None:
+                chain._perp = Perp(client, tokens, self._perp.deployment)
             return chain
         except BaseException:
             anvil.stop()
@@ -184,6 +201,21 @@ class DevChain:
         if self._morpho is None:
             self._morpho = Morpho.deployed(self.client, self.tokens, self.aave.market.admin)
         return self._morpho
+
+    @property
+    def venus(self) -> Venus:
+        """A Venus isolated pool with a market for every token, deployed when it is first asked for."""
+        if self._venus is None:
+            self._venus = Venus.deployed(self.client, self.tokens, self.aave.market.admin)
+        return self._venus
+
+    @property
+    def perp(self) -> Perp:
+        """Perpetual Protocol v2 with a vETH market, deployed when it is first asked for; that takes half an hour of the
+        chain's time."""
+        if self._perp is None:
+            self._perp = Perp.deployed(self.client, self.tokens, self.aave.market.admin)
+        return self._perp
 
     # --- who is there
 
@@ -273,13 +305,13 @@ class DevChain:
     def rewound(self) -> Iterator[None]:
         """Everything done inside is undone afterwards, blocks included; nobody who follows the chain is told."""
         snapshot, tokens, reserves = self.anvil.snapshot(), dict(self.tokens.by_symbol), dict(self.aave.reserves)
-        on_demand = self._balancer, self._morpho
+        on_demand = self._balancer, self._morpho, self._venus, self._perp
         try:
             yield
         finally:
             self.anvil.revert(snapshot)
             self.tokens.by_symbol, self.aave.reserves = tokens, reserves
-            self._balancer, self._morpho = on_demand
+            self._balancer, self._morpho, self._venus, self._perp = on_demand
 
     def one_block(self) -> AbstractContextManager[None]:
         """Everything done inside is mined in one block; see `Client.one_block`."""

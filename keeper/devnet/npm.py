@@ -47,6 +47,17 @@ SOLC = Package("solc@0.8.27", ("soljson.js",))
 SOLC_0_8_19 = Package("solc@0.8.19", ("soljson.js",))
 UNISWAP_CORE = Package("@uniswap/v3-core@1.0.1", ("artifacts/",))
 UNISWAP_PERIPHERY = Package("@uniswap/v3-periphery@1.4.4", ("artifacts/",))
+VENUS = Package(
+    "@venusprotocol/isolated-pools@4.4.0",
+    (
+        "artifacts/@openzeppelin/contracts/proxy/",
+        "artifacts/@venusprotocol/governance-contracts/contracts/Governance/",
+        "artifacts/contracts/",
+        "artifacts/hardhat-deploy/",
+    ),
+)
+PERP = Package("@perp/curie-contract@2.8.4", ("artifacts/contracts/",))
+PERP_ORACLE = Package("@perp/perp-oracle-contract@0.6.7", ("artifacts/contracts/",))
 VIEM = Package("viem@2.57.20", ("constants/contracts.ts",))
 PROTOCOL_PACKAGES = (
     AAVE,
@@ -58,6 +69,9 @@ PROTOCOL_PACKAGES = (
     SOLC_0_8_19,
     UNISWAP_CORE,
     UNISWAP_PERIPHERY,
+    VENUS,
+    PERP,
+    PERP_ORACLE,
     VIEM,
 )
 

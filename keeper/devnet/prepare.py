@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 
-from keeper.devnet import aave, balancer, morpho, npm, uniswap
+from keeper.devnet import aave, balancer, morpho, npm, perp, uniswap, venus
 from keeper.devnet.cache import cache_root
-from keeper.devnet.contracts import balancer_artifacts, morpho_artifacts, own_artifacts
+from keeper.devnet.contracts import balancer_artifacts, morpho_artifacts, own_artifacts, venus_artifacts
 
 
 def prepare() -> None:
@@ -21,10 +21,13 @@ def prepare() -> None:
     own_artifacts()
     balancer_artifacts()
     morpho_artifacts()
+    venus_artifacts()
     aave.build()
     balancer.build()
     morpho.build()
+    perp.build()
     uniswap.build()
+    venus.build()
 
 
 def _say(text: str) -> None:

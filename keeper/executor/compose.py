@@ -10,6 +10,7 @@ from typing import Any
 from keeper.core.ports import Signer
 from keeper.core.records import Attempt, Intent, IntentStatus
 from keeper.core.types import BlockRef, Financing, LiquidationPlan, TxCall, UnsignedTransaction
+from keeper.executor.accounts import Statement, dump_statement
 from keeper.executor.choose import Approval, Chosen
 from keeper.executor.fees import Fees
 from keeper.executor.lifecycle import add_attempt, nonce_of
@@ -24,6 +25,7 @@ class Draft:
     """A transaction decided on, before it has a nonce and a price.
 
     kind, cause, protocol, position, account, plan: as in Intent. profit_expected: base units, after gas.
+    expected: where it comes from, when the decimals of both tokens are known.
     """
 
     kind: str
@@ -35,9 +37,10 @@ class Draft:
     account: bytes = b""
     plan: LiquidationPlan | None = None
     profit_expected: int | None = None
+    expected: Statement | None = None
 
 
-def draft_liquidation(chosen: Chosen, gas_limit: int, profit_expected: int) -> Draft:
+def draft_liquidation(chosen: Chosen, gas_limit: int, profit_expected: int, expected: Statement | None) -> Draft:
     opportunity = chosen.opportunity
     return Draft(
         kind="liquidation",
@@ -49,6 +52,7 @@ def draft_liquidation(chosen: Chosen, gas_limit: int, profit_expected: int) -> D
         account=chosen.plan.account,
         plan=chosen.plan,
         profit_expected=profit_expected,
+        expected=expected,
     )
 
 
@@ -87,7 +91,7 @@ class Composer:
             judged_hash=judged.hash,
             created_at=now,
             updated_at=now,
-            plan={} if plan is None else dump_plan(plan),
+            plan={} if plan is None else dump_plan(plan, draft.expected),
             debt_asset=None if plan is None else plan.debt_asset,
             collateral_asset=None if plan is None else plan.collateral_asset,
             profit_expected=draft.profit_expected,
@@ -127,8 +131,9 @@ class Composer:
         )
 
 
-def dump_plan(plan: LiquidationPlan) -> Mapping[str, Any]:
+def dump_plan(plan: LiquidationPlan, expected: Statement | None = None) -> Mapping[str, Any]:
     """JSON-ready; amounts are decimal strings, addresses hex."""
+    financing = plan.financing
     return {
         "debt_asset": "0x" + plan.debt_asset.hex(),
         "repay_assets": str(plan.repay_assets),
@@ -138,7 +143,9 @@ def dump_plan(plan: LiquidationPlan) -> Mapping[str, Any]:
         "profit_base": str(plan.profit_base),
         "judged_at": plan.judged_at,
         "health_wad": None if plan.health_wad is None else str(plan.health_wad),
-        **({} if plan.financing is None else {"financing": _dump_financing(plan.financing, plan.call.to)}),
+        "haircut_bps": plan.haircut_bps if financing is None else financing.haircut_bps,
+        **({} if financing is None else {"financing": _dump_financing(financing, plan.call.to)}),
+        **({} if expected is None else {"expected": dump_statement(expected)}),
     }
 
 
@@ -156,4 +163,6 @@ def _dump_financing(financing: Financing, contract: bytes) -> Mapping[str, Any]:
         "gain_assets": str(financing.gain_assets),
         "least_gain_assets": str(financing.least_gain_assets),
         "haircut_bps": financing.haircut_bps,
+        "lender": "0x" + financing.lender.hex() if financing.lender else None,
+        "tip_wei": str(financing.tip_wei),
     }

@@ -108,6 +108,7 @@ def orphan(intent: Intent, ancestor: BlockRef, now: float) -> Intent:
         profit_realized=None,
         gas_used=None,
         gas_cost_wei=None,
+        realized={},
         reason=f"block {intent.included_number} was orphaned",
         attempts=attempts,
     )

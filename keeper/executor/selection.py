@@ -116,7 +116,9 @@ class Selection:
         if market.fresh is None or not trial.chosen:
             return []
         native_wei = max((answers.wallet.native_wei or 0) - self._journal.committed_wei(), 0)
-        drafts, refused = accept(trial, outcome, market.fresh, market.needed_fee_wei, native_wei, self._settings)
+        drafts, refused = accept(
+            trial, outcome, market.fresh, market.needed_fee_wei, answers.wallet, native_wei, self._settings
+        )
         self._tell(refused)
         for draft in drafts if self._settings.mode is Mode.DRY_RUN else ():
             if self._told.get(draft.cause) == "simulated":

@@ -1,9 +1,9 @@
-"""What a mined liquidation brought, and why a reverted one did."""
+"""What a mined transaction cost, and what a liquidation brought: from its receipt, at the prices of its block."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -12,56 +12,44 @@ from keeper.core.errors import DecodeError
 from keeper.core.records import Intent
 from keeper.core.types import LiquidationPlan, Price, RawLog
 from keeper.core.units import BPS
-from keeper.executor.lifecycle import Receipt
+from keeper.executor.accounts import Rates, Statement, Turnover, difference, dump_statement, load_statement, rates_at
+from keeper.executor.lifecycle import Receipt, succeeded
 from keeper.executor.liquidator_calls import read_executed
 from keeper.executor.ports import Venue
-from keeper.executor.value import gas_value, value_down, value_up
+from keeper.executor.value import gas_value, value_down
 
 log = structlog.get_logger(__name__)
 
-
-def realize(
-    intent: Intent, receipt: Receipt, venue: Venue, decimals: Mapping[bytes, int], native_asset: bytes | None
-) -> Intent:
-    """The intent with what its transaction's logs say was repaid and seized, and the profit at the venue's prices: the
-    block's at which the inclusion was seen. The profit stays unknown when a price or a token's decimals are.
-
-    What our contract carried out brought what the contract says that it gained. decimals: by token.
-    """
-    try:
-        seen = [
-            liquidation
-            for liquidation in venue.adapter.liquidations(venue.book.market, receipt.logs)
-            if venue.adapter.position_id(liquidation.key) == intent.position
-            and liquidation.debt_asset == intent.debt_asset
-        ]
-    except DecodeError as error:
-        log.warning("liquidation_receipt_not_decoded", intent=intent.id, error=str(error))
-        return intent
-    repaid, seized = sum(one.repaid_assets for one in seen), sum(one.seized_assets for one in seen)
-    intent = replace(intent, repaid_assets=repaid, seized_assets=seized)
-    return replace(intent, profit_realized=_profit(intent, receipt, venue, decimals, native_asset))
+_TRANSFER = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"  # Transfer(address,address,uint256)
 
 
-def _profit(
-    intent: Intent, receipt: Receipt, venue: Venue, decimals: Mapping[bytes, int], native_asset: bytes | None
-) -> int | None:
-    debt, collateral = intent.debt_asset, intent.collateral_asset
-    if debt is None or collateral is None or intent.repaid_assets is None or intent.seized_assets is None:
-        return None
-    prices = venue.prices
-    base = venue.adapter.base_decimals(venue.book.market)
-    native = None if native_asset is None else prices.get(native_asset)
-    if (financing := intent.plan.get("financing")) is not None:
-        gained = gained_value(financing, receipt.logs, venue)
-        return None if native is None or gained is None else gained - gas_value(receipt.cost_wei, native, base)
-    if native is None or debt not in prices or collateral not in prices:
-        return None
-    if debt not in decimals or collateral not in decimals:
-        return None
-    seized = value_down(intent.seized_assets, decimals[collateral], prices[collateral], base)
-    repaid = value_up(intent.repaid_assets, decimals[debt], prices[debt], base)
-    return seized - repaid - gas_value(receipt.cost_wei, native, base)
+# --- before: what a plan is expected to bring -------------------------------------------------------------------------
+
+
+def forecast(plan: LiquidationPlan, rates: Rates, gas_wei: int) -> Statement:
+    """rates: at the judged block. gas_wei: expected."""
+    repaid, seized, financing = plan.expected_repaid_assets, plan.expected_seized_assets, plan.financing
+    if financing is None:
+        return Statement(Turnover(repaid=repaid, seized=seized, gas_wei=gas_wei), rates)
+    sold, proceeds = seized, financing.gain_assets + repaid + financing.fee_assets
+    if financing.gain_token != plan.debt_asset:
+        sold, proceeds = seized - financing.gain_assets, financing.proceeds_assets
+    turnover = Turnover(
+        repaid=repaid, seized=seized, sold=sold, proceeds=proceeds, fee=financing.fee_assets, gas_wei=gas_wei
+    )
+    return Statement(turnover, rates)
+
+
+def as_simulated(plan: LiquidationPlan, logs: Iterable[RawLog], venue: Venue) -> LiquidationPlan:
+    """A plan for our contract with the gain that its simulation showed, which knows what ran before it in the block."""
+    financing = plan.financing
+    if financing is None or (price := venue.prices.get(financing.gain_token)) is None:
+        return plan
+    gain = _gain(logs, plan.call.to, financing.gain_token)
+    if gain is None:
+        return plan
+    profit = _value(gain, financing.gain_decimals, financing.haircut_bps, price, venue)
+    return replace(plan, profit_base=profit, financing=replace(financing, gain_assets=gain))
 
 
 def gained_value(financing: Mapping[str, Any], logs: Iterable[RawLog], venue: Venue) -> int | None:
@@ -76,16 +64,118 @@ def gained_value(financing: Mapping[str, Any], logs: Iterable[RawLog], venue: Ve
     return _value(gain, int(financing["gain_decimals"]), int(financing["haircut_bps"]), price, venue)
 
 
-def as_simulated(plan: LiquidationPlan, logs: Iterable[RawLog], venue: Venue) -> LiquidationPlan:
-    """A plan for our contract with the gain that its simulation showed, which knows what ran before it in the block."""
-    financing = plan.financing
-    if financing is None or (price := venue.prices.get(financing.gain_token)) is None:
-        return plan
-    gain = _gain(logs, plan.call.to, financing.gain_token)
+# --- after: what the receipt says -------------------------------------------------------------------------------------
+
+
+def settle(
+    intent: Intent,
+    receipt: Receipt,
+    venues: Mapping[str, Venue],
+    decimals: Mapping[bytes, int],
+    native_asset: bytes | None,
+    now: float,
+) -> Intent:
+    """A mined intent with what it cost and, of a liquidation that succeeded, what it brought.
+
+    venues: by name; their prices are those of the block at which the inclusion was seen. decimals: by token.
+    """
+    venue = venues.get(intent.protocol)
+    intent = replace(intent, realized={"at": now, **_cost(receipt, venue, venues, native_asset)})
+    if venue is None or intent.kind != "liquidation" or not succeeded(intent):
+        return intent
+    return realize(intent, receipt, venue, decimals, native_asset)
+
+
+def _cost(
+    receipt: Receipt, venue: Venue | None, venues: Mapping[str, Venue], native_asset: bytes | None
+) -> Mapping[str, Any]:
+    """What the gas was worth, at the prices of the intent's protocol, or of any for what concerns none."""
+    for one in [venue] if venue is not None else venues.values():
+        native = None if native_asset is None else one.prices.get(native_asset)
+        if native is not None and one.book.market is not None:
+            base = one.adapter.base_decimals(one.book.market)
+            return {"gas": str(gas_value(receipt.cost_wei, native, base)), "base_decimals": base}
+    return {"gas": None, "base_decimals": None}
+
+
+def realize(
+    intent: Intent, receipt: Receipt, venue: Venue, decimals: Mapping[bytes, int], native_asset: bytes | None
+) -> Intent:
+    """The intent with what its transaction's logs say, and the profit. The profit stays unknown when a price or a
+    token's decimals are, or when our contract does not say what it gained.
+    """
+    try:
+        seen = [
+            liquidation
+            for liquidation in venue.adapter.liquidations(venue.book.market, receipt.logs)
+            if venue.adapter.position_id(liquidation.key) == intent.position
+            and liquidation.debt_asset == intent.debt_asset
+        ]
+    except DecodeError as error:
+        log.warning("liquidation_receipt_not_decoded", intent=intent.id, error=str(error))
+        return intent
+    repaid, seized = sum(one.repaid_assets for one in seen), sum(one.seized_assets for one in seen)
+    intent = replace(intent, repaid_assets=repaid, seized_assets=seized)
+    debt, collateral = intent.debt_asset, intent.collateral_asset
+    if debt is None or collateral is None:
+        return intent
+    base, haircut_bps = venue.adapter.base_decimals(venue.book.market), int(intent.plan.get("haircut_bps", 0))
+    rates = rates_at(debt, collateral, native_asset, venue.prices, decimals, base, haircut_bps)
+    turnover = _turnover(intent, repaid, seized, receipt)
+    if rates is None or turnover is None:
+        return intent
+    statement = Statement(turnover, rates)
+    said: dict[str, Any] = {**intent.realized, "statement": dump_statement(statement)}
+    if (expected := intent.plan.get("expected")) is not None:
+        causes = difference(load_statement(expected), statement)
+        said["difference"] = {cause: str(amount) for cause, amount in causes.items()}
+    return replace(intent, profit_realized=statement.profit, realized=said)
+
+
+def _turnover(intent: Intent, repaid: int, seized: int, receipt: Receipt) -> Turnover | None:
+    """What moved; None when it is our contract's liquidation and the contract does not say what it gained."""
+    financing = intent.plan.get("financing")
+    paid = Turnover(repaid=repaid, seized=seized, gas_wei=receipt.cost_wei)
+    if financing is None or intent.debt_asset is None or intent.collateral_asset is None:
+        return paid
+    contract, gain_token = (bytes.fromhex(financing[key][2:]) for key in ("contract", "gain_token"))
+    gain = _gain(receipt.logs, contract, gain_token)
     if gain is None:
-        return plan
-    profit = _value(gain, financing.gain_decimals, financing.haircut_bps, price, venue)
-    return replace(plan, profit_base=profit, financing=replace(financing, gain_assets=gain))
+        return None
+    lent = int(financing["borrowed_assets"]) if financing["lender"] is not None else 0
+    debt = _flow(receipt.logs, intent.debt_asset, contract)
+    collateral = _flow(receipt.logs, intent.collateral_asset, contract)
+    moved = replace(
+        paid,
+        sold=collateral.out,
+        proceeds=debt.into - lent,
+        fee=debt.out - lent - repaid,
+        tip_wei=int(financing["tip_wei"]),
+    )
+    if moved.proceeds < 0 or moved.fee < 0:  # tokens that do not tell what they move: nothing is made up from them
+        moved = replace(moved, sold=0, proceeds=0, fee=0)
+    if gain_token == intent.debt_asset:
+        kept = collateral.into - collateral.out
+        return replace(moved, other_debt=gain - moved.debt_gain, other_collateral=kept - moved.collateral_gain)
+    spare = debt.into - debt.out
+    return replace(moved, other_debt=spare - moved.debt_gain, other_collateral=gain - moved.collateral_gain)
+
+
+@dataclass(frozen=True, slots=True)
+class _Flow:
+    into: int
+    out: int
+
+
+def _flow(logs: Iterable[RawLog], token: bytes, holder: bytes) -> _Flow:
+    """Raw units of a token that came to the holder and that left, by the token's own events."""
+    at, who, into, out = "0x" + token.hex(), holder.hex(), 0, 0
+    for entry in logs:
+        if entry.address == at and len(entry.topics) == 3 and entry.topics[0] == _TRANSFER:
+            amount = int(entry.data[2:66], 16)
+            into += amount * (entry.topics[2][-40:] == who)
+            out += amount * (entry.topics[1][-40:] == who)
+    return _Flow(into, out)
 
 
 def _value(gain: int, decimals: int, haircut_bps: int, price: Price, venue: Venue) -> int:

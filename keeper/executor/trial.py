@@ -11,12 +11,14 @@ import structlog
 from keeper.core.errors import KeeperError
 from keeper.core.records import Intent
 from keeper.core.types import BlockRef, Price, Skip, TxCall
+from keeper.executor.accounts import rates_at
 from keeper.executor.choose import Approval, Chosen, Refused, approved_pair
 from keeper.executor.compose import Draft, draft_approval, draft_liquidation
 from keeper.executor.fees import Fees
 from keeper.executor.lifecycle import is_cancelling
 from keeper.executor.ports import Request, Settings, Venue
-from keeper.executor.settle import as_simulated, gained_value
+from keeper.executor.questions import Wallet
+from keeper.executor.settle import as_simulated, forecast, gained_value
 from keeper.executor.simulate import Simulator, Verdict
 from keeper.executor.transaction import decode_signed
 from keeper.executor.upkeep import Judgement
@@ -122,12 +124,14 @@ def accept(
     outcome: Outcome,
     fees: Fees,
     gas_price_wei: int,
+    wallet: Wallet,
     native_wei: int,
     settings: Settings,
 ) -> tuple[list[Draft], list[Refused]]:
     """What is worth sending, approvals first, and why the rest is not.
 
     gas_price_wei: what a unit of gas is expected to cost in the next block. native_wei: free to be spent on gas.
+    wallet: at the judged block.
     """
     tried = dict(zip(trial.approvals, outcome.approvals, strict=True))
     in_flight = _approving(trial.waiting)
@@ -145,7 +149,7 @@ def accept(
         elif unseen:
             result = Skip("awaiting_approval", "the token it pays with is being approved first")
         else:
-            result = _draft(chosen, verdict, gas_price_wei, settings)
+            result = _draft(chosen, verdict, gas_price_wei, wallet.decimals, settings)
         needed: dict[Approval, Draft] = {}
         if isinstance(result, Draft) or (unseen and objection is None):
             needed = {a: _draft_approval(a, tried[a]) for a in first if a not in approving}
@@ -176,7 +180,9 @@ def _draft_approval(approval: Approval, verdict: Verdict | None) -> Draft:
     return draft_approval(approval, padded_gas(_gas(verdict, APPROVAL_GAS)))
 
 
-def _draft(chosen: Chosen, verdict: Verdict | None, gas_price_wei: int, settings: Settings) -> Draft | Skip:
+def _draft(
+    chosen: Chosen, verdict: Verdict | None, gas_price_wei: int, decimals: Mapping[bytes, int], settings: Settings
+) -> Draft | Skip:
     venue, plan = chosen.opportunity.venue, chosen.plan
     if verdict is None:
         return Skip("not_simulated", "the node did not say whether it would succeed")
@@ -188,12 +194,24 @@ def _draft(chosen: Chosen, verdict: Verdict | None, gas_price_wei: int, settings
     gas_used = _gas(verdict, plan.gas_limit_hint)
     base = venue.adapter.base_decimals(venue.book.market)
     plan = as_simulated(plan, verdict.logs, venue)
-    cost = gas_value(gas_used * gas_price_wei, native, base)
+    cost_wei = gas_used * gas_price_wei
+    rates = rates_at(
+        plan.debt_asset,
+        plan.collateral_asset,
+        settings.native_asset,
+        venue.prices,
+        decimals,
+        base,
+        plan.haircut_bps if plan.financing is None else plan.financing.haircut_bps,
+    )
+    cost = gas_value(cost_wei, native, base)
+    expected = None if rates is None else forecast(plan, rates, cost_wei)
+    profit = plan.profit_base - cost if expected is None else expected.profit
     least = settings.min_profit_base(base)
-    if plan.profit_base - cost < least:
-        detail = f"brings {plan.profit_base} base units, gas costs {cost}: below min_profit ({least})"
+    if profit < least:
+        detail = f"brings {profit + cost} base units, gas costs {cost}: below min_profit ({least})"
         return Skip("unprofitable", detail)
-    return draft_liquidation(replace(chosen, plan=plan), padded_gas(gas_used), plan.profit_base - cost)
+    return draft_liquidation(replace(chosen, plan=plan), padded_gas(gas_used), profit, expected)
 
 
 def padded_gas(gas_used: int) -> int:

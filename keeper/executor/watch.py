@@ -14,7 +14,7 @@ from keeper.executor.journal import Journal
 from keeper.executor.lifecycle import is_spent, nonce_of, observe, orphan
 from keeper.executor.ports import Settings, Venue
 from keeper.executor.questions import Answers, Questions, ask
-from keeper.executor.settle import realize
+from keeper.executor.settle import settle
 
 log = structlog.get_logger(__name__)
 
@@ -107,18 +107,12 @@ class Watch:
     def _account_for(self, before: Intent, after: Intent, venues: Mapping[str, Venue]) -> Intent:
         if self.answers is not None and after.tx_hash is not None and before.tx_hash is None:
             receipt = self.answers.sight.receipts[after.tx_hash]
-            venue = venues.get(after.protocol)
-            if after.kind == "liquidation" and receipt.succeeded and venue is not None and not _is_given_up(after):
-                after = realize(after, receipt, venue, self._decimals, self._settings.native_asset)
+            after = settle(after, receipt, venues, self._decimals, self._settings.native_asset, self._clock())
             if after.status is IntentStatus.FAILED:
                 self._unexplained.add(after.id)
         if after.status is not before.status or is_spent(after) is not is_spent(before):
             _tell(after)
         return after
-
-
-def _is_given_up(intent: Intent) -> bool:
-    return intent.status is IntentStatus.ABANDONED
 
 
 def _tell(intent: Intent) -> None:

@@ -150,13 +150,14 @@ def intent_row(intent: Intent) -> Row:
         _digits(intent.gas_used),
         _digits(intent.gas_cost_wei),
         plain(intent.reason),
+        to_json(intent.realized) if intent.realized else None,
     )
 
 
 def to_intent(row: Row, attempts: tuple[Attempt, ...]) -> Intent:
     intent_id, kind, cause, protocol, position, account, status, judged_number, judged_hash, created_at = row[:10]
     updated_at, plan, tx_hash, included_number, included_hash = row[10:15]
-    debt_asset, repaid, collateral_asset, seized, expected, realized, gas_used, gas_cost, reason = row[15:]
+    debt_asset, repaid, collateral_asset, seized, expected, realized, gas_used, gas_cost, reason, outcome = row[15:]
     return Intent(
         id=intent_id,
         kind=kind,
@@ -182,6 +183,7 @@ def to_intent(row: Row, attempts: tuple[Attempt, ...]) -> Intent:
         gas_used=_number(gas_used),
         gas_cost_wei=_number(gas_cost),
         reason=reason,
+        realized={} if outcome is None else json.loads(outcome),
         attempts=attempts,
     )
 

@@ -29,7 +29,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration; a test compares it, and these tables, with what the migrations build."""
 
 SEQUENCE = BigInteger().with_variant(Integer, "sqlite")
@@ -161,6 +161,7 @@ intents = Table(
     Column("gas_used", Text),
     Column("gas_cost_wei", Text),
     Column("reason", Text),
+    Column("realized", Text),
     Index("intents_by_status", "status"),
 )
 

@@ -17,12 +17,12 @@ from typing import Any
 
 import msgspec
 
+from keeper.core.multicall import MULTICALL3, encode_aggregate3
 from keeper.core.types import Call
 from keeper.devnet.anvil import Anvil
 from keeper.devnet.client import Client
 from keeper.devnet.multicall import install
 from keeper.indexer.rpc.client import RpcClient
-from keeper.indexer.rpc.multicall import MULTICALL3, encode_aggregate3
 
 from .rawsocket import RawIpc, RawWebSocket
 from .row import Row, timed

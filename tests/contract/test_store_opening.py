@@ -10,18 +10,23 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
 from keeper.core.errors import StoreError
-from keeper.store import open_store
+from keeper.core.records import IntentStatus
+from keeper.store import migrations, open_store
+from keeper.store.encoding import intent_row
 from keeper.store.schema import REVISION, metadata
 from tests.contract.conftest import CHAIN_ID, Opener
-from tests.support.store_work import committed, position
+from tests.support.store_work import committed, intent, position
 
 
 @pytest.fixture
@@ -80,6 +85,23 @@ def test_migrations_build_the_declared_schema(tmp_path):
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         (revision,) = connection.exec_driver_sql("SELECT version_num FROM alembic_version").one()
     assert revision == REVISION
+
+
+def test_a_journal_of_an_older_schema_is_migrated_with_all_that_it_holds(tmp_path):
+    """What was sent before an upgrade of the program is still ours to watch."""
+    path = tmp_path / "keeper.db"
+    held = intent("i", IntentStatus.BROADCAST)
+    with create_engine(f"sqlite:///{path}").begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        connection.exec_driver_sql("INSERT INTO meta VALUES ('chain_id', ?)", (str(CHAIN_ID),))
+        row = intent_row(held)[:-1]
+        connection.exec_driver_sql(f"INSERT INTO intents VALUES ({', '.join('?' * len(row))})", row)
+    store = open_at(path)
+    assert list(store.intents()) == [replace(held, attempts=())]
+    store.close()
 
 
 @pytest.mark.parametrize("url", ["keeper.db", "mysql://localhost/keeper", "sqlite//keeper.db", ""])

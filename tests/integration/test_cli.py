@@ -197,6 +197,35 @@ def test_liquidations_have_the_fields_of_the_interface(history: Keeper):
     assert [attempt["tx_hash"] for attempt in row["attempts"]] == [row["tx_hash"]]
 
 
+def test_what_a_liquidation_brought_is_explained_against_what_was_expected(history: Keeper):
+    """Both in tokens and in the base currency; the causes add up to the difference, and to its events' amounts."""
+    (row,) = history.ask("liquidations")
+    expected, realized, difference = row["expected"], row["realized"], dict(row["difference"])
+    assert (row["profit_expected"], row["profit_realized"]) == (expected["profit"], realized["profit"])
+    apart = int(realized["profit"]) - int(expected["profit"])
+    assert int(difference.pop("profit")) == apart == sum(map(int, difference.values()))
+    assert list(difference) == ["interest", "price", "slippage", "fee", "gas", "tip", "other"]
+    assert (realized["repaid"], realized["seized"]) == (row["repaid"], row["seized"])
+    assert realized["gas_wei"] == row["gas_cost_wei"]
+    assert [(gain["asset"], gain["amount"]) for gain in realized["gains"]] == [
+        (row["debt_asset"], f"-{row['repaid']}"),
+        (row["collateral_asset"], row["seized"]),
+    ]
+
+
+def test_a_summary_of_each_day_counts_all_gas(history: Keeper):
+    (liquidation,) = history.ask("liquidations")
+    rows = history.ask("liquidations", "--daily")
+    assert sum(row["liquidations"] for row in rows) == 1
+    assert sum(int(row["profit_realized_wad"]) for row in rows) == int(liquidation["profit_realized"]) * 10**10
+    receipts = [history.chain.rpc("eth_getTransactionReceipt", row["tx_hash"]) for row in history.ask("transactions")]
+    spent = sum(int(one["gasUsed"], 16) * int(one["effectiveGasPrice"], 16) for one in receipts)
+    assert sum(int(row["gas_wei"]) for row in rows) == spent
+    assert sum(int(row["gas"]["approvals"]) for row in rows) == spent - int(liquidation["gas_cost_wei"])
+    told = history.run("liquidations", "--daily")
+    assert max(map(len, told.stdout.splitlines())) <= 80
+
+
 def test_transactions_account_for_everything_signed(history: Keeper):
     """Every nonce once, in order: approvals first, as they were needed."""
     rows = history.ask("transactions")

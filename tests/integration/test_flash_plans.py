@@ -65,7 +65,7 @@ async def test_each_lender_pays_a_liquidation_whose_profit_is_as_expected_to_the
         assert financing["funding"] == lender
         assert contract.holds("USDC") - before == int(financing["gain_assets"]) > 0
         assert contract.holds("WETH") == 0
-        assert intent.profit_realized is not None
+        assert_as_expected(intent)
         brought = int(financing["gain_assets"]) * chain.price("USDC") // 10**6
         assert intent.profit_realized == pytest.approx(brought - gas_value(chain, intent), abs=1)
         assert {i.kind for i in keeper.store.intents()} == {"liquidation"}
@@ -215,6 +215,13 @@ async def test_a_reorg_under_them_is_settled_again_without_help(
         assert worth == pytest.approx(contract.holds("USDC") * chain.price("USDC") // 10**6, abs=2 * len(intents))
 
 
+def assert_as_expected(intent: Intent) -> None:
+    """Amounts, fee, gas and profit, each to the last unit; nothing is left to be explained."""
+    assert intent.realized["statement"] == intent.plan["expected"]
+    assert intent.profit_realized == intent.profit_expected == int(intent.plan["expected"]["profit"])
+    assert set(intent.realized["difference"].values()) == {"0"}
+
+
 def gas_value(chain: DevChain, intent: Intent) -> int:
     """What its gas cost, in dollars with 8 decimals."""
     return int(intent.gas_cost_wei or 0) * chain.price("WETH") // 10**18
@@ -252,9 +259,11 @@ async def test_collateral_that_is_kept_is_the_profit_to_the_wei(
         await mine_as_planned(keeper)
         [intent] = keeper.liquidations()
         financing = intent.plan["financing"]
+        spare = contract.holds("USDC") - before
         assert contract.holds("WETH") == int(financing["gain_assets"]) > 0
-        assert 0 <= contract.holds("USDC") - before <= 20_000
-        brought = int(financing["gain_assets"]) * chain.price("WETH") // 10**18
+        assert 0 <= spare <= 20_000
+        assert_as_expected(intent)
+        brought = int(financing["gain_assets"]) * chain.price("WETH") // 10**18 + spare * chain.price("USDC") // 10**6
         assert intent.profit_realized == pytest.approx(brought - gas_value(chain, intent), abs=1)
 
 

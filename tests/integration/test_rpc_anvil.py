@@ -13,12 +13,12 @@ import pytest
 from eth_account import Account
 
 from keeper.core.errors import RpcRefused, StateUnavailable
+from keeper.core.multicall import MULTICALL3
 from keeper.core.types import Block, BlockRef, Call, LogFilter
 from keeper.devnet.anvil import Anvil
 from keeper.devnet.chain import DevChain
 from keeper.indexer.fetch import read_head
 from keeper.indexer.rpc.client import RpcClient
-from keeper.indexer.rpc.multicall import MULTICALL3
 from keeper.indexer.rpc.pool import RpcSettings
 from keeper.indexer.scan import scan
 

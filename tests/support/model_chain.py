@@ -310,8 +310,8 @@ class ModelProtocol:
             repay_assets=CHARGE,
             collateral_asset=COLLATERAL,
             expected_repaid_assets=CHARGE,
-            expected_seized_assets=CHARGE,
-            profit_base=(1000 + number) * 10**8,
+            expected_seized_assets=seized(number),
+            profit_base=(seized(number) - CHARGE) * 10**8,
             judged_at=now,
             health_wad=10**18 - 1,
             call=TxCall(POOL, _LIQUIDATE + key),
@@ -328,12 +328,17 @@ class ModelProtocol:
                 debt_asset=TOKEN,
                 repaid_assets=CHARGE,
                 collateral_asset=COLLATERAL,
-                seized_assets=CHARGE + 1,
+                seized_assets=seized(int(log.topics[0], 16)),
                 transaction_hash=bytes.fromhex(log.transaction_hash[2:]),
                 log_index=0,
             )
             for log in logs
         ]
+
+
+def seized(position: int) -> int:
+    """Position k brings $1000 + k more than it costs."""
+    return CHARGE + 1000 + position
 
 
 def key_of(position: int) -> bytes:

@@ -17,6 +17,11 @@ def morpho_artifacts() -> dict[str, Artifact]:
     return _compiled("devnet-morpho", "MorphoParts.sol")
 
 
+def venus_artifacts() -> dict[str, Artifact]:
+    """FeedPrices and SeizedShare, which a Venus pool needs beside it."""
+    return _compiled("devnet-venus", "VenusParts.sol")
+
+
 def balancer_artifacts() -> dict[str, Artifact]:
     """OpenAuthorizer, which lets anybody govern a Balancer vault."""
     return _compiled("devnet-balancer", "OpenAuthorizer.sol")

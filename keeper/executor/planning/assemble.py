@@ -47,6 +47,7 @@ def assemble(financed: Financed, contract: bytes, decimals: int, least_gain_bps:
             gain_assets=financed.gain_assets,
             least_gain_assets=least_gain,
             haircut_bps=financed.haircut_bps,
+            lender=loan.lender,
         ),
     )
 

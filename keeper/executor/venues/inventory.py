@@ -34,7 +34,7 @@ class Inventory:
         if profit <= 0:
             detail = f"kept collateral counts {self.haircut_bps} bps less, which leaves {profit} base units before gas"
             return Skip("unprofitable", detail)
-        return replace(plan, profit_base=profit)
+        return replace(plan, profit_base=profit, haircut_bps=self.haircut_bps)
 
 
 def build(config: Mapping[str, Any]) -> Inventory:

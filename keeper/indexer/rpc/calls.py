@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from keeper.core.errors import KeeperError, RpcRefused
+from keeper.core.multicall import MULTICALL3, decode_aggregate3, encode_aggregate3
 from keeper.core.types import BlockRef, Call, CallResult
 from keeper.indexer.rpc.faults import is_revert
 from keeper.indexer.rpc.gasproof import ANSWER, PROOF
-from keeper.indexer.rpc.multicall import MULTICALL3, decode_aggregate3, encode_aggregate3
 from keeper.indexer.rpc.wire import Request, hex_bytes, result_reader, to_hex
 
 _read_hex = result_reader(str, "eth_call result")

@@ -270,7 +270,7 @@ def realized(*logs: Log) -> int | None:
         collateral_asset=WETH,
     )
     receipt = Receipt(b"\x09" * 32, BlockRef(1, b""), True, 500_000, 10**15, logs)  # gas for $2
-    return realize(intent, receipt, VENUE, {}, WETH).profit_realized
+    return realize(intent, receipt, VENUE, {USDC: 6, WETH: 18}, WETH).profit_realized
 
 
 def test_the_profit_is_what_the_contract_gained_less_the_gas() -> None:

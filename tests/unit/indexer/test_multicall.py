@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keeper.core.errors import KeeperError, RpcMalformed
+from keeper.core.multicall import Outcome, decode_aggregate3, encode_aggregate3
 from keeper.core.types import Call
-from keeper.indexer.rpc.multicall import Outcome, decode_aggregate3, encode_aggregate3
 
 calls = st.lists(st.builds(Call, st.binary(min_size=20, max_size=20), st.binary(max_size=100)), max_size=20)
 outcomes = st.lists(st.builds(Outcome, st.booleans(), st.binary(max_size=100)), max_size=20)
