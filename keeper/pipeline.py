@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from keeper.core.chain import Committed, Reverted, Step, Window
+from keeper.core.chain import Committed, Reverted, Samples, Step, Window
 from keeper.core.errors import KeeperError, RpcMalformed
 from keeper.core.ports import Store, Transaction
 from keeper.core.records import CommittedBlock, Fact, Intent, Notice
@@ -77,7 +77,7 @@ class _Read:
 
 class Pipeline:
     """Takes steps one at a time. finality: a block tag, or a number of confirmations. invite: adds to a notice how to
-    acknowledge it."""
+    acknowledge it. samples: blocks are looked at now and then (`sample`) instead of followed."""
 
     def __init__(
         self,
@@ -90,7 +90,9 @@ class Pipeline:
         clock: Callable[[], float],
         wake: Callable[[], None],
         invite: Callable[[Notice, float], Notice] = lambda notice, _: notice,
+        samples: bool = False,
     ) -> None:
+        self._headers = Samples if samples else Window
         self._chain = chain
         self._store = store
         self.tracks = tuple(tracks)
@@ -100,14 +102,14 @@ class Pipeline:
         self._wake = wake
         self._invite = invite
         self._venues: list[Venue] = []
-        self.window = Window(())
+        self.window = self._headers(())
         self.finalized = 0
 
     # --- memory
 
     def load(self) -> None:
         """Become what the store says."""
-        self.window = Window(self._store.blocks())
+        self.window = self._headers(self._store.blocks())
         self.finalized = self.window.oldest.number if len(self.window) else 0
         for track in self.tracks:
             track.load(self._store)
@@ -174,6 +176,19 @@ class Pipeline:
             raise
         self._executor.adopt(self.window.blocks, self.finalized)
         self._tell(rulings, present=present)
+
+    def sample(self, block: Block, updates: Sequence[Update[Any, Any]], *, final: int) -> None:
+        """Arrive at a block that was looked at by itself. final: height of the newest final block, as the node says;
+        the newest sample up to there is kept, to be reverted to."""
+        assert isinstance(self.window, Samples)
+        anchor, nothing = self.window.newest_at_most(final), Questions(block.ref, (), ())
+        try:
+            facts, rulings = self._judge_all(block, _Read(list(updates), nothing, (), (), anchor))
+            self._keep(block, facts, rulings, (), anchor)
+        except BaseException:
+            self.load()
+            raise
+        self._tell(rulings, present=True)
 
     def _revert(self, step: Reverted) -> None:
         """Back to an ancestor: facts rewind, what was told and sent stays and is judged again on the new branch."""
@@ -288,6 +303,8 @@ class Pipeline:
                 tx.advance(committed)
                 for track in self.tracks:
                     tx.clear_touches(track.name)
+            elif isinstance(self.window, Samples):
+                tx.sample(committed)
             else:
                 tx.commit_block(committed)
             for intent in intents:

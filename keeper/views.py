@@ -11,7 +11,7 @@ from typing import Any
 from keeper.core.encoding import load_prices
 from keeper.core.ports import ProtocolAdapter, Store
 from keeper.core.records import MARKET_KEY, Attempt, Delivery, Intent
-from keeper.core.types import Band, Block, Book, Holding
+from keeper.core.types import Assessment, Band, Block, Book, Holding
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.episode_json import breach_json, demand_json, load_episode
 from keeper.evaluator.episodes import Episode
@@ -49,29 +49,33 @@ def health_rows(
         judged.append((key, assessment))
     judged.sort(key=lambda one: (one[1].health.factor_wad is None, one[1].health.factor_wad or 0, one[0]))
     for key, assessment in judged:
-        health = assessment.health
-        band = rules.band(health)
-        metrics = metrics_of(assessment)
-        yield {
-            "protocol": adapter.name,
-            "kind": adapter.kind,
-            "position": adapter.position_id(key),
-            "account": checksummed(adapter.account(key)),
-            **_market(adapter.position_id(key), assessment.market_name),
-            "block_number": block.number,
-            "block_hash": _hex(block.hash),
-            "health_wad": _text(health.factor_wad),
-            "band": "unknown" if band is None else band.label,
-            "liquidatable": health.liquidatable,
-            "collaterals": [_holding(one) for one in assessment.collaterals],
-            "debts": [_holding(one) for one in assessment.debts],
-            "stale_assets": [checksummed(asset) for asset in health.stale_assets],
-            "unpriced_assets": [checksummed(asset) for asset in health.unpriced_assets],
-            "metrics": None
-            if metrics is None
-            else metrics_json(metrics, adapter.base_decimals(book.market), checksummed),
-            "native": {name: _native(value) for name, value in assessment.native.items()},
-        }
+        yield health_row(adapter, book.market, key, assessment, block, rules)
+
+
+def health_row(
+    adapter: Adapter, market: Any, key: bytes, assessment: Assessment, block: Block, rules: BandRules
+) -> Json:
+    """One position, as it was assessed at this block."""
+    health, metrics = assessment.health, metrics_of(assessment)
+    band = rules.band(health)
+    return {
+        "protocol": adapter.name,
+        "kind": adapter.kind,
+        "position": adapter.position_id(key),
+        "account": checksummed(adapter.account(key)),
+        **_market(adapter.position_id(key), assessment.market_name),
+        "block_number": block.number,
+        "block_hash": _hex(block.hash),
+        "health_wad": _text(health.factor_wad),
+        "band": "unknown" if band is None else band.label,
+        "liquidatable": health.liquidatable,
+        "collaterals": [_holding(one) for one in assessment.collaterals],
+        "debts": [_holding(one) for one in assessment.debts],
+        "stale_assets": [checksummed(asset) for asset in health.stale_assets],
+        "unpriced_assets": [checksummed(asset) for asset in health.unpriced_assets],
+        "metrics": None if metrics is None else metrics_json(metrics, adapter.base_decimals(market), checksummed),
+        "native": {name: _native(value) for name, value in assessment.native.items()},
+    }
 
 
 def _market(position: str, name: str) -> Json:

@@ -95,6 +95,35 @@ class Window:
         del self._blocks[:keep]
 
 
+class Samples(Window):
+    """Headers that were looked at one by one, with gaps between them: from the newest final one to the tip.
+
+    Nothing here tells whether they are still canonical: whoever looks asks the node for each by its height.
+    """
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        super().__init__(())
+        for block in blocks:
+            self.extend(block)
+
+    def at(self, number: int) -> Block | None:
+        return next((block for block in self._blocks if block.number == number), None)
+
+    def extend(self, block: Block) -> None:
+        if self._blocks and block.number <= self.tip.number:
+            raise ValueError(f"block {block.number} is not above the tip {self.tip.number}")
+        self._blocks.append(block)
+        self._height[block.hash] = block.number
+
+    def newest_at_most(self, number: int) -> int:
+        """Height of the newest sample that is not above this; 0 when all are."""
+        return max((block.number for block in self._blocks if block.number <= number), default=0)
+
+    def forget_below(self, number: int) -> None:
+        while len(self._blocks) > 1 and self.oldest.number < number:
+            del self._height[self._blocks.pop(0).hash]
+
+
 def reconcile(window: Window, branch: Sequence[Block]) -> tuple[Step, ...] | NeedBlock:
     """What to do about a head: the steps that lead from our tip to the end of its branch.
 

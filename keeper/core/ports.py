@@ -283,6 +283,12 @@ class Transaction(Protocol):
         """Move the cursor over a scanned gap to a block whose parent is not stored; older headers are forgotten."""
         ...
 
+    def sample(self, committed: CommittedBlock) -> None:
+        """Append the versions of a block that was looked at by itself, and move the cursor to it, over a gap that
+        nobody read. Unlike after `advance`, older headers stay, and can be reverted to. Raises StoreError when it is
+        not above the cursor."""
+        ...
+
     def amend(self, committed: CommittedBlock) -> None:
         """Replace versions of the block at the cursor by what it really holds; for repairs. Raises StoreError when the
         cursor is elsewhere."""
@@ -368,7 +374,8 @@ class Store(Protocol):
     def transaction(self) -> AbstractContextManager[Transaction]: ...
     def cursor(self) -> BlockRef | None: ...
     def blocks(self) -> Sequence[Block]:
-        """Stored headers, oldest first, contiguous, ending at the cursor; reaching back to finality."""
+        """Stored headers, oldest first, contiguous but where blocks were sampled, ending at the cursor; reaching back
+        to finality."""
         ...
 
     def facts(self, protocol: str, kind: str) -> Iterator[tuple[bytes, bytes]]:

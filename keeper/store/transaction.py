@@ -47,6 +47,15 @@ class SqlTransaction:
             )
         self._start_at(committed)
 
+    def sample(self, committed: CommittedBlock) -> None:
+        cursor = self._db.row(sql.CURSOR)
+        if cursor is None:
+            self._start_at(committed)
+            return
+        if committed.block.number <= cursor[0]:
+            raise StoreError(f"cannot sample {_name(committed.block.ref)}: the cursor is already at block {cursor[0]}")
+        self._append(committed)
+
     def amend(self, committed: CommittedBlock) -> None:
         ref, cursor = committed.block.ref, self._db.row(sql.CURSOR)
         if cursor != (ref.number, ref.hash):

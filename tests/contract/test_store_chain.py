@@ -90,6 +90,19 @@ def test_advancing_does_not_go_back(store):
         transaction.advance(committed(5, branch="other"))
 
 
+def test_sampling_crosses_a_gap_and_can_be_reverted(store):
+    """Unlike advancing: what nobody read in between is no reason to forget what could be reverted to."""
+    for one in (committed(1, position(FIRST, b"one")), committed(50, position(FIRST, b"fifty")), committed(90)):
+        with store.transaction() as transaction:
+            transaction.sample(one)
+    assert list(store.blocks()) == [block(1), block(50), block(90)]
+    revert(store, 1)
+    assert (store.cursor(), store.fact("aave", "position", FIRST)) == (block(1).ref, b"one")
+    with pytest.raises(StoreError, match="already at block 1"), store.transaction() as transaction:
+        transaction.sample(committed(1, branch="other"))
+    assert list(store.blocks()) == [block(1)]
+
+
 def test_amending_replaces_what_the_block_at_the_cursor_says(store):
     """A repair: what it names is replaced or added, the rest of the block stays, and a revert undoes it."""
     commit(store, committed(1, position(FIRST, b"1")), committed(2, position(FIRST, b"2"), position(SECOND, b"2")))

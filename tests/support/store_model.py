@@ -59,6 +59,14 @@ class ModelStore:
         self.lowest = committed.block.number
         self.history.append(committed)
 
+    def sample(self, committed: CommittedBlock) -> None:
+        tip = self.cursor()
+        if tip is not None and committed.block.number <= tip.number:
+            raise StoreError("not above the cursor")
+        if tip is None:
+            self.lowest = committed.block.number
+        self.history.append(committed)
+
     def amend(self, committed: CommittedBlock) -> None:
         if committed.block.ref != self.cursor():
             raise StoreError("not the cursor")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keeper.core.chain import Committed, NeedBlock, Reverted, Window, reconcile
+from keeper.core.chain import Committed, NeedBlock, Reverted, Samples, Window, reconcile
 from keeper.core.errors import UnrecoverableReorg
 from keeper.core.types import Block, BlockRef
 
@@ -137,3 +137,21 @@ def test_following_any_history_ends_on_the_canonical_chain(history):
     assert list(window.blocks) == node.canonical
     window.forget_below(window.tip.number + 10)
     assert list(window.blocks) == [node.canonical[-1]]
+
+
+def test_samples_may_have_gaps_and_keep_a_final_one():
+    """The newest at or below the final height stays, to be reverted to."""
+    blocks = chain(30)
+    samples = Samples([blocks[3], blocks[10]])
+    samples.extend(blocks[20])
+    assert samples.at(blocks[10].number) == blocks[10]
+    assert samples.at(blocks[11].number) is None
+    final = samples.newest_at_most(blocks[15].number)
+    assert final == blocks[10].number
+    samples.forget_below(final)
+    assert samples.blocks == [blocks[10], blocks[20]]
+    assert samples.newest_at_most(blocks[2].number) == 0
+    samples.revert_to(blocks[10].ref)
+    assert (samples.tip, blocks[20].hash in samples) == (blocks[10], False)
+    with pytest.raises(ValueError, match="not above the tip"):
+        samples.extend(blocks[10])
