@@ -146,6 +146,21 @@ def build_parser() -> argparse.ArgumentParser:
         # Stopping must not fail for want of a key, so the executor's secrets are not asked for.
         add(name, run, help_).set_defaults(alert_only=True)
 
+    sub = add("rehearse", _rehearse, "liquidate every position on a fork: profit, or why not, and what stays unpaid")
+    sub.set_defaults(alert_only=True)  # it acts with a key of its own, on a chain that exists nowhere else
+    sub.add_argument("account", nargs="*", metavar="ACCOUNT", help="only these accounts (0x…)")
+    sub.add_argument(
+        "--by",
+        choices=("threshold", "price"),
+        default="threshold",
+        help="how a healthy position is made liquidatable: by the protocol's threshold, so that prices stay equal to "
+        "those of the pools (default), or by the oracle's price alone",
+    )
+    sub.add_argument("--below", type=_health_factor, metavar="HEALTH", help="only positions below this health factor")
+    sub.add_argument("--limit", type=_count, metavar="N", help="only the N nearest to liquidation")
+    sub.add_argument("--block", type=_block_number, metavar="BLOCK", help="fork at this block (default: the newest)")
+    _json_flag(sub)
+
     sub = add("devnet", _devnet, "a local Anvil with the real contracts and a ready configuration", config=False)
     from keeper.devnet import cli as devnet_cli
 
@@ -171,6 +186,26 @@ def _block_number(text: str) -> int:
         number = -1
     if number < 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a block number; give a whole number such as 19000000")
+    return number
+
+
+def _health_factor(text: str) -> int:
+    """Scaled by 1e18."""
+    from decimal import Decimal, InvalidOperation
+
+    try:
+        factor = Decimal(text)
+    except InvalidOperation:
+        factor = Decimal(-1)
+    if not (factor.is_finite() and factor > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a health factor; give a decimal number such as 1.25")
+    return int(factor.scaleb(18))
+
+
+def _count(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of positions; give a whole number from 1")
     return number
 
 
@@ -259,6 +294,12 @@ def _resume(args: argparse.Namespace) -> int:
     from keeper import control
 
     return control.resume(args)
+
+
+def _rehearse(args: argparse.Namespace) -> int:
+    from keeper.rehearsal.command import rehearse
+
+    return rehearse(args)
 
 
 def _devnet(args: argparse.Namespace) -> int:

@@ -122,6 +122,11 @@ def configure(log_format: LogFormat = "console", *, verbose: bool = False) -> No
         logging.getLogger(chatty).setLevel(logging.INFO if verbose else logging.WARNING)
 
 
+def quieten(package: str) -> None:
+    """From now on only warnings of it: for what is not to be mistaken for something that happens on a real chain."""
+    logging.getLogger(package).setLevel(logging.WARNING)
+
+
 def _render(log_format: LogFormat) -> list[Processor]:
     if log_format == "json":
         return [

@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 def health(args: argparse.Namespace) -> int:
     house = open_house(args)
-    accounts = frozenset(_account(text) for text in args.account)
+    accounts = frozenset(account_of(text) for text in args.account)
     with closing(house.open_store(read_only=True)) as store, store.snapshot():
         blocks = store.blocks()
         if not blocks:
@@ -259,7 +259,8 @@ def _short(text: str | None) -> str:
     return "-" if text is None else f"{text[:6]}…{text[-4:]}"
 
 
-def _account(text: str) -> bytes:
+def account_of(text: str) -> bytes:
+    """Of a command line. Raises ConfigError for what is none."""
     try:
         account = bytes.fromhex(text.removeprefix("0x"))
     except ValueError:

@@ -9,7 +9,7 @@ import argparse
 import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +100,11 @@ class House:
         margin = self.config.margin_calls
         return BandRules(margin.watch_wad, margin.call_wad, margin.urgent_wad, margin.hysteresis_wad, margin.target_wad)
 
+    def acting(self, contract: bytes) -> House:
+        """The same deployment, live with this contract, whatever its file says: for what a person asks for."""
+        executor = self.config.executor.model_copy(update={"mode": "live", "liquidator": contract})
+        return replace(self, config=self.config.model_copy(update={"executor": executor}))
+
     def signer(self) -> Signer | None:
         """Raises ConfigError when the key is not that of the configured account."""
         from keeper.executor.signer import LocalSigner
@@ -149,7 +154,10 @@ class House:
         tell = alarm(self.router(channels).of_event(NoticeEvent.TRIPPED))
         return Guard(store, limits, self.switch(), time.time, tell, wake)
 
-    def executor(self, rpc: RpcClient, store: Store, guard: Guard | None = None) -> Executor:
+    def executor(
+        self, rpc: RpcClient, store: Store, guard: Guard | None = None, *, deadline_s: float | None = None
+    ) -> Executor:
+        """deadline_s: how long planning, simulating and sending may each take; by default, within a block."""
         from keeper.executor.executor import Executor
         from keeper.executor.ports import Mode, Settings
 
@@ -169,6 +177,8 @@ class House:
             cooldown_blocks=configured.cooldown_blocks,
             approve_exactly=configured.approve_exactly,
         )
+        if deadline_s is not None:
+            settings = replace(settings, deadline_s=deadline_s)
         signer = None if mode is Mode.OFF else self.signer()
         route = self.route(rpc)
         return Executor(
@@ -201,10 +211,13 @@ class House:
         package, chain_id = "keeper.executor.submitters", self.config.chain.id
         return [_build(package, one.kind)(one.settings, rpc, chain_id) for one in self.config.submitters]
 
-    def planner(self) -> Planner | None:
-        """How our contract's liquidations are planned; None without a contract."""
-        contract = self.config.executor.liquidator
-        if contract is None or self.config.executor.mode == "off":
+    def planner(self, contract: bytes | None = None) -> Planner | None:
+        """How our contract's liquidations are planned; None without a contract.
+
+        contract: one that is not configured yet, for whoever deploys it."""
+        if contract is None and self.config.executor.mode != "off":
+            contract = self.config.executor.liquidator
+        if contract is None:
             return None
         from keeper.executor.planning.planner import Planner
         from keeper.executor.venues.inventory import Inventory

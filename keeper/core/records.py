@@ -166,7 +166,8 @@ class Attempt:
 class Intent:
     """One thing we decided to do on chain, from decision to settlement.
 
-    kind: liquidation | approval | filler (an empty transfer for a nonce nobody owns).
+    kind: liquidation | approval | filler (an empty transfer for a nonce nobody owns) | order (of a person, as by
+    `keeper deploy`).
     cause: what it acts on; while an intent of a cause waits to be mined no other is made.
     plan: the LiquidationPlan as JSON-ready values (amounts as decimal strings), empty for approvals.
     judged_*: the block at which it was decided. included_*: where its transaction was mined, if it was.

@@ -84,8 +84,9 @@ class Trip:
 
 
 def outcome_of(intent: Intent) -> Outcome | None:
-    """What a mined transaction counts as; None for one that no block has, or that a foreign one displaced."""
-    if intent.tx_hash is None or intent.included_number is None:
+    """What a mined transaction counts as; None for one that no block has, or that a foreign one displaced, and for what
+    a person ordered: a deployment is no reason to stop liquidating."""
+    if intent.tx_hash is None or intent.included_number is None or intent.kind == "order":
         return None
     liquidated = intent.kind == "liquidation" and intent.status is not IntentStatus.ABANDONED
     return Outcome(

@@ -65,6 +65,11 @@ def draft_filler(account: bytes, nonce: int) -> Draft:
     return Draft(kind="filler", cause=f"nonce:{nonce}", call=TxCall(to=account, data=b""), gas_limit=CANCEL_GAS)
 
 
+def draft_order(cause: str, call: TxCall, gas_limit: int) -> Draft:
+    """What a person asked for, like the deployment of our contract."""
+    return Draft(kind="order", cause=cause, call=call, gas_limit=gas_limit)
+
+
 @dataclass(frozen=True, slots=True)
 class Composer:
     """Signs attempts of one account."""

@@ -136,12 +136,16 @@ class Executor:
         venues: Sequence[Venue],
         landing_at: int,
         stored: asyncio.Event | None = None,
+        *,
+        orders: Sequence[Draft] = (),
     ) -> None:
         """Tend to what is on its way and send what is worth it. Only at the tip, after the block was observed.
 
         landing_at: unix seconds of the block that new transactions can be in; opportunities were judged for it.
         stored: set once the block is durable. Until then the node is only asked to simulate, nothing is journalled or
         sent: the node and the disk work at the same time.
+        orders: what a person asked for; sent before everything else, whatever it brings. Whoever gives one sees to it
+        that none of its cause is on its way.
         """
         if not self.active:
             return
@@ -161,7 +165,7 @@ class Executor:
         last = [intent.attempts[-1].tx_hash for intent in waiting]
         self._sent_at = {tx_hash: self._sent_at.get(tx_hash, block.number) for tx_hash in last}
         failed = self._watch.take_unexplained()
-        if not (waiting or trial.chosen or failed):
+        if not (waiting or trial.chosen or failed or orders):
             return
         extra = [request for intent in failed for request in self._replays(intent)]
         outcome = await try_out(self._simulator, trial, block.ref, landing_at, extra, self._settings.deadline_s)
@@ -182,7 +186,7 @@ class Executor:
             replace_after_blocks=self._settings.replace_after_blocks,
             now=self._clock(),
         )
-        drafts = self._selection.admit(drafts, market.fresh, block)
+        drafts = [*orders, *self._selection.admit(drafts, market.fresh, block)]
         new = self._compose(self._composer, drafts, answers.sight.nonce, market.fresh, block.ref)
         outgoing = sorted([*outgoing, *(intent.attempts[-1] for intent in new)], key=lambda attempt: attempt.nonce)
         if explained or changed or new:
@@ -190,6 +194,10 @@ class Executor:
         if outgoing:
             self._sent_at.update((attempt.tx_hash, block.number) for attempt in outgoing)
             await self._dispatch.send(outgoing)
+
+    def refusal(self, cause: str) -> Skip | None:
+        """Why nothing is being done about what acts on this cause; None when it was not refused."""
+        return self._selection.refusal(cause)
 
     async def close(self) -> None:
         """Wait for answers to what was just sent, as long as the deadline."""

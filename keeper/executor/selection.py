@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from keeper.core.types import Block
+from keeper.core.types import Block, Skip
 from keeper.executor.choose import WALLET_ONLY, Approval, Chosen, Refused, approvals_for, approved_pair, choose
 from keeper.executor.compose import Draft
 from keeper.executor.fees import Fees
@@ -33,7 +33,7 @@ class Selection:
         self._journal = journal
         self._guard = guard
         self._financier = financier
-        self._told: dict[str, str] = {}
+        self._told: dict[str, Skip] = {}
         self._planned_at: dict[str, int] = {}
 
     def may_send(self, block: Block, venues: Sequence[Venue], answers: Answers) -> bool:
@@ -74,6 +74,9 @@ class Selection:
         for refusal in denied:
             del causes[refusal.opportunity.cause]
         settings, wallet, unspent = self._settings, answers.wallet, self._journal.unspent()
+        if market.fresh is None:
+            detail = f"gas costs {market.needed_fee_wei} wei, above max_fee_gwei ({market.cap_wei} wei)"
+            self._tell([Refused(candidate, Skip("fee_above_cap", detail)) for candidate in causes.values()])
         if market.fresh is None or settings.max_pending <= len(unspent):
             return [], []
         blocked = self._journal.blocked_causes(block.number, settings.cooldown_blocks)
@@ -121,18 +124,23 @@ class Selection:
         )
         self._tell(refused)
         for draft in drafts if self._settings.mode is Mode.DRY_RUN else ():
-            if self._told.get(draft.cause) == "simulated":
+            if (told := self._told.get(draft.cause)) is not None and told.code == "simulated":
                 continue
-            self._told[draft.cause] = "simulated"
+            self._told[draft.cause] = Skip("simulated", "a dry run sends nothing")
             log.info(f"{draft.kind}_simulated", cause=draft.cause, profit=draft.profit_expected, block=block.number)
         return drafts
+
+    def refusal(self, cause: str) -> Skip | None:
+        """Why nothing is done about it; None when it was not refused."""
+        return self._told.get(cause)
 
     def _tell(self, refused: Sequence[Refused]) -> None:
         """Say why nothing is done about a position, once until the reason changes."""
         for refusal in refused:
             cause, skip = refusal.opportunity.cause, refusal.skip
-            if self._told.get(cause) != skip.code:
-                self._told[cause] = skip.code
+            told = self._told.get(cause)
+            self._told[cause] = skip
+            if told is None or told.code != skip.code:
                 log.info("liquidation_skipped", cause=cause, code=skip.code, detail=skip.detail)
 
 

@@ -31,10 +31,7 @@ def readiness(
 
     One round trip. That the contracts have code is looked at elsewhere.
     """
-    needed = [
-        *((name, Permission(target, selector)) for name, target, selector in entry_points),
-        *planner.permissions(),
-    ]
+    needed = needed_permissions(planner, entry_points)
     contract = planner.contract
     owner, operator, *allowed = yield [
         call(contract, _OWNER),
@@ -44,6 +41,16 @@ def readiness(
     return [_command(contract, account, owner, operator), *_permissions(needed, allowed)]
 
 
+def needed_permissions(
+    planner: Planner, entry_points: Sequence[tuple[str, bytes, bytes]]
+) -> list[tuple[str, Permission]]:
+    """What our contract must be allowed to call, by whose it is; entry_points as for `readiness`."""
+    return [
+        *((name, Permission(target, selector)) for name, target, selector in entry_points),
+        *planner.permissions(),
+    ]
+
+
 def _command(contract: bytes, account: bytes, owner: CallResult, operator: CallResult) -> Readiness:
     who, runs = address(owner), number(operator)
     if who is None or runs is None:
@@ -51,8 +58,8 @@ def _command(contract: bytes, account: bytes, owner: CallResult, operator: CallR
         return Readiness("liquidator", False, detail)
     if who != account and not runs:
         detail = (
-            f"the wallet 0x{account.hex()} may not run plans of 0x{contract.hex()}; let its owner 0x{who.hex()} call "
-            "allow_operator with it"
+            f"the wallet 0x{account.hex()} may not run plans of 0x{contract.hex()}; `keeper deploy` as its owner "
+            f"0x{who.hex()}, or let that call allow_operator with it"
         )
         return Readiness("liquidator", False, detail)
     return Readiness("liquidator", True, f"0x{contract.hex()}, owned by {'us' if who == account else '0x' + who.hex()}")
@@ -64,5 +71,5 @@ def _permissions(needed: Sequence[tuple[str, Permission]], allowed: Sequence[Cal
         if number(answer):
             yield Readiness(f"liquidator to {name}", True, f"may call {call_}")
         else:
-            detail = f"may not call {call_}; let the owner call allow_call with these"
+            detail = f"may not call {call_}; run `keeper deploy`, or let the owner call allow_call with these"
             yield Readiness(f"liquidator to {name}", False, detail)

@@ -14,9 +14,12 @@ from structlog.testing import capture_logs
 from keeper.core.errors import ConfigError, KeeperError
 from keeper.core.ports import Store
 from keeper.core.records import Intent, IntentStatus
+from keeper.core.types import TxCall
+from keeper.executor.breakers import outcome_of
+from keeper.executor.compose import draft_order
 from keeper.executor.executor import Executor
-from keeper.executor.ports import Mode, Request
-from tests.support.model_chain import GWEI, ModelChain
+from keeper.executor.ports import Mode, Opportunity, Request
+from tests.support.model_chain import GWEI, ModelChain, key_of
 from tests.support.model_pipeline import SETTINGS, SIGNER, IntentStore, Pipeline
 
 
@@ -119,8 +122,34 @@ def test_gas_decides_what_is_profitable(pipeline: Pipeline) -> None:
 def test_nothing_is_sent_above_the_fee_cap(pipeline: Pipeline) -> None:
     pipeline.chain.base_fee_wei = 600 * GWEI
     logs = events(pipeline, opened=[1], blocks=2)
-    assert {entry["event"] for entry in logs} == {"gas_too_expensive"}
+    assert {entry["event"] for entry in logs} == {"gas_too_expensive", "liquidation_skipped"}
+    assert codes(logs) == ["fee_above_cap"]
     assert pipeline.chain.submitted == []
+
+
+def test_what_was_refused_can_be_asked(pipeline: Pipeline) -> None:
+    pipeline.chain.tip.after.tokens = 0
+    events(pipeline, opened=[1])
+    opportunity = Opportunity(pipeline.venue(pipeline.chain.tip.block), key_of(1))
+    refused = pipeline.executor.refusal(opportunity.cause)
+    assert refused is not None
+    assert refused.code == "no_balance"
+    assert pipeline.executor.refusal("liquidate:nobody") is None
+
+
+def test_an_order_is_sent_whatever_it_brings_and_tended_like_the_rest(pipeline: Pipeline) -> None:
+    """It needs no profit, and counts for no breaker; it is journalled first, and mined once."""
+    pipeline.follow()
+    tip = pipeline.chain.tip.block
+    order = draft_order("allow", TxCall(b"\x77" * 20, b"\x01"), 60_000)
+    pipeline.loop.run_until_complete(pipeline.executor.act(tip, (), (), tip.timestamp + 12, orders=[order]))
+    [intent] = pipeline.store.journal.values()
+    assert (intent.kind, intent.cause, intent.status) == ("order", "allow", IntentStatus.BROADCAST)
+    assert pipeline.unjournalled == []
+    events(pipeline, blocks=3)
+    [intent] = pipeline.store.journal.values()
+    assert (intent.status, len(intent.attempts)) == (IntentStatus.CONFIRMED, 1)
+    assert outcome_of(intent) is None
 
 
 def test_without_a_price_for_gas_nothing_is_profitable() -> None:

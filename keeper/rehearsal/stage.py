@@ -1,0 +1,251 @@
+"""One position at a time: made liquidatable, liquidated by the shipped executor and contract, looked at, and undone."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Any, Self
+
+from keeper.abis import contract as contract_file
+from keeper.core.errors import ConfigError
+from keeper.core.ports import Store, Stressable
+from keeper.core.records import Intent, IntentStatus
+from keeper.core.secret import Secret
+from keeper.core.stress import CodeSet, Lever, Override, SentAs, cannot_stress
+from keeper.core.types import Assessment, Book, Health, Skip
+from keeper.errand import Errand
+from keeper.executor.deployment import (
+    PROXY,
+    PROXY_CODE,
+    allow_operator,
+    contract_address,
+    init_code,
+    owner_of,
+    standing,
+)
+from keeper.executor.planning.words import balance_of, number
+from keeper.executor.ports import Opportunity, Venue
+from keeper.executor.value import gas_value, value_up
+from keeper.rehearsal.findings import Finding
+from keeper.rehearsal.fork import CALL_TIMEOUT_S, Fork
+from keeper.store import open_store
+from keeper.wire import Adapter, House
+
+_NOTHING = Health(None, False, 0, 0)
+"""Of a position that is closed."""
+
+
+class Stage:
+    """house: the deployment as it acts on the fork, with a key that exists nowhere else. markets: by protocol."""
+
+    def __init__(self, house: House, fork: Fork, lever: Lever, adapters: Sequence[Adapter]) -> None:
+        self.house = house
+        self.fork = fork
+        self.lever = lever
+        self.adapters = {adapter.name: adapter for adapter in adapters}
+        self._markets: dict[str, Any] = {}
+
+    @classmethod
+    async def set_up(cls, house: House, fork: Fork, lever: Lever, known: dict[str, Any]) -> Self:
+        """Put our contract there, or let the configured one take orders of our key, and read every market.
+
+        known: markets as they were indexed, by protocol. Raises ConfigError when there is nothing to plan with.
+        """
+        key = Secret(secrets.token_hex(32))
+        stage = cls(_as_actor(house, key), fork, lever, house.adapters())
+        await fork.mine()  # from here on every state is the fork's own
+        for name, adapter in stage.adapters.items():
+            stage._markets[name] = await fork.read(adapter.bootstrap(known.get(name)))
+        signer = stage.house.signer()
+        if signer is None:
+            raise ConfigError("a rehearsal without a key; this is a defect")
+        await fork.fund(signer.address)
+        stage.house = stage.house.acting(await stage._contract(signer.address))
+        return stage
+
+    async def rehearse(self, protocol: str, key: bytes) -> Finding:
+        """Afterwards the fork is as it was."""
+        async with self.fork.rewound():
+            return await self.play(protocol, key)
+
+    async def play(self, protocol: str, key: bytes) -> Finding:
+        """As `rehearse`, without undoing anything."""
+        adapter = self.adapters[protocol]
+        book = await self._read(adapter, key, self._markets[protocol])
+        base_decimals = adapter.base_decimals(book.market)
+        found = Finding(protocol, adapter.position_id(key), adapter.account(key), base_decimals)
+        if key not in book.positions:
+            return replace(found, reason=Skip("closed", "it has been closed since it was indexed"))
+        before = self._assess(adapter, book, key, self.fork.tip.timestamp)
+        under_water = _under_water(before.health)
+        found = replace(found, before=before.health, symbols=_symbols(before), bad_debt=under_water)
+        overrides = await self._overrides(adapter, book, key, before.health)
+        if isinstance(overrides, Skip):
+            return replace(found, reason=overrides)
+        if overrides:
+            found = replace(found, lever=self.lever)
+            if (refused := await self.fork.apply(overrides)) is not None:
+                return replace(found, reason=refused)
+            book = await self._read(adapter, key, await self.fork.read(adapter.bootstrap(book.market)))
+        landing_at = self.fork.tip.timestamp + self.fork.interval_s
+        stressed = self._assess(adapter, book, key, landing_at)
+        found = replace(found, stressed=stressed.health)
+        if not stressed.health.liquidatable:
+            detail = f"health {stressed.health.factor_wad} when the liquidation would land: the lever did not reach it"
+            return replace(found, reason=Skip("still_healthy", detail))
+        found = replace(found, bad_debt=_under_water(stressed.health))
+        return await self._liquidate(Venue(adapter, book), key, landing_at, stressed, found)
+
+    # --- steps
+
+    async def _contract(self, account: bytes) -> bytes:
+        """Where our contract is, ready for this account."""
+        fork, executor = self.fork, self.house.config.executor
+        if executor.liquidator is not None:
+            owner = await fork.read(owner_of(executor.liquidator))
+            if owner is None:
+                raise ConfigError(
+                    f"0x{executor.liquidator.hex()} does not answer as our Liquidator; correct executor.liquidator"
+                )
+            await _must(fork, [SentAs(owner, allow_operator(executor.liquidator, account).call)])
+            return executor.liquidator
+        native = self.house.config.chain.wrapped_native
+        if native is None:
+            raise ConfigError("chain.wrapped_native is not set; our contract, and the price of gas, need it")
+        code = init_code(bytes.fromhex(contract_file("keeper", "Liquidator")["bytecode"][2:]), account, native)
+        contract = contract_address(code)
+        planner = self.house.planner(contract)
+        if planner is None or not planner.venues or not planner.fundings:
+            raise ConfigError(
+                "nothing to liquidate with: configure where to sell ([[venues]], such as uniswap_v3) and of whom to "
+                "borrow ([[funding]], such as aave_v3 or morpho); docs/liquidator.md has an example"
+            )
+        entry_points = [
+            (name, *point)
+            for name, adapter in self.adapters.items()
+            for point in adapter.entry_points(self._markets[name])
+        ]
+        missing = await fork.read(standing(planner, account, entry_points, code=code))
+        await _must(fork, [CodeSet(PROXY, PROXY_CODE), *(SentAs(account, order.call) for order in missing.orders)])
+        return contract
+
+    async def _read(self, adapter: Adapter, key: bytes, market: Any) -> Book[Any, Any]:
+        """The position and the prices as they are now, in this market."""
+        head = await self.fork.call(adapter.head_calls(market))
+        reads = adapter.snapshot(market, adapter.whole(market, key), self.fork.tip, head, {})
+        update = await self.fork.read(reads)
+        position = update.positions.get(key)
+        return Book(update.market or market, update.prices, {} if position is None else {key: position})
+
+    async def _overrides(
+        self, adapter: Adapter, book: Book[Any, Any], key: bytes, health: Health
+    ) -> Sequence[Override] | Skip:
+        if health.unpriced_assets:
+            named = ", ".join(f"0x{asset.hex()}" for asset in health.unpriced_assets)
+            return Skip("unpriced", f"no usable price of {named}: the oracle reverts, or answers zero or less")
+        at = self.fork.tip.timestamp + 2 * self.fork.interval_s  # one block for the overrides, the next for us
+        if self._assess(adapter, book, key, at).health.liquidatable and health.liquidatable:
+            return []
+        if not isinstance(adapter, Stressable):
+            return cannot_stress(adapter.kind)
+        reads = adapter.stress(book.market, book.prices, key, book.positions[key], at, self.lever)
+        found: Sequence[Override] | Skip = await self.fork.read(reads)
+        return found
+
+    async def _liquidate(
+        self, venue: Venue, key: bytes, landing_at: int, stressed: Assessment, found: Finding
+    ) -> Finding:
+        """By an executor that knows nothing else, with a journal of its own."""
+        fork, opportunity = self.fork, Opportunity(venue, key)
+        with closing(open_store("sqlite://", chain_id=self.house.config.chain.id)) as store:
+            executor = self.house.executor(fork.rpc, store, deadline_s=CALL_TIMEOUT_S)
+            errand = Errand(executor, store, fork.rpc, [venue])
+            try:
+                await errand.begin(fork.tip, headers=0)
+                await errand.act(landing_at, opportunities=[opportunity])
+                intent = _liquidation(store)
+                if intent is None:
+                    unknown = Skip("not_acted_on", "the executor did nothing about it; -v shows its log")
+                    return replace(found, reason=executor.refusal(opportunity.cause) or unknown)
+                held = await self._held(intent)
+                await fork.land()
+                await errand.arrive(fork.tip)
+                await errand.act(fork.tip.timestamp + fork.interval_s)  # asks why, where it was reverted
+                intent = _liquidation(store) or intent
+                gained = await self._held(intent) - held
+            finally:
+                await executor.close()
+        after = await self._after(venue.adapter, venue.book, key)
+        found = replace(found, intent=intent, after=after, gain_assets=gained, gas_base=self._gas(venue, intent))
+        if intent.status is not IntentStatus.CONFIRMED:
+            detail = intent.reason or "it was not in the block that it was sent for"
+            return replace(found, reason=Skip(intent.status.value, detail))
+        return replace(found, bad_debt=_unpaid(venue, intent, stressed, after))
+
+    async def _held(self, intent: Intent) -> int:
+        """What our contract holds of the token that the plan gains."""
+        financing = intent.plan.get("financing")
+        if financing is None:
+            return 0
+        token, contract = (bytes.fromhex(financing[name][2:]) for name in ("gain_token", "contract"))
+        return number((await self.fork.call([balance_of(token, contract)]))[0]) or 0
+
+    async def _after(self, adapter: Adapter, book: Book[Any, Any], key: bytes) -> Health:
+        found = await self._read(adapter, key, await self.fork.read(adapter.bootstrap(book.market)))
+        if key not in found.positions:
+            return _NOTHING
+        return adapter.health(found.market, found.prices, found.positions[key], self.fork.tip.timestamp)
+
+    def _assess(self, adapter: Adapter, book: Book[Any, Any], key: bytes, at: int) -> Assessment:
+        return adapter.assess(book.market, book.prices, book.positions[key], at)
+
+    def _gas(self, venue: Venue, intent: Intent) -> int | None:
+        native = venue.prices.get(self.house.config.chain.wrapped_native or b"")
+        if native is None or intent.gas_cost_wei is None:
+            return None
+        return gas_value(intent.gas_cost_wei, native, venue.adapter.base_decimals(venue.book.market))
+
+
+def _as_actor(house: House, key: Secret) -> House:
+    """The deployment with a key of this rehearsal alone, and nobody to submit to but the fork."""
+    alone = {
+        "mode": "live",
+        "private_key": key,
+        "keystore": None,
+        "password": None,
+        "account": None,
+        "confirmations": 1,
+    }
+    executor = house.config.executor.model_copy(update=alone)
+    return House(house.file, house.config.model_copy(update={"executor": executor, "submitters": ()}))
+
+
+async def _must(fork: Fork, overrides: Sequence[Override]) -> None:
+    if (refused := await fork.apply(overrides)) is not None:
+        raise ConfigError(f"our contract could not be prepared on the fork: {refused.detail}")
+
+
+def _liquidation(store: Store) -> Intent | None:
+    return next((intent for intent in store.intents() if intent.kind == "liquidation"), None)
+
+
+def _symbols(assessment: Assessment) -> dict[bytes, str]:
+    return {one.asset: one.symbol for one in (*assessment.collaterals, *assessment.debts)}
+
+
+def _under_water(health: Health) -> int:
+    """What is owed beyond what everything pledged is worth; nothing is said of what has no price."""
+    return 0 if health.unpriced_assets else max(health.debt_value - health.collateral_value, 0)
+
+
+def _unpaid(venue: Venue, intent: Intent, stressed: Assessment, after: Health) -> int:
+    """What stays unpaid for good. Where nothing is pledged any more, that is all that was owed and not repaid: whether
+    it still stands in the books, or the protocol wrote it off, is the same to whoever is owed."""
+    if after.collateral_value or intent.repaid_assets is None or intent.debt_asset is None:
+        return _under_water(after)
+    price = venue.prices[intent.debt_asset]
+    decimals = next(one.decimals for one in stressed.debts if one.asset == intent.debt_asset)
+    base = venue.adapter.base_decimals(venue.book.market)
+    return max(stressed.health.debt_value - value_up(intent.repaid_assets, decimals, price, base), 0)

@@ -1,0 +1,288 @@
+"""Rehearsals on a fork of a chain with the real Aave and Uniswap, by the shipped planner, executor and contract."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keeper.core.errors import ConfigError
+from keeper.core.stress import Lever
+from keeper.core.units import WAD
+from keeper.devnet.chain import DevChain
+from keeper.devnet.rpc import Rpc, RpcError
+from keeper.indexer.rpc.client import RpcClient
+from keeper.rehearsal.relay import Relay
+from keeper.rehearsal.stage import Stage
+from keeper.wire import House
+from tests.support.contract_house import Contract
+from tests.support.rehearsals import Book, index, staged
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def book() -> Iterator[Book]:
+    with DevChain.start() as chain:
+        yield Book.opened(chain)
+
+
+@pytest.fixture
+async def house(book: Book, tmp_path: Path) -> House:
+    return await index(book.configuration(tmp_path), book.chain.block_number)
+
+
+def start(house: House, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "keeper", "rehearse", "--config", str(house.file), *arguments]
+    environment = {name: value for name, value in os.environ.items() if name != "KEEPER_PRIVATE_KEY"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def state(book: Book) -> Mapping[str, object]:
+    """Everything of the upstream chain that a rehearsal could have touched."""
+    chain = book.chain
+    return {
+        "block": chain.rpc("eth_getBlockByNumber", "latest", False),
+        "pending": chain.rpc("eth_getBlockByNumber", "pending", False)["transactions"],
+        "accounts": [chain.aave.user_account_data(who) for name, who in book.accounts.items() if name != "unpriced"],
+    }
+
+
+async def test_every_position_is_liquidated_or_told_why_not(book: Book, house: House) -> None:
+    """A healthy one, one whose sale moves the pool, one without a pool, one without a price, and one that owes more
+    than it has: each with its numbers, and the chain that was forked knows nothing of it."""
+    before = state(book)
+    told = start(house, "--json")
+    out, err = told.communicate(timeout=120)
+    assert told.returncode == 0, err
+    *lines, last = map(json.loads, out.splitlines())
+    found: dict[str, Json] = {
+        name: one for one in lines for name, who in book.accounts.items() if one["account"] == who
+    }
+    assert set(found) == {"healthy", "thin", "no route", "under water", "unpriced"}
+    assert state(book) == before
+    assert "broadcast" not in err
+
+    healthy = found["healthy"]
+    assert (healthy["status"], healthy["lever"], healthy["liquidatable"]) == ("liquidated", "threshold", True)
+    assert int(healthy["stressed"]["health_wad"]) < WAD < int(healthy["before"]["health_wad"])
+    assert int(healthy["profit"]) == int(healthy["profit_expected"]) > 0
+    assert (healthy["funding"], healthy["route"], healthy["bad_debt"]) == ("aave_v3", "uniswap_v3 3000", "0")
+    assert int(healthy["repaid"]) == pytest.approx(4_500 * 10**6, rel=1e-6)
+
+    thin = found["thin"]
+    assert thin["status"] == "liquidated"
+    assert 0 < int(thin["repaid"]) < 1_000_000 * 10**6 < 15_500_000 * 10**6 // 2
+
+    no_route = found["no route"]
+    assert (no_route["status"], no_route["liquidatable"], no_route["profit"]) == ("refused", True, None)
+    assert no_route["reason"]["code"] == "no_route"
+
+    unpriced = found["unpriced"]
+    assert (unpriced["status"], unpriced["liquidatable"]) == ("refused", False)
+    assert unpriced["reason"]["code"] == "unpriced"
+    assert book.chain.tokens["DIM"].address.lower() in unpriced["reason"]["detail"]
+
+    under_water = found["under water"]
+    assert (under_water["status"], under_water["lever"]) == ("liquidated", None)
+    value, owed = 36_000 * 10**8, int(under_water["stressed"]["debt_value"])
+    repaid = int(under_water["repaid"]) // 10**10
+    assert repaid == pytest.approx(value * 10_000 // 10_600, rel=1e-3)
+    assert int(under_water["bad_debt"]) == pytest.approx(owed - repaid, abs=1)
+    assert under_water["after"] == {"health_wad": None, "collateral_value": "0", "debt_value": "0"}
+
+    summary = last["summary"]
+    assert (summary["positions"], summary["without_debt"], summary["rehearsed"]) == (7, 2, 5)
+    assert (summary["liquidated"], summary["complete"]) == (3, True)
+    assert summary["fork_block_number"] == book.chain.block_number
+    total = summary["protocols"]["aave"]
+    assert total["reasons"] == {"no_route": 1, "unpriced": 1}
+    assert int(total["profit"]) == sum(int(one["profit"] or 0) for one in lines)
+    assert (total["bad_debt"], total["bad_debt_positions"]) == (under_water["bad_debt"], 1)
+
+
+async def test_bad_debt_is_what_the_pool_writes_off(book: Book, house: House) -> None:
+    """By the pool's own account of it, on the fork."""
+    async with staged(house) as stage:
+        dai = book.chain.tokens["DAI"].address
+
+        async def deficit() -> int:
+            data = "0xc952485d" + dai[2:].rjust(64, "0")  # getReserveDeficit(address)
+            return int(
+                await stage.fork.rpc.request("eth_call", {"to": book.chain.aave.pool, "data": data}, "latest"), 16
+            )
+
+        assert await deficit() == 0
+        finding = await stage.play("aave", book.key("under water"))
+        written_off = await deficit()
+        assert finding.bad_debt == pytest.approx(written_off // 10**10, abs=1)
+
+
+async def test_profit_is_what_the_transaction_brought_to_the_wei(book: Book, house: House) -> None:
+    """The contract's balance before and after, and the receipt's gas, both asked of the fork itself. It lands at the
+    base fee of the block that was forked."""
+    usdc = book.chain.tokens["USDC"].address
+    async with staged(house) as stage:
+        rpc = stage.fork.rpc
+        contract = stage.house.config.executor.liquidator or b""
+
+        async def held() -> int:
+            call = {"to": usdc, "data": "0x70a08231" + contract.hex().rjust(64, "0")}
+            return int(await rpc.request("eth_call", call, "latest"), 16)
+
+        assert await held() == 0
+        async with stage.fork.rewound():
+            finding = await stage.play("aave", book.key("healthy"))
+            gained = await held()
+            assert finding.intent is not None
+            receipt = await rpc.request("eth_getTransactionReceipt", "0x" + (finding.intent.tx_hash or b"").hex())
+            landed = await rpc.request("eth_getBlockByHash", receipt["blockHash"], False)
+        spent = int(receipt["gasUsed"], 16) * int(receipt["effectiveGasPrice"], 16)
+        assert finding.gain_assets == gained > 0
+        assert (finding.intent.gas_used, finding.intent.gas_cost_wei) == (int(receipt["gasUsed"], 16), spent)
+        dollars, ether = book.chain.price("USDC"), book.chain.price("WETH")
+        assert finding.gas_base == -(-spent * ether // 10**18)
+        assert finding.profit_base == gained * dollars // 10**6 - finding.gas_base
+        assert int(landed["baseFeePerGas"], 16) == pytest.approx(30 * 10**9, rel=0.01)
+        assert await held() == 0
+
+
+async def test_the_fork_is_as_it_was_after_each_position(book: Book, house: House) -> None:
+    """Block, balances, thresholds and health of everybody; so the same rehearsal finds the same again, and the order
+    does not matter."""
+    async with staged(house) as stage:
+        before = await _everybody(stage, book)
+        first = [await stage.rehearse("aave", book.key(name)) for name in ("healthy", "under water")]
+        assert await _everybody(stage, book) == before
+        again = [await stage.rehearse("aave", book.key(name)) for name in ("under water", "healthy")]
+        for one, other in zip(first, reversed(again), strict=True):
+            assert one.liquidated
+            assert one.intent is not None and one.intent.profit_realized == one.intent.profit_expected
+            assert (one.profit_base, one.gain_assets, one.after) == (other.profit_base, other.gain_assets, other.after)
+
+
+async def test_nobody_else_loses_anything_by_a_rehearsal(book: Book, house: House) -> None:
+    """Even before it is undone: a threshold is shared, but only the one account is liquidated."""
+    async with staged(house) as stage:
+        others = {name: key for name in book.accounts if name != "healthy" for key in [book.key(name)]}
+        before = {name: await _shares(stage, book, key) for name, key in others.items()}
+        mine = await _shares(stage, book, book.key("healthy"))
+        assert (await stage.play("aave", book.key("healthy"))).liquidated
+        assert {name: await _shares(stage, book, key) for name, key in others.items()} == before
+        assert await _shares(stage, book, book.key("healthy")) != mine
+
+
+async def _everybody(stage: Stage, book: Book) -> Mapping[str, object]:
+    rpc, pool = stage.fork.rpc, book.chain.aave.pool
+    views = [
+        await rpc.batch([_view(pool, "bf92857c", who)]) for name, who in book.accounts.items() if name != "unpriced"
+    ]
+    weth = await rpc.request("eth_call", *_view(pool, "35ea6a75", book.chain.tokens["WETH"].address)[1])
+    return {"block": stage.fork.tip, "latest": await rpc.block_by_number("latest"), "views": views, "weth": weth}
+
+
+async def _shares(stage: Stage, book: Book, key: bytes) -> list[Any]:
+    """Scaled balances of every supply and debt token, which interest does not move."""
+    who = "0x" + key.hex()
+    tokens = [t for r in book.chain.aave.reserves.values() for t in (r.a_token, r.variable_debt_token)]
+    return await stage.fork.rpc.batch([_view(token, "1da24f3e", who) for token in tokens])
+
+
+def _view(to: str, selector: str, who: str) -> tuple[str, tuple[Any, ...]]:
+    return "eth_call", ({"to": to, "data": f"0x{selector}{who[2:].rjust(64, '0')}"}, "latest")
+
+
+async def test_by_price_only_the_oracle_moves(book: Book, house: House) -> None:
+    """The pool still pays the old price, so the same position brings far more than by its threshold."""
+    async with staged(house, Lever.PRICE) as stage:
+        by_price = await stage.rehearse("aave", book.key("healthy"))
+    async with staged(house) as stage:
+        by_threshold = await stage.rehearse("aave", book.key("healthy"))
+    assert (by_price.lever, by_price.liquidated) == (Lever.PRICE, True)
+    assert (by_price.profit_base or 0) > 5 * (by_threshold.profit_base or 0) > 0
+
+
+async def test_an_interrupted_rehearsal_keeps_what_it_found(house: House) -> None:
+    """The position in hand is the last; the summary says that it is not complete."""
+    told = start(house, "--json")
+    assert told.stdout is not None
+    first = told.stdout.readline()
+    told.send_signal(signal.SIGINT)
+    rest, err = told.communicate(timeout=60)
+    assert told.returncode == 130, err
+    *lines, last = map(json.loads, [first, *rest.splitlines()])
+    assert 1 <= len(lines) < 5
+    assert (last["summary"]["rehearsed"], last["summary"]["complete"]) == (len(lines), False)
+    assert f"interrupted after {len(lines)} of 5" in err
+
+
+async def test_positions_can_be_chosen(book: Book, house: House) -> None:
+    """By account, by health, and the nearest to liquidation first; a table of at most 80 columns for people."""
+    told = start(house, book.accounts["healthy"], book.accounts["supplier"])
+    out, err = told.communicate(timeout=60)
+    assert told.returncode == 0, err
+    assert "1 of 2 liquidated" in out
+    assert "no_debt" in out
+    assert max(map(len, out.split("aave: ")[0].splitlines())) <= 80
+    told = start(house, "--json", "--below", "1.2", "--limit", "2")
+    *lines, last = map(json.loads, told.communicate(timeout=60)[0].splitlines())
+    assert [one["account"] for one in lines] == [book.accounts["under water"], book.accounts["thin"]]
+    assert last["summary"]["left_out"] == 3
+
+
+async def test_our_configured_contract_is_rehearsed_with_the_permissions_that_it_has(
+    book: Book, tmp_path: Path
+) -> None:
+    """It belongs to somebody else, who lets our key run plans on the fork alone; what it may not call yet is told."""
+    chain = book.chain
+    with chain.rewound():
+        contract = Contract.deployed(chain)
+        house = await index(book.configuration(tmp_path, liquidator=contract.address), chain.block_number)
+        async with staged(house) as stage:
+            assert (await stage.rehearse("aave", book.key("healthy"))).liquidated
+        contract.liquidator.client.send(
+            contract.liquidator.owner,
+            contract.address,
+            "allow_call(address,bytes4,bool)",
+            chain.aave.pool,
+            bytes.fromhex("42b0b77c"),
+            False,
+        )
+        async with staged(house) as stage:
+            finding = await stage.rehearse("aave", book.key("healthy"))
+        assert finding.reason is not None
+        assert (finding.reason.code, "call not allowed" in finding.reason.detail) == ("would_revert", True)
+
+
+async def test_nothing_to_sell_with_is_told_before_anything_is_tried(book: Book, tmp_path: Path) -> None:
+    file = book.configuration(tmp_path)
+    file.write_text(file.read_text().partition("[[venues]]")[0])
+    house = await index(file, book.chain.block_number)
+    with pytest.raises(ConfigError, match=r"\[\[venues\]\]"):
+        async with staged(house):
+            pass
+
+
+async def test_only_reads_pass_to_the_chain_that_is_forked(book: Book, house: House) -> None:
+    """Whatever is asked of the relay: transactions and cheat codes are refused, in a batch as well."""
+    before = state(book)
+    with Relay(house) as relay:
+        rpc = Rpc(int(relay.url.rpartition(":")[2]))
+        assert int(rpc("eth_blockNumber"), 16) == book.chain.block_number
+        for method in ("eth_sendRawTransaction", "eth_sendTransaction", "anvil_mine", "evm_snapshot", "eth_sign"):
+            with pytest.raises(RpcError, match="sends nothing upstream"):
+                rpc(method, "0x00")
+        rpc.close()
+        client = await RpcClient.connect([relay.url], book.chain.chain_id)
+        number, refused = await client.batch([("eth_blockNumber", []), ("anvil_mine", ["0x1"])])
+        await client.close()
+    assert int(number, 16) == book.chain.block_number
+    assert isinstance(refused, Exception)
+    assert state(book) == before
