@@ -31,6 +31,7 @@ from pydantic import (
 )
 
 from keeper.configbreakers import Breakers
+from keeper.confignotices import Digest, Explorer, Names, Operator, PageTemplate
 from keeper.configrouting import Acknowledgements, NotifierCommon, check_routes
 from keeper.configtable import InTable, Table, explain, options_table
 from keeper.configtypes import (
@@ -55,6 +56,7 @@ from keeper.core.secret import Secret
 from keeper.core.units import BPS
 
 WAD_ONE = 10**18
+RESERVED = ("breakers", "keeper", "prices", "digest", "summary")
 
 
 class Chain(Table):
@@ -69,6 +71,9 @@ class Chain(Table):
     )
     request_timeout_s: float = Field(10.0, gt=0, le=600, description="How long one endpoint may take to answer.")
     stale_after_s: float = Field(120.0, gt=0, description="Without a block taken for this long the watchdog says so.")
+    explorer: Explorer | None = Field(
+        None, description="Block explorer that notices link to; by default the chain's best known, empty for none."
+    )
     wrapped_native: Address | None = Field(
         None, description="Wrapped native coin (WETH): its price values gas. Needed to count gas into profit."
     )
@@ -175,6 +180,11 @@ class ProtocolCommon(Table):
     start_block: int = Field(
         0, ge=0, lt=2**63, description="Where indexing begins: the block of the protocol's deployment."
     )
+    page: PageTemplate | None = Field(
+        None,
+        description="Web page that notices link to, with `{account}`, `{market}` and `{chain_id}` filled in; "
+        "by default the protocol's own, empty for none.",
+    )
 
 
 class VenueCommon(Table):
@@ -248,6 +258,9 @@ class Config(Table):
     breakers: Breakers = Breakers.model_validate({})
     jobs: Jobs = Jobs.model_validate({})
     acknowledgements: Acknowledgements = Acknowledgements.model_validate({})
+    names: Names = Names.model_validate({})
+    operator: Operator = Operator.model_validate({})
+    digest: Digest = Digest.model_validate({})
 
     @field_validator("protocols", "notifiers", "venues", "funding", "submitters")
     @classmethod
@@ -261,11 +274,21 @@ class Config(Table):
     @model_validator(mode="after")
     def _known_protocols(self) -> Config:
         names = [plugin.name for plugin in self.protocols]
-        for taken in {"breakers", "summary"} & set(names):
-            raise Problem(f"a protocol is named {taken!r}, which prefixes notices of no protocol; name it otherwise")
+        for name in (name for name in names if name in RESERVED):
+            raise Problem(
+                f"a protocol is named {name!r}, which prefixes what is told of Keeper itself; name it otherwise"
+            )
         for name in (*self.breakers.allow, *self.breakers.deny):
             if name not in names:
                 raise Problem(f"breakers names the protocol {name!r}; there are {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _known_operators(self) -> Config:
+        names = [plugin.name for plugin in self.notifiers]
+        for name in self.operator.channels:
+            if name not in names:
+                raise Problem(f"operator.channels names {name!r}; the notifiers are {', '.join(names) or 'none'}")
         return self
 
     @model_validator(mode="after")

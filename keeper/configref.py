@@ -21,6 +21,7 @@ from keeper.config import (
     VenueCommon,
 )
 from keeper.configbreakers import Breakers
+from keeper.confignotices import Digest, Names, Operator
 from keeper.configrouting import Acknowledgements, NotifierCommon
 from keeper.configtable import Table, kinds, options_table
 from keeper.configtypes import Written
@@ -48,6 +49,9 @@ def reference() -> str:
         *_plugin_sections("keeper.executor.submitters", "[[submitters]]", SubmitterCommon),
         _section("[breakers]", Breakers),
         _section("[jobs]", Jobs),
+        _section("[names]", Names),
+        _section("[operator]", Operator),
+        _section("[digest]", Digest),
     ]
     return "\n".join(parts)
 

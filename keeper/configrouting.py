@@ -32,6 +32,7 @@ class NotifierCommon(Table):
     events: tuple[EventName, ...] = Field(
         (), description="Tell only these events (`opened`, `escalated`, `cured`, `liquidated`, …); empty means all."
     )
+    digest: bool = Field(False, description="Tell the daily digest; see `[digest]`.")
     quiet_hours: HoursText | None = Field(
         None,
         description="Hold back what is less deep than `quiet_below`, and tell it together afterwards if still true.",

@@ -33,6 +33,7 @@ from keeper.executor.executor import Executor
 from keeper.executor.ports import Opportunity, Venue
 from keeper.executor.questions import Questions
 from keeper.indexer.reads import drive
+from keeper.past import Past
 from keeper.telling import Outgoing
 from keeper.track import Track, episode_fact
 
@@ -338,7 +339,8 @@ class Pipeline:
             outgoing: list[Outgoing] = []
             for track, ruling in zip(self.tracks, rulings, strict=True):
                 documented = track.judge.document(track.book, ruling)
-                due = track.teller.tell(told, track.book, documented, present=present)
+                earlier = Past(self._store, track.adapter, self.window)
+                due = track.teller.tell(told, track.book, documented, present=present, earlier=earlier)
                 facts += [episode_fact(step.after) for step in documented.steps]
                 facts += [episode_fact(one.record) for one in due if one.record is not None]
                 outgoing += due

@@ -6,19 +6,20 @@ on the way is remembered until then: in memory, and after a restart or a revert 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from keeper.core.ports import Store
 from keeper.core.records import Notice, Told
 from keeper.core.types import Book
+from keeper.evaluator.calls import Earlier
+from keeper.evaluator.directory import Directory
 from keeper.evaluator.episode_json import load_episode
 from keeper.evaluator.episodes import Episode, EpisodeStatus
 from keeper.evaluator.judge import Judge, Ruling
 from keeper.evaluator.tell import suspects, tell
 from keeper.notifier.routing import Router
-from keeper.protocols.addresses import checksummed
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,9 @@ class Outgoing:
 class Teller:
     """For one protocol. `reload` whenever the store was opened or reverted."""
 
-    def __init__(self, judge: Judge[Any, Any], router: Router) -> None:
+    def __init__(self, judge: Judge[Any, Any], router: Router, directory: Directory) -> None:
         self._judge = judge
+        self._directory = directory
         self._prefix = f"{judge.adapter.name}:"
         self._router = router
         self._ended: dict[str, Episode] = {}
@@ -63,13 +65,21 @@ class Teller:
         return suspects(self._judge, self._mine(told)) if self._behind else []
 
     def tell(
-        self, told: Mapping[str, Told], book: Book[Any, Any], ruling: Ruling, *, present: bool
+        self,
+        told: Mapping[str, Told],
+        book: Book[Any, Any],
+        ruling: Ruling,
+        *,
+        present: bool,
+        earlier: Callable[[bytes], Earlier | None] = lambda _: None,
     ) -> Sequence[Outgoing]:
-        """What the readers of this protocol must hear after this block; `stored` must follow once it is."""
+        """What the readers of this protocol must hear after this block; `stored` must follow once it is.
+
+        earlier: by key, what a position's health was a while ago."""
         if not present or not (ruling.steps or self._behind):
             return ()
         ended = self._ended.values()
-        tellings = tell(self._judge, book, ruling, self._mine(told), checksummed, ended)
+        tellings = tell(self._judge, book, ruling, self._mine(told), self._directory, ended, earlier)
         return [Outgoing(one.notice, self._router.channels(one.notice), one.record) for one in tellings]
 
     def stored(self, ruling: Ruling, *, present: bool) -> None:

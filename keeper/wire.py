@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keeper import observe
-from keeper.config import Config, load_config
+from keeper.config import Config, Plugin, load_config
 from keeper.core.ports import Notifier, ProtocolAdapter, Signer, Store
 from keeper.core.records import NoticeEvent
 from keeper.core.types import Block, BlockRef, Book, Call, CallResult, LogFilter
 from keeper.evaluator.bands import BandRules
 
 if TYPE_CHECKING:
+    from keeper.evaluator.directory import Directory
     from keeper.executor.executor import Executor
     from keeper.executor.financier import Financier
     from keeper.executor.guard import Guard
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from keeper.executor.switch import Switch
     from keeper.indexer.fetch import HeadRead
     from keeper.indexer.rpc.client import RpcClient
+    from keeper.names import Names
     from keeper.notifier.invitation import Invitation
     from keeper.notifier.outbox import Deliverer
     from keeper.notifier.requests import Requests
@@ -95,6 +97,36 @@ class House:
         """The database's file, or the configuration's where there is none: what belongs to a deployment lies beside."""
         scheme, _, rest = self.config.store.url.reveal().partition("://")
         return Path(rest.removeprefix("/")) if scheme.startswith("sqlite") else self.file.resolve()
+
+    def names(self, store: Store) -> Names:
+        from keeper.ens import registry_of
+        from keeper.names import Names
+
+        configured = self.config.names
+        registry = registry_of(self.config.chain.id, configured.ens_registry) if configured.ens else None
+        return Names(configured.labels, store, registry, configured.ens_hours * 3600, time.time)
+
+    def directory(self, store: Store, wallet: bytes | None) -> Directory:
+        """wallet: whose transactions are ours; None for nobody's."""
+        from keeper.confignotices import EXPLORERS
+        from keeper.evaluator.directory import Directory
+        from keeper.protocols.addresses import checksummed
+
+        chain, ours = self.config.chain, (wallet, self.config.executor.liquidator)
+        return Directory(
+            show=checksummed,
+            label=self.names(store).of,
+            pages={plugin.name: self._page(plugin) for plugin in self.config.protocols},
+            explorer=EXPLORERS.get(chain.id, "") if chain.explorer is None else chain.explorer,
+            chain_id=chain.id,
+            ours=frozenset(account for account in ours if account is not None),
+        )
+
+    def _page(self, plugin: Plugin) -> str:
+        """The configured page, or the one that the protocol's module names."""
+        configured: str | None = plugin.settings["page"]
+        module = importlib.import_module(f"keeper.protocols.{plugin.kind}")
+        return str(getattr(module, "PAGE", "")) if configured is None else configured
 
     def rules(self) -> BandRules:
         margin = self.config.margin_calls
@@ -253,10 +285,11 @@ class House:
 
         rules, margin, router = self.rules(), self.config.margin_calls, self.router(channels)
         executor = self.executor(rpc, store, self.guard(store, channels, wake))
+        directory = self.directory(store, executor.account or None)
         tracks = []
         for adapter in self.adapters():
             judge: Judge[Any, Any] = Judge(adapter, rules, margin.accounts, acts=executor.active)
-            tracks.append(Track(adapter, Book(), judge, Teller(judge, router)))
+            tracks.append(Track(adapter, Book(), judge, Teller(judge, router, directory)))
         return Pipeline(
             HeadChain(rpc),
             store,

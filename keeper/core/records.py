@@ -45,11 +45,26 @@ class NoticeEvent(StrEnum):
     REPAID = "repaid"
     WITHDRAWN = "withdrawn"
     TRIPPED = "tripped"  # of no position: a breaker stopped our transactions
+    STALE_PRICE = "stale_price"  # of a feed: it is older than it may be, or gives no usable price
+    PRICE_RECOVERED = "price_recovered"
+    UNHEALTHY = "unhealthy"  # of Keeper itself: it cannot do what people rely on
+    RECOVERED = "recovered"
+    DIGEST = "digest"  # of a day
     SUMMARY = "summary"  # of many positions: what a channel would have been told one by one
 
     @property
     def closes(self) -> bool:
-        return self not in (NoticeEvent.OPENED, NoticeEvent.ESCALATED)
+        """Whether nothing is left standing: neither a call, nor something that is wrong."""
+        return self not in (
+            NoticeEvent.OPENED,
+            NoticeEvent.ESCALATED,
+            NoticeEvent.STALE_PRICE,
+            NoticeEvent.UNHEALTHY,
+        )
+
+    @property
+    def of_episode(self) -> bool:
+        return self in (NoticeEvent.OPENED, NoticeEvent.ESCALATED) or self.ends_episode
 
     @property
     def ends_episode(self) -> bool:

@@ -197,13 +197,17 @@ class Judge(Generic[M, A]):
             return None
         return self.adapter.health(book.market, book.prices, position, now)
 
-    def dossier(self, book: Book[M, A], key: bytes, now: int) -> Dossier:
-        """What the owner of an open position is told besides its health. Empty for one that is gone or unpriced."""
-        return self._dossier(book, key, now, demands=True)
+    def dossier(self, book: Book[M, A], key: bytes, block: Block, episode: Episode | None) -> Dossier:
+        """What its owner is told besides the position's health at the tip. episode: what is told of it; None: that it
+        never was. Only an open one demands anything."""
+        lost = () if episode is None else tuple(loss.event for loss in episode.losses)
+        assets = {asset for event in lost for asset in (event.debt_asset, event.collateral_asset)}
+        demands = episode is not None and episode.is_open
+        return self._dossier(book, key, block.timestamp, demands=demands, also=assets)
 
     def documented(self, book: Book[M, A], episode: Episode, block: Block) -> Episode:
         """The episode with what `document` has to say of what this block did to it."""
-        return document(episode, self._dossier_of(book, episode, block), block.ref)
+        return document(episode, self.dossier(book, episode.key, block, episode), block.ref)
 
     # --- for when nobody is waiting
     @property
@@ -261,14 +265,8 @@ class Judge(Generic[M, A]):
     def _documented(self, book: Book[M, A], step_: Step, block: Block) -> Step:
         if not (step_.told or undocumented(step_.after, block.ref)):
             return step_
-        dossier = self._dossier_of(book, step_.after, block)
+        dossier = self.dossier(book, step_.after.key, block, step_.after)
         return replace(step_, after=document(step_.after, dossier, block.ref), dossier=dossier)
-
-    def _dossier_of(self, book: Book[M, A], episode: Episode, block: Block) -> Dossier:
-        lost = (loss.event for loss in episode.losses)
-        assets = {asset for event in lost for asset in (event.debt_asset, event.collateral_asset)}
-        demands = episode.is_open and episode.last.block == block.ref
-        return self._dossier(book, episode.key, block.timestamp, demands=demands, also=assets)
 
     def _dossier(
         self, book: Book[M, A], key: bytes, now: int, *, demands: bool, also: Collection[bytes] = ()

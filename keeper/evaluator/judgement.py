@@ -44,7 +44,8 @@ class Dossier:
     """What an owner is told besides the health, and what it rests on.
 
     prices, tokens: of every asset it is about. assessment: of the whole position; None for one that is gone.
-    currency, currency_decimals: of every value in it.
+    currency, currency_decimals: of every value in it. sigmas: how far each breach price is away, in standard deviations
+    of one day, where the volatility is known.
     """
 
     demands: tuple[Demand, ...] = ()
@@ -54,6 +55,7 @@ class Dossier:
     assessment: Assessment | None = None
     currency: str = ""
     currency_decimals: int = 0
+    sigmas: tuple[tuple[bytes, float], ...] = ()
 
     @property
     def market_name(self) -> str:

@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from keeper.core.records import Notice, NoticeEvent, Told
 from keeper.core.types import Book
+from keeper.evaluator.calls import Earlier, Situation, compose
+from keeper.evaluator.directory import Directory
 from keeper.evaluator.episodes import Episode, withdrawn
 from keeper.evaluator.judge import Judge, Ruling
-from keeper.evaluator.judgement import Dossier
 from keeper.evaluator.notices import due_all
-from keeper.evaluator.wording import Subject, compose
 
 M = TypeVar("M")
 A = TypeVar("A")
@@ -41,13 +41,15 @@ def tell(
     book: Book[M, A],
     ruling: Ruling,
     told: Mapping[str, Told],
-    show: Callable[[bytes], str],
+    directory: Directory,
     ended: Iterable[Episode] = (),
+    earlier: Callable[[bytes], Earlier | None] = lambda _: None,
 ) -> list[Telling]:
     """Everything that must be told after this documented ruling, before or after it was accepted.
 
     told: what readers of this protocol's positions believe; the ruling must have judged `suspects(judge, told)`.
-    show: an address as checksummed text. ended: episodes that closed in earlier blocks of which nothing was told yet.
+    ended: episodes that closed in earlier blocks of which nothing was told yet. earlier: by key, what a position's
+    health was a while ago.
     """
     now = ruling.block.timestamp
     steps = {step.after.key: step for step in ruling.steps}
@@ -63,12 +65,22 @@ def tell(
         if step is not None and step.told and step.dossier is not None:
             dossier = step.dossier
         else:
-            dossier = Dossier() if due.event.closes else judge.dossier(book, key, now)
-        notice = compose(due, Subject(account, judge.adapter.name, show), ruling.block, health, dossier, judge.rules)
+            dossier = judge.dossier(book, key, ruling.block, due.truth)
+        situation = Situation(
+            due=due,
+            account=account,
+            protocol=judge.adapter.name,
+            block=ruling.block,
+            health=health,
+            dossier=dossier,
+            rules=judge.rules,
+            directory=directory,
+            earlier=earlier(key),
+        )
         record = None
         if due.event is NoticeEvent.WITHDRAWN:
             record = withdrawn(told[due.position], judge.adapter.name, key, account, ruling.block)
-        tellings.append(Telling(notice, record))
+        tellings.append(Telling(compose(situation), record))
     return tellings
 
 

@@ -80,6 +80,11 @@ class Executor:
         self._selection = Selection(settings, self._account, self._journal, guard, financier)
 
     @property
+    def account(self) -> bytes:
+        """The wallet; empty when there is none."""
+        return self._account
+
+    @property
     def active(self) -> bool:
         return self._settings.mode is not Mode.OFF
 

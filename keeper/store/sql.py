@@ -52,8 +52,11 @@ class SqlStore:
             if payload is not None:
                 yield key, payload
 
-    def fact(self, protocol: str, kind: str, key: bytes) -> bytes | None:
-        row = self._db.row(sql.LATEST_FACT, protocol, kind, key)
+    def fact(self, protocol: str, kind: str, key: bytes, *, at: int | None = None) -> bytes | None:
+        if at is None:
+            row = self._db.row(sql.LATEST_FACT, protocol, kind, key)
+        else:
+            row = self._db.row(sql.FACT_AT, protocol, kind, key, at)
         return None if row is None else row[0]
 
     def episodes(self, protocol: str | None = None) -> Iterator[tuple[str, bytes, bytes, int]]:

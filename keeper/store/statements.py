@@ -97,6 +97,18 @@ LATEST_FACT = Statement(
     .limit(1),
     ("protocol", "kind", "key"),
 )
+FACT_AT = Statement(
+    select(facts.c.payload)
+    .where(
+        facts.c.protocol == bindparam("protocol"),
+        facts.c.kind == bindparam("kind"),
+        facts.c.key == bindparam("key"),
+        facts.c.block_number <= _at("number"),
+    )
+    .order_by(facts.c.block_number.desc())
+    .limit(1),
+    ("protocol", "kind", "key", "number"),
+)
 FACTS_PAGE = Statement(
     select(facts.c.key, facts.c.block_number, facts.c.payload)
     .where(

@@ -15,6 +15,7 @@ from keeper.core.ports import Store
 from keeper.core.records import DeliveryStatus
 from keeper.core.types import Block, Book, Update
 from keeper.evaluator.bands import BandRules
+from keeper.evaluator.directory import Directory
 from keeper.evaluator.episode_json import load_episode
 from keeper.evaluator.judge import Judge
 from keeper.executor.executor import Executor
@@ -23,6 +24,7 @@ from keeper.executor.submitters.public import PublicMempool
 from keeper.indexer.follow import steps_to
 from keeper.notifier.routing import Route, Router
 from keeper.pipeline import Pipeline
+from keeper.protocols.addresses import checksummed
 from keeper.store import open_store
 from keeper.telling import Teller
 from keeper.track import Track
@@ -56,7 +58,9 @@ class Daemon:
 
     def _start(self) -> Pipeline:
         judge: Judge[Market, Holdings] = Judge(ToyProtocol(), RULES, acts=False)
-        track = Track(judge.adapter, Book(), judge, Teller(judge, Router.of([Route(channel="everybody")])))
+        track = Track(
+            judge.adapter, Book(), judge, Teller(judge, Router.of([Route(channel="everybody")]), Directory(checksummed))
+        )
         executor = Executor(self.store, NoNode(), PublicMempool(NoNode()), Settings(chain_id=1), lambda: 0.0)
         pipeline = Pipeline(
             self.node, self.store, [track], executor, finality=1_000, clock=lambda: 0.0, wake=lambda: None

@@ -22,6 +22,8 @@ from keeper.core.errors import ConfigError
 from keeper.protocols.aave_v3.adapter import AaveV3
 from keeper.protocols.aave_v3.options import Options
 
+PAGE = "https://app.aave.com/"
+
 
 def build(config: Mapping[str, Any]) -> AaveV3:
     """An adapter from a validated table: `Options` and the common `name` and `start_block`. Raises ConfigError."""

@@ -243,7 +243,7 @@ def test_readers_come_to_believe_what_is_true() -> None:
                     assert line.said.episode == sent[number - 1].said.episode
         assert len({line.id for line in sent}) == len(sent)
         events.update(world.events)
-    of_positions = {event.value for event in NoticeEvent if event is not NoticeEvent.TRIPPED}
+    of_positions = {event.value for event in NoticeEvent if event.of_episode}
     assert of_positions == {event for event, count in events.items() if count > 30}
 
 
