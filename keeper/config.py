@@ -133,6 +133,12 @@ class Executor(Table):
     max_fee_wei: Gwei = Field(500 * 10**9, alias="max_fee_gwei", description="Never pay more than this per gas.")
     min_tip_wei: Gwei = Field(10**7, alias="min_tip_gwei", description="Least priority fee offered per gas.")
     max_tip_wei: Gwei = Field(20 * 10**9, alias="max_tip_gwei", description="Largest priority fee offered per gas.")
+    tip_share_bps: Bps = Field(
+        1_000,
+        alias="tip_share",
+        description="Share of a liquidation's expected profit offered as priority fee on top of what recent blocks "
+        "paid, up to max_tip_gwei.",
+    )
     approve_exactly: bool = Field(
         False, description="Approve what a liquidation needs each time, instead of everything once (which is faster)."
     )
@@ -152,6 +158,8 @@ class Executor(Table):
             raise Problem(f'mode is {shown(self.mode)}; expected "off", "dry_run" or "live"')
         if self.least_gain_bps > BPS:
             raise Problem("least_gain is above 1: our contract would never gain enough; lower it")
+        if self.tip_share_bps > BPS:
+            raise Problem("tip_share is above 1: more than the profit would be given away; lower it")
         if self.private_key is not None and self.keystore is not None:
             raise Problem("both private_key and keystore are given; keep one")
         if self.mode != "off" and self.keystore is not None and self.password is None:
@@ -319,6 +327,23 @@ class Config(Table):
             what = "venue to sell what it seizes" if info.field_name == "venues" else "funding to borrow from"
             raise Problem(f"executor.liquidator is set, but there is no {what}; add a [[{info.field_name}]] table")
         return plugins
+
+    @model_validator(mode="after")
+    def _payable_tips(self) -> Config:
+        for plugin in self.submitters:
+            share = plugin.settings.get("builder_tip", 0)
+            if not 0 <= share < 1:
+                raise Problem(f"submitter {plugin.name!r}: builder_tip is {share}; a share is at least 0 and below 1")
+            if share and self.executor.liquidator is None:
+                raise Problem(
+                    f"submitter {plugin.name!r}: our contract pays builder_tip; add executor.liquidator, or remove it"
+                )
+        return self
+
+    @property
+    def builder_tip_bps(self) -> int:
+        """The same transactions go all configured ways, so the largest share counts."""
+        return int(max((p.settings.get("builder_tip", 0) for p in self.submitters), default=0) * BPS)
 
     def secrets(self) -> Iterator[Secret]:
         """Everything in it that must never be printed."""

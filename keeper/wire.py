@@ -204,6 +204,7 @@ class House:
             max_fee_wei=configured.max_fee_wei,
             min_tip_wei=configured.min_tip_wei,
             max_tip_wei=configured.max_tip_wei,
+            tip_share_bps=configured.tip_share_bps,
             max_pending=configured.max_pending,
             replace_after_blocks=configured.replace_after_blocks,
             cooldown_blocks=configured.cooldown_blocks,
@@ -265,6 +266,7 @@ class House:
             inventory=next((venue for venue in venues if isinstance(venue, Inventory)), None),
             keep=next((venue for venue in venues if isinstance(venue, Keep)), None),
             least_gain_bps=self.config.executor.least_gain_bps,
+            builder_tip_bps=self.config.builder_tip_bps,
         )
 
     def financier(self, rpc: RpcClient, deadline_s: float) -> Financier | None:

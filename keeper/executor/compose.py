@@ -25,7 +25,7 @@ class Draft:
     """A transaction decided on, before it has a nonce and a price.
 
     kind, cause, protocol, position, account, plan: as in Intent. profit_expected: base units, after gas.
-    expected: where it comes from, when the decimals of both tokens are known.
+    expected: where it comes from, when the decimals of both tokens are known. fees: None for the usual ones.
     """
 
     kind: str
@@ -38,9 +38,16 @@ class Draft:
     plan: LiquidationPlan | None = None
     profit_expected: int | None = None
     expected: Statement | None = None
+    fees: Fees | None = None
+
+    def most_wei(self, usual: Fees) -> int:
+        """The most native coin that it can cost."""
+        return self.gas_limit * (self.fees or usual).max_fee_wei + self.call.value_wei
 
 
-def draft_liquidation(chosen: Chosen, gas_limit: int, profit_expected: int, expected: Statement | None) -> Draft:
+def draft_liquidation(
+    chosen: Chosen, gas_limit: int, profit_expected: int, expected: Statement | None, fees: Fees
+) -> Draft:
     opportunity = chosen.opportunity
     return Draft(
         kind="liquidation",
@@ -53,6 +60,7 @@ def draft_liquidation(chosen: Chosen, gas_limit: int, profit_expected: int, expe
         plan=chosen.plan,
         profit_expected=profit_expected,
         expected=expected,
+        fees=fees,
     )
 
 

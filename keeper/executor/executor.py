@@ -219,7 +219,8 @@ class Executor:
         fresh = choose_fees(base_fee, tip, forecast_blocks=settings.forecast_blocks, cap_wei=settings.max_fee_wei)
         if isinstance(fresh, Skip):
             log.warning("gas_too_expensive", block=block.number, reason=fresh.detail)
-        return Market(base_fee + tip, None if isinstance(fresh, Skip) else fresh, settings.max_fee_wei)
+        affordable = None if isinstance(fresh, Skip) else fresh
+        return Market(base_fee + tip, affordable, settings.max_fee_wei, base_fee, tip)
 
     def _compose(
         self, composer: Composer, drafts: list[Draft], nonce: int, fees: Fees | None, judged: BlockRef
@@ -234,7 +235,7 @@ class Executor:
         drafts = [*drafts, *(draft_filler(self._account, n) for n in missing)]
         nonces = allocate(nonce, owned, len(drafts))
         now = self._clock()
-        return [composer.intent(d, n, fees, judged, now) for d, n in zip(drafts, nonces, strict=True)]
+        return [composer.intent(d, n, d.fees or fees, judged, now) for d, n in zip(drafts, nonces, strict=True)]
 
     def _replays(self, intent: Intent) -> tuple[Request, Request]:
         """The call of a reverted transaction on the state before its block, and on that after it, to hear why."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median_low
 
 from keeper.core.types import Skip
-from keeper.core.units import mul_div_up
+from keeper.core.units import BPS, mul_div_up
 
 ELASTICITY = 2
 CHANGE_DENOMINATOR = 8
@@ -53,6 +53,17 @@ def tip_from_history(rewards_wei: Sequence[int], floor_wei: int, ceiling_wei: in
     return min(max(typical, floor_wei), ceiling_wei)
 
 
+def tip_from_profit(
+    profit_wei: int, spare_wei: int, gas: int, *, typical_wei: int, share_bps: int, ceiling_wei: int
+) -> int:
+    """What to offer per gas: the typical tip and, on top of it, a share of the profit that the typical one leaves.
+
+    spare_wei: of the profit, what may be given away at most. gas: what is expected to be used.
+    """
+    extra = min(profit_wei * share_bps // BPS, spare_wei) // gas if gas > 0 else 0
+    return min(typical_wei + max(extra, 0), max(ceiling_wei, typical_wei))
+
+
 def choose_fees(next_base_fee_wei: int, tip_wei: int, *, forecast_blocks: int, cap_wei: int) -> Fees | Skip:
     """Fees that stay includable for `forecast_blocks` more blocks if the cap allows it.
 
@@ -70,14 +81,16 @@ def choose_fees(next_base_fee_wei: int, tip_wei: int, *, forecast_blocks: int, c
 
 def bump_fees(old: Fees, fresh: Fees | None, *, cap_wei: int) -> Fees | None:
     """Fees with which a transaction replaces one that pays `old`: at least an eighth more on both fields, rounded up,
-    and no less than `fresh` (what a new transaction would pay). None when the cap forbids it.
+    and as much as `fresh` (what a new transaction would pay) as far as the cap allows. None when the cap forbids it.
     """
     max_fee = _bump(old.max_fee_wei)
     tip = _bump(old.tip_wei)
+    if max(max_fee, tip) > cap_wei:
+        return None
     if fresh is not None:
         max_fee, tip = max(max_fee, fresh.max_fee_wei), max(tip, fresh.tip_wei)
-    max_fee = max(max_fee, tip)
-    return Fees(max_fee, tip) if max_fee <= cap_wei else None
+    max_fee = min(max(max_fee, tip), cap_wei)
+    return Fees(max_fee, min(tip, max_fee))
 
 
 def _bump(fee_wei: int) -> int:

@@ -72,9 +72,10 @@ class Journal:
         )
 
     def committed_wei(self) -> int:
-        """The most that all on their way can cost in gas."""
-        last = (i.attempts[-1] for i in self._intents.values() if not is_spent(i))
-        return sum(attempt.gas_limit * attempt.max_fee_wei for attempt in last)
+        """The most that all on their way can cost in native coin: gas, and tips to builders."""
+        waiting = [i for i in self._intents.values() if not is_spent(i)]
+        gas = sum(i.attempts[-1].gas_limit * i.attempts[-1].max_fee_wei for i in waiting)
+        return gas + sum(_tip_wei(i) for i in waiting if not is_cancelling(i))
 
     def blocked_causes(self, block: int, cooldown_blocks: int) -> frozenset[str]:
         """Causes with a transaction on its way, or with one that was mined and reverted so few blocks ago."""
@@ -104,6 +105,10 @@ class Journal:
         below = min(finalized, keep_from)
         self._intents = {i.id: i for i in self._intents.values() if not _is_final(i, below)}
         self._hashes = {number: h for number, h in self._hashes.items() if number >= finalized}
+
+
+def _tip_wei(intent: Intent) -> int:
+    return int(intent.plan.get("financing", {}).get("tip_wei", 0))
 
 
 def _is_final(intent: Intent, finalized: int) -> bool:

@@ -65,6 +65,7 @@ class Settings:
     native_asset: the wrapped native coin, whose price values gas. Without a price for it nothing is profitable.
     approve_exactly: approve what the plans of a block can be charged, instead of everything at once and for all.
     max_fee_wei caps every attempt, replacements and cancellations included.
+    tip_share_bps: part of the expected profit that is offered on top of what recent blocks' transactions paid.
     cooldown_blocks: how long a cause is left alone after a transaction for it was mined and reverted.
     deadline_s: the longest a block waits for simulation, and again for submission.
     """
@@ -78,6 +79,7 @@ class Settings:
     min_tip_wei: int = 10**7
     max_tip_wei: int = 20 * 10**9
     tip_percentile: int = 60
+    tip_share_bps: int = 1_000
     forecast_blocks: int = 6
     max_pending: int = 64
     max_planned: int = 256

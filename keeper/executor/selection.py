@@ -45,7 +45,7 @@ class Selection:
         """The drafts, from the first, that the spend limits have room for at the most they can cost."""
         if self._guard is None or fees is None or not drafts:
             return drafts
-        costs_wei = [draft.gas_limit * fees.max_fee_wei for draft in drafts]
+        costs_wei = [draft.most_wei(fees) for draft in drafts]
         return drafts[: self._guard.admit(costs_wei, self._journal.committed_wei(), block.number)]
 
     def _objections(self, candidates: Sequence[Opportunity]) -> list[Refused]:
@@ -119,9 +119,7 @@ class Selection:
         if market.fresh is None or not trial.chosen:
             return []
         native_wei = max((answers.wallet.native_wei or 0) - self._journal.committed_wei(), 0)
-        drafts, refused = accept(
-            trial, outcome, market.fresh, market.needed_fee_wei, answers.wallet, native_wei, self._settings
-        )
+        drafts, refused = accept(trial, outcome, market, market.fresh, answers.wallet, native_wei, self._settings)
         self._tell(refused)
         for draft in drafts if self._settings.mode is Mode.DRY_RUN else ():
             if (told := self._told.get(draft.cause)) is not None and told.code == "simulated":

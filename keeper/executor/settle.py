@@ -14,7 +14,7 @@ from keeper.core.types import LiquidationPlan, Price, RawLog
 from keeper.core.units import BPS
 from keeper.executor.accounts import Rates, Statement, Turnover, difference, dump_statement, load_statement, rates_at
 from keeper.executor.lifecycle import Receipt, succeeded
-from keeper.executor.liquidator_calls import read_executed
+from keeper.executor.liquidator_calls import Executed, read_executed
 from keeper.executor.ports import Venue
 from keeper.executor.value import gas_value, value_down
 
@@ -31,13 +31,14 @@ def forecast(plan: LiquidationPlan, rates: Rates, gas_wei: int) -> Statement:
     repaid, seized, financing = plan.expected_repaid_assets, plan.expected_seized_assets, plan.financing
     if financing is None:
         return Statement(Turnover(repaid=repaid, seized=seized, gas_wei=gas_wei), rates)
-    sold, proceeds = seized, financing.gain_assets + repaid + financing.fee_assets
+    fee, tip_wei = financing.fee_assets, financing.tip_wei
+    sold, proceeds = seized, financing.gain_assets + repaid + fee
     if financing.gain_token != plan.debt_asset:
         sold, proceeds = seized - financing.gain_assets, financing.proceeds_assets
-    turnover = Turnover(
-        repaid=repaid, seized=seized, sold=sold, proceeds=proceeds, fee=financing.fee_assets, gas_wei=gas_wei
+    moved = Turnover(
+        repaid=repaid, seized=seized, sold=sold, proceeds=proceeds, fee=fee, gas_wei=gas_wei, tip_wei=tip_wei
     )
-    return Statement(turnover, rates)
+    return Statement(moved, rates)
 
 
 def as_simulated(plan: LiquidationPlan, logs: Iterable[RawLog], venue: Venue) -> LiquidationPlan:
@@ -45,23 +46,28 @@ def as_simulated(plan: LiquidationPlan, logs: Iterable[RawLog], venue: Venue) ->
     financing = plan.financing
     if financing is None or (price := venue.prices.get(financing.gain_token)) is None:
         return plan
-    gain = _gain(logs, plan.call.to, financing.gain_token)
-    if gain is None:
+    said = _said(logs, plan.call.to, financing.gain_token)
+    if said is None:
         return plan
-    profit = _value(gain, financing.gain_decimals, financing.haircut_bps, price, venue)
-    return replace(plan, profit_base=profit, financing=replace(financing, gain_assets=gain))
+    planned, simulated = (
+        _value(gain, financing.gain_decimals, financing.haircut_bps, price, venue)
+        for gain in (financing.gain_assets, said.gain)
+    )
+    profit = plan.profit_base - planned + simulated
+    return replace(plan, profit_base=profit, financing=replace(financing, gain_assets=said.gain))
 
 
 def gained_value(financing: Mapping[str, Any], logs: Iterable[RawLog], venue: Venue) -> int | None:
-    """Base units that our contract says it gained by a plan, before gas; None when it does not say, or without a price.
+    """Base units that our contract says it gained by a plan, before gas and tip; None when it does not say, or without
+    a price.
 
     financing: of a stored plan.
     """
     token = bytes.fromhex(financing["gain_token"][2:])
-    gain = _gain(logs, bytes.fromhex(financing["contract"][2:]), token)
-    if gain is None or (price := venue.prices.get(token)) is None:
+    said = _said(logs, bytes.fromhex(financing["contract"][2:]), token)
+    if said is None or (price := venue.prices.get(token)) is None:
         return None
-    return _value(gain, int(financing["gain_decimals"]), int(financing["haircut_bps"]), price, venue)
+    return _value(said.gain, int(financing["gain_decimals"]), int(financing["haircut_bps"]), price, venue)
 
 
 # --- after: what the receipt says -------------------------------------------------------------------------------------
@@ -139,8 +145,8 @@ def _turnover(intent: Intent, repaid: int, seized: int, receipt: Receipt) -> Tur
     if financing is None or intent.debt_asset is None or intent.collateral_asset is None:
         return paid
     contract, gain_token = (bytes.fromhex(financing[key][2:]) for key in ("contract", "gain_token"))
-    gain = _gain(receipt.logs, contract, gain_token)
-    if gain is None:
+    said = _said(receipt.logs, contract, gain_token)
+    if said is None:
         return None
     lent = int(financing["borrowed_assets"]) if financing["lender"] is not None else 0
     debt = _flow(receipt.logs, intent.debt_asset, contract)
@@ -150,15 +156,15 @@ def _turnover(intent: Intent, repaid: int, seized: int, receipt: Receipt) -> Tur
         sold=collateral.out,
         proceeds=debt.into - lent,
         fee=debt.out - lent - repaid,
-        tip_wei=int(financing["tip_wei"]),
+        tip_wei=said.tip_wei,
     )
     if moved.proceeds < 0 or moved.fee < 0:  # tokens that do not tell what they move: nothing is made up from them
         moved = replace(moved, sold=0, proceeds=0, fee=0)
     if gain_token == intent.debt_asset:
         kept = collateral.into - collateral.out
-        return replace(moved, other_debt=gain - moved.debt_gain, other_collateral=kept - moved.collateral_gain)
+        return replace(moved, other_debt=said.gain - moved.debt_gain, other_collateral=kept - moved.collateral_gain)
     spare = debt.into - debt.out
-    return replace(moved, other_debt=spare - moved.debt_gain, other_collateral=gain - moved.collateral_gain)
+    return replace(moved, other_debt=spare - moved.debt_gain, other_collateral=said.gain - moved.collateral_gain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +189,7 @@ def _value(gain: int, decimals: int, haircut_bps: int, price: Price, venue: Venu
     return value_down(gain, decimals, price, base) * (BPS - haircut_bps) // BPS
 
 
-def _gain(logs: Iterable[RawLog], contract: bytes, token: bytes) -> int | None:
-    """What the contract says that it gained of the token; None when it does not say."""
+def _said(logs: Iterable[RawLog], contract: bytes, token: bytes) -> Executed | None:
+    """What the contract says of the plan by which it gained of the token; None when it does not say."""
     said = (read_executed(log) for log in logs if log.address == "0x" + contract.hex())
-    gains = [executed.gain for executed in said if executed is not None and executed.token == token]
-    return sum(gains) if gains else None
+    return next((executed for executed in said if executed is not None and executed.token == token), None)

@@ -11,17 +11,17 @@ import structlog
 from keeper.core.errors import KeeperError
 from keeper.core.records import Intent
 from keeper.core.types import BlockRef, Price, Skip, TxCall
-from keeper.executor.accounts import rates_at
+from keeper.executor.accounts import Statement, rates_at
 from keeper.executor.choose import Approval, Chosen, Refused, approved_pair
 from keeper.executor.compose import Draft, draft_approval, draft_liquidation
-from keeper.executor.fees import Fees
+from keeper.executor.fees import Fees, forecast_base_fee, tip_from_profit
 from keeper.executor.lifecycle import is_cancelling
 from keeper.executor.ports import Request, Settings, Venue
 from keeper.executor.questions import Wallet
 from keeper.executor.settle import as_simulated, forecast, gained_value
 from keeper.executor.simulate import Simulator, Verdict
 from keeper.executor.transaction import decode_signed
-from keeper.executor.upkeep import Judgement
+from keeper.executor.upkeep import Judgement, Market
 from keeper.executor.value import gas_value, wei_value
 
 log = structlog.get_logger(__name__)
@@ -115,23 +115,25 @@ def _judge(
     if native is None or not verdict.gas_used:
         return Judgement(wanted=True)
     gained = None if financing is None else gained_value(financing, verdict.logs, venue)
-    profit = int(intent.plan["profit_base"]) if gained is None else gained
-    return Judgement(wanted=True, worth_fee_wei=wei_value(profit, native, base) // verdict.gas_used)
+    if financing is None or gained is None:
+        profit_wei = wei_value(int(intent.plan["profit_base"]), native, base)
+    else:
+        profit_wei = wei_value(gained, native, base) - int(financing["tip_wei"])
+    return Judgement(wanted=True, worth_fee_wei=max(profit_wei, 0) // verdict.gas_used)
 
 
 def accept(
     trial: Trial,
     outcome: Outcome,
+    market: Market,
     fees: Fees,
-    gas_price_wei: int,
     wallet: Wallet,
     native_wei: int,
     settings: Settings,
 ) -> tuple[list[Draft], list[Refused]]:
     """What is worth sending, approvals first, and why the rest is not.
 
-    gas_price_wei: what a unit of gas is expected to cost in the next block. native_wei: free to be spent on gas.
-    wallet: at the judged block.
+    fees: of what is not done for profit. wallet: at the judged block. native_wei: free to be spent on gas and tips.
     """
     tried = dict(zip(trial.approvals, outcome.approvals, strict=True))
     in_flight = _approving(trial.waiting)
@@ -149,16 +151,16 @@ def accept(
         elif unseen:
             result = Skip("awaiting_approval", "the token it pays with is being approved first")
         else:
-            result = _draft(chosen, verdict, gas_price_wei, wallet.decimals, settings)
+            result = _draft(chosen, verdict, market, wallet.decimals, settings)
         needed: dict[Approval, Draft] = {}
         if isinstance(result, Draft) or (unseen and objection is None):
             needed = {a: _draft_approval(a, tried[a]) for a in first if a not in approving}
-        gas = sum(d.gas_limit for d in (*needed.values(), result) if isinstance(d, Draft))
-        if gas * fees.max_fee_wei > native_wei:
-            detail = f"gas may cost {gas * fees.max_fee_wei} wei, the wallet has {native_wei} left; send it more"
+        most_wei = sum(d.most_wei(fees) for d in (*needed.values(), result) if isinstance(d, Draft))
+        if most_wei > native_wei:
+            detail = f"gas may cost {most_wei} wei, the wallet has {native_wei} left; send it more"
             result = Skip("insufficient_gas_money", detail)
         else:
-            native_wei -= gas * fees.max_fee_wei
+            native_wei -= most_wei
             approving.update(needed)
         if isinstance(result, Skip):
             refused.append(Refused(chosen.opportunity, result))
@@ -181,7 +183,7 @@ def _draft_approval(approval: Approval, verdict: Verdict | None) -> Draft:
 
 
 def _draft(
-    chosen: Chosen, verdict: Verdict | None, gas_price_wei: int, decimals: Mapping[bytes, int], settings: Settings
+    chosen: Chosen, verdict: Verdict | None, market: Market, decimals: Mapping[bytes, int], settings: Settings
 ) -> Draft | Skip:
     venue, plan = chosen.opportunity.venue, chosen.plan
     if verdict is None:
@@ -194,7 +196,6 @@ def _draft(
     gas_used = _gas(verdict, plan.gas_limit_hint)
     base = venue.adapter.base_decimals(venue.book.market)
     plan = as_simulated(plan, verdict.logs, venue)
-    cost_wei = gas_used * gas_price_wei
     rates = rates_at(
         plan.debt_asset,
         plan.collateral_asset,
@@ -204,14 +205,39 @@ def _draft(
         base,
         plan.haircut_bps if plan.financing is None else plan.financing.haircut_bps,
     )
-    cost = gas_value(cost_wei, native, base)
-    expected = None if rates is None else forecast(plan, rates, cost_wei)
-    profit = plan.profit_base - cost if expected is None else expected.profit
+
+    def profit_at(fee_wei: int) -> tuple[int, Statement | None]:
+        cost_wei = gas_used * fee_wei
+        if rates is None:
+            return plan.profit_base - gas_value(cost_wei, native, base), None
+        expected = forecast(plan, rates, cost_wei)
+        return expected.profit, expected
+
     least = settings.min_profit_base(base)
+    profit, _ = profit_at(market.needed_fee_wei)
     if profit < least:
+        cost = gas_value(gas_used * market.needed_fee_wei, native, base)
         detail = f"brings {profit + cost} base units, gas costs {cost}: below min_profit ({least})"
         return Skip("unprofitable", detail)
-    return draft_liquidation(replace(chosen, plan=plan), padded_gas(gas_used), profit, expected)
+    pays_builder = plan.financing is not None and plan.financing.tip_wei > 0
+    spare_wei = 0 if pays_builder else wei_value(profit - least, native, base)
+    fees = _fees(wei_value(profit, native, base), spare_wei, gas_used, market, settings)
+    profit, expected = profit_at(market.base_fee_wei + fees.tip_wei)
+    return draft_liquidation(replace(chosen, plan=plan), padded_gas(gas_used), profit, expected, fees)
+
+
+def _fees(profit_wei: int, spare_wei: int, gas: int, market: Market, settings: Settings) -> Fees:
+    """What a liquidation offers: more than others where it earns more. spare_wei: what of the profit may be offered."""
+    tip = tip_from_profit(
+        profit_wei,
+        spare_wei,
+        gas,
+        typical_wei=market.typical_tip_wei,
+        share_bps=settings.tip_share_bps,
+        ceiling_wei=min(settings.max_tip_wei, market.cap_wei - market.base_fee_wei),
+    )
+    most_wei = forecast_base_fee(market.base_fee_wei, settings.forecast_blocks) + tip
+    return Fees(min(most_wei, market.cap_wei), tip)
 
 
 def padded_gas(gas_used: int) -> int:

@@ -19,12 +19,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """What gas costs now. needed_fee_wei: least maximum fee the next block takes from us. fresh: what a new transaction
-    would pay, None when that is above the cap."""
+    """What gas costs now. needed_fee_wei: least maximum fee the next block takes from us: its base fee, and the typical
+    tip. fresh: what a new transaction would pay, None when that is above the cap."""
 
     needed_fee_wei: int
     fresh: Fees | None
     cap_wei: int
+    base_fee_wei: int
+    typical_tip_wei: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def tend(
     """
     changed: list[Intent] = []
     outgoing: list[Attempt] = []
-    for index, intent in enumerate(waiting):
+    for intent in waiting:
         judgement = judgements[intent.id]
         last = intent.attempts[-1]
         action = decide(
@@ -67,9 +69,8 @@ def tend(
             needed_fee_wei=market.needed_fee_wei,
             replace_after_blocks=replace_after_blocks,
         )
-        others_wait = index + 1 < len(waiting)
         gone = sight.known.get(last.tx_hash) is False
-        renewed = _renew(intent, action, judgement, market, composer, gone=gone, others_wait=others_wait, now=now)
+        renewed = _renew(intent, action, judgement, market, composer, gone=gone, now=now)
         if renewed is not None:
             changed.append(renewed)
             outgoing.append(renewed.attempts[-1])
@@ -97,28 +98,29 @@ def _renew(
     composer: Composer,
     *,
     gone: bool,
-    others_wait: bool,
     now: float,
 ) -> Intent | None:
-    """The intent with a new attempt, if the action asks for one and it can be paid.
+    """The intent with a new attempt, if the action asks for one and it can be paid: a replacement never more than its
+    profit, which makes it a cancellation where even the next block's price is more.
 
     gone: the node does not have the last attempt, so what comes instead need not outbid it.
     """
     if action not in (Action.REPLACE, Action.CANCEL):
         return None
-    last = intent.attempts[-1]
-    fees = bump_fees(Fees(last.max_fee_wei, last.max_priority_fee_wei), market.fresh, cap_wei=market.cap_wei)
-    if fees is None and gone:
+    last, cap_wei, reason, worth = intent.attempts[-1], market.cap_wei, judgement.reason, judgement.worth_fee_wei
+    is_worthless = action is Action.REPLACE and worth is not None and worth < market.needed_fee_wei
+    if is_worthless:
+        action, reason = Action.CANCEL, f"gas costs {market.needed_fee_wei} wei, it pays up to {worth}"
+    elif action is Action.REPLACE and worth is not None:
+        cap_wei = min(cap_wei, worth)
+    fees = bump_fees(Fees(last.max_fee_wei, last.max_priority_fee_wei), market.fresh, cap_wei=cap_wei)
+    if fees is None and gone and market.fresh is not None and market.fresh.max_fee_wei <= cap_wei:
         fees = market.fresh
     if fees is None:
-        log.warning("replacement_above_cap", intent=intent.id, max_fee_wei=last.max_fee_wei, cap_wei=market.cap_wei)
+        log.warning("replacement_above_cap", intent=intent.id, max_fee_wei=last.max_fee_wei, cap_wei=cap_wei)
         return None
-    reason = judgement.reason
-    worth = judgement.worth_fee_wei
-    if action is Action.REPLACE and worth is not None and worth < market.needed_fee_wei:
-        if not others_wait:
-            return None  # it may still be mined at its old price, and holds nobody up
-        action, reason = Action.CANCEL, f"gas costs {market.needed_fee_wei} wei, it pays up to {worth}"
+    if is_worthless and fees.max_fee_wei < market.needed_fee_wei:
+        return None  # no block would take the cancellation either; at its own price the old one still pays
     if action is Action.CANCEL:
         return composer.cancellation(intent, fees, f"given up: {reason}", now)
     return replace(composer.replacement(intent, fees, now), reason=intent.reason)

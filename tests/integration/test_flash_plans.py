@@ -14,6 +14,7 @@ from keeper.devnet.chain import DevChain
 from keeper.preflight import findings
 from keeper.views import liquidation_rows
 from tests.support.contract_house import LENDERS, Contract, Running, running
+from tests.support.relay import open_relay
 
 
 @pytest.fixture
@@ -71,6 +72,34 @@ async def test_each_lender_pays_a_liquidation_whose_profit_is_as_expected_to_the
         assert {i.kind for i in keeper.store.intents()} == {"liquidation"}
         [row] = liquidation_rows(keeper.store)
         assert row["financing"] == financing
+
+
+async def test_a_builder_is_paid_its_share_of_the_profit_and_that_counts(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In native coin sent along, by our contract, only when the plan succeeds; the rest of the profit is ours."""
+    chain, builder = contract.chain, "0x" + "b1" * 20
+    borrow(chain, 1)
+    chain.rpc("anvil_setCoinbase", builder)
+    with open_relay(chain.anvil) as relay:
+        submitters = [{"kind": "bundle", "url": relay.url, "builder_tip": "0.25"}]
+        async with running(contract, tmp_path, monkeypatch, lenders=["morpho"], submitters=submitters) as keeper:
+            fall(chain, 1_780)
+            await keeper.follow()
+            before = int(chain.rpc("eth_getBalance", builder, "latest"), 16)
+            chain.rpc("evm_setNextBlockTimestamp", keeper.liquidations()[0].plan["judged_at"])
+            relay.build()
+            await keeper.follow()
+            [intent] = keeper.liquidations()
+            assert_as_expected(intent)
+            statement, [attempt] = intent.realized["statement"], intent.attempts
+            tip_wei = int(statement["tip_wei"])
+            earned = int(chain.rpc("eth_getBalance", builder, "latest"), 16) - before
+            assert earned == tip_wei + (intent.gas_used or 0) * attempt.max_priority_fee_wei
+            tip = tip_wei * chain.price("WETH") // 10**18
+            assert intent.profit_realized is not None
+            assert tip == pytest.approx((intent.profit_realized + tip) / 4, rel=0.01)
+            assert contract.holds("USDC") == int(intent.plan["financing"]["gain_assets"])
 
 
 async def test_of_all_lenders_the_one_that_leaves_most(
@@ -182,7 +211,7 @@ async def test_a_pool_that_somebody_emptied_first_costs_gas_at_most(
         await keeper.follow()
         [planned] = keeper.liquidations()
         assert planned.status is IntentStatus.BROADCAST
-        chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(5 * 10**9))  # ours waits while others trade
+        chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(50 * 10**9))  # ours waits while others trade
         chain.move_pool("WETH", Decimal(1_500))
         chain.mine()
         await keeper.mine(2)

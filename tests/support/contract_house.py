@@ -123,6 +123,8 @@ async def running(
     lenders: Sequence[str] = LENDERS,
     inventory: bool = False,
     keep_haircut_bps: int | None = None,
+    submitters: Sequence[Mapping[str, Any]] = (),
+    breakers: Mapping[str, Any] | None = None,
     **executor: Any,
 ) -> AsyncIterator[Running]:
     chain = contract.chain
@@ -139,6 +141,8 @@ async def running(
             *([{"kind": "keep", "haircut_bps": keep_haircut_bps}] if keep_haircut_bps is not None else []),
         ],
         funding=[contract.lender(kind) for kind in lenders],
+        submitters=submitters,
+        breakers=breakers,
     )
     house = House(file, load_config(file))
     store, rpc = house.open_store(), await house.connect()

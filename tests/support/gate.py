@@ -26,6 +26,7 @@ GATE, TOKEN, NATIVE = (bytes([n]) * 20 for n in (0xC1, 0xC2, 0xC3))
 _GATE_CODE = "0x5f35805415600c575f9055005b5f5ffd"
 _TOKEN_CODE = "0x60805f5260205ff3"
 _GAS = 60_000
+_BASE_UNIT = 10**120  # raw units of a token of 128 decimals that are worth one of the base currency's 8
 
 
 def install(anvil: Anvil) -> None:
@@ -80,14 +81,15 @@ class GateProtocol:
     ) -> LiquidationPlan | Skip:
         if not wallet.get(TOKEN):
             return Skip("no_balance", "nothing left")
+        profit = 10_000 * 10**8 - int.from_bytes(key, "big")
         return LiquidationPlan(
             account=key,
             debt_asset=TOKEN,
             repay_assets=1,
             collateral_asset=TOKEN,
             expected_repaid_assets=1,
-            expected_seized_assets=1,
-            profit_base=10_000 * 10**8 - int.from_bytes(key, "big"),
+            expected_seized_assets=(profit + 1) * _BASE_UNIT,
+            profit_base=profit,
             judged_at=now,
             health_wad=None,
             call=TxCall(GATE, key.rjust(32, b"\0")),

@@ -6,16 +6,19 @@ from dataclasses import replace
 
 from keeper.core.types import Financing, LiquidationPlan, TxCall
 from keeper.core.units import BPS, mul_div_up
-from keeper.executor.liquidator_calls import EVERYTHING, Plan, Step, Watch, encode_execute
-from keeper.executor.planning.search import Financed
+from keeper.executor.liquidator_calls import EVERYTHING, NATIVE, Plan, Step, Watch, encode_execute
+from keeper.executor.planning.search import Financed, Purse
 
 _VALID_S = 1800  # for exchanges that ask until when; what has become unprofitable is cancelled long before
 
 
-def assemble(financed: Financed, contract: bytes, decimals: int, least_gain_bps: int) -> LiquidationPlan:
+def assemble(
+    financed: Financed, contract: bytes, purse: Purse, least_gain_bps: int, builder_tip_bps: int = 0
+) -> LiquidationPlan:
     """The plan whose call borrows, liquidates, sells what was seized, or what it takes to repay, and keeps the rest.
 
-    decimals: of the token gained. least_gain_bps: the part of the expected gain without which the call reverts.
+    least_gain_bps: the part of the expected gain without which the call reverts. builder_tip_bps: the part of the
+    profit that the block's builder is paid, in native coin sent along; not when the plan reverts.
     Raises ValueError for a plan that liquidates nothing of value, or that no approval is known for.
     """
     plan, loan = financed.plan, financed.loan
@@ -26,13 +29,16 @@ def assemble(financed: Financed, contract: bytes, decimals: int, least_gain_bps:
     liquidate = Step(plan.call.to, plan.call.data, token=debt, amount=most, spender=spender)
     sell = _sell(financed, contract, financed.gain_assets - least_gain)
     other = plan.collateral_asset if financed.gain_token == debt else debt
-    watches = (Watch(financed.gain_token, least_gain), Watch(other))
+    watches: tuple[Watch, ...] = (Watch(financed.gain_token, least_gain), Watch(other))
     steps = tuple(loan.take(plan.repay_assets, (liquidate, sell)))
+    tip_wei = purse.wei(max(financed.net_base, 0) * builder_tip_bps // BPS)
+    if tip_wei:
+        watches = (*watches, Watch(NATIVE))
     return replace(
         plan,
         repay_assets=0,
-        profit_base=financed.profit_base,
-        call=TxCall(contract, encode_execute(Plan(watches, steps))),
+        profit_base=financed.profit_base - purse.gas_wei(tip_wei),
+        call=TxCall(contract, encode_execute(Plan(watches, steps, tip_wei)), tip_wei),
         approval=None,
         gas_limit_hint=financed.gas,
         financing=Financing(
@@ -43,11 +49,12 @@ def assemble(financed: Financed, contract: bytes, decimals: int, least_gain_bps:
             sold_assets=financed.sold_assets,
             proceeds_assets=financed.bought_assets,
             gain_token=financed.gain_token,
-            gain_decimals=decimals,
+            gain_decimals=purse.decimals[financed.gain_token],
             gain_assets=financed.gain_assets,
             least_gain_assets=least_gain,
             haircut_bps=financed.haircut_bps,
             lender=loan.lender,
+            tip_wei=tip_wei,
         ),
     )
 

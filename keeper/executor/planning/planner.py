@@ -21,7 +21,8 @@ from keeper.executor.venues.keep import Keep
 class Planner:
     """contract: our Liquidator. inventory: how the wallet's own payments count; None when it never pays.
     keep: how collateral counts that is not sold at once; None when all of it is sold.
-    least_gain_bps: the part of a plan's expected gain without which its transaction reverts."""
+    least_gain_bps: the part of a plan's expected gain without which its transaction reverts.
+    builder_tip_bps: the part of its profit that our contract pays to the block's builder."""
 
     contract: bytes
     venues: Sequence[SwapVenue]
@@ -29,6 +30,7 @@ class Planner:
     inventory: Inventory | None
     keep: Keep | None
     least_gain_bps: int
+    builder_tip_bps: int = 0
 
     @property
     def counterparties(self) -> Sequence[Counterparty]:
@@ -81,7 +83,7 @@ class Planner:
         return plans
 
     def _assemble(self, financed: Financed, purse: Purse) -> LiquidationPlan:
-        return assemble(financed, self.contract, purse.decimals[financed.gain_token], self.least_gain_bps)
+        return assemble(financed, self.contract, purse, self.least_gain_bps, self.builder_tip_bps)
 
     def _pairs(self, opportunity: Opportunity, landing_at: int) -> Sequence[LiquidationPair] | Skip:
         venue = opportunity.venue

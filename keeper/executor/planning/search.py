@@ -19,7 +19,7 @@ from keeper.core.reads import together
 from keeper.core.types import Call, CallResult, LiquidationPair, LiquidationPlan, Price, Prices, Skip
 from keeper.core.units import BPS
 from keeper.executor.planning.ports import Funding, Loan, Pair, Route, SwapVenue
-from keeper.executor.value import gas_value, value_down, value_up
+from keeper.executor.value import gas_value, value_down, value_up, wei_value
 
 # Parts of the most that can be offered, down to 3 %. Between the neighbours of the best one, so many more find the
 # maximum of a pool's profit to about a thousandth of it.
@@ -56,7 +56,15 @@ class Purse:
         return value_down(assets, self.decimals[token], self.prices[token], self.base_decimals)
 
     def gas(self, gas: int) -> int:
-        return gas_value(gas * self.gas_price_wei, self.native, self.base_decimals)
+        return self.gas_wei(gas * self.gas_price_wei)
+
+    def gas_wei(self, wei: int) -> int:
+        """Base units that native coin is worth, rounded up."""
+        return gas_value(wei, self.native, self.base_decimals)
+
+    def wei(self, amount_base: int) -> int:
+        """Native coin that base units buy, rounded down."""
+        return wei_value(amount_base, self.native, self.base_decimals)
 
 
 @dataclass(frozen=True, slots=True)

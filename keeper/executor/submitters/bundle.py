@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import structlog
@@ -36,6 +37,10 @@ class Options:
     blocks: int = field(default=1, metadata={"doc": "For how many coming blocks each bundle is offered."})
     simulate: bool = field(
         default=True, metadata={"doc": "Let it simulate the bundle first, and offer only what succeeds."}
+    )
+    builder_tip: Decimal = field(
+        default=Decimal(0),
+        metadata={"doc": "Share of a liquidation's profit that our contract pays to the block's builder."},
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from keeper.core.errors import ConfigError, KeeperError, RpcMalformed
@@ -30,6 +31,10 @@ class Options:
     )
     blocks: int = field(default=25, metadata={"doc": "For how many blocks the relay keeps trying."})
     fast: bool = field(default=True, metadata={"doc": "Share it with all builders, not only with the relay's own."})
+    builder_tip: Decimal = field(
+        default=Decimal(0),
+        metadata={"doc": "Share of a liquidation's profit that our contract pays to the block's builder."},
+    )
 
 
 class PrivateRelay:

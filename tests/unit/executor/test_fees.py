@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from keeper.core.types import Price, Skip
-from keeper.executor.fees import Fees, bump_fees, choose_fees, forecast_base_fee, next_base_fee, tip_from_history
+from keeper.executor.fees import (
+    Fees,
+    bump_fees,
+    choose_fees,
+    forecast_base_fee,
+    next_base_fee,
+    tip_from_history,
+    tip_from_profit,
+)
 from keeper.executor.nonces import allocate, gaps
 from keeper.executor.ports import Settings
 from keeper.executor.value import gas_value, value_down, value_up, wei_value
@@ -75,6 +84,24 @@ def test_a_replacement_outbids_both_fields_by_more_than_a_tenth(old: Fees, fresh
 def test_no_replacement_above_the_cap() -> None:
     assert bump_fees(Fees(90 * GWEI, GWEI), None, cap_wei=100 * GWEI) is None
     assert bump_fees(Fees(80 * GWEI, GWEI), None, cap_wei=90 * GWEI) == Fees(90 * GWEI, 1_125_000_000)
+
+
+@given(profit=fees, spare=fees, gas=st.integers(1, 10**7), typical=fees, share=st.integers(0, 10_000), ceiling=fees)
+def test_a_tip_never_gives_away_more_than_its_share_nor_what_must_remain(
+    profit: int, spare: int, gas: int, typical: int, share: int, ceiling: int
+) -> None:
+    tip = tip_from_profit(profit, spare, gas, typical_wei=typical, share_bps=share, ceiling_wei=ceiling)
+    extra = (tip - typical) * gas
+    assert 0 <= extra <= min(profit * share // 10_000, spare)
+    assert tip <= max(ceiling, typical)
+
+
+def test_a_larger_profit_offers_more() -> None:
+    """A tenth of 0.1 ether over 500,000 gas is 20 gwei more."""
+    offer = partial(tip_from_profit, gas=500_000, typical_wei=GWEI, share_bps=1_000, ceiling_wei=50 * GWEI)
+    assert offer(10**17, 10**17) == 21 * GWEI
+    assert offer(10**17, 10**15) == 3 * GWEI
+    assert offer(10**19, 10**19) == 50 * GWEI
 
 
 def test_the_tip_is_what_recent_blocks_paid_within_bounds() -> None:

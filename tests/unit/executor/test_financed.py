@@ -46,7 +46,7 @@ def financed(dollars: int = 10_000, sold_in: ModelPool | None = None) -> Finance
 
 
 def planned(dollars: int = 10_000, least_gain_bps: int = 5_000) -> LiquidationPlan:
-    return assemble(financed(dollars), CONTRACT, 6, least_gain_bps)
+    return assemble(financed(dollars), CONTRACT, PURSE, least_gain_bps)
 
 
 # --- the call ---------------------------------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ def planned(dollars: int = 10_000, least_gain_bps: int = 5_000) -> LiquidationPl
 
 def test_the_contract_liquidates_then_sells_all_that_it_gained_of_the_collateral() -> None:
     one = financed()
-    call = decode_execute(assemble(one, CONTRACT, 6, 5_000).call.data)
+    call = decode_execute(assemble(one, CONTRACT, PURSE, 5_000).call.data)
     liquidate, sell = call.steps
     assert (liquidate.token, liquidate.amount) == (USDC, one.plan.repay_assets)
     assert liquidate.data == one.plan.call.data
@@ -64,7 +64,7 @@ def test_the_contract_liquidates_then_sells_all_that_it_gained_of_the_collateral
 @pytest.mark.parametrize(("bps", "least"), [(10_000, 1.0), (5_000, 0.5), (0, 0.0)])
 def test_the_contract_demands_the_configured_share_of_the_expected_gain(bps: int, least: float) -> None:
     one = financed()
-    watched = decode_execute(assemble(one, CONTRACT, 6, bps).call.data).watches
+    watched = decode_execute(assemble(one, CONTRACT, PURSE, bps).call.data).watches
     assert [(watch.token, watch.least_gain) for watch in watched] == [
         (USDC, pytest.approx(one.gain_assets * least, abs=1)),
         (WETH, 0),
@@ -78,7 +78,7 @@ def test_the_wallet_pays_and_approves_nothing() -> None:
 
 def test_a_plan_without_a_gain_is_never_encoded() -> None:
     with pytest.raises(ValueError, match="not worth a transaction"):
-        assemble(replace(financed(), gain_assets=0), CONTRACT, 6, 5_000)
+        assemble(replace(financed(), gain_assets=0), CONTRACT, PURSE, 5_000)
 
 
 # --- one after the other ----------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ async def test_what_cannot_be_financed_cannot_be_kept_either() -> None:
 
 
 def test_a_kept_gain_is_what_the_contract_announces() -> None:
-    plan = assemble(keeping(financed(), 4 * 10**18, job_of(10_000), 0), CONTRACT, 18, 5_000)
+    plan = assemble(keeping(financed(), 4 * 10**18, job_of(10_000), 0), CONTRACT, PURSE, 5_000)
     call = decode_execute(plan.call.data)
     assert call.watches[0].token == WETH
     assert plan.financing is not None

@@ -206,7 +206,7 @@ def tended(
         {w.id: judgement for w in waiting},
         sight,
         {last: 10},
-        Market(needed * GWEI, fresh, cap * GWEI),
+        Market(needed * GWEI, fresh, cap * GWEI, needed * GWEI, 0),
         COMPOSER,
         replace_after_blocks=3,
         now=1.0,
@@ -236,12 +236,28 @@ def test_above_the_cap_what_the_node_lost_is_sent_again_or_cancelled_at_the_pres
     assert given_up.reason == "given up: healthy"
 
 
-def test_what_gas_made_worthless_waits_unless_it_holds_others_up() -> None:
-    worthless = Judgement(wanted=True, worth_fee_wei=12 * GWEI)
-    assert tended([intent()], worthless, known=True, needed=15) == ([], [])
-    other = replace(
-        intent(), id="other", attempts=(replace(intent().attempts[0], nonce=NONCE + 1, max_fee_wei=GWEI * 99),)
+def test_what_gas_made_worthless_is_cancelled() -> None:
+    """At 15 gwei it would cost more than it brings."""
+    [given_up], [cancel] = tended([intent()], Judgement(wanted=True, worth_fee_wei=12 * GWEI), known=True, needed=15)
+    assert (cancel.purpose, cancel.nonce) == ("cancel", NONCE)
+    assert given_up.reason == f"given up: gas costs {15 * GWEI} wei, it pays up to {12 * GWEI}"
+
+
+def test_what_no_block_would_take_as_cancelled_either_waits_at_its_own_price() -> None:
+    """Above the cap a cancellation could be mined only after the gas fell, when the liquidation pays again."""
+    assert tended([intent()], Judgement(wanted=True, worth_fee_wei=12 * GWEI), known=True, needed=50, cap=30) == (
+        [],
+        [],
     )
-    changed, outgoing = tended([intent(), other], worthless, known=True, needed=15)
-    assert [i.attempts[-1].purpose for i in changed] == ["cancel"]
-    assert [a.nonce for a in outgoing] == [NONCE]
+
+
+@pytest.mark.parametrize(("worth", "offered"), [(100, 30), (20, 20)])
+def test_a_replacement_offers_what_new_ones_pay_and_never_more_than_it_brings(worth: int, offered: int) -> None:
+    [changed], [attempt] = tended([intent()], Judgement(wanted=True, worth_fee_wei=worth * GWEI), known=True, needed=15)
+    assert attempt.max_fee_wei == offered * GWEI
+    assert changed.attempts[-1] == attempt
+
+
+def test_where_the_profit_leaves_no_room_for_a_bump_it_waits() -> None:
+    """10 gwei is offered, a node takes no replacement below 11.25, and it brings 11."""
+    assert tended([intent()], Judgement(wanted=True, worth_fee_wei=11 * GWEI), known=True, needed=11) == ([], [])
