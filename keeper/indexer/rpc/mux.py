@@ -54,16 +54,25 @@ class Exchange:
 
 
 class Subscription:
-    """Pushes of one subscription, oldest first, at most `limit` of them."""
+    """Pushes of one subscription, oldest first, at most `limit` of them.
 
-    def __init__(self, limit: int) -> None:
+    lossy: what is too much drops the oldest and is counted in `dropped`, instead of being told as an error.
+    """
+
+    def __init__(self, limit: int, *, lossy: bool = False) -> None:
+        self.dropped = 0
+        self._lossy = lossy
         self._limit = limit
         self._queue: deque[msgspec.Raw] = deque()
         self._wake = asyncio.Event()
         self._error: KeeperError | None = None
 
     def put(self, item: msgspec.Raw) -> None:
-        if len(self._queue) >= self._limit:
+        if len(self._queue) >= self._limit and self._lossy:
+            self._queue.popleft()
+            self._queue.append(item)
+            self.dropped += 1
+        elif len(self._queue) >= self._limit:
             self._queue.clear()
             self._error = SubscriptionOverflow(
                 f"more than {self._limit} unread pushes; fetch what was missed and go on"
@@ -99,6 +108,10 @@ class Subscription:
             item = self._queue.popleft()
         return item
 
+    def waiting(self, most: int) -> list[msgspec.Raw]:
+        """Up to so many pushes that are there already, oldest first."""
+        return [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
+
 
 class Mux:
     """The table of who waits for what on one connection."""
@@ -122,9 +135,9 @@ class Mux:
         for message_id in range(exchange.first_id, exchange.first_id + exchange.size):
             self._waiting.pop(message_id, None)
 
-    def subscribed(self, subscription_id: str, limit: int) -> Subscription:
+    def subscribed(self, subscription_id: str, limit: int, *, lossy: bool = False) -> Subscription:
         """A queue for a subscription the node has just confirmed, with the pushes that overtook the confirmation."""
-        subscription = self._subscriptions[subscription_id] = Subscription(limit)
+        subscription = self._subscriptions[subscription_id] = Subscription(limit, lossy=lossy)
         for item in self._unclaimed.pop(subscription_id, ()):
             subscription.put(item)
         return subscription

@@ -74,16 +74,17 @@ class DuplexTransport(Transport):
         finally:
             self.mux.forget(exchange)
 
-    async def subscribe(self, kind: str, timeout_s: float) -> Subscription:
-        """Open an `eth_subscribe`. Raises RpcUnavailable; RpcMalformed when the node gives no id."""
-        [reply] = await self.exchange([("eth_subscribe", [kind])], timeout_s)
+    async def subscribe(self, kind: str, timeout_s: float, *options: object, lossy: bool = False) -> Subscription:
+        """Open an `eth_subscribe`. Raises RpcUnavailable; RpcMalformed when the node gives no id. options: parameters
+        of this kind. lossy: see Subscription."""
+        [reply] = await self.exchange([("eth_subscribe", [kind, *options])], timeout_s)
         if reply is None or reply.error is not None:
             reason = reply.error.message if reply is not None and reply.error else "no reply"
             raise SubscriptionRefused(f"eth_subscribe {kind} at {self.address.shown}: {reason}; poll instead")
         subscription_id = bytes(reply.result).decode().strip('"')
         if not subscription_id or subscription_id == "null":
             raise RpcMalformed(f"eth_subscribe {kind} at {self.address.shown} gave no subscription id")
-        return self.mux.subscribed(subscription_id, SUBSCRIPTION_LIMIT)
+        return self.mux.subscribed(subscription_id, SUBSCRIPTION_LIMIT, lossy=lossy)
 
     async def unsubscribe(self, subscription: Subscription, timeout_s: float) -> None:
         subscription_id = self.mux.unsubscribed(subscription)
