@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from keeper.core.errors import KeeperError
 from keeper.core.ports import ProtocolAdapter
-from keeper.core.types import BlockRef, Book, Call, CallResult, Prices
+from keeper.core.types import BlockRef, Book, Call, CallResult, Prices, RawLog
+
+if TYPE_CHECKING:
+    from keeper.executor.ahead import Ahead
 
 Request = tuple[str, Sequence[Any]]
 """Method and parameters of one JSON-RPC request."""
@@ -42,15 +45,61 @@ class Node(Rpc, RawSender, Protocol):
 
 
 class Route(RawSender, Protocol):
-    """One configured way toward a block."""
+    """One configured way toward a block.
+
+    ordered_by_fee: whether what it brings there is put in order with everybody else's by what it pays.
+    """
 
     name: str
+    ordered_by_fee: bool
 
     async def check(self) -> str:
         """A line for `keeper check`; raises ConfigError when it cannot work."""
         ...
 
     async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What a relay tells of a transaction, or of a bundle, that it keeps to itself.
+
+    hash: what the relay knows it by. calls: to and data of those whose data it tells. logs: that it would emit.
+    """
+
+    hash: bytes
+    calls: tuple[tuple[bytes, bytes], ...] = ()
+    logs: tuple[RawLog, ...] = ()
+
+
+@runtime_checkable
+class BehindRoute(Route, Protocol):
+    """A route that takes ours together with a price update that is not mined yet, all or nothing."""
+
+    def takes(self, ahead: Ahead) -> bool:
+        """Whether it can offer something behind this update."""
+        ...
+
+    async def submit_behind(self, ahead: Ahead, raws: Sequence[bytes], block: int) -> Sequence[KeeperError | None]:
+        """Offer these right behind the update, for this block alone. Outcomes as of `submit_many`."""
+        ...
+
+
+@runtime_checkable
+class HintRoute(BehindRoute, Protocol):
+    """A route whose relay tells of transactions that only it has."""
+
+    def hints(self) -> AsyncGenerator[Hint, None]:
+        """For ever; a stream that breaks is opened again."""
+        ...
+
+
+class PendingPrices(StrEnum):
+    """What is done about price updates that are not mined yet."""
+
+    OFF = "off"
+    PREPARE = "prepare"  # plan what they will open, and send when they are mined
+    SEND = "send"  # send behind them
 
 
 class Mode(StrEnum):
@@ -86,6 +135,7 @@ class Settings:
     replace_after_blocks: int = 3
     cooldown_blocks: int = 5
     approve_exactly: bool = False
+    pending_prices: PendingPrices = PendingPrices.OFF
     deadline_s: float = 4.0
 
     def min_profit_base(self, base_decimals: int) -> int:

@@ -306,6 +306,7 @@ class Says:
 
     def __init__(self, outcome: KeeperError | None) -> None:
         self.name = "says"
+        self.ordered_by_fee = False
         self.outcome = outcome
 
     async def submit_many(self, raws: Any) -> list[KeeperError | None]:

@@ -3,6 +3,7 @@
 Transactions of one wallet hang together by their nonces, so one submission is one bundle. It is simulated first
 (`eth_callBundle`), and only what precedes the first that would fail is offered. A bundle is for the next `blocks`
 blocks, and is offered again with every block in which it still waits, because the node we follow never sees it.
+Behind a price update that is not mined yet, the bundle begins with the update and is for one block.
 Source: https://docs.flashbots.net, "JSON-RPC Endpoints"; builders follow the same methods and header.
 """
 
@@ -17,6 +18,7 @@ import structlog
 
 from keeper.core.errors import ConfigError, KeeperError, RpcMalformed, RpcRefused
 from keeper.core.secret import Secret
+from keeper.executor.ahead import Ahead
 from keeper.executor.ports import Node
 from keeper.executor.submitters.http import Endpoint, Identity
 from keeper.executor.submitters.tip import height
@@ -47,6 +49,7 @@ class Options:
 class Bundles:
     def __init__(self, endpoint: Endpoint, node: Node, blocks: int, simulate: bool) -> None:
         self.name = endpoint.name
+        self.ordered_by_fee = False
         self._endpoint = endpoint
         self._node = node
         self._blocks = blocks
@@ -59,6 +62,19 @@ class Bundles:
         for block in range(target, target + self._blocks) if count else ():
             await self._endpoint.call("eth_sendBundle", [{"txs": _hex(raws[:count]), "blockNumber": hex(block)}])
         return [None if index < count else reason for index in range(len(raws))]
+
+    def takes(self, ahead: Ahead) -> bool:
+        return ahead.raw is not None
+
+    async def submit_behind(self, ahead: Ahead, raws: Sequence[bytes], block: int) -> list[KeeperError | None]:
+        """The update and ours as one bundle; where any of it would fail, none of it is offered."""
+        assert ahead.raw is not None
+        together = [ahead.raw, *raws]
+        refusal = await self._first_failure(together, block) if self._simulates else None
+        if refusal is not None:
+            return [refusal[1]] * len(raws)
+        await self._endpoint.call("eth_sendBundle", [{"txs": _hex(together), "blockNumber": hex(block)}])
+        return [None] * len(raws)
 
     async def check(self) -> str:
         return f"{await self._endpoint.reach()}, bundles{' after simulation' if self._simulates else ''}"

@@ -20,6 +20,7 @@ class Everywhere:
     def __init__(self, name: str, routes: Sequence[Route]) -> None:
         self.name = name
         self._routes = tuple(routes)
+        self.ordered_by_fee = all(route.ordered_by_fee for route in routes)
         self._late: set[asyncio.Task[Outcomes]] = set()
 
     async def submit_many(self, raws: Sequence[bytes]) -> list[KeeperError | None]:

@@ -40,6 +40,7 @@ class Options:
 class PrivateRelay:
     def __init__(self, endpoint: Endpoint, node: Node, blocks: int, fast: bool) -> None:
         self.name = endpoint.name
+        self.ordered_by_fee = False
         self._endpoint = endpoint
         self._node = node
         self._blocks = blocks

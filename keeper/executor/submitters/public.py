@@ -21,6 +21,7 @@ class PublicMempool:
 
     def __init__(self, sender: RawSender, name: str = "public") -> None:
         self.name = name
+        self.ordered_by_fee = True
         self._sender = sender
 
     async def submit(self, raw: bytes) -> None:

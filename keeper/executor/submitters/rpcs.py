@@ -31,6 +31,7 @@ class Mempool:
 
     def __init__(self, endpoint: Endpoint, chain_id: int) -> None:
         self.name = endpoint.name
+        self.ordered_by_fee = True
         self._endpoint = endpoint
         self._chain_id = chain_id
 
