@@ -23,7 +23,7 @@ from keeper.core.units import WAD
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.columns import Floats, Rows, vector_of
 from keeper.evaluator.episodes import Episode, document, step, undocumented
-from keeper.evaluator.judgement import Dossier, Judgement
+from keeper.evaluator.judgement import Dossier, Judgement, open_to_liquidation
 from keeper.evaluator.screen import Screen, maybe_below, surely_below
 from keeper.evaluator.standing import Standing
 
@@ -208,6 +208,15 @@ class Judge(Generic[M, A]):
     def documented(self, book: Book[M, A], episode: Episode, block: Block) -> Episode:
         """The episode with what `document` has to say of what this block did to it."""
         return document(episode, self.dossier(book, episode.key, block, episode), block.ref)
+
+    def foreseen(self, book: Book[M, A], at: int) -> list[bytes]:
+        """Keys of positions open to liquidation at time `at` in a book that is not there yet: the present one with
+        other prices. Changes nothing."""
+        if book.market is None:
+            return []
+        found = sorted(self._breached(self._vector(book, at), self.adapter.slack(book.market)))
+        healths = ((key, self.health(book, key, at)) for key in found)
+        return [key for key, health in healths if health is not None and open_to_liquidation(health)]
 
     # --- for when nobody is waiting
     @property

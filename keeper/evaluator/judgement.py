@@ -36,7 +36,7 @@ class Judgement:
     @property
     def breached(self) -> bool:
         """Open to liquidation now, or in the block we can land in."""
-        return any(health is not None and _open_to_liquidation(health) for health in (self.health, self.then))
+        return any(health is not None and open_to_liquidation(health) for health in (self.health, self.then))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,5 +77,5 @@ class Dossier:
         return mul_div_down(assets * price.value, scale, unit)
 
 
-def _open_to_liquidation(health: Health) -> bool:
+def open_to_liquidation(health: Health) -> bool:
     return health.liquidatable and not health.unpriced_assets

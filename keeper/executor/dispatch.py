@@ -40,9 +40,11 @@ class Dispatch:
         """Intents with an attempt whose submission has not been answered yet."""
         return frozenset(attempt.intent_id for sending in self._sending for attempt in sending.attempts)
 
-    async def send(self, attempts: Sequence[Attempt]) -> None:
-        """One submission of all, in this order. Returns when it is answered, or at the deadline."""
-        task = asyncio.ensure_future(self._sender.submit_many([attempt.raw for attempt in attempts]))
+    async def send(self, attempts: Sequence[Attempt], sender: RawSender | None = None) -> None:
+        """One submission of all, in this order. Returns when it is answered, or at the deadline; where it is cancelled
+        before, the submission goes on. sender: another one than usual."""
+        sender = sender or self._sender
+        task = asyncio.ensure_future(sender.submit_many([attempt.raw for attempt in attempts]))
         self._sending.append(_Sending(task, attempts))
         await asyncio.wait({task}, timeout=self._deadline_s)
         self.collect()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -17,7 +18,9 @@ import structlog
 from keeper.core.errors import ConfigError
 from keeper.core.ports import Signer, Store, Transaction
 from keeper.core.records import Intent
-from keeper.core.types import Block, BlockRef, CallResult, Skip
+from keeper.core.types import Block, BlockRef, Call, CallResult, Skip, TxCall
+from keeper.executor.ahead import Ahead, offered_until, update_of
+from keeper.executor.behind import Behind, Ways
 from keeper.executor.compose import Composer, Draft, draft_filler
 from keeper.executor.dispatch import Dispatch
 from keeper.executor.fees import Fees, choose_fees, next_base_fee, tip_from_history
@@ -54,10 +57,12 @@ class Executor:
         guard: Guard | None = None,
         release: Callable[[], Awaitable[None]] | None = None,
         financier: Financier | None = None,
+        ways: Ways | None = None,
     ) -> None:
         """signer: needed when live. account: whose wallet a dry run without a signer looks at. guard: the breakers;
         without them nothing but the settings limits what is sent. financier: plans for our contract; without them only
-        the wallet pays. release: frees the sender once nothing is being sent.
+        the wallet pays. release: frees the sender once nothing is being sent. ways: how to send right behind a price
+        update that is not mined yet.
 
         Raises ConfigError when the mode needs what is not given.
         """
@@ -78,6 +83,20 @@ class Executor:
         self._release = release
         self._sent_at: dict[bytes, int] = {}
         self._selection = Selection(settings, self._account, self._journal, guard, financier)
+        self.ways = ways or Ways()
+        self._behind = Behind(
+            settings,
+            self._journal,
+            (
+                Selection(settings, self._account, self._journal, guard, financier),
+                Selection(replace(settings, tip_share_bps=0), self._account, self._journal, guard, financier),
+            ),
+            self._simulator,
+            self._dispatch,
+            financier,
+            self.ways,
+            None if self._composer is None else partial(self._compose, self._composer),
+        )
 
     @property
     def account(self) -> bytes:
@@ -163,27 +182,32 @@ class Executor:
             return
         market = self._market(block, block.base_fee_wei, answers)
         busy = self._dispatch.busy()
-        waiting = self._journal.unspent() if self._composer else []
+        unspent = self._journal.unspent() if self._composer else []
+        exposed = [intent for intent in unspent if offered_until(intent) is None]
+        following = [intent for intent in exposed if update_of(intent) in answers.ahead]
+        held = {intent.id for intent in following}
+        waiting = [intent for intent in exposed if intent.id not in held]
         if not self._selection.may_send(block, venues, answers):
             opportunities = ()
         trial = Trial(waiting, *await self._selection.choose(block, opportunities, answers, landing_at, market))
-        last = [intent.attempts[-1].tx_hash for intent in waiting]
+        last = [intent.attempts[-1].tx_hash for intent in exposed]
         self._sent_at = {tx_hash: self._sent_at.get(tx_hash, block.number) for tx_hash in last}
         failed = self._watch.take_unexplained()
-        if not (waiting or trial.chosen or failed or orders):
+        if not (exposed or trial.chosen or failed or orders):
             return
         extra = [request for intent in failed for request in self._replays(intent)]
         outcome = await try_out(self._simulator, trial, block.ref, landing_at, extra, self._settings.deadline_s)
+        by_name = {venue.name: venue for venue in venues}
+        given_up = await self._behind.judge_following(following, answers, block.ref, landing_at, by_name, self._sent_at)
         if stored is not None:
             await stored.wait()
-        by_name = {venue.name: venue for venue in venues}
         explained = self._explain(failed, outcome.answers, by_name)
         drafts = self._selection.accept(trial, outcome, market, answers, block)
         if self._settings.mode is not Mode.LIVE or self._composer is None:
             return
         changed, outgoing = tend(
-            [intent for intent in waiting if intent.id not in busy],
-            judge_waiting(trial, outcome, by_name, self._settings.native_asset),
+            [i for i in exposed if i.id not in busy and (i.id not in held or i.id in given_up)],
+            {**judge_waiting(trial, outcome, by_name, self._settings.native_asset), **given_up},
             answers.sight,
             self._sent_at,
             market,
@@ -203,6 +227,30 @@ class Executor:
     def refusal(self, cause: str) -> Skip | None:
         """Why nothing is being done about what acts on this cause; None when it was not refused."""
         return self._selection.refusal(cause)
+
+    async def foresee(
+        self, ahead: Ahead, calls: Sequence[Call], block: BlockRef, landing_at: int, extra: Sequence[Request] = ()
+    ) -> tuple[Sequence[CallResult] | None, Sequence[Any]]:
+        """What calls will return once a price update is mined on top of a block, and the answers to `extra`.
+
+        None where the node cannot say, or where the update would fail.
+        """
+        asked = [TxCall(call.target, call.data) for call in calls]
+        verdicts, answers = await self._simulator.run(asked, block, landing_at, extra, ahead)
+        if any(verdict is None for verdict in verdicts):
+            return None, answers
+        return [v.output if v is not None and v.succeeded else None for v in verdicts], answers
+
+    async def act_behind(
+        self, ahead: Ahead, block: Block, opportunities: Sequence[Opportunity], venues: Sequence[Venue], landing_at: int
+    ) -> None:
+        """Send, or prepare, what is worth it right behind a price update that is not mined yet. block: the tip, already
+        acted on. opportunities, venues: as they will be once the update is mined."""
+        answers = self._watch.answers
+        if not self.active or answers is None or answers.sight.block != block.ref or block.base_fee_wei is None:
+            return
+        market = self._market(block, block.base_fee_wei, answers)
+        await self._behind.act(ahead, block, opportunities, venues, landing_at, answers, market)
 
     async def close(self) -> None:
         """Wait for answers to what was just sent, as long as the deadline."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -14,6 +14,7 @@ from keeper.core.types import BlockRef, LiquidationPlan, Skip
 from keeper.executor.choose import Offers
 from keeper.executor.planning.planner import Planner
 from keeper.executor.ports import Opportunity, Reader
+from keeper.executor.prepared import Prepared
 from keeper.executor.value import gas_value, value_down
 
 log = structlog.get_logger(__name__)
@@ -25,6 +26,7 @@ class Financier:
     reader: Reader
     native_asset: bytes | None
     deadline_s: float
+    prepared: Prepared = field(default_factory=Prepared)
 
     async def offers(
         self,
@@ -40,9 +42,12 @@ class Financier:
 
         gas_price_wei: expected for the next block. decimals: by token.
         """
+        ready = {o.cause: plan for o in opportunities if (plan := self.prepared.plan(o, block.number)) is not None}
+        if ready:
+            log.info("prepared_plans_used", block=block.number, causes=sorted(ready))
         plans: Mapping[str, LiquidationPlan | Skip] = {}
         search = self.planner.plan(
-            opportunities,
+            [opportunity for opportunity in opportunities if opportunity.cause not in ready],
             landing_at,
             gas_price_wei=gas_price_wei,
             native_asset=self.native_asset,
@@ -72,4 +77,4 @@ class Financier:
             base = venue.adapter.base_decimals(venue.book.market)
             return 0 if native is None else gas_value(plan.gas_limit_hint * gas_price_wei, native, base)
 
-        return Offers(plans, kept if inventory is not None else None, gas_base)
+        return Offers({**plans, **ready}, kept if inventory is not None else None, gas_base)

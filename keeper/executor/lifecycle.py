@@ -5,6 +5,9 @@
        └────────────┴────────▶ ABANDONED                   its cancellation, or something foreign, took the nonce
                 REORGED ◀── any of the five, when the block that said so is orphaned
 
+Behind a price update that is not mined yet, an intent may be offered for one block alone (`ahead`). When that block
+comes without it, it is abandoned and its nonce is free.
+
 Every intent owns one nonce. It is *spent* when a block shows the nonce used (`included_number`), whatever used it.
 Until then each of its attempts may be mined, also those that a node refused or that were replaced: nodes err, and some
 lie. So nothing is concluded from answers to a submission: receipts in canonical blocks and the account's nonce decide.
@@ -18,9 +21,12 @@ from enum import Enum
 
 from keeper.core.records import Attempt, Intent, IntentStatus
 from keeper.core.types import BlockRef, RawLog
+from keeper.executor.ahead import offered_until
 
 # A receipt index can lag behind the state: "used by something else" waits for one more block.
 _FOREIGN_DEPTH = 2
+
+_LAPSED = "lapsed: the price update it was to follow was not mined in time, or without it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,8 @@ def observe(
             if sight.nonce is not None and sight.nonce > nonce_of(intent):
                 reason = f"nonce {nonce_of(intent)} was used by a transaction that is not ours"
                 intent = _spend(intent, sight.block, reason, now)
+            elif _has_lapsed(intent, sight):
+                intent = _spend(intent, sight.block, _LAPSED, now)
             else:
                 intent = _acknowledge(intent, sight, now)
     return _settle(intent, sight.block.number, confirmations, finalized, now)
@@ -214,6 +222,13 @@ def _include(intent: Intent, receipt: Receipt, now: float) -> Intent:
 
 def _spend(intent: Intent, block: BlockRef, reason: str, now: float) -> Intent:
     return replace(intent, included_number=block.number, included_hash=block.hash, reason=reason, updated_at=now)
+
+
+def _has_lapsed(intent: Intent, sight: Sight) -> bool:
+    """Whether the only block that an intent was offered for has come without it. Its nonce is free then: nobody else
+    ever had the transaction, and the relay may not put it anywhere else. Should it all the same, it counts."""
+    last = offered_until(intent)
+    return last is not None and sight.nonce is not None and sight.block.number >= last
 
 
 def _acknowledge(intent: Intent, sight: Sight, now: float) -> Intent:

@@ -7,11 +7,12 @@ by its hash; receipts and pool contents cannot be, so their blocks are checked w
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from keeper.core.errors import DecodeError, KeeperError
 from keeper.core.types import BlockRef, Call, CallResult, Log
+from keeper.executor.ahead import Ahead, read_pending
 from keeper.executor.lifecycle import Receipt, Sight
 from keeper.executor.ports import Request
 
@@ -37,11 +38,13 @@ class Wallet:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """tips_wei: what recent blocks' transactions paid their builders, per gas."""
+    """tips_wei: what recent blocks' transactions paid their builders, per gas. ahead: of the asked price updates, those
+    that still wait to be mined, by hash."""
 
     sight: Sight
     wallet: Wallet
     tips_wei: tuple[int, ...]
+    ahead: Mapping[bytes, Ahead] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Questions:
     unknown_decimals: tuple[bytes, ...] = ()
     receipts: tuple[bytes, ...] = ()
     presence: tuple[bytes, ...] = ()
+    updates: tuple[bytes, ...] = ()
 
     def read(self, results: Sequence[CallResult], answers: Sequence[Any], decimals: Mapping[bytes, int]) -> Answers:
         """results, answers: in the order of `calls` and `requests`; an answer may be a KeeperError, which is a "don't
@@ -80,7 +84,8 @@ class Questions:
             },
             native_wei=_quantity(answers[1]),
         )
-        receipts, presence = answers[3 : 3 + len(self.receipts)], answers[3 + len(self.receipts) :]
+        receipts, others = answers[3 : 3 + len(self.receipts)], answers[3 + len(self.receipts) :]
+        presence, updates = others[: len(self.presence)], map(read_pending, others[len(self.presence) :])
         sight = Sight(
             block=self.block,
             nonce=_quantity(answers[0]),
@@ -95,7 +100,8 @@ class Questions:
                 if not isinstance(answer, KeeperError)
             },
         )
-        return Answers(sight, wallet, _tips(answers[2]))
+        waiting = {ahead.tx_hash: ahead for ahead in updates if ahead is not None and ahead.tx_hash in self.updates}
+        return Answers(sight, wallet, _tips(answers[2]), waiting)
 
 
 def ask(
@@ -107,9 +113,11 @@ def ask(
     unknown_decimals: Iterable[bytes],
     receipts: Iterable[bytes],
     presence: Iterable[bytes],
+    updates: Iterable[bytes] = (),
 ) -> Questions:
     """approvals: every (token, spender) that a liquidation may need; the tokens are those that can pay for one.
-    receipts: hashes whose inclusion is open. presence: hashes the node should have waiting."""
+    receipts: hashes whose inclusion is open. presence: hashes the node should have waiting. updates: hashes of price
+    updates that transactions of ours follow."""
     pairs = tuple(dict.fromkeys(approvals))
     tokens = tuple(dict.fromkeys(token for token, _ in pairs))
     undecided = tuple(unknown_decimals)
@@ -120,15 +128,15 @@ def ask(
         *(Call(token, _DECIMALS) for token in undecided),
     )
     at, who = {"blockHash": "0x" + block.hash.hex()}, "0x" + account.hex()
-    wanted, expected = tuple(receipts), tuple(presence)
+    wanted, expected, followed = tuple(receipts), tuple(presence), tuple(dict.fromkeys(updates))
     requests: tuple[Request, ...] = (
         ("eth_getTransactionCount", (who, at)),
         ("eth_getBalance", (who, at)),
         ("eth_feeHistory", (hex(_HISTORY_BLOCKS), hex(block.number), [percentile])),
         *(("eth_getTransactionReceipt", ("0x" + h.hex(),)) for h in wanted),
-        *(("eth_getTransactionByHash", ("0x" + h.hex(),)) for h in expected),
+        *(("eth_getTransactionByHash", ("0x" + h.hex(),)) for h in (*expected, *followed)),
     )
-    return Questions(block, calls, requests, tokens, pairs, undecided, wanted, expected)
+    return Questions(block, calls, requests, tokens, pairs, undecided, wanted, expected, followed)
 
 
 def read_receipt(asked: bytes, answer: Any) -> Receipt | None:

@@ -3,6 +3,9 @@
 `eth_simulateV1` runs them one after the other on the judged block's state, at the landing time, and tells the gas of
 each: an approval counts for the liquidation behind it. Nodes without it get one `eth_call` per call, in one batch, and
 those do not see each other.
+
+Behind a price update that is not mined yet, they are run after its transaction; where that cannot be, because its
+content is not known or the node runs no sequences, with code in the aggregator's place that answers as the update will.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import structlog
 
 from keeper.core.errors import KeeperError, RpcMalformed, RpcRefused
 from keeper.core.types import BlockRef, Log, RawLog, TxCall
+from keeper.executor.ahead import Ahead
 from keeper.executor.ports import Request, Rpc
 
 log = structlog.get_logger(__name__)
@@ -26,12 +30,14 @@ _REVERTED = 3
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """gas_used: as the call would be charged, refunds deducted; None when the node did not tell.
-    revert: the revert data of a call that failed. logs: what it would emit, where the node told."""
+    revert: the revert data of a call that failed. logs: what it would emit, where the node told. output: what a call
+    that succeeded returned."""
 
     succeeded: bool
     gas_used: int | None = None
     revert: bytes = b""
     logs: tuple[RawLog, ...] = ()
+    output: bytes = b""
 
 
 class Simulator:
@@ -49,29 +55,46 @@ class Simulator:
         return self._in_sequence
 
     async def run(
-        self, calls: Sequence[TxCall], block: BlockRef, landing_at: int, extra: Sequence[Request] = ()
+        self,
+        calls: Sequence[TxCall],
+        block: BlockRef,
+        landing_at: int,
+        extra: Sequence[Request] = (),
+        ahead: Ahead | None = None,
     ) -> tuple[list[Verdict | None], list[Any]]:
         """A verdict for each call (None: the node could not say), and the answers to `extra`, in one round trip.
 
-        landing_at: unix seconds at which the calls are judged.
+        landing_at: unix seconds at which the calls are judged. ahead: an update after which they are run; where it
+        would itself fail, nobody can say anything about them.
         """
         if self._in_sequence:
-            first, *answers = await self._rpc.batch([self._sequence(calls, block, landing_at), *extra])
+            first, *answers = await self._rpc.batch([self._sequence(calls, block, landing_at, ahead), *extra])
             if not isinstance(first, KeeperError):
-                return self._read_sequence(first, len(calls)), answers
+                before = int(_runs(ahead))
+                verdicts = self._read_sequence(first, before + len(calls))
+                if before and (verdicts[0] is None or not verdicts[0].succeeded):
+                    return [None] * len(calls), answers
+                return verdicts[before:], answers
             if not isinstance(first, RpcRefused):
                 log.warning("simulation_unanswered", block=block.number, error=str(first))
                 return [None] * len(calls), answers
             if first.code in (_METHOD_NOT_FOUND, _INVALID_PARAMS):
                 self._in_sequence = False
                 log.info("simulation_in_sequence_unsupported", error=str(first))
-        verdicts, answers = await self._one_by_one(calls, block, landing_at, extra)
+        verdicts, answers = await self._one_by_one(calls, block, landing_at, extra, ahead)
         return verdicts, answers
 
     # --- in sequence
 
-    def _sequence(self, calls: Sequence[TxCall], block: BlockRef, landing_at: int) -> Request:
-        state = {"blockOverrides": {"time": hex(landing_at)}, "calls": [self._call(call) for call in calls]}
+    def _sequence(
+        self, calls: Sequence[TxCall], block: BlockRef, landing_at: int, ahead: Ahead | None = None
+    ) -> Request:
+        sent = [self._call(call) for call in calls]
+        state: dict[str, Any] = {"blockOverrides": {"time": hex(landing_at)}, "calls": sent}
+        if ahead is not None and ahead.call is not None:
+            sent.insert(0, call_object("0x" + ahead.sender.hex(), ahead.call))
+        elif ahead is not None:
+            state["stateOverrides"] = _overrides(ahead)
         options = {"blockStateCalls": [state], "validation": False, "traceTransfers": False}
         return "eth_simulateV1", (options, _at(block))
 
@@ -87,6 +110,7 @@ class Simulator:
                     logs=tuple(
                         Log(log["address"], tuple(log["topics"]), log["data"]) for log in result.get("logs") or ()
                     ),
+                    output=_bytes(result.get("returnData")) if int(result["status"], 16) == 1 else b"",
                 )
                 for result in results
             ]
@@ -99,19 +123,31 @@ class Simulator:
     # --- one by one
 
     async def _one_by_one(
-        self, calls: Sequence[TxCall], block: BlockRef, landing_at: int, extra: Sequence[Request]
+        self,
+        calls: Sequence[TxCall],
+        block: BlockRef,
+        landing_at: int,
+        extra: Sequence[Request],
+        ahead: Ahead | None = None,
     ) -> tuple[list[Verdict | None], list[Any]]:
-        results = await self._rpc.batch([*(self._single(call, block, landing_at) for call in calls), *extra])
+        if ahead is not None and not ahead.stand_ins:
+            return [None] * len(calls), list(await self._rpc.batch(extra) if extra else ())
+
+        async def ask() -> Sequence[Any]:
+            return await self._rpc.batch([*(self._single(call, block, landing_at, ahead) for call in calls), *extra])
+
+        results = await ask()
         if self._overrides and any(_is_unsupported(result) for result in results[: len(calls)]):
             self._overrides = False
             log.info("simulation_at_landing_time_unsupported", block=block.number)
-            results = await self._rpc.batch([*(self._single(call, block, landing_at) for call in calls), *extra])
+            results = await ask()
         return [_verdict(result) for result in results[: len(calls)]], list(results[len(calls) :])
 
-    def _single(self, call: TxCall, block: BlockRef, landing_at: int) -> Request:
-        if not self._overrides:
-            return "eth_call", (self._call(call), _at(block))
-        return "eth_call", (self._call(call), _at(block), {}, {"time": hex(landing_at)})
+    def _single(self, call: TxCall, block: BlockRef, landing_at: int, ahead: Ahead | None) -> Request:
+        overrides = {} if ahead is None else _overrides(ahead)
+        if self._overrides:
+            return "eth_call", (self._call(call), _at(block), overrides, {"time": hex(landing_at)})
+        return "eth_call", (self._call(call), _at(block), *([overrides] if overrides else ()))
 
     def _call(self, call: TxCall) -> Mapping[str, str]:
         return call_object(self._account, call)
@@ -119,6 +155,15 @@ class Simulator:
 
 def call_object(account: str, call: TxCall) -> Mapping[str, str]:
     return {"from": account, "to": "0x" + call.to.hex(), "input": "0x" + call.data.hex(), "value": hex(call.value_wei)}
+
+
+def _runs(ahead: Ahead | None) -> bool:
+    """Whether an update's own transaction is run, and not only its effect put in place."""
+    return ahead is not None and ahead.call is not None
+
+
+def _overrides(ahead: Ahead) -> dict[str, Any]:
+    return {"0x" + aggregator.hex(): {"code": "0x" + code.hex()} for aggregator, code in ahead.stand_ins.items()}
 
 
 def revert_of(answer: Any) -> bytes | None:
@@ -129,7 +174,7 @@ def revert_of(answer: Any) -> bytes | None:
 
 def _verdict(answer: Any) -> Verdict | None:
     if not isinstance(answer, KeeperError):
-        return Verdict(succeeded=True)
+        return Verdict(succeeded=True, output=_bytes(answer))
     if isinstance(answer, RpcRefused) and _is_revert(answer):
         return Verdict(succeeded=False, revert=answer.data or b"")
     return None

@@ -12,6 +12,7 @@ from keeper.core.errors import KeeperError
 from keeper.core.records import Intent
 from keeper.core.types import BlockRef, Price, Skip, TxCall
 from keeper.executor.accounts import Statement, rates_at
+from keeper.executor.ahead import Ahead
 from keeper.executor.choose import Approval, Chosen, Refused, approved_pair
 from keeper.executor.compose import Draft, draft_approval, draft_liquidation
 from keeper.executor.fees import Fees, forecast_base_fee, tip_from_profit
@@ -56,8 +57,12 @@ async def try_out(
     landing_at: int,
     extra: Sequence[Request],
     deadline_s: float,
+    ahead: Ahead | None = None,
 ) -> Outcome:
-    """Never longer than the deadline, and never an error: what cannot be simulated now is judged with a later block."""
+    """Never longer than the deadline, and never an error: what cannot be simulated now is judged with a later block.
+
+    ahead: a price update behind which all of it is tried out.
+    """
     calls: list[TxCall] = [
         *(decode_signed(intent.attempts[-1].raw).call for intent in trial.waiting),
         *(approval.call for approval in trial.approvals),
@@ -67,7 +72,7 @@ async def try_out(
     answers: Sequence[object] = [None] * len(extra)
     try:
         async with asyncio.timeout(deadline_s):
-            verdicts, answers = await simulator.run(calls, block, landing_at, extra)
+            verdicts, answers = await simulator.run(calls, block, landing_at, extra, ahead)
     except TimeoutError:
         log.warning("simulation_timed_out", block=block.number, calls=len(calls), deadline_s=deadline_s)
     except KeeperError as error:

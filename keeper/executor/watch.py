@@ -10,6 +10,7 @@ import structlog
 from keeper.core.ports import Transaction
 from keeper.core.records import Intent, IntentStatus
 from keeper.core.types import BlockRef, CallResult
+from keeper.executor.ahead import offered_until, update_of
 from keeper.executor.journal import Journal
 from keeper.executor.lifecycle import is_spent, nonce_of, observe, orphan
 from keeper.executor.ports import Settings, Venue
@@ -50,6 +51,7 @@ class Watch:
             unknown_decimals=[token for token in tokens if token not in self._decimals],
             receipts=[a.tx_hash for i in self._journal if i.tx_hash is None for a in i.attempts],
             presence=[i.attempts[-1].tx_hash for i in self._journal.unspent()],
+            updates=[update for i in self._journal.unspent() if (update := update_of(i)) and offered_until(i) is None],
         )
 
     def observe(
