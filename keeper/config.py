@@ -148,6 +148,11 @@ class Executor(Table):
     max_pending: int = Field(
         32, ge=1, le=64, description="Most transactions in flight; some nodes queue only 16 of an account."
     )
+    pending_prices: str = Field(
+        "off",
+        description='Price updates that are not mined yet: `"off"`, `"prepare"` (plan what they will open, send when '
+        'they are mined) or `"send"` (send right behind them); see docs/submitters.md.',
+    )
     replace_after_blocks: int = Field(
         3, ge=1, le=10_000, description="Raise the fee of what was not mined for this many blocks."
     )
@@ -156,6 +161,8 @@ class Executor(Table):
     def _complete(self) -> Executor:
         if self.mode not in ("off", "dry_run", "live"):
             raise Problem(f'mode is {shown(self.mode)}; expected "off", "dry_run" or "live"')
+        if self.pending_prices not in ("off", "prepare", "send"):
+            raise Problem(f'pending_prices is {shown(self.pending_prices)}; expected "off", "prepare" or "send"')
         if self.least_gain_bps > BPS:
             raise Problem("least_gain is above 1: our contract would never gain enough; lower it")
         if self.tip_share_bps > BPS:

@@ -12,11 +12,12 @@ import gc
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
 
 import structlog
 
 from keeper.core.chain import Reverted, Step
-from keeper.core.errors import ConfigError, StateUnavailable, UnrecoverableReorg
+from keeper.core.errors import ConfigError, RetryableError, StateUnavailable, UnrecoverableReorg
 from keeper.core.ports import Store
 from keeper.core.types import Block, BlockRef, Call, CallResult
 from keeper.executor.switch import Switch
@@ -29,6 +30,9 @@ from keeper.patience import Patience
 from keeper.pipeline import Pipeline
 from keeper.supervisor import Supervisor
 from keeper.wire import House
+
+if TYPE_CHECKING:
+    from keeper.foresight import Foresight
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +74,7 @@ class Daemon:
         self._turn = asyncio.Lock()  # held while a block or a job reads and changes the books
         self._last_block_at = time.monotonic()
         self._supervisor = Supervisor({}) if supervisor is None else supervisor
+        self.foresight: Foresight | None = None
 
     @property
     def turn(self) -> asyncio.Lock:
@@ -126,8 +131,12 @@ class Daemon:
             if not first:
                 head = await self._newest()
             first = False
+            if self.foresight is not None:
+                self.foresight.head_comes()
             async with self._turn:
                 await self._step_to(head, until_block)
+            if self.foresight is not None:
+                self.foresight.head_taken()
 
         await self._patience("follow", attempt)
 
@@ -287,24 +296,43 @@ async def run_daemon(house: House, report: Report, until_block: int | None) -> i
         living = asyncio.create_task(supervisor.keep_alive(), name="tell the supervisor")
         jobs = Jobs(house, rpc, store, pipeline, daemon.turn)
         jobs.start()
+        foreseeing = await _foresee(stack, house, pipeline, daemon)
         following = asyncio.create_task(daemon.follow(until_block), name="follow the chain")
         try:
-            await asyncio.wait((following, delivering, watching), return_when=asyncio.FIRST_COMPLETED)
-            for task in (following, delivering, watching):
+            running = [task for task in (following, delivering, watching, foreseeing) if task is not None]
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in running:
                 if task.done():
                     task.result()
         finally:
             supervisor.stopping()
             jobs.stop()
-            for task in (following, watching, living):
+            ending = [task for task in (following, watching, living, foreseeing) if task is not None]
+            for task in ending:
                 task.cancel()
-            await asyncio.gather(following, watching, living, return_exceptions=True)
+            await asyncio.gather(*ending, return_exceptions=True)
             await deliverer.drain(DRAIN_S)
             await pipeline.close()
             delivering.cancel()
             await asyncio.gather(delivering, return_exceptions=True)
         log.info("stopped", block=_height(store))
     return 0
+
+
+async def _foresee(
+    stack: contextlib.AsyncExitStack, house: House, pipeline: Pipeline, daemon: Daemon
+) -> asyncio.Task[None] | None:
+    """Act on price updates before they are mined, where that is configured; the daemon goes on without it."""
+    try:
+        foresight = await house.foresight(pipeline, daemon.turn)
+    except RetryableError as error:
+        log.warning("foresight_unavailable", error=str(error), remedy="price updates are acted on once they are mined")
+        return None
+    if foresight is None:
+        return None
+    stack.push_async_callback(foresight.close)
+    daemon.foresight = foresight
+    return asyncio.create_task(foresight.run(), name="foresee prices")
 
 
 async def run_backfill(house: House, report: Report, to: int | None) -> int:

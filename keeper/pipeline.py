@@ -106,6 +106,15 @@ class Pipeline:
         self.window = self._headers(())
         self.finalized = 0
 
+    @property
+    def executor(self) -> Executor:
+        return self._executor
+
+    @property
+    def venues(self) -> Sequence[Venue]:
+        """Every protocol with its book at the tip."""
+        return self._venues
+
     # --- memory
 
     def load(self) -> None:
@@ -148,7 +157,7 @@ class Pipeline:
             facts, rulings = self._judge_all(block, read)
             intents = self._executor.observe(read.questions, read.results, read.answers, self._venues, read.finalized)
             if step.tip:
-                opportunities, landing_at = self._opportunities(rulings), self._landing_at(block)
+                opportunities, landing_at = self._opportunities(rulings), self.landing_at(block)
                 acting = asyncio.create_task(
                     self._executor.act(block, opportunities, self._venues, landing_at, stored), name="act"
                 )
@@ -364,7 +373,7 @@ class Pipeline:
             changed=update.positions,
             liquidations=update.liquidations,
             suspects=track.teller.suspects(self._store.told()),
-            also_at=self._landing_at(block),
+            also_at=self.landing_at(block),
         )
 
     def _put_in_outbox(self, tx: Transaction, outgoing: Sequence[Outgoing]) -> None:
@@ -373,7 +382,7 @@ class Pipeline:
             if one.channels:
                 tx.add_notice(self._invite(one.notice, now), one.channels, now)
 
-    def _landing_at(self, block: Block) -> int:
+    def landing_at(self, block: Block) -> int:
         """Timestamp of the block that a transaction sent now can be in: one usual block interval later."""
         recent = self.window.blocks[-8:]
         if recent and recent[-1].hash == block.hash:

@@ -6,6 +6,7 @@ Each part is imported where it is built: a query of the store loads neither a no
 from __future__ import annotations
 
 import argparse
+import asyncio
 import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,12 +23,14 @@ from keeper.evaluator.bands import BandRules
 
 if TYPE_CHECKING:
     from keeper.evaluator.directory import Directory
+    from keeper.executor.behind import Ways
     from keeper.executor.executor import Executor
     from keeper.executor.financier import Financier
     from keeper.executor.guard import Guard
     from keeper.executor.planning.planner import Planner
     from keeper.executor.ports import Route
     from keeper.executor.switch import Switch
+    from keeper.foresight import Foresight
     from keeper.indexer.fetch import HeadRead
     from keeper.indexer.rpc.client import RpcClient
     from keeper.names import Names
@@ -191,7 +194,7 @@ class House:
     ) -> Executor:
         """deadline_s: how long planning, simulating and sending may each take; by default, within a block."""
         from keeper.executor.executor import Executor
-        from keeper.executor.ports import Mode, Settings
+        from keeper.executor.ports import Mode, PendingPrices, Settings
 
         configured, chain = self.config.executor, self.config.chain
         mode = Mode(configured.mode)
@@ -209,11 +212,13 @@ class House:
             replace_after_blocks=configured.replace_after_blocks,
             cooldown_blocks=configured.cooldown_blocks,
             approve_exactly=configured.approve_exactly,
+            pending_prices=PendingPrices(configured.pending_prices),
         )
         if deadline_s is not None:
             settings = replace(settings, deadline_s=deadline_s)
         signer = None if mode is Mode.OFF else self.signer()
-        route = self.route(rpc)
+        routes = self.routes(rpc)
+        route = self.route(routes)
         return Executor(
             store,
             rpc,
@@ -225,16 +230,40 @@ class House:
             guard=guard,
             release=route.close,
             financier=self.financier(rpc, settings.deadline_s),
+            ways=self.ways(routes),
         )
 
-    def route(self, rpc: RpcClient) -> Route:
+    def route(self, routes: Sequence[Route]) -> Route:
         """How transactions reach a block: all configured ways at once, or the node's mempool."""
-        routes = self.routes(rpc)
         if len(routes) == 1:
             return routes[0]
         from keeper.executor.submitters.everywhere import Everywhere
 
         return Everywhere("submitters", routes)
+
+    def ways(self, routes: Sequence[Route]) -> Ways:
+        """How transactions come right behind a price update that is not mined yet."""
+        from keeper.executor.behind import Ways
+        from keeper.executor.ports import BehindRoute
+
+        private = [route for route in routes if isinstance(route, BehindRoute)]
+        public = [route for route in routes if route.ordered_by_fee]
+        return Ways(private, self.route(public) if public else None)
+
+    async def foresight(self, pipeline: Pipeline, turn: asyncio.Lock) -> Foresight | None:
+        """What acts on price updates that are not mined yet; None where nothing does."""
+        executor = self.config.executor
+        if executor.mode == "off" or executor.pending_prices == "off":
+            return None
+        from keeper.configtable import kinds
+        from keeper.executor.oracles.written import Reader
+        from keeper.executor.ports import HintRoute
+        from keeper.foresight import Foresight
+
+        package = "keeper.executor.oracles"
+        reader = Reader([_build(package, kind)() for kind in kinds(package)])
+        hinting = [route for route in pipeline.executor.ways.private if isinstance(route, HintRoute)]
+        return Foresight(pipeline, await self.connect(), reader, hinting, turn)
 
     def routes(self, rpc: RpcClient) -> list[Route]:
         from keeper.executor.submitters.public import PublicMempool
