@@ -42,7 +42,9 @@ def take(store: Store, route: Route, now: float) -> Next:
         return Next(())
     decisions = [decide(_line(store, route, head), route, now) for head in heads]
     budget, oldest = _budget(store, route, now)
-    chosen = batch([one.ready for one in decisions if one.ready], budget, AT_ONCE, now=now)
+    chosen = batch(
+        [one.ready for one in decisions if one.ready], budget, AT_ONCE, now=now, nightly=route.quiet is not None
+    )
     with store.transaction() as tx:
         moved = _apply(tx, route, decisions, now)
         claimed = _claim(store, tx, route, chosen.singles, chosen.together, now)

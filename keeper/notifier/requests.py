@@ -88,7 +88,7 @@ class Requests:
             return Request(file.stem, str(said["do"]), float(said["at"]), fields)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             log.error("request_not_understood", file=str(file), error=str(error) or type(error).__name__)
             try:
                 file.rename(file.with_suffix(".refused"))

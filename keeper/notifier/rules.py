@@ -122,16 +122,16 @@ class Batch:
     throttled: bool = False
 
 
-def batch(lines: Sequence[Sequence[Delivery]], budget: int | None, at_once: int, *, now: float) -> Batch:
+def batch(lines: Sequence[Sequence[Delivery]], budget: int | None, at_once: int, *, now: float, nightly: bool) -> Batch:
     """How to tell what is ready. lines: of each position what may go, in order. budget: messages that this minute still
-    allows; None: any number. at_once: most singles.
+    allows; None: any number. at_once: most singles. nightly: whether the channel keeps quiet hours.
 
-    What quiet hours held back is told together when they end. Beyond the budget the deepest go by themselves, as far as
+    What they held back is told together when they end. Beyond the budget the deepest go by themselves, as far as
     it reaches, and everything else in one message.
     """
     again = [line[0] for line in lines if not _can_wait(line[0])]
     fresh = [line for line in lines if _can_wait(line[0])]
-    morning = [line for line in fresh if all(_held_till_now(one, now) for one in line)]
+    morning = [line for line in fresh if nightly and all(_held_till_now(one, now) for one in line)]
     together = [one for line in morning for one in line] if _count(morning) > 1 else []
     if together:
         fresh = [line for line in fresh if line not in morning]

@@ -174,13 +174,13 @@ def lines(count: int, **more: Any) -> list[list[Delivery]]:
 
 
 def test_within_the_limit_everything_goes_by_itself():
-    chosen = batch(lines(5), 5, 8, now=DAY)
+    chosen = batch(lines(5), 5, 8, now=DAY, nightly=True)
     assert (len(chosen.singles), chosen.together) == (5, [])
 
 
 def test_beyond_the_limit_the_deepest_go_by_themselves_and_the_rest_together():
     storm = [*lines(40), [wait(ESCALATED, "liquidatable", number=99, position="aave:99")]]
-    chosen = batch(storm, 3, 8, now=DAY)
+    chosen = batch(storm, 3, 8, now=DAY, nightly=True)
     assert len(chosen.singles) == 2
     assert chosen.singles[0].notice.id == "notice-99"
     assert len(chosen.together) == 39
@@ -188,28 +188,28 @@ def test_beyond_the_limit_the_deepest_go_by_themselves_and_the_rest_together():
 
 
 def test_one_message_left_carries_everything():
-    chosen = batch(lines(4), 1, 8, now=DAY)
+    chosen = batch(lines(4), 1, 8, now=DAY, nightly=True)
     assert (len(chosen.singles), len(chosen.together)) == (0, 4)
 
 
 def test_a_spent_minute_lets_only_repetitions_through():
     """What may have been seen counts already."""
     storm = [*lines(2), [wait(status=SENDING, number=50, position="aave:50")]]
-    chosen = batch(storm, 0, 8, now=DAY)
+    chosen = batch(storm, 0, 8, now=DAY, nightly=True)
     assert ([one.notice.id for one in chosen.singles], chosen.throttled) == (["notice-50"], True)
 
 
 def test_all_steps_of_a_position_go_into_the_message():
     """No band change is lost by telling them together."""
     line = [wait(), wait(ESCALATED, "urgent"), wait(ESCALATED, "liquidatable")]
-    assert batch([line], 1, 8, now=DAY).together == line
+    assert batch([line], 1, 8, now=DAY, nightly=True).together == line
 
 
 def test_the_night_is_told_together_in_the_morning():
     held = lines(3, status=HELD, due_at=DAY - 1)
-    chosen = batch([*held, *lines(1)], None, 8, now=DAY)
+    chosen = batch([*held, *lines(1)], None, 8, now=DAY, nightly=True)
     assert (len(chosen.singles), len(chosen.together)) == (1, 3)
-    alone = batch(held[:1], None, 8, now=DAY)
+    alone = batch(held[:1], None, 8, now=DAY, nightly=True)
     assert (len(alone.singles), alone.together) == (1, [])
 
 
