@@ -45,14 +45,26 @@ class AppriseChannel:
             raise NoticeDelayed(f"apprise {self.name}: the service did not accept the notice", perhaps_seen=True)
 
     def _notify(self, notice: Notice) -> bool:
-        title = f"Keeper: margin call {notice.event.value} ({notice.band})"
-        return bool(self._service.notify(body=notice.markdown, title=title, body_format="markdown"))
+        form = _form(self._service[0])
+        body = {"html": notice.html, "markdown": notice.markdown, "text": notice.text}[form]
+        # Apprise puts the title where the service has a place for it, or before the body.
+        below = body.partition("\n")[2].strip("\n")
+        return bool(self._service.notify(body=below or body, title=notice.title, body_format=form))
 
     async def check(self) -> str:
         return f"{self._service[0].service_name} through Apprise (no message is sent to try it)"
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _form(service: Any) -> str:
+    """The form of a notice that a service shows best, unless its URL asks for another: HTML where that is first (mail,
+    Telegram), else Markdown where it is understood, else plain text."""
+    wanted = service.notify_format
+    known = [one.value for one in (wanted if isinstance(wanted, tuple) else (wanted,))]
+    best = "html" if known[0] == "html" else "markdown" if "markdown" in known else "text"
+    return str(service.resolve_format(best).value)
 
 
 def _service(name: str, url: Secret) -> Apprise:
@@ -65,6 +77,9 @@ def _service(name: str, url: Secret) -> Apprise:
             f"notifier {name}: no Apprise service understands this URL (scheme {scheme}); "
             "see the list of services in Apprise's documentation"
         )
+    if "overflow=" not in url.reveal():
+        # What a service cannot take in one message comes in several; left alone it would refuse the notice, or cut it.
+        service[0].overflow_mode = apprise.OverflowMode.SPLIT
     return service
 
 

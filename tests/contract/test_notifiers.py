@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ import keeper.notifier
 from keeper.configtable import kinds, plugin
 from keeper.core.errors import ConfigError, NoticeDelayed
 from keeper.core.ports import Notifier
+from keeper.core.records import Delivery, DeliveryStatus
 from keeper.core.secret import Secret
 from keeper.core.types import Band
+from keeper.notifier.summary import summarize
 from tests.support.notices import notice
 from tests.support.receiver import receiver
 
@@ -114,6 +117,35 @@ async def test_an_absent_receiver_is_worth_another_attempt(kind: str, capsys: py
         await channel.send(notice())
     assert TOKEN not in str(delayed.value)
     await channel.close()
+
+
+async def test_a_notice_longer_than_a_message_arrives_whole_through_apprise() -> None:
+    """A storm of nine hundred: the service takes 32768 characters at once, and every position is named."""
+    storm = [Delivery(notice(n, position=f"aave:{n:040d}"), "mail", DeliveryStatus.PENDING) for n in range(900)]
+    async with receiver() as told:
+        settings = {"url": Secret(told.url.replace("http://", "json://")), "min_band": Band.CALL}
+        channel = plugin("keeper.notifier", "apprise").build(settings, "mail")
+        await channel.send(summarize("mail", storm))
+        await channel.close()
+        shown = "".join(json.loads(request.body)["message"] for request in told.requests)
+    assert len(told.requests) > 1
+    assert all(f"{n:040d}" in shown for n in range(900))
+
+
+@pytest.mark.parametrize(
+    ("form", "mark"), [("html", "<b>Health 1.09</b>"), ("markdown", "**Health 1.09**"), ("text", "Health 1.09 of")]
+)
+async def test_apprise_is_given_the_form_that_the_service_shows(form: str, mark: str) -> None:
+    """A mail is HTML, a chat is Markdown, a pager is plain."""
+    async with receiver() as told:
+        settings = {"url": Secret(told.url.replace("http://", "json://") + f"?format={form}"), "min_band": Band.CALL}
+        channel = plugin("keeper.notifier", "apprise").build(settings, "any")
+        await channel.send(notice())
+        await channel.close()
+        (request,) = told.requests
+    said = json.loads(request.body)
+    assert mark in said["message"]
+    assert said["title"] == notice().title
 
 
 async def test_check_refuses_a_webhook_that_nobody_answers() -> None:

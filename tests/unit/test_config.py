@@ -20,6 +20,7 @@ from keeper.core.secret import Secret
 from keeper.core.types import Band
 
 KEY = "0x" + "5e" * 32  # no key of anybody
+HOOK = "[[notifiers]]\nkind = 'console'"
 MINIMAL = """
 [chain]
 id = 31337
@@ -242,6 +243,24 @@ DRY_RUN = f"[executor]\nmode = 'dry_run'\naccount = '{NOBODY}'"
         ("[[notifiers]]\nkind = 'webhook'\nurl = 'tgram://x'", "notifiers[0].url", "supported are http, https"),
         ("[[notifiers]]\nkind = 'console'\nmin_band = 'safe'", "notifiers[0].min_band", "expected one of watch, call"),
         ("[[notifiers]]\nkind = 'outbox'", "notifiers[0]", "known are apprise, console, webhook"),
+        (f"{HOOK}\nquiet_hours = '22-7'", "notifiers[0].quiet_hours", 'write them as "22:00-07:00"'),
+        (f"{HOOK}\nquiet_hours = '22:00-07:00'\ntime_zone = 'Berlin'", "notifiers[0].time_zone", "'Europe/Berlin'"),
+        (f"{HOOK}\ntime_zone = 'UTC'", "notifiers[0]", "without quiet_hours"),
+        (f"{HOOK}\nevents = ['openend']", "notifiers[0].events[0]", "did you mean 'opened'?"),
+        (f"{HOOK}\naccounts = ['me']", "notifiers[0].accounts[0]", "is no address"),
+        (f"{HOOK}\nprotocols = ['mian']", "", "names the protocol 'mian'; did you mean 'main'?"),
+        (f"{HOOK}\nmax_per_minute = 0", "notifiers[0].max_per_minute", "it must be >= 1"),
+        (f"{HOOK}\nescalate_after_minutes = 5.0", "notifiers[0]", "without escalates"),
+        (f"{HOOK}\nescalates = 'phone'\n{HOOK}\nname = 'fone'", "", "did you mean 'fone'?"),
+        (f"{HOOK}\nescalates = 'console'", "", "escalates itself"),
+        (
+            f"{HOOK}\nescalates = 'console-2'\n{HOOK}\nescalates = 'console'",
+            "",
+            "escalates itself, by way of 'console-2'",
+        ),
+        ("[acknowledgements]\nsecret = 'short'", "acknowledgements.secret", "openssl rand"),
+        ("[acknowledgements]\nlink = 'https://a/{token}'", "acknowledgements", "needs a secret"),
+        ("[acknowledgements]\nlink = 'https://a/'", "acknowledgements.link", "no {token} in it"),
         (
             "[[protocols]]\nkind = 'lending'\nname = 'main'\nprovider = '0x" + "00" * 20 + "'",
             "protocols",
