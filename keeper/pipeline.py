@@ -290,6 +290,7 @@ class Pipeline:
         facts: list[Fact] = []
         rulings: list[Ruling] = []
         for track, update in zip(self.tracks, read.updates, strict=True):
+            facts += track.advance(block.timestamp)
             facts += track.facts(update)
             track.update(update)
             rulings.append(self._judge(track, block, update))

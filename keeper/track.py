@@ -13,6 +13,8 @@ from keeper.core.types import Book, LogFilter, Update
 from keeper.evaluator.episode_json import dump_episode, load_episode
 from keeper.evaluator.episodes import Episode
 from keeper.evaluator.judge import Judge
+from keeper.evaluator.volatility import Volatility
+from keeper.evaluator.volatility_json import dump_volatility, load_volatility
 from keeper.telling import Teller
 
 
@@ -44,7 +46,7 @@ class Track:
         self.book.prices = {} if prices is None else load_prices(prices)
         stored = store.facts(self.name, "position")
         self.book.positions = {key: self.adapter.load_position(payload) for key, payload in stored}
-        self.judge.reload(self.book, self.episodes(store))
+        self.judge.reload(self.book, self.episodes(store), self.volatility(store))
         self.teller.reload(store)
 
     def rewind(self, store: Store, changed: Collection[tuple[str, bytes]]) -> None:
@@ -57,6 +59,8 @@ class Track:
                 self.book.prices = {} if payload is None else load_prices(payload)
             elif kind == "position":
                 self.put({key: None if payload is None else self.adapter.load_position(payload)})
+        if any(kind == "volatility" for kind, _ in changed):
+            self.judge.observe(self.volatility(store))
         self.judge.apply(self.book, [key for kind, key in changed if kind == "position"])
         if any(kind == "episode" for kind, _ in changed):
             self.judge.recall(self.episodes(store))
@@ -65,6 +69,16 @@ class Track:
     def episodes(self, store: Store) -> list[Episode]:
         """The newest version of every episode, closed ones included."""
         return [load_episode(payload) for _, payload in store.facts(self.name, "episode")]
+
+    def volatility(self, store: Store) -> Volatility | None:
+        payload = store.fact(self.name, "volatility", MARKET_KEY)
+        return None if payload is None else load_volatility(payload)
+
+    def advance(self, timestamp: int) -> list[Fact]:
+        """Before a block of this time: what the prices so far say about volatility, if a bar ended, to be stored."""
+        if not self.judge.advance(self.book.prices, timestamp) or self.judge.volatility is None:
+            return []
+        return [Fact(self.name, "volatility", MARKET_KEY, dump_volatility(self.judge.volatility))]
 
     def update(self, update: Update[Any, Any]) -> None:
         """Take over what a block changed."""

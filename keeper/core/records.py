@@ -17,7 +17,7 @@ MARKET_KEY = b""
 class Fact:
     """One version of something the chain said, keyed (protocol, kind, key, block number). payload None: it closed.
 
-    kind: market | prices | position | episode.
+    kind: market | prices | position | volatility | episode.
     """
 
     protocol: str

@@ -113,6 +113,10 @@ class Side:
         before = np.cumsum(room) - room
         return position, np.arange(len(position)) - before[position] + self._start[rows][position]
 
+    def room_of(self, rows: Rows) -> Rows:
+        """How many further entries each of these rows has place for."""
+        return self._room[rows]
+
     def slots_in_use(self, rows: int) -> Rows:
         """Every slot with a factor of the adapter's that some row refers to."""
         slots = np.concatenate((np.unique(self.slot[:rows]), np.unique(self.more_slot[: self.used])))

@@ -1,8 +1,9 @@
 """One protocol, judged block by block: who must be called, who is cured, who may be liquidated.
 
-What a judge holds is a function of the book and of the stored episodes, nothing else: columns are the book as floats,
-and the memory that bands need is in the open episodes. So after the store was reverted, giving it the reverted book
-(`apply`) and the reverted episodes (`recall`) makes it the judge it was at that block; after a restart, `reload` does.
+What a judge holds is a function of the book, of the stored episodes and of the stored volatility, nothing else: columns
+are the book as floats, and the memory that bands need is in the open episodes. So after the store was reverted, giving
+it the reverted book (`apply`), volatility (`observe`) and episodes (`recall`) makes it the judge it was at that block;
+after a restart, `reload` does.
 
 A block is judged in exact integers for everything that can matter, which the float screen finds soundly:
 every position that changed; every suspect the caller names; every position without an open episode that may be below
@@ -17,15 +18,19 @@ from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Generic, TypeVar
 
+import numpy as np
+
 from keeper.core.ports import ProtocolAdapter
-from keeper.core.types import Band, Block, Book, Health, Linear, Liquidated, Slack, Token
-from keeper.core.units import WAD
+from keeper.core.types import Band, Block, Book, Health, Linear, Liquidated, Prices, Slack, Token
+from keeper.evaluator.adaptive import Adaptive
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.columns import Floats, Rows, vector_of
 from keeper.evaluator.episodes import Episode, document, step, undocumented
 from keeper.evaluator.judgement import Dossier, Judgement, open_to_liquidation
+from keeper.evaluator.lines import Lines
 from keeper.evaluator.screen import Screen, maybe_below, surely_below
 from keeper.evaluator.standing import Standing
+from keeper.evaluator.volatility import Volatility
 
 M = TypeVar("M")
 A = TypeVar("A")
@@ -78,19 +83,19 @@ class Judge(Generic[M, A]):
     def __init__(
         self,
         adapter: ProtocolAdapter[M, A],
-        rules: BandRules,
+        rule: BandRules | Adaptive,
         accounts: Collection[bytes] = (),
         *,
         acts: bool = True,
     ) -> None:
         self.adapter = adapter
-        self.rules = rules
+        self._lines = Lines(rule)
         self._accounts = frozenset(accounts)
         self._acts = acts
         self._screen = Screen()
         self._market: M | None = None  # whose weights the columns hold
         self._open: dict[bytes, Episode] = {}
-        self._standing = Standing(rules)
+        self._standing = Standing()
 
     # --- what it holds
     @property
@@ -98,8 +103,18 @@ class Judge(Generic[M, A]):
         """Open episodes by position key."""
         return self._open
 
-    def reload(self, book: Book[M, A], episodes: Iterable[Episode]) -> None:
-        """Start over from a whole book and the newest version of every episode."""
+    @property
+    def rules(self) -> BandRules:
+        """The lines of every position, or those presumed of one whose volatility is unknown."""
+        return self._lines.nominal
+
+    @property
+    def volatility(self) -> Volatility | None:
+        return self._lines.volatility
+
+    def reload(self, book: Book[M, A], episodes: Iterable[Episode], volatility: Volatility | None = None) -> None:
+        """Start over from a whole book, the newest version of every episode, and the volatility."""
+        self.observe(volatility)
         self._rebuild(book)
         self.recall(episodes)
 
@@ -107,6 +122,35 @@ class Judge(Generic[M, A]):
         """Hold the open ones among these episodes, and no others."""
         self._open = {episode.key: episode for episode in episodes if episode.is_open}
         self._standing.forget()
+
+    def observe(self, volatility: Volatility | None) -> None:
+        """Another state of the volatility: every line may lie elsewhere."""
+        if volatility is self._lines.volatility:
+            return
+        self._lines.observe(volatility)
+        self._standing.forget()
+        if self._lines.adapt:
+            self._screen.unsort()
+
+    def advance(self, prices: Prices, timestamp: int) -> bool:
+        """Fold what ended before this time into the volatility, at the prices that held until then; whether anything
+        did. By health alone nothing is observed."""
+        rule = self._lines.rule
+        if not isinstance(rule, Adaptive):
+            return False
+        before = self.volatility
+        after = (before or Volatility.empty(rule.memories_s, timestamp)).since(prices, timestamp)
+        self.observe(after)
+        return after is not before
+
+    def rules_of(self, book: Book[M, A], key: bytes, now: int) -> BandRules:
+        """The lines of one position at this moment."""
+        return self._lines.of(self.adapter, book, key, now)
+
+    def sigmas_of(self, book: Book[M, A], key: bytes, now: int) -> float | None:
+        """Volatility of a position's log health per square root of a day; None when nobody knows."""
+        sigmas = self._lines.sigmas(self.adapter, book, key, now)
+        return None if sigmas is None or not sigmas.max() > 0 else float(sigmas.max())
 
     def apply(self, book: Book[M, A], changed: Iterable[bytes]) -> None:
         """Follow a book that already holds its new market and positions; changed: keys of positions that differ."""
@@ -116,7 +160,9 @@ class Judge(Generic[M, A]):
             return
         self._market = market
         for key in changed:
-            self._screen.put(key, self._linear(market, key, book.positions.get(key)))
+            row = self._screen.put(key, self._linear(market, key, book.positions.get(key)))
+            if row is not None:
+                self._lines.rewritten(row)
             if key in self._open:
                 self._standing.forget()
 
@@ -159,14 +205,18 @@ class Judge(Generic[M, A]):
         landing: set[bytes] = set()
         if self._acts and also_at is not None:
             landing = wanted.union(self._breached(self._vector(book, also_at), slack))
-        wanted.update(self._uncertain(present, slack), self._breached(present, slack) if self._acts else (), landing)
+        wanted.update(
+            self._uncertain(book, block.timestamp, present, slack),
+            self._breached(present, slack) if self._acts else (),
+            landing,
+        )
         # One moment after the other: an adapter keeps the interest accrued to the moment it was last asked about.
         healths = {key: self.health(book, key, block.timestamp) for key in sorted(wanted)}
         later = {key: self.health(book, key, also_at) for key in landing} if also_at is not None else {}
         judgements: dict[bytes, Judgement] = {}
         steps: list[Step] = []
         for key, health in healths.items():
-            account = self.adapter.account(key)
+            account, rules = self.adapter.account(key), self.rules_of(book, key, block.timestamp)
             lost = tuple(event for event in liquidations if event.key == key) if key in touched else ()
             judgement = judgements[key] = Judgement(
                 key=key,
@@ -174,13 +224,13 @@ class Judge(Generic[M, A]):
                 account=account,
                 health=health,
                 then=later.get(key),
-                band=Band.SAFE if health is None else self.rules.band(health),
+                band=Band.SAFE if health is None else rules.band(health),
                 liquidated=bool(lost),
                 liquidations=lost,
             )
             before = self._open.get(key)
             if before is not None or self.calls(key):  # what was opened is followed to its end
-                after = step(before, judgement, block, self.rules, self.adapter.name)
+                after = step(before, judgement, block, rules, self.adapter.name)
                 if after is not None and after is not before:
                     steps.append(Step(before, after, judgement))
         return Ruling(block, judgements, tuple(steps))
@@ -227,8 +277,8 @@ class Judge(Generic[M, A]):
     def sort(self, book: Book[M, A], now: int) -> None:
         """Rank the columns by present health. Tens of milliseconds per 100,000 positions; changes no ruling."""
         if book.market is not None:
-            threshold = self.rules.call_wad / WAD
-            self._screen.sort(self._vector(book, now), self.adapter.slack(book.market), threshold)
+            lines = self._lines.bounds(self._screen.columns)
+            self._screen.sort(self._vector(book, now), self.adapter.slack(book.market), lines)
 
     # --- inside
     def _rebuild(self, book: Book[M, A]) -> None:
@@ -238,6 +288,7 @@ class Judge(Generic[M, A]):
         else:
             linears = ((key, self._linear(market, key, position)) for key, position in book.positions.items())
             self._screen.load((key, linear) for key, linear in linears if linear is not None)
+        self._lines.restructure()
         self._standing.forget()
 
     def _linear(self, market: M, key: bytes, position: A | None) -> Linear | None:
@@ -253,12 +304,18 @@ class Judge(Generic[M, A]):
         """Keys of everything that may be open to liquidation with these factors."""
         return self._keys(self._screen.below(vector, slack, _BREACH))
 
-    def _uncertain(self, vector: Floats, slack: Slack) -> Iterator[bytes]:
+    def _uncertain(self, book: Book[M, A], now: int, vector: Floats, slack: Slack) -> Iterator[bytes]:
         """Keys of everything of which this block may open an episode, or move an open one."""
-        columns = self._screen.columns
-        standing = self._standing.of(self._open, columns)
+        columns, lines = self._screen.columns, self._lines
+        standing = self._standing.of(
+            self._open, columns, lambda key: lines.known(self.adapter, book, key, now), lines.margin
+        )
         yield from standing.rowless
-        below = self._screen.below(vector, slack, self.rules.call_wad / WAD)
+        below = self._screen.below(vector, slack, lines.bounds(columns))
+        if lines.refine(self.adapter, book, columns, below, now):
+            bounds = lines.bounds(columns)
+            assert isinstance(bounds, np.ndarray)
+            below = below[maybe_below(*self._screen.totals_of(vector, below), bounds[below], slack)]
         yield from (key for key in self._keys(below[~standing.holds[below]]) if self.calls(key))
         if len(standing.rows):
             totals = self._screen.totals_of(vector, standing.rows)
@@ -303,6 +360,6 @@ class Judge(Generic[M, A]):
             return dossier
         return replace(
             dossier,
-            demands=self.adapter.demands(market, prices, position, now, self.rules.target_wad),
+            demands=self.adapter.demands(market, prices, position, now, self.rules_of(book, key, now).target_wad),
             breach_prices=self.adapter.breach_prices(market, prices, position, now),
         )

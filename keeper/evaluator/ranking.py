@@ -6,7 +6,8 @@ most `rise`. Then C_new >= fall * C_old and D_new <= rise * D_old, so a row cann
     (C_old - 2a) / D_old < k * rise / fall          provided 2 * fall * a_old >= a_new
 
 The rows are sorted by the left side; one binary search finds how many can be in question. Interest, prices and indices
-are all inside the factors, so nothing else moves a row that was not rewritten.
+are all inside the factors, so nothing else moves a row that was not rewritten. Where every row has a line l of its own,
+D is l times the requirement: k then says how far below its line a row is sought, and a line may fall, but not rise.
 """
 
 from __future__ import annotations
@@ -24,15 +25,19 @@ class Ranking:
     """The worst rows of some columns with these factors, copied out in order of health.
 
     steepness: the largest k that is usually asked about. usual: how many rows that reaches when nothing moves.
+    lines: by row, the health of each that k is relative to, at least 1; None: k is the health itself.
     It goes on describing the rows as they were: the caller looks after those rewritten since.
     """
 
-    def __init__(self, columns: Columns, vector: Floats, slack: Slack, steepness: float) -> None:
+    def __init__(
+        self, columns: Columns, vector: Floats, slack: Slack, steepness: float, lines: Floats | None = None
+    ) -> None:
+        self.lined = lines is not None
         usable = np.where(vector >= 0, vector, np.nan)  # also empties what the ratios could not bound
         usable[2:][usable[2:] == 0] = np.nan
         collateral, requirement = columns.totals(usable)
         with np.errstate(divide="ignore", invalid="ignore"):
-            margin = (collateral - 2 * slack.absolute) / requirement
+            margin = (collateral - 2 * slack.absolute) / (requirement if lines is None else requirement * lines)
         margin[np.isnan(margin)] = -np.inf  # no price, or nothing to compare: in question until sorted again
         worst = np.flatnonzero(margin < _DEPTH * steepness)
         self.rows: Rows = worst[np.argsort(margin[worst])]

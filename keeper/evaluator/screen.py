@@ -52,14 +52,15 @@ class Screen:
         self._is_unsorted: Mask = np.zeros(0, np.bool_)
         self._crowded = False
 
-    def put(self, key: bytes, linear: Linear | None) -> None:
-        """Insert or replace a position, or remove it."""
+    def put(self, key: bytes, linear: Linear | None) -> int | None:
+        """Insert or replace a position, or remove it. The row that changed, if any did."""
         row = self.columns.put(key, linear)
         if row is None or self._ranking is None:
-            return
+            return row
         self._unsorted[row] = None
         if row < len(self._is_unsorted):
             self._is_unsorted[row] = True
+        return row
 
     def load(self, positions: Iterable[tuple[bytes, Linear]]) -> None:
         """Forget everything and hold these."""
@@ -67,23 +68,35 @@ class Screen:
         for key, linear in positions:
             self.columns.put(key, linear)
 
-    def below(self, vector: Floats, slack: Slack, threshold: float) -> Rows:
-        """Every row whose exact health may be below the threshold with these factors, each once, in no order."""
+    def below(self, vector: Floats, slack: Slack, threshold: float | Floats) -> Rows:
+        """Every row whose exact health may be below the threshold with these factors, each once, in no order.
+
+        threshold: a number, or a line for each row, none below 1. After a `sort` with lines, a line may have fallen
+        since, and a number must not be above 1.
+        """
         self._check(vector)
-        ranking = self._ranking
-        reach = (
-            None if ranking is None or self.columns.signed else ranking.reach(vector, slack, threshold * _steep(slack))
-        )
+        ranking, reach = self._ranking, None
+        if ranking is not None and not self.columns.signed:
+            if not isinstance(threshold, np.ndarray):
+                reach = ranking.reach(vector, slack, (1.0 if ranking.lined else threshold) * _steep(slack))
+            elif ranking.lined:
+                reach = ranking.reach(vector, slack, _steep(slack))
         if ranking is None or reach is None:
             self._crowded = True
             return self._all_below(vector, slack, threshold)
         self._crowded = self._crowded or reach > 2 * ranking.usual + _STALE
-        found = ranking.rows[:reach][maybe_below(*ranking.totals(vector, reach), threshold, slack)]
+        rows = ranking.rows[:reach]
+        found = rows[maybe_below(*ranking.totals(vector, reach), _of(threshold, rows), slack)]
         if not self._unsorted:
             return found
         unsorted = np.fromiter(self._unsorted, np.intp, len(self._unsorted))
-        again = unsorted[maybe_below(*self.columns.totals_of(vector, unsorted), threshold, slack)]
+        again = unsorted[maybe_below(*self.columns.totals_of(vector, unsorted), _of(threshold, unsorted), slack)]
         return np.concatenate((found[~self._is_unsorted[found]], again))
+
+    def unsort(self) -> None:
+        """Forget the ranking: lines rose, so that it proves nothing any more."""
+        self._ranking = None
+        self._unsorted.clear()
 
     def totals_of(self, vector: Floats, rows: Rows) -> tuple[Floats, Floats]:
         """Collateral and requirement of these rows."""
@@ -97,23 +110,26 @@ class Screen:
             return False
         return self._ranking is None or self._crowded or len(self._unsorted) > _STALE + self.columns.rows // 64
 
-    def sort(self, vector: Floats, slack: Slack, threshold: float) -> None:
+    def sort(self, vector: Floats, slack: Slack, threshold: float | Floats) -> None:
         """Rank the rows as they are now; the slow part, for when nobody is waiting.
 
-        threshold: the highest that is usually asked about.
+        threshold: the highest that is usually asked about, or a line for each row.
         """
         self._check(vector)
-        self._ranking = Ranking(self.columns, vector, slack, threshold * _steep(slack))
+        if isinstance(threshold, np.ndarray):
+            self._ranking = Ranking(self.columns, vector, slack, _steep(slack), threshold)
+        else:
+            self._ranking = Ranking(self.columns, vector, slack, threshold * _steep(slack))
         self._unsorted.clear()
         self._is_unsorted = np.zeros(self.columns.rows, np.bool_)
         self._crowded = False
 
-    def _all_below(self, vector: Floats, slack: Slack, threshold: float) -> Rows:
+    def _all_below(self, vector: Floats, slack: Slack, threshold: float | Floats) -> Rows:
         collateral, requirement = self.columns.totals(vector)
+        parts = (slice(at, at + CHUNK) for at in range(0, len(collateral), CHUNK))
         found = [
-            np.flatnonzero(maybe_below(collateral[at : at + CHUNK], requirement[at : at + CHUNK], threshold, slack))
-            + at
-            for at in range(0, len(collateral), CHUNK)
+            np.flatnonzero(maybe_below(collateral[part], requirement[part], _of(threshold, part), slack)) + part.start
+            for part in parts
         ]
         return np.concatenate(found) if found else np.zeros(0, np.intp)
 
@@ -123,6 +139,10 @@ class Screen:
                 f"a position refers to slot {self.columns.highest_slot - 2}, "
                 f"but the market has only {len(vector) - 2} factors"
             )
+
+
+def _of(threshold: float | Floats, rows: Rows | slice) -> float | Floats:
+    return threshold[rows] if isinstance(threshold, np.ndarray) else threshold
 
 
 def _steep(slack: Slack) -> float:

@@ -73,7 +73,7 @@ def tell(
             block=ruling.block,
             health=health,
             dossier=dossier,
-            rules=judge.rules,
+            rules=judge.rules_of(book, key, now),
             directory=directory,
             earlier=earlier(key),
         )

@@ -10,11 +10,15 @@ import pytest
 
 from keeper.core.types import Band, Block, BlockRef, Book, Liquidated, Prices
 from keeper.core.units import WAD
+from keeper.evaluator.adaptive import Adaptive
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.episode_json import dump_episode, load_episode
 from keeper.evaluator.episodes import Episode, EpisodeStatus, step
 from keeper.evaluator.judge import Judge, Ruling
 from keeper.evaluator.judgement import Judgement
+from keeper.evaluator.lines import Lines
+from keeper.evaluator.volatility import Volatility
+from keeper.evaluator.volatility_json import dump_volatility, load_volatility
 from tests.support.linear_market import ASSETS, Holdings, LinearMarket, Market, asset, prices_of
 from tests.unit.evaluator.builders import RULES, block, wad
 
@@ -32,14 +36,16 @@ def liquidation(account: bytes) -> Liquidated:
     return Liquidated(account, account, b"\x01" * 20, asset(1), 1, asset(0), 1, b"\x02" * 32, 0)
 
 
-def exactly(book: Book[Market, Holdings], at: Block, key: bytes, then: int, liquidated: bool) -> Judgement:
+def exactly(
+    book: Book[Market, Holdings], at: Block, key: bytes, then: int, liquidated: bool, rules: BandRules
+) -> Judgement:
     held, market = book.positions.get(key), book.market
     assert market is not None
     if held is None:
         return Judgement(key, ADAPTER.position_id(key), key, None, None, Band.SAFE, liquidated)
     health = ADAPTER.health(market, book.prices, held, at.timestamp)
     later = ADAPTER.health(market, book.prices, held, then)
-    return Judgement(key, ADAPTER.position_id(key), key, health, later, RULES.band(health), liquidated)
+    return Judgement(key, ADAPTER.position_id(key), key, health, later, rules.band(health), liquidated)
 
 
 class World:
@@ -48,15 +54,16 @@ class World:
     The reference keeps nothing but the stored episodes, and steps every position through every block.
     """
 
-    def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
+    def __init__(self, seed: int, rule: BandRules | Adaptive = RULES) -> None:
+        self.random, self.rule = random.Random(seed), rule
         self.market, self.values, self.unpriced = Market(), [WAD] * ASSETS, set[int]()
         self.book: Book[Market, Holdings] = Book(self.market, prices_of(*self.values), {})
-        self.judge = Judge(ADAPTER, RULES)
+        self.judge = Judge(ADAPTER, rule)
         self.judge.reload(self.book, ())
         self.now, self.number, self.branch = 0, 0, 0
         self.open: dict[bytes, Episode] = {}
-        self.past: list[tuple[Book[Market, Holdings], dict[bytes, Episode], int, int]] = []
+        self.stored: bytes | None = None  # the volatility
+        self.past: list[tuple[Book[Market, Holdings], dict[bytes, Episode], int, int, bytes | None]] = []
         self.seen: Counter[str] = Counter()
 
     def turn(self) -> None:
@@ -74,24 +81,38 @@ class World:
 
     def restart(self) -> None:
         """Nothing that a judge knows is lost when only the store survives."""
-        self.judge = Judge(ADAPTER, RULES)
-        self.judge.reload(self.book, [load_episode(dump_episode(episode)) for episode in self.open.values()])
+        self.judge = Judge(ADAPTER, self.rule)
+        episodes = [load_episode(dump_episode(episode)) for episode in self.open.values()]
+        self.judge.reload(self.book, episodes, self._volatility())
+
+    def _volatility(self) -> Volatility | None:
+        return None if self.stored is None else load_volatility(self.stored)
+
+    def rules(self, key: bytes) -> BandRules:
+        """As somebody draws them who looks at nothing but the book and the stored volatility."""
+        lines = Lines(self.rule)
+        lines.observe(self._volatility())
+        return lines.of(ADAPTER, self.book, key, self.now)
 
     def revert(self, depth: int) -> None:
         """The store gives back the book and the episodes of the ancestor; the judge is told what differs."""
         orphaned = self.book
-        self.book, self.open, self.now, self.number = self.past[-depth]
+        self.book, self.open, self.now, self.number, self.stored = self.past[-depth]
         del self.past[-depth:]
         self.branch += 1
         positions = orphaned.positions.keys() | self.book.positions.keys()
         differ = [key for key in positions if orphaned.positions.get(key) != self.book.positions.get(key)]
+        self.judge.observe(self._volatility())
         self.judge.apply(self.book, differ)
         self.judge.recall(self.open.values())
         self.seen["reverted"] += 1
 
     def commit(self) -> None:
-        self.past.append((self.book, dict(self.open), self.now, self.number))
-        self.now, self.number = self.now + self.random.choice((12, 12, 12, 50_000)), self.number + 1
+        self.past.append((self.book, dict(self.open), self.now, self.number, self.stored))
+        self.now, self.number = self.now + self.random.choice((12, 12, 12, 600, 50_000)), self.number + 1
+        if self.judge.advance(self.book.prices, self.now) and self.judge.volatility is not None:
+            self.stored = dump_volatility(self.judge.volatility)
+            self.seen["barred"] += 1
         self._move_market()
         prices = prices_of(*(None if n in self.unpriced else value for n, value in enumerate(self.values)))
         liquidated, changes = self._act(prices)
@@ -149,7 +170,8 @@ class World:
     def _compare(self, ruling: Ruling, at: Block, then: int, liquidated: set[bytes]) -> None:
         steps, breached = {}, set()
         for key in ACCOUNTS:
-            judgement = exactly(self.book, at, key, then, key in liquidated)
+            rules = self.rules(key)
+            judgement = exactly(self.book, at, key, then, key in liquidated, rules)
             if judgement.liquidated:
                 judgement = replace(judgement, liquidations=(liquidation(key),))
             if key in ruling.judgements:
@@ -161,7 +183,7 @@ class World:
             if judgement.unknown and self.book.positions[key].debt:
                 assert judgement.position in ruling.unknown
             before = self.open.get(key)
-            after = step(before, judgement, at, RULES, ADAPTER.name)
+            after = step(before, judgement, at, rules, ADAPTER.name)
             if after is not None and after is not before:
                 steps[key] = after
         assert {judgement.key for judgement in ruling.breached} == breached
@@ -173,17 +195,19 @@ class World:
         self.seen["spared"] += len(ACCOUNTS) - len(ruling.judgements)
 
 
-def test_sparing_rules_like_evaluating_everything() -> None:
+@pytest.mark.parametrize("rule", [RULES, Adaptive()], ids=["by health", "by volatility"])
+def test_sparing_rules_like_evaluating_everything(rule: BandRules | Adaptive) -> None:
     """Steps, breaches and judgements equal those of a judge that evaluates every position in every block, whatever
     happens to the chain and to the daemon; and most positions are spared."""
     seen: Counter[str] = Counter()
     for seed in range(60):
-        world = World(seed)
+        world = World(seed, rule)
         for _ in range(80):
             world.turn()
         seen.update(world.seen)
     happened = {"opened", "escalated", "cured", "liquidated", "repaid", "breached", "reverted", "spared"}
     assert {what for what in happened if seen[what] >= 50} == happened
+    assert (seen["barred"] > 50) == isinstance(rule, Adaptive)
 
 
 def judged_once(judge: Judge[Market, Holdings], book: Book[Market, Holdings], at: Block) -> Ruling:

@@ -1,0 +1,143 @@
+"""The lines of every position of one market: one set for all, or each its own by how volatile its health is.
+
+A position's lines are a function of its own state, the market, the prices and the state of the volatility, so nothing
+here has to survive a restart but that last one. For the screen, each row has a bound that its line does not exceed
+until the next bar: the widest line until somebody looked closer (`refine`), then its own and a margin.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keeper.core.ports import ProtocolAdapter
+from keeper.core.types import Book
+from keeper.core.units import WAD
+from keeper.evaluator.adaptive import Adaptive
+from keeper.evaluator.bands import BandRules
+from keeper.evaluator.columns import Columns, Floats, Rows
+from keeper.evaluator.exposure import MARGIN, Exposures, Movements, Structure
+from keeper.evaluator.screen import Mask
+from keeper.evaluator.volatility import Volatility
+
+Adapter = ProtocolAdapter[Any, Any]
+
+_GRID = 1e-4  # lines are multiples of it (`adaptive.lines_at`)
+
+
+class Lines:
+    """rule: by health alone, or adaptive."""
+
+    def __init__(self, rule: BandRules | Adaptive) -> None:
+        self.rule = rule
+        self.volatility: Volatility | None = None
+        self._structure: Structure | None = None
+        self._movements: Movements | None = None
+        self._exposures: tuple[tuple[Any, Any, int], Exposures] | None = None
+        self._bounds: Floats = np.zeros(0)
+        self._rough: Mask = np.zeros(0, np.bool_)
+
+    @property
+    def adapt(self) -> bool:
+        return isinstance(self.rule, Adaptive)
+
+    @property
+    def nominal(self) -> BandRules:
+        """What holds for every position, or is presumed of one before anything was observed."""
+        return self.rule.presumed if isinstance(self.rule, Adaptive) else self.rule
+
+    @property
+    def margin(self) -> float:
+        """How far, relatively, lines may move until the next bar."""
+        return MARGIN if self.adapt else 0.0
+
+    def observe(self, volatility: Volatility | None) -> None:
+        """Another state of the volatility."""
+        self.volatility, self._movements, self._exposures = volatility, None, None
+        self._bounds, self._rough = np.zeros(0), np.zeros(0, np.bool_)
+
+    def restructure(self) -> None:
+        """Another market: weights, factors or rows are others."""
+        self._structure = None
+        self.observe(self.volatility)
+
+    def rewritten(self, row: int) -> None:
+        """A row holds something else now."""
+        if row < len(self._rough) and isinstance(self.rule, Adaptive):
+            self._bounds[row], self._rough[row] = self.rule.widest, True
+
+    # --- one position
+
+    def of(self, adapter: Adapter, book: Book[Any, Any], key: bytes, now: int) -> BandRules:
+        """The lines of a position; those presumed when it is gone, owes nothing, or has no price."""
+        return self.known(adapter, book, key, now) or self.nominal
+
+    def known(self, adapter: Adapter, book: Book[Any, Any], key: bytes, now: int) -> BandRules | None:
+        """The lines of a position; None where `of` presumes."""
+        if not isinstance(self.rule, Adaptive):
+            return self.rule
+        sigmas = self.sigmas(adapter, book, key, now)
+        return None if sigmas is None else self.rule.rules(sigmas)
+
+    def sigmas(self, adapter: Adapter, book: Book[Any, Any], key: bytes, now: int) -> Floats | None:
+        """Volatility of its log health per square root of a day, by memory; None when that is not known."""
+        position = book.positions.get(key)
+        if not self.adapt or self.volatility is None or book.market is None or position is None:
+            return None
+        return self._at(adapter, book, now).sigmas(adapter.linear(book.market, position))
+
+    # --- every row
+
+    def bounds(self, columns: Columns) -> float | Floats:
+        """A health that the call line of no position exceeds, or of each row."""
+        if not isinstance(self.rule, Adaptive):
+            return self.rule.call_wad / WAD
+        if self.volatility is None:
+            return self.nominal.call_wad / WAD
+        missing = columns.rows - len(self._bounds)
+        if missing > 0:
+            self._bounds = np.append(self._bounds, np.full(missing, self.rule.widest + _GRID))
+            self._rough = np.append(self._rough, np.ones(missing, np.bool_))
+        return self._bounds
+
+    def refine(self, adapter: Adapter, book: Book[Any, Any], columns: Columns, rows: Rows, now: int) -> bool:
+        """Look closer at these rows, where nobody did since the last bar; whether any bound changed."""
+        if not self.adapt or self.volatility is None:
+            return False
+        rough = rows[self._rough[rows]]
+        if not len(rough):
+            return False
+        distances = self._at(adapter, book, now).distances_of_rows(columns, rough)
+        self._bounds[rough] = np.exp(distances) * (1 + MARGIN) + _GRID
+        self._rough[rough] = False
+        return True
+
+    def _at(self, adapter: Adapter, book: Book[Any, Any], now: int) -> Exposures:
+        assert self.volatility is not None
+        assert isinstance(self.rule, Adaptive)
+        moment = (book.market, book.prices, now)
+        held = self._exposures
+        if held is not None and held[0][0] is moment[0] and held[0][1] is moment[1] and held[0][2] == now:
+            return held[1]
+        assets = _assets(self.volatility, book)
+        if self._structure is None or self._structure.assets != assets:
+            self._structure, self._movements = Structure.of(adapter, book.market, assets, now), None
+        if self._movements is None:
+            self._movements = Movements(self.rule, self.volatility, self._structure)
+        factors = adapter.factors(book.market, book.prices, now)
+        exposures = Exposures(self._movements, factors, book.prices)
+        self._exposures = (moment, exposures)
+        return exposures
+
+
+def _assets(volatility: Volatility, book: Book[Any, Any]) -> tuple[bytes, ...]:
+    return tuple(sorted({*volatility.assets, *book.prices}))
+
+
+def sigmas_away(distance: float, sigmas_day: Sequence[float] | Floats) -> float | None:
+    """How many daily standard deviations a log distance is, by the memory that sees the most; None if nothing moves."""
+    most = max(sigmas_day, default=0.0)
+    return None if most <= 0 else math.fabs(distance) / float(most)
