@@ -151,7 +151,7 @@ class DevChain:
             if self._balancer is not None:
                 chain._balancer = Balancer(client, tokens, self._balancer.admin, self._balancer.vault)
             if self._morpho is not None:
-                chain._morpho = Morpho(client, tokens, self._morpho.address, self._morpho.params)
+                chain._morpho = self._morpho.on(client, tokens)
             if self._venus is not None:
                 chain._venus = Venus(client, tokens, self._venus.deployment)
             if self._perp is not None:
@@ -306,12 +306,15 @@ class DevChain:
         """Everything done inside is undone afterwards, blocks included; nobody who follows the chain is told."""
         snapshot, tokens, reserves = self.anvil.snapshot(), dict(self.tokens.by_symbol), dict(self.aave.reserves)
         on_demand = self._balancer, self._morpho, self._venus, self._perp
+        morpho_markets = dict(self._morpho.markets) if self._morpho is not None else {}
         try:
             yield
         finally:
             self.anvil.revert(snapshot)
             self.tokens.by_symbol, self.aave.reserves = tokens, reserves
             self._balancer, self._morpho, self._venus, self._perp = on_demand
+            if self._morpho is not None:
+                self._morpho.markets = morpho_markets
 
     def one_block(self) -> AbstractContextManager[None]:
         """Everything done inside is mined in one block; see `Client.one_block`."""

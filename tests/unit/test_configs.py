@@ -11,6 +11,7 @@ from keeper.configtable import plugin
 
 FOLDER = Path(__file__).parents[2] / "configs"
 FILES = sorted(FOLDER.glob("*.toml"))
+KINDS = {"base": ["aave_v3", "morpho_blue"], "ethereum": ["aave_v3", "morpho_blue"]}
 CHAINS = {"arbitrum": 42161, "base": 8453, "ethereum": 1}
 
 
@@ -26,7 +27,9 @@ def test_a_shipped_configuration_needs_only_an_rpc_url_and_cannot_transact(file:
     assert config.executor.mode == "off"
     assert config.chain.wrapped_native is not None
     assert config.store.url.reveal() == f"sqlite:///{FOLDER}/var/{file.stem}.db"
-    (aave,) = config.protocols
-    assert aave.settings["start_block"] > 0
-    adapter = plugin("keeper.protocols", aave.kind).build(aave.settings)
-    assert (adapter.name, adapter.start_block) == ("aave", aave.settings["start_block"])
+    assert [one.kind for one in config.protocols] == KINDS.get(file.stem, ["aave_v3"])
+    for one in config.protocols:
+        assert one.settings["start_block"] > 0
+        adapter = plugin("keeper.protocols", one.kind).build(one.settings)
+        assert (adapter.name, adapter.start_block) == (one.name, one.settings["start_block"])
+        assert set(adapter.addresses()) >= {"aave_v3": {"pool_addresses_provider"}, "morpho_blue": {"morpho"}}[one.kind]

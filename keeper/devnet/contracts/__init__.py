@@ -13,7 +13,7 @@ def own_artifacts() -> dict[str, Artifact]:
 
 
 def morpho_artifacts() -> dict[str, Artifact]:
-    """FeedOracle and UtilizationRate, which a Morpho market needs beside it."""
+    """Oracles and interest rate models, which Morpho markets need beside it."""
     return _compiled("devnet-morpho", "MorphoParts.sol")
 
 

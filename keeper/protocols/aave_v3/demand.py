@@ -13,6 +13,7 @@ from keeper.core.types import BreachPrice, Demand, Prices
 from keeper.core.units import BPS, UINT256_MAX, WAD
 from keeper.protocols.aave_v3.sheet import Indices, Line, Sheet, indices, sheet, stable_debt
 from keeper.protocols.aave_v3.state import Account, Market, Reserve
+from keeper.protocols.search import breach_edge, least, move_bps
 
 _MOST_ASSETS = 1 << 120  # no aToken holds more
 
@@ -133,8 +134,8 @@ def breach_prices(market: Market, prices: Prices, account: Account, now: int) ->
     for line in position.collateral:
         edge = _breach_price(position, line)
         if edge is not None:
-            move_bps = _move_bps(line.price, edge)
-            found.append(BreachPrice(line.reserve.asset, line.reserve.symbol, edge, market.base_decimals, move_bps))
+            move = move_bps(line.price, edge)
+            found.append(BreachPrice(line.reserve.asset, line.reserve.symbol, edge, market.base_decimals, move))
     return tuple(found)
 
 
@@ -142,41 +143,10 @@ def _breach_price(position: Sheet, line: Line) -> int | None:
     asset, emode = line.reserve.asset, position.emode
     if not line.assets or (emode is not None and emode.price_source and emode.covers(line.reserve.id)):
         return None  # such an e-mode values the asset by another's price
-    return _edge(lambda price: position.with_price(asset, price).liquidatable, line.price)
-
-
-def _edge(breached: Callable[[int], bool], present: int) -> int | None:
-    """The highest price where `breached` holds; sought upward when it holds at present, else downward."""
-    if breached(present):
-        low, high = present, 2 * present
-        while breached(high):
-            low, high = high, 2 * high
-            if high.bit_length() > 160:
-                return None
-    elif breached(1):
-        low, high = 1, present
-    else:
-        return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if breached(middle) else (low, middle)
-    return low
-
-
-def _move_bps(present: int, price: int) -> int:
-    size = abs(price - present) * BPS // present
-    return size if price >= present else -size
+    return breach_edge(lambda price: position.with_price(asset, price).liquidatable, line.price)
 
 
 # --- search -----------------------------------------------------------------------------------------------------------
-
-
-def least(holds: Callable[[int], bool], low: int, high: int) -> int:
-    """Smallest n in [low, high] where a predicate holds that, once true, stays true; it must hold at `high`."""
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if holds(middle) else (middle + 1, high)
-    return low
 
 
 def _stretch_end(value: Callable[[int], int], start: int, most: int) -> int:

@@ -14,9 +14,9 @@ from keeper.core.types import LiquidationPair, LiquidationPlan, Skip, TxCall
 from keeper.core.units import BPS, WAD
 from keeper.protocols.aave_v3 import abi
 from keeper.protocols.aave_v3 import arithmetic as math
-from keeper.protocols.aave_v3.demand import least
 from keeper.protocols.aave_v3.sheet import Line, Sheet, Totals, indices
 from keeper.protocols.aave_v3.state import Market
+from keeper.protocols.search import least
 
 _DEFAULT_CLOSE_FACTOR_BPS = 5_000
 _SENTINEL_HF_WAD = 95 * 10**16  # below this an L2 sequencer that is down does not stop liquidations

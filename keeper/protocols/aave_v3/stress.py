@@ -16,10 +16,10 @@ from keeper.core.stress import CodeSet, Override, SentAs, constant_feed
 from keeper.core.types import Call, Skip, TxCall
 from keeper.core.units import WAD
 from keeper.protocols.aave_v3 import abi
-from keeper.protocols.aave_v3.demand import least
 from keeper.protocols.aave_v3.discover import ask
 from keeper.protocols.aave_v3.sheet import Line, Sheet
 from keeper.protocols.aave_v3.state import EMode, Market, Reserve
+from keeper.protocols.search import least
 
 _SCALE = 10**9  # in how many steps all are lowered together
 _OPEN_WAD = WAD - WAD // 10**6  # interest moves health by less than this until the liquidation lands

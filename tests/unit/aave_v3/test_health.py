@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from keeper.core.types import Price
 from keeper.core.units import BPS, RAY, UINT256_MAX, WAD
 from keeper.protocols.aave_v3 import health
-from keeper.protocols.aave_v3.demand import least
 from keeper.protocols.aave_v3.health import Heartbeats
 from keeper.protocols.aave_v3.sheet import indices, sheet
 from keeper.protocols.aave_v3.state import Account, EMode, Market, StableDebt
+from keeper.protocols.search import least
 from tests.support import aave_market as build
 from tests.support.aave_market import NOW
 

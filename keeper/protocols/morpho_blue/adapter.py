@@ -1,0 +1,232 @@
+"""The adapter: one Morpho Blue behind `keeper.core.ports.ProtocolAdapter`.
+
+A key is a market's id and an account. All it remembers between calls is interest already accrued for the market,
+prices and moment last asked about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from keeper.core.errors import DecodeError
+from keeper.core.ports import Reads
+from keeper.core.types import (
+    Assessment,
+    Block,
+    Book,
+    BreachPrice,
+    Call,
+    CallResult,
+    Demand,
+    Health,
+    Linear,
+    Liquidated,
+    LiquidationPair,
+    LiquidationPlan,
+    LogFilter,
+    Prices,
+    RawLog,
+    Skip,
+    Slack,
+    Update,
+)
+from keeper.protocols.addresses import checksummed
+from keeper.protocols.morpho_blue import abi, demand, discover, health, liquidate, logs, prices, state, track
+from keeper.protocols.morpho_blue.accrue import Owed, accrued
+from keeper.protocols.morpho_blue.confirm import confirm_calls, native_view
+from keeper.protocols.morpho_blue.errors import explain_revert
+from keeper.protocols.morpho_blue.health import Sheet
+from keeper.protocols.morpho_blue.options import Options
+from keeper.protocols.morpho_blue.state import Lending, Market, Position
+
+_ID = logs.ID_SIZE
+
+
+class MorphoBlue:
+    """See `ProtocolAdapter` for what each method promises."""
+
+    kind = "morpho_blue"
+
+    def __init__(self, name: str, start_block: int, options: Options) -> None:
+        self.name = name
+        self.start_block = start_block
+        self._scope = options.scope()
+        self._accrued_for: tuple[Market, Prices, int] | None = None
+        self._accrued: dict[bytes, Owed | None] = {}
+
+    # --- tracking
+
+    def addresses(self) -> Mapping[str, bytes]:
+        feeds = {f"price reference of 0x{one.token.hex()}": one.feed for one in self._scope.references if one.feed}
+        return {"morpho": self._scope.morpho, **feeds}
+
+    def bootstrap(self, known: Market | None = None) -> Reads[Market]:
+        return discover.bootstrap(self._scope.morpho, self._scope.wanted, known)
+
+    def filter(self, market: Market) -> LogFilter:
+        return logs.log_filter(self._scope.morpho)
+
+    def head_calls(self, market: Market) -> Sequence[Call]:
+        return prices.head_calls(market, self._scope.references)
+
+    def sync(
+        self, book: Book[Market, Position], block: Block, logs: Sequence[RawLog], head: Sequence[CallResult]
+    ) -> Reads[Update[Market, Position]]:
+        return track.sync(self._scope, book, block, logs, head)
+
+    def touches(self, market: Market, logs_: Sequence[RawLog]) -> Sequence[bytes]:
+        return logs.touch_keys(self._fold(logs_))
+
+    def liquidations(self, market: Market, logs_: Sequence[RawLog]) -> Sequence[Liquidated]:
+        return logs.liquidated(market, self._fold(logs_))
+
+    def whole(self, market: Market, key: bytes) -> Sequence[bytes]:
+        return [key]
+
+    def snapshot(
+        self,
+        market: Market,
+        touches: Sequence[bytes],
+        block: Block,
+        head: Sequence[CallResult],
+        held: Mapping[bytes, Position] | None = None,
+    ) -> Reads[Update[Market, Position]]:
+        return track.snapshot(self._scope, market, touches, block, head)
+
+    # --- following a few accounts by state alone
+
+    def renew(self, market: Market) -> Reads[Market]:
+        renewed = yield from discover.renew(market.morpho, market.by_id)
+        return market.with_lendings(renewed)
+
+    def positions_of(self, market: Market, account: bytes) -> Reads[Sequence[bytes]]:
+        """In the markets that are known: by configuration, where no logs are read."""
+        return track.positions_of(market, account)
+
+    def liquidation_filter(self, market: Market) -> LogFilter:
+        return LogFilter(frozenset({market.morpho}), frozenset({bytes.fromhex(abi.LIQUIDATED[2:])}))
+
+    # --- stored form
+
+    def dump_market(self, market: Market) -> bytes:
+        return state.dump_market(market)
+
+    def load_market(self, payload: bytes) -> Market:
+        return state.load_market(payload)
+
+    def dump_position(self, position: Position) -> bytes:
+        return state.dump_position(position)
+
+    def load_position(self, payload: bytes) -> Position:
+        return state.load_position(payload)
+
+    # --- judging
+
+    def account(self, key: bytes) -> bytes:
+        return key[_ID:]
+
+    def position_id(self, key: bytes) -> str:
+        return f"{self.name}:{checksummed(key[_ID:])}:0x{key[:_ID].hex()}"
+
+    def base_decimals(self, market: Market) -> int:
+        return prices.BASE_DECIMALS
+
+    def health(self, market: Market, prices: Prices, position: Position, now: int) -> Health:
+        sheet = self._sheet(market, prices, position, now)
+        return health.judge(sheet, prices.get(sheet.lending.loan))
+
+    def assess(self, market: Market, prices: Prices, position: Position, now: int) -> Assessment:
+        sheet = self._sheet(market, prices, position, now)
+        return health.assess(sheet, prices.get(sheet.lending.loan))
+
+    def demands(
+        self, market: Market, prices: Prices, position: Position, now: int, target_wad: int
+    ) -> tuple[Demand, ...]:
+        return demand.demands(self._sheet(market, prices, position, now), target_wad)
+
+    def breach_prices(self, market: Market, prices: Prices, position: Position, now: int) -> tuple[BreachPrice, ...]:
+        return demand.breach_prices(self._sheet(market, prices, position, now))
+
+    # --- the screen
+
+    def linear(self, market: Market, position: Position) -> Linear:
+        return health.linear(market, position)
+
+    def factors(self, market: Market, prices: Prices, now: int) -> Sequence[float]:
+        return health.factors(market, prices, lambda lending: self._owed(market, prices, lending, now))
+
+    def slack(self, market: Market) -> Slack:
+        return health.slack(market)
+
+    def same_weights(self, before: Market, after: Market) -> bool:
+        return health.same_weights(before, after)
+
+    # --- acting
+
+    def plan(
+        self,
+        market: Market,
+        prices: Prices,
+        key: bytes,
+        position: Position,
+        now: int,
+        wallet: Mapping[bytes, int],
+        receiver: bytes,
+    ) -> LiquidationPlan | Skip:
+        return liquidate.plan(self._open(market, prices, key, position, now), now, wallet)
+
+    def pairs(
+        self, market: Market, prices: Prices, key: bytes, position: Position, now: int, receiver: bytes
+    ) -> Sequence[LiquidationPair] | Skip:
+        return liquidate.pairs(self._open(market, prices, key, position, now), now)
+
+    def wallet_tokens(self, market: Market) -> Sequence[bytes]:
+        """Loan tokens whose worth is known: nothing else is liquidated."""
+        worth = {reference.token for reference in self._scope.references}
+        return sorted({lending.loan for lending in market.lendings} & worth)
+
+    def spenders(self, market: Market) -> Sequence[bytes]:
+        return [market.morpho]
+
+    def entry_points(self, market: Market) -> Sequence[tuple[bytes, bytes]]:
+        return [(market.morpho, abi.LIQUIDATE)]
+
+    def explain_revert(self, data: bytes) -> str:
+        return explain_revert(data)
+
+    def confirm_calls(self, market: Market, key: bytes) -> Sequence[Call]:
+        return confirm_calls(market.morpho, market.by_id[key[:_ID]], key[_ID:])
+
+    def native_view(self, results: Sequence[CallResult]) -> Mapping[str, Any]:
+        return native_view(results[0])
+
+    # --- inside
+
+    def _fold(self, logs_: Sequence[RawLog]) -> logs.Seen:
+        return logs.fold(self._scope.morpho, self._scope.wanted, logs_)
+
+    def _open(self, market: Market, prices: Prices, key: bytes, position: Position, now: int) -> liquidate.Open | Skip:
+        sheet = self._sheet(market, prices, position, now)
+        return liquidate.open_position(market.morpho, key[_ID:], sheet, prices.get(sheet.lending.loan))
+
+    def _sheet(self, market: Market, prices: Prices, position: Position, now: int) -> Sheet:
+        lending = market.by_id.get(position.market)
+        if lending is None:
+            raise DecodeError(f"a position names market 0x{position.market.hex()}, which is not known; index again")
+        price = prices.get(lending.id)
+        return Sheet(
+            lending,
+            self._owed(market, prices, lending, now),
+            None if price is None else price.value,
+            position.borrow_shares,
+            position.collateral_assets,
+        )
+
+    def _owed(self, market: Market, prices: Prices, lending: Lending, now: int) -> Owed | None:
+        known = self._accrued_for
+        if known is None or known[0] is not market or known[1] is not prices or known[2] != now:
+            self._accrued_for, self._accrued = (market, prices, now), {}
+        if lending.id not in self._accrued:
+            self._accrued[lending.id] = accrued(lending, prices, now)
+        return self._accrued[lending.id]

@@ -1,0 +1,170 @@
+"""Sizing a liquidation exactly as Morpho will: by shares when a whole debt is repaid, by collateral otherwise.
+
+There is no close factor. A debt whose collateral does not cover it with the incentive is liquidated for all of its
+collateral, and what is left of it is bad debt that the market's suppliers bear.
+Source: Morpho.liquidate of @morpho-org/morpho-blue 1.0.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from keeper.core.types import LiquidationPair, LiquidationPlan, Price, Skip, TxCall
+from keeper.core.units import BPS, WAD, mul_div_down, mul_div_up
+from keeper.protocols.morpho_blue import abi
+from keeper.protocols.morpho_blue.accrue import Owed
+from keeper.protocols.morpho_blue.arithmetic import (
+    ORACLE_PRICE_SCALE,
+    liquidation_incentive,
+    to_assets_down,
+    to_shares_down,
+    to_shares_up,
+    w_div_up,
+    w_mul_down,
+)
+from keeper.protocols.morpho_blue.health import Sheet, base_value, unpriced
+
+_MARGIN_BPS = 1  # interest accrues until the transaction lands; this is an hour of it at 87 % a year
+_ROUNDINGS = 2  # raw units by which a repayment for a fixed seizure can differ when interest moved the shares' price
+_GAS = 350_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the Liquidate event would say. seized_by: the argument that is not zero is seized assets, not shares.
+
+    most_repaid_assets: what it can be charged by the time it lands.
+    """
+
+    seized_by: bool
+    repaid_shares: int
+    repaid_assets: int
+    seized_assets: int
+    most_repaid_assets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A liquidatable position; everything that sizes it is known."""
+
+    sheet: Sheet
+    owed: Owed
+    price_e36: int
+    incentive_wad: int
+    worth: Price
+    morpho: bytes
+    account: bytes
+
+    def by_shares(self, shares: int) -> Outcome:
+        quoted = w_mul_down(to_assets_down(shares, self.owed.assets, self.owed.shares), self.incentive_wad)
+        seized = mul_div_down(quoted, ORACLE_PRICE_SCALE, self.price_e36)
+        repaid = self.owed.by(shares)
+        return Outcome(False, shares, repaid, seized, _with_margin(repaid))
+
+    def by_assets(self, seized: int) -> Outcome:
+        quoted = mul_div_up(seized, self.price_e36, ORACLE_PRICE_SCALE)
+        shares = to_shares_up(w_div_up(quoted, self.incentive_wad), self.owed.assets, self.owed.shares)
+        repaid = self.owed.by(shares)
+        return Outcome(True, shares, repaid, seized, repaid + _ROUNDINGS)
+
+    def largest(self) -> Outcome:
+        """Everything: the whole debt, or all of a collateral that does not cover it.
+
+        Between the two, where by the time it lands interest may have made the collateral too little for the debt's
+        shares, as much collateral as the debt pays for now.
+        """
+        collateral = self.sheet.collateral_assets
+        whole = self.by_shares(self.sheet.borrow_shares)
+        if _with_margin(whole.seized_assets) <= collateral:
+            return whole
+        return self.by_assets(min(collateral, whole.seized_assets))
+
+    def sized(self, offered_assets: int) -> Outcome | None:
+        """As much as an offer of raw loan units pays for; None when that is nothing."""
+        largest = self.largest()
+        if largest.most_repaid_assets <= offered_assets:
+            return largest if largest.seized_assets else None
+        payable = to_shares_down(max(offered_assets - _ROUNDINGS, 0), self.owed.assets, self.owed.shares)
+        seized = min(self.by_shares(payable).seized_assets, largest.seized_assets)
+        return self.by_assets(seized) if seized else None
+
+    def plan(self, offered_assets: int, now: int) -> LiquidationPlan | Skip:
+        outcome = self.sized(offered_assets)
+        lending = self.sheet.lending
+        if outcome is None:
+            return Skip("dust", f"{offered_assets} raw units of {lending.loan_symbol} would seize nothing")
+        arguments = (outcome.seized_assets, 0) if outcome.seized_by else (0, outcome.repaid_shares)
+        return LiquidationPlan(
+            account=self.account,
+            debt_asset=lending.loan,
+            repay_assets=outcome.most_repaid_assets,
+            collateral_asset=lending.collateral,
+            expected_repaid_assets=outcome.repaid_assets,
+            expected_seized_assets=outcome.seized_assets,
+            profit_base=self.profit_value(outcome),
+            judged_at=now,
+            health_wad=self.sheet.factor_wad,
+            call=TxCall(self.morpho, abi.liquidate(lending.params, self.account, *arguments)),
+            approval=(lending.loan, self.morpho, outcome.most_repaid_assets),
+            gas_limit_hint=_GAS,
+        )
+
+    def profit_value(self, outcome: Outcome) -> int:
+        """Seized at the market's own price less repaid, in base currency units, rounded against us."""
+        lending = self.sheet.lending
+        seized = mul_div_down(outcome.seized_assets, self.price_e36, ORACLE_PRICE_SCALE)
+        gained = base_value(lending, seized, self.worth) or 0
+        return gained - (base_value(lending, outcome.repaid_assets, self.worth, up=True) or 0)
+
+
+def open_position(morpho: bytes, account: bytes, sheet: Sheet, worth: Price | None) -> Open | Skip:
+    """What can be sized, or why nobody may, or should, liquidate this position now."""
+    lending, unknown = sheet.lending, unpriced(sheet)
+    if unknown:
+        names = ", ".join("0x" + asset.hex() for asset in unknown)
+        return Skip("unpriced", f"market {lending.name} cannot be judged: no usable price or rate for {names}")
+    if not sheet.liquidatable or sheet.owed is None or sheet.price_e36 is None:
+        return Skip("healthy", f"health {sheet.factor_wad} is not below {WAD}")
+    if not sheet.collateral_assets:
+        return Skip("nothing_pledged", "no collateral is left")
+    if not sheet.price_e36:
+        return Skip("worthless", f"the oracle of market {lending.name} says that its collateral is worth nothing")
+    if worth is None:
+        detail = (
+            f"nothing says what loan token 0x{lending.loan.hex()} ({lending.loan_symbol}) is worth, so that its profit "
+            "could be compared with gas; add it to price_references"
+        )
+        return Skip("unreferenced", detail)
+    incentive = liquidation_incentive(lending.lltv_wad)
+    return Open(sheet, sheet.owed, sheet.price_e36, incentive, worth, morpho, account)
+
+
+def plan(found: Open | Skip, now: int, wallet: Mapping[bytes, int]) -> LiquidationPlan | Skip:
+    """The largest liquidation that the wallet can pay for: its incentive is a part of what is repaid."""
+    if isinstance(found, Skip):
+        return found
+    lending = found.sheet.lending
+    held = wallet.get(lending.loan, 0)
+    if held <= 0:
+        return Skip("no_balance", f"the wallet holds no {lending.loan_symbol}")
+    sized = found.plan(held, now)
+    if isinstance(sized, LiquidationPlan) and sized.profit_base <= 0:
+        return Skip("unprofitable", f"it would bring {sized.profit_base} base units before gas")
+    return sized
+
+
+def pairs(found: Open | Skip, now: int) -> Sequence[LiquidationPair] | Skip:
+    if isinstance(found, Skip):
+        return found
+    largest = found.largest()
+    if not largest.seized_assets:
+        return Skip("dust", "its whole debt would seize nothing")
+    lending = found.sheet.lending
+    size = partial(found.plan, now=now)
+    return [LiquidationPair(lending.loan, lending.collateral, largest.most_repaid_assets, size)]
+
+
+def _with_margin(assets: int) -> int:
+    return assets + mul_div_up(assets, _MARGIN_BPS, BPS)
