@@ -143,7 +143,17 @@ class Executor(Table):
         False, description="Approve what a liquidation needs each time, instead of everything once (which is faster)."
     )
     cooldown_blocks: int = Field(
-        5, ge=0, le=1_000_000, description="How long a position is left alone after a transaction for it reverted."
+        5,
+        ge=0,
+        le=1_000_000,
+        description="How long a position is left alone after a transaction for it reverted for a reason that passes: "
+        "the price moved back, somebody was first.",
+    )
+    lasting_cooldown_hours: float = Field(
+        6.0,
+        ge=0,
+        le=720,
+        description="The same for a reason that somebody has to remove: a paused market, no liquidity, no allowance.",
     )
     max_pending: int = Field(
         32, ge=1, le=64, description="Most transactions in flight; some nodes queue only 16 of an account."

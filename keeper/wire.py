@@ -211,6 +211,7 @@ class House:
             max_pending=configured.max_pending,
             replace_after_blocks=configured.replace_after_blocks,
             cooldown_blocks=configured.cooldown_blocks,
+            lasting_cooldown_s=configured.lasting_cooldown_hours * 3_600,
             approve_exactly=configured.approve_exactly,
             pending_prices=PendingPrices(configured.pending_prices),
         )

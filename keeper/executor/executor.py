@@ -8,7 +8,7 @@ The journal is durable before a byte leaves, and what we did is learned from blo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from keeper.executor.ahead import Ahead, offered_until, update_of
 from keeper.executor.behind import Behind, Ways
 from keeper.executor.compose import Composer, Draft, draft_filler
 from keeper.executor.dispatch import Dispatch
+from keeper.executor.explain import Explainer
 from keeper.executor.fees import Fees, choose_fees, next_base_fee, tip_from_history
 from keeper.executor.financier import Financier
 from keeper.executor.guard import Guard
@@ -32,8 +33,7 @@ from keeper.executor.nonces import allocate, gaps
 from keeper.executor.ports import Mode, Opportunity, RawSender, Request, Rpc, Settings, Venue
 from keeper.executor.questions import Answers, Questions
 from keeper.executor.selection import Selection
-from keeper.executor.simulate import Simulator, call_object, revert_of
-from keeper.executor.transaction import decode_signed
+from keeper.executor.simulate import Simulator
 from keeper.executor.trial import Trial, judge_waiting, try_out
 from keeper.executor.upkeep import Market, tend
 from keeper.executor.watch import Watch
@@ -74,22 +74,23 @@ class Executor:
         self._settings = settings
         self._clock = clock
         self._account = who or b""
-        self._journal = Journal(store)
+        self._journal = Journal(store, settings.cooldown_blocks, settings.lasting_cooldown_s)
         self._watch = Watch(self._journal, self._account, settings, clock)
+        self._explainer = Explainer(self._account, self._journal, clock)
         self._simulator = Simulator(rpc, self._account)
         self._dispatch = Dispatch(sender, self._journal, clock, settings.deadline_s)
         self._composer = None if signer is None else Composer(signer, settings.chain_id)
         self._guard = guard
         self._release = release
         self._sent_at: dict[bytes, int] = {}
-        self._selection = Selection(settings, self._account, self._journal, guard, financier)
+        self._selection = Selection(settings, self._account, self._journal, guard, financier, clock)
         self.ways = ways or Ways()
         self._behind = Behind(
             settings,
             self._journal,
             (
-                Selection(settings, self._account, self._journal, guard, financier),
-                Selection(replace(settings, tip_share_bps=0), self._account, self._journal, guard, financier),
+                Selection(settings, self._account, self._journal, guard, financier, clock),
+                Selection(replace(settings, tip_share_bps=0), self._account, self._journal, guard, financier, clock),
             ),
             self._simulator,
             self._dispatch,
@@ -195,13 +196,13 @@ class Executor:
         failed = self._watch.take_unexplained()
         if not (exposed or trial.chosen or failed or orders):
             return
-        extra = [request for intent in failed for request in self._replays(intent)]
-        outcome = await try_out(self._simulator, trial, block.ref, landing_at, extra, self._settings.deadline_s)
+        asked = self._explainer.requests(failed)
+        outcome = await try_out(self._simulator, trial, block.ref, landing_at, asked, self._settings.deadline_s)
         by_name = {venue.name: venue for venue in venues}
         given_up = await self._behind.judge_following(following, answers, block.ref, landing_at, by_name, self._sent_at)
         if stored is not None:
             await stored.wait()
-        explained = self._explain(failed, outcome.answers, by_name)
+        explained = self._explainer.explain(failed, outcome.answers, by_name)
         drafts = self._selection.accept(trial, outcome, market, answers, block)
         if self._settings.mode is not Mode.LIVE or self._composer is None:
             return
@@ -284,31 +285,3 @@ class Executor:
         nonces = allocate(nonce, owned, len(drafts))
         now = self._clock()
         return [composer.intent(d, n, d.fees or fees, judged, now) for d, n in zip(drafts, nonces, strict=True)]
-
-    def _replays(self, intent: Intent) -> tuple[Request, Request]:
-        """The call of a reverted transaction on the state before its block, and on that after it, to hear why."""
-        number = intent.included_number or 0
-        mined = next(attempt for attempt in intent.attempts if attempt.tx_hash == intent.tx_hash)
-        call = call_object("0x" + self._account.hex(), decode_signed(mined.raw).call)
-        before, after = (self._at(height) for height in (max(number - 1, 0), number))
-        return ("eth_call", (call, before)), ("eth_call", (call, after))
-
-    def _at(self, number: int) -> object:
-        known = self._journal.hash_of(number)
-        return hex(number) if known is None else {"blockHash": "0x" + known.hex()}
-
-    def _explain(
-        self, failed: Sequence[Intent], answers: Sequence[object], venues: Mapping[str, Venue]
-    ) -> list[Intent]:
-        """Failed intents with the protocol's reason, where a replay gave one. Each is asked about once."""
-        explained = []
-        for index, intent in enumerate(failed):
-            before, after = (revert_of(answer) for answer in answers[2 * index : 2 * index + 2])
-            revert, venue = after if before is None else before, venues.get(intent.protocol)
-            if revert is not None and venue is not None:
-                reason = f"reverted: {venue.adapter.explain_revert(revert)}"
-                if before is None:
-                    reason += ", since something earlier in its block"
-                log.info("transaction_failure_explained", intent=intent.id, cause=intent.cause, reason=reason)
-                explained.append(replace(intent, reason=reason, updated_at=self._clock()))
-        return explained

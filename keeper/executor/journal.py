@@ -11,11 +11,16 @@ from keeper.core.ports import Store, Transaction
 from keeper.core.records import Intent, IntentStatus
 from keeper.core.types import Block, BlockRef
 from keeper.executor.lifecycle import is_cancelling, is_spent, nonce_of, orphan
+from keeper.executor.reverts import is_lasting
 
 
 class Journal:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, cooldown_blocks: int = 0, lasting_cooldown_s: float = 0.0) -> None:
+        """How long a cause is left alone after a transaction for it was mined and reverted: so many blocks, or so many
+        seconds where the reason is one that lasts."""
         self._store = store
+        self._cooldown_blocks = cooldown_blocks
+        self._lasting_cooldown_s = lasting_cooldown_s
         self._intents: dict[str, Intent] = {}
         self._hashes: dict[int, bytes] = {}
 
@@ -23,7 +28,8 @@ class Journal:
         """Take over what the store holds. Intents mined in a block that is no longer among the stored headers are
         reorged: a crash between the revert of their block and of them changes nothing."""
         self._hashes = {block.number: block.hash for block in blocks}
-        self._intents = {i.id: i for i in self._store.intents() if not _is_final(i, finalized)}
+        kept = (i for i in self._store.intents() if not _is_final(i, finalized) or self._rests(i, now))
+        self._intents = {i.id: i for i in kept}
         orphaned = []
         for intent in self._intents.values():
             number, block_hash = intent.included_number, intent.included_hash
@@ -77,11 +83,21 @@ class Journal:
         gas = sum(i.attempts[-1].gas_limit * i.attempts[-1].max_fee_wei for i in waiting)
         return gas + sum(_tip_wei(i) for i in waiting if not is_cancelling(i))
 
-    def blocked_causes(self, block: int, cooldown_blocks: int) -> frozenset[str]:
-        """Causes with a transaction on its way, or with one that was mined and reverted so few blocks ago."""
-        return frozenset(
-            i.cause for i in self._intents.values() if not is_spent(i) or _cools(i, block, cooldown_blocks)
-        )
+    def blocked_causes(self, block: int, now: float) -> frozenset[str]:
+        """Causes with a transaction on its way, or with one that was mined and reverted so recently."""
+        return frozenset(i.cause for i in self._intents.values() if not is_spent(i) or self._cools(i, block, now))
+
+    def _cools(self, intent: Intent, block: int, now: float) -> bool:
+        number = intent.included_number
+        if intent.status is not IntentStatus.FAILED or number is None:
+            return False
+        return block < number + self._cooldown_blocks or self._rests(intent, now)
+
+    def _rests(self, intent: Intent, now: float) -> bool:
+        """Whether it failed for a reason that lasts, too recently to try again."""
+        if intent.status is not IntentStatus.FAILED or not is_lasting(intent.reason or ""):
+            return False
+        return now < float(intent.realized.get("at", intent.updated_at)) + self._lasting_cooldown_s
 
     # --- the chain
 
@@ -100,10 +116,10 @@ class Journal:
     def cut(self, ancestor: BlockRef) -> None:
         self._hashes = {number: h for number, h in self._hashes.items() if number <= ancestor.number}
 
-    def forget(self, finalized: int, keep_from: int) -> None:
-        """Let go of what is final, and of headers below; what is younger than `keep_from` stays in any case."""
-        below = min(finalized, keep_from)
-        self._intents = {i.id: i for i in self._intents.values() if not _is_final(i, below)}
+    def forget(self, finalized: int, block: int, now: float) -> None:
+        """Let go of what is final, and of headers below; what has to be left alone at this block stays in any case."""
+        kept = (i for i in self._intents.values() if not _is_final(i, finalized) or self._cools(i, block, now))
+        self._intents = {i.id: i for i in kept}
         self._hashes = {number: h for number, h in self._hashes.items() if number >= finalized}
 
 
@@ -113,8 +129,3 @@ def _tip_wei(intent: Intent) -> int:
 
 def _is_final(intent: Intent, finalized: int) -> bool:
     return intent.status.settled and (intent.included_number is None or intent.included_number <= finalized)
-
-
-def _cools(intent: Intent, block: int, cooldown_blocks: int) -> bool:
-    number = intent.included_number
-    return intent.status is IntentStatus.FAILED and number is not None and block < number + cooldown_blocks

@@ -115,7 +115,8 @@ class Settings:
     approve_exactly: approve what the plans of a block can be charged, instead of everything at once and for all.
     max_fee_wei caps every attempt, replacements and cancellations included.
     tip_share_bps: part of the expected profit that is offered on top of what recent blocks' transactions paid.
-    cooldown_blocks: how long a cause is left alone after a transaction for it was mined and reverted.
+    cooldown_blocks: how long a cause is left alone after a transaction for it was mined and reverted;
+    lasting_cooldown_s: the same where the reason is one that lasts, such as a paused market.
     deadline_s: the longest a block waits for simulation, and again for submission.
     """
 
@@ -134,6 +135,7 @@ class Settings:
     max_planned: int = 256
     replace_after_blocks: int = 3
     cooldown_blocks: int = 5
+    lasting_cooldown_s: float = 6 * 3_600
     approve_exactly: bool = False
     pending_prices: PendingPrices = PendingPrices.OFF
     deadline_s: float = 4.0

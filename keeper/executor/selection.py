@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -26,8 +26,15 @@ class Selection:
     """Remembers what it said about each opportunity, so that it says it once, and when it last looked at it."""
 
     def __init__(
-        self, settings: Settings, account: bytes, journal: Journal, guard: Guard | None, financier: Financier | None
+        self,
+        settings: Settings,
+        account: bytes,
+        journal: Journal,
+        guard: Guard | None,
+        financier: Financier | None,
+        clock: Callable[[], float],
     ) -> None:
+        self._clock = clock
         self._settings = settings
         self._account = account
         self._journal = journal
@@ -79,7 +86,7 @@ class Selection:
             self._tell([Refused(candidate, Skip("fee_above_cap", detail)) for candidate in causes.values()])
         if market.fresh is None or settings.max_pending <= len(unspent):
             return [], []
-        blocked = self._journal.blocked_causes(block.number, settings.cooldown_blocks)
+        blocked = self._journal.blocked_causes(block.number, self._clock())
         # Far more positions can be open to liquidation than are worth it: those refused longest ago come first.
         free = sorted((c for c in causes if c not in blocked), key=lambda c: (self._planned_at.get(c, -1), c))
         looked_at = [causes[cause] for cause in free[: settings.max_planned]]

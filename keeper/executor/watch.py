@@ -83,7 +83,7 @@ class Watch:
             if after is not intent:
                 changed.append(self._account_for(intent, after, by_name))
         self._journal.hold(changed)
-        self._journal.forget(finalized, block.number - self._settings.cooldown_blocks)
+        self._journal.forget(finalized, block.number, now)
         return changed
 
     def reverted(self, transaction: Transaction, ancestor: BlockRef) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from keeper.core.records import Intent, IntentStatus
+from keeper.devnet.abi import encode_call
 from keeper.devnet.chain import DevChain
 from tests.integration.test_flash_plans import borrow, contract, fall, gas_value
 from tests.support.contract_house import Contract, Running, running
@@ -122,3 +123,58 @@ async def test_a_competitor_in_the_very_block_of_the_fall_leaves_nothing_to_send
         await keeper.mine(2)
         assert len(liquidations_on_chain(chain)) == 1
         assert keeper.store.intents() == []
+
+
+def first_in_block(chain: DevChain, sender: str, to: str, signature: str, *args: object) -> None:
+    """A transaction that pays enough to be first in its block, which is mined with whatever waits."""
+    tip = hex(200 * GWEI)
+    data = "0x" + encode_call(signature, args).hex()
+    asked = {"from": sender, "to": to, "data": data, "gas": hex(500_000)}
+    chain.rpc("eth_sendTransaction", {**asked, "maxPriorityFeePerGas": tip, "maxFeePerGas": tip})
+    chain.mine()
+
+
+async def test_a_price_that_recovers_in_the_very_block_is_named_and_tried_again_in_some_blocks(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trace says which contract refused, and why; the replay, that it would have succeeded before."""
+    chain = contract.chain
+    borrow(chain, 1)
+    async with running(contract, tmp_path, monkeypatch, cooldown_blocks=4) as keeper:
+        fall(chain, 1_780)
+        await keeper.follow()
+        weth = chain.tokens["WETH"]
+        first_in_block(chain, chain.aave.market.admin, weth.feed, "set(int256)", weth.answer(Decimal(2_000)))
+        await keeper.follow()
+        await keeper.mine()
+        [failed] = keeper.liquidations()
+        assert failed.status is IntentStatus.FAILED
+        assert "HealthFactorNotBelowThreshold" in str(failed.reason)
+        assert "since something earlier in its block" in str(failed.reason)
+        chain.set_price("WETH", Decimal(1_780))
+        await keeper.follow()
+        assert len(keeper.liquidations()) == 1
+        await keeper.mine(4)
+        assert [intent.status for intent in keeper.liquidations()][1:] == [IntentStatus.INCLUDED]
+
+
+async def test_a_market_that_is_paused_in_the_very_block_is_left_alone_for_hours(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = contract.chain
+    borrow(chain, 1)
+    async with running(contract, tmp_path, monkeypatch, cooldown_blocks=1, lasting_cooldown_hours=1.0) as keeper:
+        fall(chain, 1_780)
+        await keeper.follow()
+        admin, configurator = chain.aave.market.admin, chain.aave.configurator
+        weth = chain.tokens["WETH"].address
+        first_in_block(chain, admin, configurator, "setReservePause(address,bool,uint40)", weth, True, 0)
+        await keeper.follow()
+        await keeper.mine()
+        [failed] = keeper.liquidations()
+        assert failed.status is IntentStatus.FAILED
+        assert "ReservePaused" in str(failed.reason)
+        chain.aave.set_pause("WETH", False)
+        await keeper.follow()
+        await keeper.mine(6)
+        assert len(keeper.liquidations()) == 1

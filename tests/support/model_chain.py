@@ -44,6 +44,7 @@ class Account:
     native_wei: int = 10**20
     tokens: int = 10**6
     allowance: int = 0
+    paused: bool = False
     open: set[int] = field(default_factory=set)
 
 
@@ -232,6 +233,8 @@ def run(call: TxCall, account: Account) -> bytes | None:
     position = position_of(call)
     if position is None:
         return None
+    if account.paused:
+        return b"paused"
     if position not in account.open:
         return b"healthy"
     if account.allowance < CHARGE:

@@ -30,6 +30,7 @@ SETTINGS = Settings(
     confirmations=3,
     max_pending=5,
     replace_after_blocks=2,
+    lasting_cooldown_s=120.0,
     deadline_s=1.0,
 )
 

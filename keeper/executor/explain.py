@@ -1,0 +1,124 @@
+"""Why a transaction of ours was mined and reverted.
+
+Where the node traces (`debug_traceTransaction`), the call that failed in the very block tells. Everywhere the same call
+is asked again on the states before and after its block: what succeeds before it met somebody faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from keeper.core.errors import KeeperError, RpcRefused
+from keeper.core.records import Intent
+from keeper.core.types import TxCall
+from keeper.executor.journal import Journal
+from keeper.executor.ports import Request, Venue
+from keeper.executor.simulate import call_object, revert_of
+from keeper.executor.transaction import decode_signed
+
+log = structlog.get_logger(__name__)
+
+_TRACER = {"tracer": "callTracer", "tracerConfig": {"withLog": False}}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The innermost call that failed, and what it returned. error: the node's word for it."""
+
+    target: bytes
+    data: bytes
+    error: str
+
+
+class Explainer:
+    """Remembers whether the node traces, so that a missing method is asked for once."""
+
+    def __init__(self, account: bytes, journal: Journal, clock: Callable[[], float]) -> None:
+        self._account = "0x" + account.hex()
+        self._journal = journal
+        self._clock = clock
+        self._traces = True
+
+    def requests(self, failed: Sequence[Intent]) -> list[Request]:
+        """To be answered in this order to `explain` of the same intents."""
+        return [request for intent in failed for request in self._ask(intent)]
+
+    def explain(self, failed: Sequence[Intent], answers: Sequence[Any], venues: Mapping[str, Venue]) -> list[Intent]:
+        """Those of which the node could say why, with the protocol's reason. Each is asked about once."""
+        explained = []
+        size = 3 if self._traces else 2
+        for index, intent in enumerate(failed):
+            *traces, before, after = answers[size * index : size * (index + 1)]
+            reason = self._reason(intent, traces[0] if traces else None, before, after, venues.get(intent.protocol))
+            if reason is not None:
+                log.info("transaction_failure_explained", intent=intent.id, cause=intent.cause, reason=reason)
+                explained.append(replace(intent, reason=reason, updated_at=self._clock()))
+        return explained
+
+    def _ask(self, intent: Intent) -> list[Request]:
+        number = intent.included_number or 0
+        call = call_object(self._account, _call_of(intent))
+        before, after = (self._at(height) for height in (max(number - 1, 0), number))
+        asked: list[Request] = [("eth_call", (call, before)), ("eth_call", (call, after))]
+        if self._traces:
+            asked.insert(0, ("debug_traceTransaction", ("0x" + (intent.tx_hash or b"").hex(), _TRACER)))
+        return asked
+
+    def _at(self, number: int) -> object:
+        known = self._journal.hash_of(number)
+        return hex(number) if known is None else {"blockHash": "0x" + known.hex()}
+
+    def _reason(self, intent: Intent, trace: Any, before: Any, after: Any, venue: Venue | None) -> str | None:
+        if isinstance(trace, RpcRefused):
+            self._traces = False
+            log.info("traces_unsupported", error=str(trace))
+        failure = read_trace(trace)
+        earlier, later = revert_of(before), revert_of(after)
+        revert = later if earlier is None else earlier
+        if failure is not None and (failure.data or revert is None):
+            revert = failure.data
+        if revert is None or venue is None:
+            return None
+        if failure is not None and not failure.data and "gas" in failure.error:
+            reason = f"reverted: {failure.error}"
+        else:
+            reason = f"reverted: {venue.adapter.explain_revert(revert)}"
+        if failure is not None and failure.target != _call_of(intent).to:
+            reason += f" (0x{failure.target.hex()})"
+        if earlier is None and not isinstance(before, KeeperError):
+            reason += ", since something earlier in its block"
+        return reason
+
+
+def read_trace(answer: Any) -> Failure | None:
+    """The cause of a failed transaction in a callTracer's answer; None when there is none to be read.
+
+    A call that failed and was not caught fails its caller, so the cause is at the end of the last calls.
+    """
+    if not isinstance(answer, Mapping) or "error" not in answer:
+        return None
+    frame: Mapping[str, Any] = answer
+    try:
+        while (calls := frame.get("calls")) and "error" in calls[-1] and _passed_on(calls[-1], frame):
+            frame = calls[-1]
+        output = str(frame.get("output") or "0x")
+        return Failure(
+            bytes.fromhex(str(frame.get("to") or "0x")[2:]), bytes.fromhex(output[2:]), str(frame["error"]).lower()
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _passed_on(inner: Mapping[str, Any], outer: Mapping[str, Any]) -> bool:
+    """Whether a call fails as its callee did: with the same data, or with none of its own."""
+    said = str(outer.get("output") or "0x")
+    return said in ("0x", str(inner.get("output") or "0x"))
+
+
+def _call_of(intent: Intent) -> TxCall:
+    mined = next(attempt for attempt in intent.attempts if attempt.tx_hash == intent.tx_hash)
+    return decode_signed(mined.raw).call

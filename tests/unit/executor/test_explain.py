@@ -1,0 +1,172 @@
+"""Why a transaction reverted, read from traces and replays, and how long its cause rests for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keeper.core.errors import RpcRefused, RpcUnavailable
+from keeper.core.records import Intent, IntentStatus
+from keeper.core.types import TxCall, UnsignedTransaction
+from keeper.executor.explain import Explainer, Failure, read_trace
+from keeper.executor.reverts import is_lasting
+from tests.support.model_chain import POOL
+from tests.support.model_pipeline import SETTINGS, SIGNER, Pipeline
+from tests.support.store_work import attempt, intent
+
+OTHER = b"\x0e" * 20
+HEALTHY = b"healthy"
+
+
+def frame(to: bytes = POOL, output: bytes = b"", *calls: dict[str, Any], error: str | None = "execution reverted"):
+    found: dict[str, Any] = {"to": "0x" + to.hex(), "output": "0x" + output.hex(), "calls": list(calls)}
+    return found if error is None else {**found, "error": error}
+
+
+def test_the_innermost_call_that_nobody_caught_is_the_cause() -> None:
+    inner = frame(OTHER, HEALTHY)
+    assert read_trace(frame(POOL, HEALTHY, frame(error=None), inner)) == Failure(OTHER, HEALTHY, "execution reverted")
+
+
+def test_a_failure_that_was_caught_is_not_the_cause() -> None:
+    """The last call succeeded, so the caller failed by itself."""
+    caught = frame(OTHER, b"caught")
+    assert read_trace(frame(POOL, b"own", caught, frame(error=None))) == Failure(POOL, b"own", "execution reverted")
+    assert read_trace(frame(POOL, b"own", caught)) == Failure(POOL, b"own", "execution reverted")
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=6),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["to", "output", "error", "calls"]), inner, max_size=4)
+        ),
+        max_leaves=12,
+    )
+)
+def test_whatever_a_node_answers_is_read_or_is_not_known(answer: Any) -> None:
+    found = read_trace(answer)
+    assert found is None or isinstance(found.data, bytes)
+
+
+class Journal:
+    def hash_of(self, number: int) -> bytes | None:
+        return None
+
+
+class Protocol:
+    class adapter:
+        @staticmethod
+        def explain_revert(data: bytes) -> str:
+            return data.decode() or "no reason"
+
+
+def failed() -> Intent:
+    call = UnsignedTransaction(31337, 3, 1, 2, 500_000, TxCall(POOL, b"\x01"))
+    one = replace(attempt("i", 0), raw=SIGNER.sign(call))
+    return replace(
+        intent("i", IntentStatus.FAILED), attempts=(one,), tx_hash=one.tx_hash, included_number=9, protocol="pool"
+    )
+
+
+REVERTED, SUCCEEDED = RpcRefused("execution reverted", 3, HEALTHY), "0x"
+NO_METHOD = RpcRefused("the method does not exist", -32601)
+
+
+def explained(answers: Sequence[Any], explainer: Explainer | None = None) -> str | None:
+    explainer = explainer or Explainer(SIGNER.address, cast(Any, Journal()), lambda: 0.0)
+    assert len(explainer.requests([failed()])) == len(answers)
+    found = explainer.explain([failed()], answers, {"pool": cast(Any, Protocol())})
+    return found[0].reason if found else None
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        ((NO_METHOD, REVERTED, REVERTED), "reverted: healthy"),
+        ((NO_METHOD, SUCCEEDED, REVERTED), "reverted: healthy, since something earlier in its block"),
+        ((NO_METHOD, SUCCEEDED, SUCCEEDED), None),
+        ((frame(POOL, b"sold out"), REVERTED, REVERTED), "reverted: sold out"),
+        (
+            (frame(POOL, b"sold out", frame(OTHER, b"sold out")), SUCCEEDED, SUCCEEDED),
+            f"reverted: sold out (0x{OTHER.hex()}), since something earlier in its block",
+        ),
+        (
+            (frame(error="out of gas"), SUCCEEDED, SUCCEEDED),
+            "reverted: out of gas, since something earlier in its block",
+        ),
+        ((RpcUnavailable("busy"), REVERTED, REVERTED), "reverted: healthy"),
+        ((RpcUnavailable("busy"), RpcUnavailable("busy"), REVERTED), "reverted: healthy"),
+        (("nonsense", RpcUnavailable("busy"), None), None),
+    ],
+)
+def test_the_trace_says_what_happened_and_the_replays_whether_somebody_was_faster(
+    answers: Sequence[Any], reason: str | None
+) -> None:
+    assert explained(answers) == reason
+
+
+def test_a_node_without_traces_is_asked_for_one_once() -> None:
+    explainer = Explainer(SIGNER.address, cast(Any, Journal()), lambda: 0.0)
+    assert explained((NO_METHOD, REVERTED, REVERTED), explainer) == "reverted: healthy"
+    assert explained((REVERTED, REVERTED), explainer) == "reverted: healthy"
+
+
+@pytest.mark.parametrize(
+    ("reason", "lasts"),
+    [
+        ("reverted: HealthFactorNotBelowThreshold: the position is healthy: nothing may be liquidated", False),
+        ("reverted: gained too little", False),
+        ("reverted: Too little received", False),
+        ("reverted: used all of its 500000 gas", False),
+        ("reverted without a reason", False),
+        ("reverted: ReservePaused: the reserve is paused", True),
+        ("reverted: LiquidationGraceSentinelCheckFailed: a liquidation grace period is running", True),
+        ("reverted: ERC20InsufficientAllowance: the allowance is too small: approve the pool first", True),
+        ("reverted: call not allowed (0x0e), since something earlier in its block", True),
+        ("reverted: insufficient liquidity", True),
+    ],
+)
+def test_which_reasons_last(reason: str, lasts: bool) -> None:
+    assert is_lasting(reason) is lasts
+
+
+def liquidations(pipeline: Pipeline) -> list[Intent]:
+    return [one for one in pipeline.store.journal.values() if one.position == "model:1"]
+
+
+def follow(pipeline: Pipeline, blocks: int) -> None:
+    for _ in range(blocks):
+        pipeline.chain.mine()
+        pipeline.follow()
+
+
+@pytest.mark.parametrize(("reason", "rests_s"), [("healthy", 5 * 12), ("paused", 6 * 3_600)])
+def test_a_cause_rests_for_blocks_or_for_hours_as_its_reason_is(reason: str, rests_s: int) -> None:
+    """A block is twelve seconds. Restarts, and finality far above the failure, change nothing."""
+    pipeline = Pipeline(replace(SETTINGS, lasting_cooldown_s=6 * 3_600))
+    pipeline.chain.mine(opened=[2], at_most=0)
+    follow(pipeline, 3)  # so that everything is approved
+    pipeline.chain.mine(opened=[1], at_most=0)
+    pipeline.follow()
+    pipeline.chain.tip.after.paused = reason == "paused"
+    pipeline.chain.mine(closed=[1] if reason == "healthy" else [])
+    pipeline.follow()
+    [failed] = liquidations(pipeline)
+    assert failed.status is IntentStatus.FAILED
+    assert reason in str(failed.reason)
+    failed_at = pipeline.clock
+    pipeline.chain.tip.after.paused = False
+    pipeline.chain.tip.after.open.add(1)
+    while len(liquidations(pipeline)) == 1:
+        follow(pipeline, 1)
+        if pipeline.clock % 600 == 0:
+            pipeline.restart()
+    assert pipeline.clock - failed_at == pytest.approx(rests_s, abs=24)
+    pipeline.close()
