@@ -161,6 +161,17 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--block", type=_block_number, metavar="BLOCK", help="fork at this block (default: the newest)")
     _json_flag(sub)
 
+    sub = add(
+        "deploy", _deploy, "put our Liquidator contract on chain, or complete its permissions; harmless to repeat"
+    )
+    sub.add_argument("--heir", metavar="ADDRESS", help="offer it the ownership in the end (0x…); the key may run plans")
+    _order_flags(sub)
+    sub = add("skim", _skim, "send what our contract holds to its owner")
+    sub.add_argument(
+        "token", nargs="*", metavar="TOKEN", help='only these (0x…, or "native"); default: all it may hold'
+    )
+    _order_flags(sub)
+
     sub = add("devnet", _devnet, "a local Anvil with the real contracts and a ready configuration", config=False)
     from keeper.devnet import cli as devnet_cli
 
@@ -170,6 +181,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _json_flag(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--json", action="store_true", help="JSON Lines on stdout, one object a line")
+
+
+def _order_flags(sub: argparse.ArgumentParser) -> None:
+    """Of commands that send what a person orders, with the executor's key whatever its mode."""
+    sub.set_defaults(alert_only=True)
+    sub.add_argument("--yes", action="store_true", help="do not ask; for scripts")
+    sub.add_argument("--dry-run", action="store_true", help="show what would be sent and cost, send nothing")
 
 
 def _file(text: str) -> object:
@@ -294,6 +312,18 @@ def _resume(args: argparse.Namespace) -> int:
     from keeper import control
 
     return control.resume(args)
+
+
+def _deploy(args: argparse.Namespace) -> int:
+    from keeper.deployment.command import deploy
+
+    return deploy(args)
+
+
+def _skim(args: argparse.Namespace) -> int:
+    from keeper.deployment.command import skim_all
+
+    return skim_all(args)
 
 
 def _rehearse(args: argparse.Namespace) -> int:

@@ -136,9 +136,10 @@ class House:
         return BandRules(margin.watch_wad, margin.call_wad, margin.urgent_wad, margin.hysteresis_wad, margin.target_wad)
 
     def acting(self, contract: bytes) -> House:
-        """The same deployment, live with this contract, whatever its file says: for what a person asks for."""
+        """The same deployment, live with this contract whatever its file says, and sending to its node alone: for what
+        a person orders."""
         executor = self.config.executor.model_copy(update={"mode": "live", "liquidator": contract})
-        return replace(self, config=self.config.model_copy(update={"executor": executor}))
+        return replace(self, config=self.config.model_copy(update={"executor": executor, "submitters": ()}))
 
     def signer(self) -> Signer | None:
         """Raises ConfigError when the key is not that of the configured account."""

@@ -11,6 +11,7 @@
     │   └── NoticeDelayed           a channel did not take a notice now; carries whether it may have been seen
     ├── NoticeRefused               a channel will never take this notice
     ├── RpcRefused                  the node understood and said no (an execution error, an unknown method)
+    ├── OrderFailed                 a transaction that a person ordered was mined and reverted
     ├── ConfigError                 configuration names something that is wrong or missing
     ├── WrongChain                  an endpoint serves another chain id than configured
     ├── DecodeError                 a log or a call result does not have the shape its ABI promises
@@ -86,6 +87,10 @@ class RpcRefused(KeeperError):
         super().__init__(message)
         self.code = code
         self.data = data
+
+
+class OrderFailed(KeeperError):
+    """What a person ordered was mined and did nothing, or would: the message says what, and why if anybody knows."""
 
 
 class ConfigError(KeeperError):

@@ -42,12 +42,16 @@ ALLOW_GAS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One transaction that is still missing. what: for people. cause: the same for the same order, always."""
+    """One transaction that is still missing. what: for people. cause: the same for the same order, always.
+
+    gas: what it may use, where nobody can tell better. alone: what comes after it must wait until it is mined.
+    """
 
     what: str
     cause: str
     call: TxCall
     gas: int
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ def deployment(code: bytes) -> Order:
         f"deploy:0x{contract.hex()}",
         TxCall(PROXY, _SALT + code),
         DEPLOY_GAS,
+        alone=True,
     )
 
 
@@ -116,7 +121,7 @@ def standing(
             "remove it and let `keeper deploy` deploy one"
         )
     orders = [deployment(code)] if who is None and code is not None else []
-    if not number(operator):
+    if not number(operator) and (heir is not None or who not in (None, account)):  # an owner may run plans anyway
         orders.append(allow_operator(contract, account))
     for permission, answer in zip(wanted, allowed, strict=True):
         if not number(answer):

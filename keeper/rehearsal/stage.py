@@ -209,7 +209,7 @@ class Stage:
 
 
 def _as_actor(house: House, key: Secret) -> House:
-    """The deployment with a key of this rehearsal alone, and nobody to submit to but the fork."""
+    """The deployment with a key of this rehearsal alone."""
     alone = {
         "mode": "live",
         "private_key": key,
@@ -219,7 +219,7 @@ def _as_actor(house: House, key: Secret) -> House:
         "confirmations": 1,
     }
     executor = house.config.executor.model_copy(update=alone)
-    return House(house.file, house.config.model_copy(update={"executor": executor, "submitters": ()}))
+    return House(house.file, house.config.model_copy(update={"executor": executor}))
 
 
 async def _must(fork: Fork, overrides: Sequence[Override]) -> None:

@@ -28,7 +28,19 @@ from tests.support.onchain import assert_parity
 Json = dict[str, Any]
 
 KEEPER = (sys.executable, "-m", "keeper")
-COMMANDS = ("check", "backfill", "run", "health", "calls", "liquidations", "transactions", "rehearse", "devnet")
+COMMANDS = (
+    "check",
+    "backfill",
+    "run",
+    "health",
+    "calls",
+    "liquidations",
+    "transactions",
+    "deploy",
+    "skim",
+    "rehearse",
+    "devnet",
+)
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 HASH = re.compile(r"0x[0-9a-f]{64}")
 INTEGER = re.compile(r"-?[0-9]+")
