@@ -203,7 +203,6 @@ class House:
             chain_id=chain.id,
             mode=mode,
             min_profit=configured.min_profit,
-            bad_debt_loss=configured.realize_bad_debt,
             native_asset=chain.wrapped_native,
             confirmations=configured.confirmations,
             max_fee_wei=configured.max_fee_wei,

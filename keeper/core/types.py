@@ -351,6 +351,18 @@ class Skip:
 
 
 @dataclass(frozen=True, slots=True)
+class Unwrap:
+    """How what a liquidation seizes becomes the collateral itself. token: what is seized, a claim on it.
+
+    call: redeems; the word at byte `amount_at` of its data is how much, in raw units of the token.
+    """
+
+    token: bytes
+    call: TxCall
+    amount_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class LiquidationPlan:
     """One liquidation, sized by the protocol's present rules.
 
@@ -360,6 +372,8 @@ class LiquidationPlan:
     haircut_bps: what of the value of collateral that the wallet keeps is not counted in it.
     approval: (token, spender, amount) that must be in place; None when the wallet pays nothing.
     financing: how our contract pays instead of the wallet; None when the wallet does.
+    unwrap: what is seized must be redeemed before it can be sold; expected_seized_assets is what that brings. A wallet
+        keeps it as it comes.
     """
 
     account: bytes
@@ -376,6 +390,7 @@ class LiquidationPlan:
     gas_limit_hint: int
     financing: Financing | None = None
     haircut_bps: int = 0
+    unwrap: Unwrap | None = None
 
 
 @dataclass(frozen=True, slots=True)

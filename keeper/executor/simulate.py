@@ -90,7 +90,7 @@ class Simulator:
         self, calls: Sequence[TxCall], block: BlockRef, landing_at: int, ahead: Ahead | None = None
     ) -> Request:
         sent = [self._call(call) for call in calls]
-        state: dict[str, Any] = {"blockOverrides": {"time": hex(landing_at)}, "calls": sent}
+        state: dict[str, Any] = {"blockOverrides": _landing(block, landing_at), "calls": sent}
         if ahead is not None and ahead.call is not None:
             sent.insert(0, call_object("0x" + ahead.sender.hex(), ahead.call))
         elif ahead is not None:
@@ -146,11 +146,17 @@ class Simulator:
     def _single(self, call: TxCall, block: BlockRef, landing_at: int, ahead: Ahead | None) -> Request:
         overrides = {} if ahead is None else _overrides(ahead)
         if self._overrides:
-            return "eth_call", (self._call(call), _at(block), overrides, {"time": hex(landing_at)})
+            return "eth_call", (self._call(call), _at(block), overrides, _landing(block, landing_at))
         return "eth_call", (self._call(call), _at(block), *([overrides] if overrides else ()))
 
     def _call(self, call: TxCall) -> Mapping[str, str]:
         return call_object(self._account, call)
+
+
+def _landing(block: BlockRef, landing_at: int) -> Mapping[str, str]:
+    """The block that the calls can land in. Some protocols count interest by its number, and nodes differ in what
+    number they give a block that is only simulated."""
+    return {"number": hex(block.number + 1), "time": hex(landing_at)}
 
 
 def call_object(account: str, call: TxCall) -> Mapping[str, str]:

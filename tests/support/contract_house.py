@@ -125,6 +125,7 @@ async def running(
     keep_haircut_bps: int | None = None,
     submitters: Sequence[Mapping[str, Any]] = (),
     breakers: Mapping[str, Any] | None = None,
+    protocols: Sequence[str] = ("aave_v3",),
     **executor: Any,
 ) -> AsyncIterator[Running]:
     chain = contract.chain
@@ -143,6 +144,7 @@ async def running(
         funding=[contract.lender(kind) for kind in lenders],
         submitters=submitters,
         breakers=breakers,
+        protocols=protocols,
     )
     house = House(file, load_config(file))
     store, rpc = house.open_store(), await house.connect()

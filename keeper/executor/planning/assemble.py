@@ -30,7 +30,12 @@ def assemble(
     sell = _sell(financed, contract, financed.gain_assets - least_gain)
     other = plan.collateral_asset if financed.gain_token == debt else debt
     watches: tuple[Watch, ...] = (Watch(financed.gain_token, least_gain), Watch(other))
-    steps = tuple(loan.take(plan.repay_assets, (liquidate, sell)))
+    inner = [liquidate, sell]
+    if plan.unwrap is not None:
+        claim, redeem = plan.unwrap.token, plan.unwrap.call
+        inner.insert(1, Step(redeem.to, redeem.data, claim, EVERYTHING, amount_at=plan.unwrap.amount_at))
+        watches = (*watches, Watch(claim))
+    steps = tuple(loan.take(plan.repay_assets, tuple(inner)))
     tip_wei = purse.wei(max(financed.net_base, 0) * builder_tip_bps // BPS)
     if tip_wei:
         watches = (*watches, Watch(NATIVE))

@@ -47,7 +47,7 @@ async def test_calls_are_simulated_in_sequence_at_the_landing_time() -> None:
     [[(method, (options, block)), extra]] = node.asked
     assert (method, block, extra) == ("eth_simulateV1", PINNED, ("eth_call", ()))
     [state] = options["blockStateCalls"]
-    assert state["blockOverrides"] == {"time": hex(LANDING_AT)}
+    assert state["blockOverrides"] == {"number": hex(BLOCK.number + 1), "time": hex(LANDING_AT)}
     assert state["calls"][1] == {"from": "0x" + "01" * 20, "to": "0x" + "03" * 20, "input": "0xbb", "value": "0x5"}
 
 
@@ -66,7 +66,7 @@ async def test_a_node_without_sequences_is_asked_call_by_call_from_then_on() -> 
     assert not simulator.in_sequence
     await simulator.run(CALLS, BLOCK, LANDING_AT)
     assert [len(asked) for asked in node.asked] == [1, 2, 2]
-    assert node.asked[-1][0][1][1:] == (PINNED, {}, {"time": hex(LANDING_AT)})
+    assert node.asked[-1][0][1][1:] == (PINNED, {}, {"number": hex(BLOCK.number + 1), "time": hex(LANDING_AT)})
 
 
 async def test_a_node_that_knows_no_overrides_is_asked_without() -> None:

@@ -1,0 +1,96 @@
+"""What cures a position, and what would break it: exact amounts and prices, found by search over the pool's integers.
+
+With everything else fixed, more collateral, less debt or a higher collateral price never lowers health. Minting moves
+the exchange rate a little by its rounding, always up, so that is modelled too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from keeper.core.types import BreachPrice, Demand
+from keeper.core.units import UINT256_MAX, WAD
+from keeper.protocols.search import breach_edge, least, move_bps
+from keeper.protocols.venus.interest import exchange_rate
+from keeper.protocols.venus.sheet import Line, Sheet
+from keeper.protocols.venus.state import Action
+
+_MOST_ASSETS = 1 << 120
+
+
+def minted(line: Line, assets: int) -> Line:
+    """The line after its owner supplied this much more of the underlying."""
+    now, one = line.accrued, line.market
+    tokens = assets * WAD // now.exchange_rate_wad
+    supply, cash = now.total_supply + tokens, now.cash + assets
+    rate = exchange_rate(one, now.total_borrows, now.total_reserves, supply, cash)
+    after = replace(now, total_supply=supply, cash=cash, exchange_rate_wad=rate)
+    return replace(line, accrued=after, tokens=line.tokens + tokens)
+
+
+def repaid(line: Line, assets: int) -> Line:
+    return replace(line, owed_assets=max(line.owed_assets - assets, 0))
+
+
+def demands(position: Sheet, target_wad: int) -> tuple[Demand, ...]:
+    """For each collateral the smallest supply, for each debt the smallest repayment, that alone reaches the target.
+
+    Nothing when the target is met already, or while an asset is unpriced. Left out: what the pool would refuse (paused,
+    above its supply cap), debts whose full repayment is not enough, and supplies beyond 2^120.
+    """
+    health = position.totals().health_wad
+    if position.unpriced or health is None or health >= target_wad:
+        return ()
+    found: list[Demand] = []
+    for line in position.lines:
+        one = line.market
+        if line.tokens and one.liquidation_threshold_wad and not one.is_paused(Action.MINT):
+            found += _least(position, line, "add_collateral", minted, _room(line), target_wad)
+    for line in position.lines:
+        if line.owed_assets and not line.market.is_paused(Action.REPAY):
+            found += _least(position, line, "repay", repaid, line.owed_assets, target_wad)
+    return tuple(found)
+
+
+def _room(line: Line) -> int:
+    """What may be supplied before the market's cap is reached."""
+    cap, now = line.market.supply_cap_assets, line.accrued
+    if cap == UINT256_MAX:
+        return _MOST_ASSETS
+    return max(min(cap - now.exchange_rate_wad * now.total_supply // WAD, _MOST_ASSETS), 0)
+
+
+def _least(
+    position: Sheet, line: Line, action: str, act: Callable[[Line, int], Line], most: int, target_wad: int
+) -> list[Demand]:
+    def health(assets: int) -> int | None:
+        return position.with_line(act(line, assets)).totals().health_wad
+
+    def cured(assets: int) -> bool:
+        reached = health(assets)
+        return reached is None or reached >= target_wad
+
+    if most <= 0 or not cured(most):
+        return []
+    assets = least(cured, 1, most)
+    one = line.market
+    return [Demand(action, one.asset, one.symbol, one.decimals, assets, health(assets))]
+
+
+def breach_prices(position: Sheet) -> tuple[BreachPrice, ...]:
+    """For each collateral asset the highest price at which the account has a shortfall, all else equal: it has one
+    there and not one unit above. Left out: assets whose price alone cannot bring it about."""
+    if position.unpriced or position.totals().health_wad is None:
+        return ()
+    found = []
+    for line in position.lines:
+        one, present = line.market, line.price_e36
+        if line.tokens and (edge := breach_edge(partial(_short_at, position, one.asset), present)) is not None:
+            found.append(BreachPrice(one.asset, one.symbol, edge, 36 - one.decimals, move_bps(present, edge)))
+    return tuple(found)
+
+
+def _short_at(position: Sheet, asset: bytes, price_e36: int) -> bool:
+    return position.with_price(asset, price_e36).totals().shortfall > 0

@@ -1,0 +1,276 @@
+"""Sizing a liquidation exactly as the pool will.
+
+An account with more collateral than the pool's least is liquidated in parts: `liquidateBorrow` of one debt for one
+collateral, up to the close factor. A smaller one is taken whole: by `liquidateAccount`, which must leave no debt, when
+its collateral covers debt and incentive, and otherwise by `healAccount`, which gives all its collateral for a part of
+the debt and writes the rest off. Of small accounts only those are planned that owe one asset and have one collateral.
+
+What is seized comes as vTokens; a plan says how they are redeemed (`LiquidationPlan.unwrap`).
+Source: Comptroller.preLiquidateHook, liquidateAccount, healAccount, liquidateCalculateSeizeTokens; VToken._seize.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from keeper.core.types import LiquidationPair, LiquidationPlan, Prices, Skip, TxCall, Unwrap
+from keeper.core.units import WAD
+from keeper.protocols import words
+from keeper.protocols.search import least
+from keeper.protocols.venus import abi
+from keeper.protocols.venus.interest import exchange_rate
+from keeper.protocols.venus.logs import protocol_part
+from keeper.protocols.venus.sheet import Line, Sheet, accrued_at, accrued_only, sheet
+from keeper.protocols.venus.state import Account, Action, Market
+
+_GAS = 900_000
+_GAS_PER_OTHER_MARKET = 150_000
+_GAS_TO_REDEEM = 350_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """repaid_assets: charged. tokens: vTokens received. seized_assets: what they redeem for."""
+
+    repaid_assets: int
+    tokens: int
+    seized_assets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One debt against one collateral. most_assets: that may be offered."""
+
+    market: Market
+    debt: Line
+    collateral: Line
+    most_assets: int
+
+    def outcome(self, offered_assets: int) -> Outcome:
+        repaid = min(offered_assets, self.most_assets)
+        return self._received(repaid, self._seized_tokens(repaid))
+
+    def _seized_tokens(self, repaid: int) -> int:
+        """liquidateCalculateSeizeTokens: three divisions, each rounded down."""
+        numerator = self.market.incentive_wad * self.debt.price_e36 // WAD
+        denominator = self.collateral.price_e36 * self.collateral.accrued.exchange_rate_wad // WAD
+        return numerator * WAD // denominator * repaid // WAD if denominator else 0
+
+    def _received(self, repaid: int, seized: int) -> Outcome:
+        """The protocol's part leaves the market before the rest is redeemed, which moves the rate by its rounding."""
+        one, now = self.collateral.market, self.collateral.accrued
+        kept = protocol_part(seized, one.seize_share_wad, self.market.incentive_wad)
+        cash = now.cash - now.exchange_rate_wad * kept // WAD
+        rate = exchange_rate(one, now.total_borrows, now.total_reserves, now.total_supply - kept, cash)
+        tokens = seized - kept
+        return Outcome(repaid, tokens, rate * tokens // WAD)
+
+    def largest_offer(self, offered_assets: int) -> int:
+        """The most of an offer whose seizure the account's vTokens cover."""
+        most = min(offered_assets, self.most_assets)
+        held = self.collateral.tokens
+
+        def too_much(offer: int) -> bool:
+            return self._seized_tokens(offer) > held
+
+        return most if not too_much(most) else least(too_much, 0, most) - 1
+
+    def whole(self) -> Outcome:
+        """All of the collateral, as `healAccount` takes it."""
+        return self._received(self.most_assets, self.collateral.tokens)
+
+    def profit_value(self, outcome: Outcome) -> int:
+        """Received less repaid in dollars scaled by 1e18, rounded against us."""
+        repaid = -(-outcome.repaid_assets * self.debt.price_e36 // WAD)
+        return outcome.seized_assets * self.collateral.price_e36 // WAD - repaid
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to liquidate an account. smallest_assets: less is refused; the most, where it is all or nothing."""
+
+    part: Part
+    smallest_assets: int
+    call: Callable[[int], TxCall]
+    outcome: Callable[[int], Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An account open to liquidation, as the judge sees it, at one time."""
+
+    market: Market
+    prices: Prices
+    key: bytes
+    account: Account
+    now: int
+
+    def position(self) -> Sheet:
+        return sheet(self.market, self.prices, self.account, accrued_at(self.market, self.prices, self.now))
+
+
+def plan(case: Case, wallet: Mapping[bytes, int], receiver: bytes) -> LiquidationPlan | Skip:
+    """The most profitable way that the wallet can pay for; or why there is none. What it receives stays vTokens."""
+    reasons: dict[str, str] = {}
+    best: LiquidationPlan | None = None
+    for way in _ways(case, receiver, reasons):
+        one = way.part.debt.market
+        held = wallet.get(one.asset, 0)
+        if held <= 0:
+            reasons.setdefault("no_balance", f"the wallet holds no {one.symbol}")
+            continue
+        found = _sized(case, way, held)
+        if isinstance(found, Skip):
+            reasons.setdefault(found.code, found.detail)
+        elif found.profit_base <= 0:
+            reasons.setdefault("unprofitable", f"{_name(way)} would bring {found.profit_base} base units before gas")
+        elif best is None or found.profit_base > best.profit_base:
+            best = found
+    return best or _first(reasons)
+
+
+def pairs(case: Case, receiver: bytes) -> Sequence[LiquidationPair] | Skip:
+    """Every debt against every collateral of which anything can be liquidated, whoever pays; or why none is."""
+    reasons: dict[str, str] = {}
+    found = []
+    for way in _ways(case, receiver, reasons):
+        full = _sized(case, way, way.part.most_assets)
+        if isinstance(full, Skip):
+            reasons.setdefault(full.code, full.detail)
+            continue
+        assets = (way.part.debt.market.asset, way.part.collateral.market.asset)
+        found.append(LiquidationPair(*assets, full.repay_assets, _sizing(case, way)))
+    return found or _first(reasons)
+
+
+def _sizing(case: Case, way: Way) -> Callable[[int], LiquidationPlan | Skip]:
+    return lambda offered_assets: _sized(case, way, offered_assets)
+
+
+def _ways(case: Case, receiver: bytes, reasons: dict[str, str]) -> Iterator[Way]:
+    market, position = case.market, case.position()
+    totals = position.totals()
+    if position.unpriced:
+        reasons["unpriced"] = "no usable price of " + ", ".join("0x" + asset.hex() for asset in position.unpriced)
+        return
+    if case.key == receiver:
+        reasons["own_account"] = "an account must not liquidate itself"
+        return
+    if not (totals.shortfall or position.forced):
+        reasons["healthy"] = f"it has {totals.liquidity} base units of liquidity"
+        return
+    if market.isolated and totals.collateral <= market.min_collateral_usd_wad and totals.shortfall:
+        yield from _whole(case, position, reasons)
+        return
+    for debt in position.lines:
+        for collateral in position.lines:
+            if debt.owed_assets and collateral.tokens and _allowed(debt, collateral, reasons):
+                yield from _in_part(case, position, debt, collateral, reasons)
+
+
+def _in_part(case: Case, position: Sheet, debt: Line, collateral: Line, reasons: dict[str, str]) -> Iterator[Way]:
+    market = case.market
+    pair = frozenset((debt.market.vtoken, collateral.market.vtoken))
+    if debt.market.forced:
+        most = debt.owed_assets
+    else:
+        seen = accrued_only(market, case.prices, case.now, pair)
+        if not sheet(market, case.prices, case.account, seen).totals().shortfall:
+            reasons.setdefault("not_accrued", "it has a shortfall only once other markets have accrued")
+            return
+        most = market.close_factor_wad * debt.owed_assets // WAD
+    if most <= 0:
+        reasons.setdefault("dust", f"the close factor leaves nothing of {debt.owed_assets} raw units to repay")
+        return
+    part = Part(market, debt, collateral, most)
+
+    def call(repaid: int) -> TxCall:
+        arguments = (case.key, repaid, collateral.market.vtoken)
+        return TxCall(debt.market.vtoken, words.encode(abi.LIQUIDATE_BORROW, *arguments))
+
+    yield Way(part, 1, call, part.outcome)
+
+
+def _whole(case: Case, position: Sheet, reasons: dict[str, str]) -> Iterator[Way]:
+    market, totals = case.market, position.totals()
+    debts = [line for line in position.lines if line.owed_assets]
+    held = [line for line in position.lines if line.tokens]
+    if len(debts) != 1 or len(held) != 1:
+        reasons["several_assets"] = (
+            f"small accounts are liquidated whole, and this one owes {len(debts)} assets and has {len(held)} pledged; "
+            "only those with one of each are planned"
+        )
+        return
+    [debt], [collateral] = debts, held
+    if not _allowed(debt, collateral, reasons):
+        return
+    if market.incentive_wad * totals.borrows // WAD < totals.collateral:
+        seen = sheet(market, case.prices, case.account, accrued_only(market, case.prices, case.now, frozenset()))
+        if not seen.totals().shortfall:
+            reasons["not_accrued"] = "it has a shortfall only once its markets have accrued"
+            return
+        part = Part(market, debt, collateral, debt.owed_assets)
+        order = words.encode(
+            abi.LIQUIDATE_ACCOUNT, case.key, 64, 1, collateral.market.vtoken, debt.market.vtoken, debt.owed_assets
+        )
+        yield Way(part, debt.owed_assets, lambda _: TxCall(market.comptroller, order), part.outcome)
+        return
+    # percentage = collateral / (borrows * incentive), each of the two operations rounded down
+    scaled = totals.borrows * market.incentive_wad // WAD
+    percentage = totals.collateral * WAD // scaled if scaled else 0
+    if not 0 < percentage <= WAD:
+        reasons["nothing_to_heal"] = "it has no collateral to be healed with"
+        return
+    part = Part(market, debt, collateral, percentage * debt.owed_assets // WAD)
+    if part.most_assets <= 0:
+        reasons["dust"] = "healing it would repay nothing"
+        return
+    heal = TxCall(market.comptroller, words.encode(abi.HEAL_ACCOUNT, case.key))
+    yield Way(part, part.most_assets, lambda _: heal, lambda _: part.whole())
+
+
+def _allowed(debt: Line, collateral: Line, reasons: dict[str, str]) -> bool:
+    for line, action in ((debt, Action.LIQUIDATE), (debt, Action.REPAY), (collateral, Action.SEIZE)):
+        if line.market.is_paused(action):
+            reasons.setdefault("paused", f"{action.name.lower()} of {line.market.symbol} is paused")
+            return False
+    return True
+
+
+def _sized(case: Case, way: Way, offered_assets: int) -> LiquidationPlan | Skip:
+    part = way.part
+    debt, collateral = part.debt.market, part.collateral.market
+    offer = part.largest_offer(offered_assets) if way.smallest_assets == 1 else min(offered_assets, part.most_assets)
+    if offer < way.smallest_assets:
+        return Skip("dust", f"{_name(way)}: {offer} raw units are too few, {way.smallest_assets} are needed")
+    outcome = way.outcome(offer)
+    available = part.collateral.accrued.cash - part.collateral.accrued.total_reserves
+    if outcome.seized_assets <= 0:
+        return Skip("dust", f"{_name(way)}: repaying {offer} raw units seizes nothing")
+    if outcome.seized_assets > available or collateral.is_paused(Action.REDEEM):
+        return Skip("illiquid", f"{_name(way)}: {outcome.seized_assets} raw units cannot be redeemed, {available} can")
+    redeem = TxCall(collateral.vtoken, words.encode(abi.REDEEM, outcome.tokens))
+    return LiquidationPlan(
+        account=case.key,
+        debt_asset=debt.asset,
+        repay_assets=offer,
+        collateral_asset=collateral.asset,
+        expected_repaid_assets=outcome.repaid_assets,
+        expected_seized_assets=outcome.seized_assets,
+        profit_base=part.profit_value(outcome),
+        judged_at=case.now,
+        health_wad=case.position().totals().health_wad,
+        call=way.call(offer),
+        approval=(debt.asset, debt.vtoken, offer),
+        gas_limit_hint=_GAS + _GAS_TO_REDEEM + _GAS_PER_OTHER_MARKET * len(case.account.entered),
+        unwrap=Unwrap(collateral.vtoken, redeem, amount_at=4),
+    )
+
+
+def _name(way: Way) -> str:
+    return f"{way.part.collateral.market.symbol} for {way.part.debt.market.symbol}"
+
+
+def _first(reasons: Mapping[str, str]) -> Skip:
+    return next((Skip(code, detail) for code, detail in reasons.items()), Skip("nothing", "it owes or holds nothing"))

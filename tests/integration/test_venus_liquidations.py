@@ -1,0 +1,155 @@
+"""Plans of Venus liquidations, and cures, carried out by the real pool: what was expected happens, to the wei."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from keeper.core.records import IntentStatus
+from keeper.core.types import LiquidationPlan, Skip
+from keeper.core.units import WAD
+from keeper.devnet.chain import DevChain
+from tests.support.contract_house import Contract, running
+from tests.support.venus_world import Follower
+
+TARGET = 5 * WAD // 4
+LIQUIDATE, REDEEM = "liquidateBorrow(address,uint256,address)", "redeem(uint256)"
+
+
+@pytest.fixture
+def chain() -> Iterator[DevChain]:
+    """Blocks are mined by hand, each action in its own."""
+    with DevChain.start(manual_mining=True) as chain:
+        yield chain
+
+
+def borrower(chain: DevChain, number: int, ether: str, dollars: str, lent: int = 1_000_000) -> str:
+    lender, who = chain.make_account(1), chain.make_account(number)
+    chain.venus.supply(lender, "USDC", Decimal(lent))
+    chain.venus.supply(who, "WETH", Decimal(ether))
+    chain.venus.borrow(who, "USDC", Decimal(dollars))
+    return who
+
+
+def planned(chain: DevChain, who: str) -> LiquidationPlan:
+    """What our wallet would do about an account in the next block. Indexed from the whole history."""
+    follower = Follower(chain)
+    follower.index()
+    assert follower.tip is not None
+    key, wallet = bytes.fromhex(who[2:]), dict.fromkeys(follower.adapter.wallet_tokens(follower.market), 1 << 120)
+    plan = follower.adapter.plan(
+        follower.market,
+        follower.book.prices,
+        key,
+        follower.book.positions[key],
+        follower.tip.timestamp + 1,
+        wallet,
+        bytes.fromhex(chain.liquidator.address[2:]),
+    )
+    assert isinstance(plan, LiquidationPlan), plan
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("ether", "dollars", "price", "how"),
+    [
+        ("10", "14000", 1_700, "f5e3c462"),  # liquidateBorrow, half of the debt
+        ("0.04", "55", 1_700, "2bce219c"),  # liquidateAccount: too small for that, and its collateral covers everything
+        ("0.04", "55", 1_300, "92136395"),  # healAccount: it does not
+    ],
+)
+def test_what_is_planned_is_what_happens(chain: DevChain, ether: str, dollars: str, price: int, how: str) -> None:
+    """Charged to the unit, and paid out to the unit once redeemed; nothing is left of what is liquidated whole."""
+    who = borrower(chain, 2, ether, dollars)
+    chain.set_price("WETH", Decimal(price))
+    chain.fund(chain.liquidator.address, "USDC", Decimal(100_000))
+    for vtoken in chain.venus.vtokens.values():
+        chain.send(chain.liquidator.address, chain.tokens["USDC"].address, "approve(address,uint256)", vtoken, 1 << 255)
+    plan = planned(chain, who)
+    assert plan.call.data[:4].hex() == how
+    us, unwrap = chain.liquidator.address, plan.unwrap
+    assert unwrap is not None
+    held = chain.balance(us, "USDC"), chain.balance(us, "WETH")
+    with chain.one_block():
+        chain.client.send_data(us, plan.call.to, plan.call.data, "liquidate", gas=6_000_000)
+        chain.client.send_data(us, unwrap.call.to, unwrap.call.data, "redeem", gas=3_000_000)
+    assert held[0] - chain.balance(us, "USDC") == plan.expected_repaid_assets > 0
+    assert chain.balance(us, "WETH") - held[1] == plan.expected_seized_assets > 0
+    follower = Follower(chain)
+    follower.index()
+    left = follower.book.positions.get(bytes.fromhex(who[2:]))
+    assert (left is not None and bool(left.debts)) == (how == "f5e3c462")
+
+
+def test_an_account_with_several_small_debts_is_left_with_a_reason(chain: DevChain) -> None:
+    who = borrower(chain, 2, "0.04", "20")
+    chain.venus.supply(chain.make_account(1), "DAI", Decimal(1_000))
+    chain.venus.borrow(who, "DAI", Decimal(35))
+    chain.set_price("WETH", Decimal(1_500))
+    follower = Follower(chain)
+    follower.index()
+    assert follower.tip is not None
+    key = bytes.fromhex(who[2:])
+    pairs = follower.adapter.pairs(
+        follower.market, follower.book.prices, key, follower.book.positions[key], follower.tip.timestamp, b"\x01" * 20
+    )
+    assert isinstance(pairs, Skip)
+    assert pairs.code == "several_assets"
+
+
+@pytest.mark.parametrize("short", [0, 1])
+def test_a_demand_cures_on_chain_and_one_unit_less_does_not(chain: DevChain, short: int) -> None:
+    """Obeyed in the block that follows the one it was computed for, at that block's own interest."""
+    who = borrower(chain, 2, "10", "14000")
+    chain.set_price("WETH", Decimal(1_800))
+    key = bytes.fromhex(who[2:])
+    for action in ("add_collateral", "repay"):
+        for vtoken, symbol in ((chain.venus.vtokens["WETH"], "WETH"), (chain.venus.vtokens["USDC"], "USDC")):
+            chain.tokens.provide(who, symbol, 10**24, vtoken)
+        with chain.rewound():
+            follower = Follower(chain)
+            follower.index()
+            assert follower.tip is not None
+            landing = follower.tip.timestamp + 1
+            position = follower.book.positions[key]
+            demands = follower.adapter.demands(follower.market, follower.book.prices, position, landing, TARGET)
+            [demand] = [one for one in demands if one.action == action]
+            amount = demand.amount - short
+            chain.anvil.set_next_timestamp(landing)
+            if action == "repay":
+                chain.venus.repay(who, "USDC", amount)
+            else:
+                chain.send(who, chain.venus.vtokens["WETH"], "mint(uint256)", amount)
+            follower.follow()
+            health = follower.adapter.health(
+                follower.market, follower.book.prices, follower.book.positions[key], follower.tip.timestamp
+            )
+            assert health.factor_wad is not None
+            assert (health.factor_wad >= TARGET) == (short == 0)
+            if not short:
+                assert health.factor_wad == demand.resulting_health_wad
+
+
+async def test_our_contract_liquidates_with_borrowed_money_and_redeems_what_it_seized(
+    chain: DevChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole house: a free loan of Morpho, the pool's liquidation, vTokens redeemed, the ether sold on Uniswap; what
+    was expected is what the contract has more of."""
+    contract = Contract.deployed(chain)
+    who = borrower(chain, 2, "10", "14000")
+    contract.liquidator.allow_call(chain.venus.vtokens["USDC"], LIQUIDATE)
+    contract.liquidator.allow_call(chain.venus.vtokens["WETH"], REDEEM)
+    async with running(contract, tmp_path, monkeypatch, lenders=["morpho"], protocols=["venus"]) as keeper:
+        chain.move_pool("WETH", Decimal(1_700))
+        chain.set_price("WETH", Decimal(1_700))
+        await keeper.follow()
+        await keeper.mine(4)
+        first = keeper.liquidations()[0]
+        assert first.status is IntentStatus.CONFIRMED
+        assert first.position.lower() == f"venus:{who}".lower()
+        assert contract.holds("USDC") >= int(first.plan["financing"]["gain_assets"]) > 0
+        assert chain.balance(contract.address, "WETH") == 0
+        assert chain.call(chain.venus.vtokens["WETH"], "balanceOf(address)(uint256)", contract.address) == 0
