@@ -175,10 +175,11 @@ class Foresight:
             for aggregator in aggregators:
                 protocols.setdefault(aggregator, set()).add(track.name)
         [watched] = await drive([look_up(protocols)], execute)
+        self._look_up_at = time.monotonic() + LOOK_UP_S
         if watched != self.watched:
             log.info("price_feeds_watched", aggregators=len(watched.aggregators), addressees=len(watched.addressees))
-        self.watched = watched
-        self._look_up_at = time.monotonic() + LOOK_UP_S
+            self.watched = watched
+            await self._pool.catch_up()
 
     async def _judge(self, ahead: Ahead) -> None:
         """See what an update would open at the tip, and act behind it."""

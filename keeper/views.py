@@ -217,6 +217,7 @@ def _liquidation(intent: Intent) -> Json:
         "gas_used": intent.gas_used,
         "gas_cost_wei": _text(intent.gas_cost_wei),
         "financing": intent.plan.get("financing"),
+        "behind": intent.plan.get("behind"),
         "reason": intent.reason,
         "judged_block": intent.judged_number,
         "judged_block_hash": _hex(intent.judged_hash),

@@ -96,11 +96,13 @@ class DevChain:
         history: int = 20_000,
         slots_in_epoch: int = 32,
         ipc: Path | None = None,
+        first_come: bool = False,
     ) -> Self:
         """A new chain; about half a second once packages and builds are in the cache.
 
         By default each transaction gets its own block at once. With block_time_s blocks come by the clock, and actions
         wait for theirs. With manual_mining nothing is mined but by this object: one block per action, or `mine`.
+        first_come: a block holds transactions in the order in which they came, instead of by fee.
         The other parameters are Anvil's: see `Anvil.start`.
         """
         anvil = Anvil.start(
@@ -111,6 +113,7 @@ class DevChain:
             slots_in_epoch=slots_in_epoch,
             code_size_limit=_CODE_SIZE_LIMIT,
             ipc=ipc,
+            extra=("--order", "fifo") if first_come else (),
         )
         try:
             client = Client(anvil)

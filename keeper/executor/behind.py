@@ -110,13 +110,21 @@ class Behind:
 
         May be cancelled at any await: nothing is journalled before the last, and what is journalled is on its way.
         """
+        blocked = self._journal.blocked_causes(block.number, self._settings.cooldown_blocks)
+        opportunities = [opportunity for opportunity in opportunities if opportunity.cause not in blocked]
+        if not opportunities:
+            return
         sender, private = self._ways.behind(ahead, block.number + 1)
         sends = self._settings.pending_prices is PendingPrices.SEND
         if sends and sender is None:
             log.info("update_not_followed", update=ahead.name, reason="no configured way leads right behind it")
             sends = False
         if sends and not private:
-            market = self._in_order(ahead, market)
+            in_order = self._in_order(ahead, market)
+            if isinstance(in_order, Skip):
+                log.info("update_not_followed", update=ahead.name, reason=in_order.detail)
+                return
+            market = in_order
         selection = self._private if private else self._public
         if not selection.may_send(block, venues, answers):
             return
@@ -159,7 +167,6 @@ class Behind:
         block: BlockRef,
         landing_at: int,
         venues: Mapping[str, Venue],
-        sent_at: Mapping[bytes, int],
     ) -> Mapping[str, Judgement]:
         """Of intents in the mempool whose update still waits: those to be given up, and why. The others wait with it,
         at the fee that keeps them behind it."""
@@ -171,7 +178,7 @@ class Behind:
             outcome = await try_out(self._simulator, trial, block, landing_at, (), self._settings.deadline_s, ahead)
             judged = judge_waiting(trial, outcome, venues, self._settings.native_asset)
             for intent in group:
-                age = block.number - sent_at.get(intent.attempts[-1].tx_hash, block.number)
+                age = block.number - intent.judged_number
                 if judged[intent.id].wanted is False:
                     given_up[intent.id] = judged[intent.id]
                 elif age >= self._settings.replace_after_blocks:
@@ -179,7 +186,7 @@ class Behind:
                     given_up[intent.id] = Judgement(wanted=False, reason=reason)
         return given_up
 
-    def _in_order(self, ahead: Ahead, market: Market) -> Market:
+    def _in_order(self, ahead: Ahead, market: Market) -> Market | Skip:
         """What gas costs where ours is to be ordered behind the update by its fee."""
         assert ahead.fees is not None
         base_fee, settings = market.base_fee_wei, self._settings
@@ -191,6 +198,5 @@ class Behind:
             cap_wei=settings.max_fee_wei,
         )
         if isinstance(fees, Skip):
-            log.info("update_not_followed", update=ahead.name, reason=fees.detail)
-            return replace(market, fresh=None)
+            return fees
         return Market(base_fee + fees.tip_wei, fees, fees.max_fee_wei, base_fee, fees.tip_wei)

@@ -199,7 +199,7 @@ class Executor:
         asked = self._explainer.requests(failed)
         outcome = await try_out(self._simulator, trial, block.ref, landing_at, asked, self._settings.deadline_s)
         by_name = {venue.name: venue for venue in venues}
-        given_up = await self._behind.judge_following(following, answers, block.ref, landing_at, by_name, self._sent_at)
+        given_up = await self._behind.judge_following(following, answers, block.ref, landing_at, by_name)
         if stored is not None:
             await stored.wait()
         explained = self._explainer.explain(failed, outcome.answers, by_name)

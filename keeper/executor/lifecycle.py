@@ -93,7 +93,7 @@ def observe(
                 reason = f"nonce {nonce_of(intent)} was used by a transaction that is not ours"
                 intent = _spend(intent, sight.block, reason, now)
             elif _has_lapsed(intent, sight):
-                intent = _spend(intent, sight.block, _LAPSED, now)
+                intent = _abandon(_spend(intent, sight.block, _LAPSED, now), now)
             else:
                 intent = _acknowledge(intent, sight, now)
     return _settle(intent, sight.block.number, confirmations, finalized, now)
@@ -231,6 +231,11 @@ def _has_lapsed(intent: Intent, sight: Sight) -> bool:
     return last is not None and sight.nonce is not None and sight.block.number >= last
 
 
+def _abandon(intent: Intent, now: float) -> Intent:
+    lost = tuple(replace(a, status="lost") for a in intent.attempts)
+    return replace(intent, status=IntentStatus.ABANDONED, attempts=lost, updated_at=now)
+
+
 def _acknowledge(intent: Intent, sight: Sight, now: float) -> Intent:
     """A node that has the transaction proves that it left, whatever we remember or were told."""
     last = intent.attempts[-1]
@@ -247,8 +252,7 @@ def _settle(intent: Intent, tip: int, confirmations: int, finalized: int, now: f
     if intent.tx_hash is None:
         if depth < _FOREIGN_DEPTH:
             return intent
-        lost = tuple(replace(a, status="lost") for a in intent.attempts)
-        return replace(intent, status=IntentStatus.ABANDONED, attempts=lost, updated_at=now)
+        return _abandon(intent, now)
     if depth >= confirmations or intent.included_number <= finalized:
         return replace(intent, status=IntentStatus.CONFIRMED, updated_at=now)
     return intent

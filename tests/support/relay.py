@@ -3,11 +3,16 @@
 It verifies who signs a request, simulates bundles transaction by transaction, and builds blocks: a bundle whole, in its
 order and in the block it named, or not at all; a private transaction in any block until its last. It can drop what it
 took, answer late, or refuse.
+
+It is a MEV-Share node as well: `share` keeps a transaction, tells of it in the event stream by a hash of its own, and
+takes bundles that go behind that hash. A block takes transactions in the order they come, so bundles with transactions
+of others need a chain that mines `first_come`.
 """
 
 from __future__ import annotations
 
 import json
+import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -41,10 +46,19 @@ class Bundle:
     block: int
 
 
+@dataclass(frozen=True)
+class Shared:
+    """A transaction that the relay keeps. known_by: its hash in hints, from which its own cannot be told."""
+
+    tx: str
+    known_by: str
+
+
 @dataclass
 class Relay:
     """drop: take everything and build without it. delay_s: before every answer. reject: the reason to refuse all with.
-    missing: methods that it does not have. asked: every method that was called, in order. signers: who signed."""
+    missing: methods that it does not have. asked: every method that was called, in order. signers: who signed.
+    withhold: shared transactions wait, with what is behind them. listeners: who follows the event stream."""
 
     anvil: Anvil
     url: str = ""
@@ -56,6 +70,9 @@ class Relay:
     signers: set[str] = field(default_factory=set)
     bundles: list[Bundle] = field(default_factory=list)
     private: dict[str, int] = field(default_factory=dict)
+    withhold: bool = False
+    shared: dict[str, Shared] = field(default_factory=dict)
+    listeners: list[queue.Queue[str]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     # --- answering
@@ -90,6 +107,8 @@ class Relay:
         if self.reject is not None:
             raise Refusal(_REFUSED, self.reject)
         wish = params[0]
+        if method == "mev_sendBundle":
+            return self._take_shared(wish)
         if method == "eth_sendPrivateTransaction":
             self.private[wish["tx"]] = int(wish["maxBlockNumber"], 16)
             return _hash(wish["tx"])
@@ -102,6 +121,42 @@ class Relay:
             self.bundles.append(Bundle(txs, int(wish["blockNumber"], 16)))
             return {"bundleHash": _bundle_hash(txs)}
         raise Refusal(_NO_METHOD, f"the method {method} does not exist/is not available")
+
+    # --- sharing
+
+    def share(self, tx: str, *, calldata: bool = True, logs: bool = True) -> Shared:
+        """Keep a signed transaction, and hint at it: its call data, the logs that it would emit, or both."""
+        shared = Shared(tx, "0x" + keccak(bytes.fromhex(_hash(tx)[2:])).hex())
+        fields = _call(tx)
+        call = {"to": fields["to"], "functionSelector": fields["input"][:10], "callData": fields["input"]}
+        state = {"blockStateCalls": [{"calls": [_call(tx)]}], "validation": False}
+        emitted = self.anvil.rpc("eth_simulateV1", state, "latest")[0]["calls"][0]["logs"]
+        told = [{"address": log["address"], "topics": log["topics"], "data": log["data"]} for log in emitted]
+        with self._lock:
+            self.shared[shared.known_by] = shared
+        self.tell({"hash": shared.known_by, "logs": told if logs else None, "txs": [call] if calldata else None})
+        return shared
+
+    def tell(self, event: object) -> None:
+        for listener in self.listeners:
+            listener.put(f"data: {json.dumps(event)}\n\n")
+
+    def _take_shared(self, wish: dict[str, Any]) -> Any:
+        """A bundle for each block of its range; refused when it is not for a coming block, or behind nothing known."""
+        if wish.get("version") != "v0.1" or not wish.get("body"):
+            raise Refusal(_INVALID, "a bundle needs version v0.1 and a body")
+        first, last = (int(wish["inclusion"][key], 16) for key in ("block", "maxBlock"))
+        if not self.anvil.block_number() < first <= last <= first + 30:
+            raise Refusal(_INVALID, f"blocks {first}-{last} are not ahead")
+        txs: list[str] = []
+        for item in wish["body"]:
+            if "hash" in item and item["hash"] not in self.shared:
+                raise Refusal(_INVALID, f"nothing is known by {item['hash']}")
+            if "tx" in item and item.get("canRevert") is not False:
+                raise Refusal(_INVALID, "this relay takes nothing that may revert")
+            txs.append(self.shared[item["hash"]].tx if "hash" in item else item["tx"])
+        self.bundles += [Bundle(tuple(txs), block) for block in range(first, last + 1)]
+        return {"bundleHash": _bundle_hash(txs)}
 
     # --- simulating
 
@@ -139,11 +194,14 @@ class Relay:
         with self._lock:
             number = self.anvil.block_number() + 1
             chosen: list[str] = [] if self.drop else [*self._due_private(number), *self._best_bundle(number)]
+            chosen += [] if self.withhold else [one.tx for one in self.shared.values() if one.tx not in chosen]
             for tx in dict.fromkeys(chosen):
-                self.anvil.rpc("eth_sendRawTransaction", tx)
+                if self.anvil.rpc("eth_getTransactionByHash", _hash(tx)) is None:  # else it is public
+                    self.anvil.rpc("eth_sendRawTransaction", tx)
             self.anvil.mine()
             self.bundles = [bundle for bundle in self.bundles if bundle.block > number]
             self.private = {tx: last for tx, last in self.private.items() if last > number and tx not in chosen}
+            self.shared = {key: one for key, one in self.shared.items() if one.tx not in chosen}
             return [_hash(tx) for tx in chosen]
 
     def _due_private(self, number: int) -> list[str]:
@@ -152,7 +210,8 @@ class Relay:
     def _best_bundle(self, number: int) -> tuple[str, ...]:
         """The longest for this block of which nothing would fail."""
         for bundle in sorted(self.bundles, key=lambda bundle: -len(bundle.txs)):
-            if bundle.block == number and self._would_succeed(bundle.txs):
+            held = self.withhold and any(one.tx in bundle.txs for one in self.shared.values())
+            if bundle.block == number and not held and self._would_succeed(bundle.txs):
                 return bundle.txs
         return ()
 
@@ -178,6 +237,24 @@ def open_relay(anvil: Anvil) -> Iterator[Relay]:
                 self.end_headers()
                 self.wfile.write(answer)
 
+        def do_GET(self) -> None:
+            """The event stream."""
+            events: queue.Queue[str] = queue.Queue()
+            relay.listeners.append(events)
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            said = ":ping\n\n"
+            with suppress(ConnectionError):
+                while relay.url:
+                    self.wfile.write(said.encode())
+                    self.wfile.flush()
+                    try:
+                        said = events.get(timeout=0.2)
+                    except queue.Empty:
+                        said = ":ping\n\n"
+            relay.listeners.remove(events)
+
         def log_message(self, *_: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -188,6 +265,7 @@ def open_relay(anvil: Anvil) -> Iterator[Relay]:
     try:
         yield relay
     finally:
+        relay.url = ""
         server.shutdown()
         server.server_close()
 

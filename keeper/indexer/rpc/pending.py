@@ -68,6 +68,13 @@ class PendingTransactions:
             await asyncio.sleep(self._pause_s)
             self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
 
+    async def catch_up(self) -> None:
+        """Take what waited before anybody listened, as far as it is in the block that the node would build."""
+        [answer] = await self._rpc.batch([("eth_getBlockByNumber", ["pending", True])])
+        transactions = answer.get("transactions") if isinstance(answer, Mapping) else None
+        for transaction in transactions if isinstance(transactions, list) else ():
+            self._offer(transaction)
+
     def _choose(self) -> Endpoint:
         """The best endpoint that pushes. Raises ConfigError when there is none."""
         endpoint = next((endpoint for endpoint in self._rpc.ranked() if endpoint.can_push), None)
@@ -85,6 +92,7 @@ class PendingTransactions:
             subscription = await transport.subscribe(_KIND, timeout_s, lossy=True)
         log.info("pending_transactions_followed", endpoint=endpoint.name)
         self._said, self._pause_s = "", _FIRST_PAUSE_S
+        await self.catch_up()
         before = self.dropped
         while True:
             raws = [await subscription.get(), *subscription.waiting(_BREATH - 1)]
@@ -107,10 +115,13 @@ class PendingTransactions:
         for start in range(0, len(hashes), _ASKED_AT_ONCE):
             asked = hashes[start : start + _ASKED_AT_ONCE]
             for answer in await self._rpc.batch([("eth_getTransactionByHash", [one]) for one in asked]):
-                if isinstance(answer, Mapping):
-                    to = answer.get("to")
-                    if isinstance(to, str) and self._wanted(to.lower()):
-                        self._take(answer)
+                self._offer(answer)
+
+    def _offer(self, answer: Any) -> None:
+        """Take a transaction that was asked for, if it is one and of interest."""
+        to = answer.get("to") if isinstance(answer, Mapping) else None
+        if isinstance(to, str) and self._wanted(to.lower()):
+            self._take({**answer, "blockNumber": None})  # in a block that is only being built it is said to be of it
 
     def _count(self, subscription: Subscription, before: int) -> None:
         dropped = before + subscription.dropped
