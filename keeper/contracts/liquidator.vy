@@ -64,13 +64,23 @@ event StepFailed:
     index: uint256  # in its own list
     reason: Bytes[REASON_SIZE]
 
+event PlanFailed:
+    index: uint256  # in its batch
+    reason: Bytes[REASON_SIZE]
+
 CALLS_SIZE: constant(uint256) = 4096
+PLAN_SIZE: constant(uint256) = 6144
+MAX_PLANS: constant(uint256) = 8
 REASON_SIZE: constant(uint256) = 256
 MAX_STEPS: constant(uint256) = 16
 MAX_WATCHES: constant(uint256) = 8
 EVERYTHING: constant(uint256) = max_value(uint256)
 NATIVE: constant(address) = empty(address)
 
+EXECUTE: constant(bytes4) = method_id(
+    "execute((address,int256)[],uint256,(address,uint256,address,uint256,address,bytes32,address,uint256,bool,uint256,bool,uint256)[],bytes)",
+    output_type=bytes4,
+)
 RUN: constant(bytes4) = method_id(
     "run((address,uint256,address,uint256,address,bytes32,address,uint256,bool,uint256,bool,uint256)[],bytes)",
     output_type=bytes4,
@@ -117,7 +127,8 @@ def execute(
     @param tip_wei To the block's builder, from native coin sent along or gained, then from wrapped coin gained.
     @param calls Data of the steps' calls, one after the other.
     """
-    permissions._check_operator()
+    if msg.sender != self:
+        permissions._check_operator()
     assert len(watches) > 0, "nothing watched"
     for watch: Watch in watches:
         assert watch.least_gain >= 0 or msg.sender == permissions.owner, "only the owner may spend"
@@ -136,6 +147,33 @@ def execute(
     for watch: Watch in watches:
         assert self._gain(watch.token) >= watch.least_gain, "gained too little"
         self.watched[watch.token] = 0
+
+
+@external
+@reentrant
+def execute_each(plans: DynArray[Bytes[PLAN_SIZE], MAX_PLANS]):
+    """
+    @notice Run several plans, each by itself: one that reverts undoes itself alone, and says so. Reverts like the first
+        when all of them do. For operators and the owner; who spends what is here must run that plan alone.
+    @param plans Arguments of `execute`, encoded.
+    @dev Not locked itself, because each plan is: while one runs, it cannot begin another.
+    """
+    permissions._check_operator()
+    reason: Bytes[REASON_SIZE] = b""
+    failed: uint256 = 0
+    for i: uint256 in range(len(plans), bound=MAX_PLANS):
+        success: bool = False
+        answer: Bytes[REASON_SIZE] = b""
+        success, answer = raw_call(
+            self, concat(EXECUTE, plans[i]), max_outsize=REASON_SIZE, revert_on_failure=False
+        )
+        if not success:
+            if failed == 0:
+                reason = answer
+            failed += 1
+            log PlanFailed(index=i, reason=answer)
+    if failed == len(plans):
+        raw_revert(reason)
 
 
 @internal

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from keeper.abis import contract
 from keeper.devnet.abi import Address, selector
 from keeper.devnet.client import Client, Receipt
 from keeper.devnet.solc import Artifact
-from keeper.executor.liquidator_calls import Plan, encode_execute, encode_skim
+from keeper.executor.liquidator_calls import Plan, encode_execute, encode_execute_each, encode_skim
 
 _GAS = 8_000_000
 
@@ -40,6 +42,11 @@ class Liquidator:
         """Raises Reverted with the reason."""
         data = encode_execute(plan)
         return self.client.send_data(sender, self.address, data, "execute", value_wei=value_wei, gas=_GAS)
+
+    def execute_each(self, sender: Address, plans: Sequence[Plan]) -> Receipt:
+        """Raises Reverted with the first reason when all of them fail."""
+        data = encode_execute_each([encode_execute(plan) for plan in plans])
+        return self.client.send_data(sender, self.address, data, "execute_each", gas=2 * _GAS)
 
     def skim(self, sender: Address, token: bytes) -> Receipt:
         return self.client.send_data(sender, self.address, encode_skim(token), "skim")

@@ -8,14 +8,15 @@ A liquidation paid by a lender is one step, the loan, whose inner steps run whil
     plan = Plan((Watch(usdc, least_gain=5 * 10**6), Watch(weth)), (loan,))
     TxCall(liquidator, encode_execute(plan))
 
-Several liquidations are several steps, in one loan or in several; an optional step that reverts undoes itself alone.
+Several liquidations are several steps, in one loan or in several; an optional step that reverts undoes itself alone. Or
+they are several plans in one transaction, each with demands of its own (`encode_execute_each`).
 The contract runs only calls that its owner allowed, by target and selector (`Step.selector`).
 Source: keeper/contracts/liquidator.vy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +38,11 @@ EVERYTHING = UINT256_MAX
 MAX_WATCHES = 8
 MAX_STEPS = 16
 CALLS_SIZE = 4096
+MAX_PLANS = 8
+PLAN_SIZE = 6144
 
 EXECUTE = bytes.fromhex("e43727cd")  # execute((address,int256)[],uint256,(…)[],bytes)
+EXECUTE_EACH = bytes.fromhex("9f34915b")  # execute_each(bytes[])
 SKIM = bytes.fromhex("bc25cf77")  # skim(address)
 
 AAVE_LOAN = bytes.fromhex("42b0b77c")  # flashLoanSimple(address,address,uint256,bytes,uint16)
@@ -51,6 +55,9 @@ EXECUTED = "0x7e07c8cbeb5599976dffe6a1502f34ab5f3b0ec56f78c35563c144962847ff46"
 """Topic of Executed(address,int256,uint256)."""
 STEP_FAILED = "0x03194dc095eb4030adf0d88581b711e8829dcba27926c0eccec5b181b0d01311"
 """Topic of StepFailed(address,uint256,bytes)."""
+
+PLAN_FAILED = "0x38397924f81279332922bece70a1bad627dbd3049c4e47264c8bcc6681f6441a"
+"""Topic of PlanFailed(uint256,bytes)."""
 
 _WATCH = "(address,int256)"
 _STEP = "(address,uint256,address,uint256,address,bytes32,address,uint256,bool,uint256,bool,uint256)"
@@ -196,6 +203,46 @@ def encode_execute(plan: Plan) -> bytes:
         raise ValueError(f"{len(plan.watches)} watched tokens; the contract takes 1 to {MAX_WATCHES}")
     watches = [(watch.token, watch.least_gain) for watch in plan.watches]
     return EXECUTE + encode(_EXECUTE_TYPES, (watches, plan.tip_wei, *_columns(plan.steps)))
+
+
+def encode_execute_each(executes: Sequence[bytes]) -> bytes:
+    """Call data that runs several plans, each by itself. executes: their own call data.
+
+    Raises ValueError when the contract would refuse their number or size.
+    """
+    if not 0 < len(executes) <= MAX_PLANS:
+        raise ValueError(f"{len(executes)} plans in one transaction; the contract takes 1 to {MAX_PLANS}")
+    longest = max(len(data) - 4 for data in executes)
+    if longest > PLAN_SIZE:
+        raise ValueError(f"{longest} bytes of one plan among several; the contract takes {PLAN_SIZE}: run it alone")
+    if any(data[:4] != EXECUTE for data in executes):
+        raise ValueError("only plans can be run together")
+    return EXECUTE_EACH + encode(("bytes[]",), ([data[4:] for data in executes],))
+
+
+def decode_execute_each(data: bytes) -> tuple[bytes, ...]:
+    """The call data of each plan. Raises DecodeError for anything else."""
+    if data[:4] != EXECUTE_EACH:
+        raise DecodeError(f"selector 0x{data[:4].hex()} is not the Liquidator's execute_each, 0x{EXECUTE_EACH.hex()}")
+    (plans,) = _decode(("bytes[]",), data[4:])
+    return tuple(EXECUTE + plan for plan in plans)
+
+
+def split_logs(logs: Iterable[RawLog], contract: bytes) -> list[tuple[bytes | None, list[RawLog]]]:
+    """By plan of a batch, in order: why it failed, or None, and what it emitted, its Executed included."""
+    parts: list[tuple[bytes | None, list[RawLog]]] = []
+    current: list[RawLog] = []
+    for log in logs:
+        ours = log.address == "0x" + contract.hex() and bool(log.topics)
+        if ours and log.topics[0] == PLAN_FAILED:
+            (reason,) = _decode(("bytes",), bytes(31) + b"\x20" + bytes.fromhex(log.data[2:])[64:])
+            parts.append((reason, []))
+            continue
+        current.append(log)
+        if ours and log.topics[0] == EXECUTED:
+            parts.append((None, current))
+            current = []
+    return parts
 
 
 def encode_skim(token: bytes) -> bytes:

@@ -175,14 +175,19 @@ def plans(draw: st.DrawFn, desk: Desk) -> Plan:
 @FUZZ
 @given(data=st.data())
 def test_no_plan_of_an_operator_costs_the_owner_anything(desk: Desk, data: st.DataObject):
-    """Each token by itself: what is watched must not fall, and what is not cannot leave."""
+    """Each token by itself: what is watched must not fall, and what is not cannot leave. Alone, or with others in one
+    transaction."""
     chain = desk.chain
-    plan = data.draw(plans(desk).filter(fits))
+    fitting = plans(desk).filter(fits)
+    plan, others = data.draw(fitting), data.draw(st.one_of(st.just([]), st.lists(fitting, max_size=2)))
     with chain.rewound():
         before = wealth(desk)
         try:
-            desk.run(plan)
-            event("succeeded")
+            if others:
+                desk.run_each(plan, *others)
+            else:
+                desk.run(plan)
+            event("succeeded together" if others else "succeeded")
         except Reverted as refusal:
             event(f"refused: {refusal.reason[:40]}")
         after = wealth(desk)

@@ -51,6 +51,7 @@ CALLBACKS = {
 }
 REFUSALS = {
     "execute": "not an operator",
+    "execute_each": "not an operator",
     "skim": "not an operator",
     "run": "not us",
     "rescue": "not the owner",

@@ -141,6 +141,10 @@ class Desk:
     def run(self, plan: Plan, sender: str | None = None, value_wei: int = 0) -> Receipt:
         return self.liquidator.execute(sender or self.operator, plan, value_wei)
 
+    def run_each(self, *plans: Plan, sender: str | None = None) -> Receipt:
+        """All in one transaction, each by itself."""
+        return self.liquidator.execute_each(sender or self.operator, plans)
+
     def failures(self, receipt: Receipt) -> list[Failure]:
         """Optional steps that reverted, in order."""
         return [
