@@ -14,6 +14,7 @@ from keeper.core.records import (
     Intent,
     Notice,
     NoticeEvent,
+    OldNotice,
     Told,
 )
 from keeper.core.stress import Lever, Override
@@ -365,6 +366,15 @@ class Transaction(Protocol):
         """Append one step to the audit trail. evidence: JSON-ready values, big integers as decimal strings."""
         ...
 
+    def forget_notice(self, notice_id: str) -> bool:
+        """Delete a notice, its deliveries and its audit trail; nothing of one that is not settled."""
+        ...
+
+    def forget_episode(self, protocol: str, key: bytes) -> bool:
+        """Delete an episode's versions and its audit trail; nothing while a notice of it is kept. Only for one that is
+        closed below the stored headers."""
+        ...
+
     def set_meta(self, key: str, value: str) -> None: ...
 
 
@@ -419,11 +429,22 @@ class Store(Protocol):
         was sent. A summary is one."""
         ...
 
+    def old_notices(self, after: int, before: float, limit: int) -> Sequence[OldNotice]:
+        """By the deliveries created before this moment, in their order, from the one after `after` on."""
+        ...
+
+    def refused(self, channel: str) -> tuple[int, str | None]:
+        """How many deliveries a channel was given up on since it last took one, and the error of one of them."""
+        ...
+
     def deliveries(self, episode: str | None = None) -> Sequence[Delivery]: ...
     def intents(self, *, unsettled: bool = False) -> Sequence[Intent]: ...
     def intent(self, intent_id: str) -> Intent | None: ...
-    def episodes(self, protocol: str | None = None) -> Iterator[tuple[str, bytes, bytes, int]]:
-        """Protocol, key, payload and block number of the newest version of every episode, closed ones included."""
+    def episodes(
+        self, protocol: str | None = None, *, since: int | None = None
+    ) -> Iterator[tuple[str, bytes, bytes, int]]:
+        """Protocol, key, payload and block number of the newest version of every episode, closed ones included.
+        since: only those that changed in this block or later."""
         ...
 
     def audit(self, subject: str | None = None) -> Iterator[AuditEntry]:

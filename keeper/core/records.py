@@ -127,6 +127,17 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class OldNotice:
+    """Where an old notice stands: seq of one of its deliveries, and whether all of them are settled."""
+
+    seq: int
+    id: str
+    position: str
+    episode: str
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """What the last notice that was, or may have been, delivered said about a position."""
 

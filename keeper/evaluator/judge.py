@@ -269,6 +269,26 @@ class Judge(Generic[M, A]):
         return [key for key, health in healths if health is not None and open_to_liquidation(health)]
 
     # --- for when nobody is waiting
+    def watched(self, book: Book[M, A], now: int) -> set[bytes]:
+        """Positions whose owners should know what stands in the way of judging them: of every account that was named,
+        or else those with an open episode and those that may be in the watch band."""
+        if self._accounts:
+            return {key for key in book.positions if self.adapter.account(key) in self._accounts} | self._open.keys()
+        if book.market is None:
+            return set()
+        slack, vector = self.adapter.slack(book.market), self._vector(book, now)
+        return {*self._open, *self._keys(self._screen.below(vector, slack, self.rules.watch_wad / WAD))}
+
+    def nearest(self, book: Book[M, A], now: int) -> Iterator[tuple[bytes, Health]]:
+        """Positions of accounts that we call, nearest to liquidation first by the floats, with their exact health; not
+        those that owe nothing or cannot be judged."""
+        if book.market is None:
+            return
+        for key in self._screen.nearest(self._vector(book, now)):
+            health = self.health(book, key, now) if self.calls(key) else None
+            if health is not None and health.factor_wad is not None and not health.unpriced_assets:
+                yield key, health
+
     @property
     def wants_sorting(self) -> bool:
         """Whether `sort` would make the next blocks cheaper."""

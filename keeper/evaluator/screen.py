@@ -9,7 +9,7 @@ holds for its float sums; a missing price makes the comparison false, so such a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,15 @@ class Screen:
         self.columns, self._ranking = Columns(), None
         for key, linear in positions:
             self.columns.put(key, linear)
+
+    def nearest(self, vector: Floats) -> Iterator[bytes]:
+        """Keys of every row by rising ratio of collateral to requirement; those without a price come last."""
+        self._check(vector)
+        collateral, requirement = self.columns.totals(vector)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = collateral / requirement
+        order = np.argsort(ratio, kind="stable")
+        return (key for key in (self.columns.key(int(row)) for row in order) if key is not None)
 
     def below(self, vector: Floats, slack: Slack, threshold: float | Floats) -> Rows:
         """Every row whose exact health may be below the threshold with these factors, each once, in no order.

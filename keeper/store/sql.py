@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
-from keeper.core.records import Attempt, AuditEntry, Delivery, Intent, NoticeEvent, Told
+from keeper.core.records import Attempt, AuditEntry, Delivery, Intent, NoticeEvent, OldNotice, Told
 from keeper.core.types import Block, BlockRef
 from keeper.store import statements as sql
 from keeper.store.beliefs import Beliefs
@@ -59,14 +59,20 @@ class SqlStore:
             row = self._db.row(sql.FACT_AT, protocol, kind, key, at)
         return None if row is None else row[0]
 
-    def episodes(self, protocol: str | None = None) -> Iterator[tuple[str, bytes, bytes, int]]:
+    def episodes(
+        self, protocol: str | None = None, *, since: int | None = None
+    ) -> Iterator[tuple[str, bytes, bytes, int]]:
+        if protocol is not None and since is not None:
+            for key, number, payload in _newest(iter(self._db.rows(sql.EPISODES_SINCE, protocol, since))):
+                yield protocol, key, payload, number
+            return
         if protocol is not None:
             said = (version for version in self._versions(protocol, "episode") if version[2] is not None)
             for key, number, payload in _newest(said):
                 yield protocol, key, payload, number
             return
         for (name,) in self._db.rows(sql.PROTOCOLS_OF_KIND, "episode"):
-            yield from self.episodes(name)
+            yield from self.episodes(name, since=since)
 
     def _versions(self, protocol: str, kind: str) -> Iterator[Row]:
         """Key, block number and payload of every version, by key, oldest first; a page in memory at a time."""
@@ -127,6 +133,15 @@ class SqlStore:
         if episode is None:
             return [to_delivery(row) for row in self._db.rows(sql.ALL_DELIVERIES)]
         return [to_delivery(row) for row in self._db.rows(sql.EPISODE_DELIVERIES, episode)]
+
+    def old_notices(self, after: int, before: float, limit: int) -> Sequence[OldNotice]:
+        rows = self._db.rows(sql.OLD_NOTICES, after, before, limit)
+        unsettled = {notice_id for (notice_id,) in self._db.rows(sql.UNSETTLED_NOTICES)} if rows else set()
+        return [OldNotice(seq, name, position, episode, name not in unsettled) for seq, name, position, episode in rows]
+
+    def refused(self, channel: str) -> tuple[int, str | None]:
+        count, error = self._db.row(sql.DEAD_SINCE_SENT, channel, channel) or (0, None)
+        return count, error
 
     # --- intents
 

@@ -109,6 +109,23 @@ FACT_AT = Statement(
     .limit(1),
     ("protocol", "kind", "key", "number"),
 )
+EPISODES_SINCE = Statement(
+    select(facts.c.key, facts.c.block_number, facts.c.payload)
+    .where(
+        _is(facts.c.kind, "episode"),
+        facts.c.protocol == bindparam("protocol"),
+        facts.c.block_number >= _at("number"),
+        facts.c.payload.is_not(None),
+    )
+    .order_by(facts.c.key, facts.c.block_number),
+    ("protocol", "number"),
+)
+DELETE_EPISODE = Statement(
+    delete(facts).where(
+        facts.c.protocol == bindparam("protocol"), _is(facts.c.kind, "episode"), facts.c.key == bindparam("key")
+    ),
+    ("protocol", "key"),
+)
 FACTS_PAGE = Statement(
     select(facts.c.key, facts.c.block_number, facts.c.payload)
     .where(
@@ -421,6 +438,39 @@ TOLD = Statement(
     ("position",),
 )
 
+OLD_NOTICES = Statement(
+    select(deliveries.c.seq, notices.c.id, notices.c.position, notices.c.episode)
+    .join_from(deliveries, notices, deliveries.c.notice_id == notices.c.id)
+    .where(deliveries.c.seq > _at("after"), deliveries.c.created_at < bindparam("before"))
+    .order_by(deliveries.c.seq)
+    .limit(_at("most")),
+    ("after", "before", "most"),
+)
+UNSETTLED_NOTICES = Statement(select(deliveries.c.notice_id).where(_unsettled).distinct())
+IS_UNSETTLED = Statement(
+    select(deliveries.c.seq).where(deliveries.c.notice_id == bindparam("notice_id"), _unsettled).limit(1),
+    ("notice_id",),
+)
+NOTICE_POSITION = Statement(select(notices.c.position).where(notices.c.id == bindparam("id")), ("id",))
+DELETE_NOTICE = Statement(delete(notices).where(notices.c.id == bindparam("id")), ("id",))
+DELETE_DELIVERIES = Statement(
+    delete(deliveries).where(deliveries.c.notice_id == bindparam("notice_id")), ("notice_id",)
+)
+HAS_NOTICES_OF = Statement(select(notices.c.id).where(notices.c.episode == bindparam("episode")).limit(1), ("episode",))
+_sent_since = select(func.coalesce(func.max(deliveries.c.seq), literal_column("0"))).where(
+    deliveries.c.channel == bindparam("of_channel"), _is(deliveries.c.status, DeliveryStatus.SENT)
+)
+DEAD_SINCE_SENT = Statement(
+    select(func.count(), func.max(deliveries.c.error)).where(
+        deliveries.c.channel == bindparam("channel"),
+        _is(deliveries.c.status, DeliveryStatus.DEAD),
+        deliveries.c.seq > _sent_since.scalar_subquery(),
+        ~deliveries.c.position.like(literal_column("'keeper:%'")),
+    ),
+    ("channel", "of_channel"),
+)
+"""What a channel refused since it last took anything; not what was said of such refusals."""
+
 # --- intents ----------------------------------------------------------------------------------------------------------
 
 _open = _one_of(intents.c.status, (status for status in IntentStatus if not status.settled))
@@ -463,3 +513,4 @@ AUDIT_PAGE = Statement(
 AUDIT_OF_SUBJECT = Statement(
     select(audit).where(audit.c.subject == bindparam("subject")).order_by(audit.c.seq), ("subject",)
 )
+DELETE_AUDIT = Statement(delete(audit).where(audit.c.subject == bindparam("subject")), ("subject",))

@@ -219,6 +219,23 @@ class SqlTransaction:
             self.audit(notice_id, status.value, {"channel": channel, "error": plain(error)}, at=at, before=before)
         self._beliefs.changed((position, *self._carried(notice_id, channel)))
 
+    def forget_notice(self, notice_id: str) -> bool:
+        found = self._db.row(sql.NOTICE_POSITION, notice_id)
+        if found is None or self._db.row(sql.IS_UNSETTLED, notice_id) is not None:
+            return False
+        self._db.write(sql.DELETE_DELIVERIES, notice_id)
+        self._db.write(sql.DELETE_NOTICE, notice_id)
+        self._db.write(sql.DELETE_AUDIT, notice_id)
+        self._beliefs.changed(found)
+        return True
+
+    def forget_episode(self, protocol: str, key: bytes) -> bool:
+        name = key.decode()
+        if self._db.row(sql.HAS_NOTICES_OF, name) is not None:
+            return False
+        self._db.write(sql.DELETE_AUDIT, name)
+        return self._db.write(sql.DELETE_EPISODE, protocol, key) > 0
+
     # --- intents
 
     def put_intent(self, intent: Intent) -> None:
