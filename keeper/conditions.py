@@ -24,6 +24,7 @@ from keeper.evaluator.house import (
     StalePrice,
     Trouble,
     stands,
+    subject_of,
 )
 from keeper.notifier.routing import Route, Router
 
@@ -62,10 +63,10 @@ class Conditions:
         self._put(KeeperRecovered(channel, at, now, about, said) for _, channel in standing)
 
     def troubles(self, channel: str) -> list[str]:
-        """What this channel was told is wrong and still is, by what it is about."""
+        """What this channel was told is wrong and still is, in the words in which it was told."""
         prefixes = (KeeperUnhealthy.prefix, StalePrice.prefix)
-        found = (pair for prefix in prefixes for pair in self._standing(f"{prefix}:"))
-        return sorted(what for what, told in found if told == channel)
+        found = (what for prefix in prefixes for what, told in self._standing(f"{prefix}:") if told == channel)
+        return [self.store.deliveries(subject_of(what, channel))[-1].notice.title for what in found]
 
     # --- prices
 
@@ -107,7 +108,7 @@ class Conditions:
             for channel, notice in composed:
                 tx.add_notice(notice, [channel], self.clock())
         for channel, notice in composed:
-            log.warning("condition_told", event=notice.event.value, about=notice.position, channel=channel)
+            log.warning("condition_told", tells=notice.event.value, about=notice.position, channel=channel)
         self.wake()
 
 

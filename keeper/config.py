@@ -83,6 +83,12 @@ class Store(Table):
     url: StoreUrl = Field(
         description="Database; a relative SQLite path is relative to this file.", examples=["sqlite:///var/keeper.db"]
     )
+    keep_days: float | None = Field(
+        None,
+        ge=1,
+        description="Forget closed calls, their notices and audit trail after this many days; absent: never. Open "
+        "calls, notices on their way and our own transactions are always kept.",
+    )
 
 
 class MarginCalls(Table):

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import gc
 import signal
-import time
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,11 +20,13 @@ from keeper.core.errors import ConfigError, RetryableError, StateUnavailable, Un
 from keeper.core.ports import Store
 from keeper.core.types import Block, BlockRef, Call, CallResult
 from keeper.executor.switch import Switch
+from keeper.headwatch import HeadWatch
 from keeper.indexer.backfill import Progress, Report, backfill
 from keeper.indexer.follow import canonical_ancestor, steps_to
 from keeper.indexer.reads import drive
 from keeper.indexer.rpc.client import RpcClient
 from keeper.jobs import Jobs
+from keeper.notifier.outbox import Deliverer
 from keeper.patience import Patience
 from keeper.pipeline import Pipeline
 from keeper.supervisor import Supervisor
@@ -61,9 +62,10 @@ class Daemon:
         stop: asyncio.Event | None = None,
         attempts: int | None = None,
         supervisor: Supervisor | None = None,
+        heads: HeadWatch | None = None,
     ) -> None:
         """stop: when set, the block in hand is finished, and that is the end. attempts: see Patience. supervisor: hears
-        when the daemon has caught up."""
+        when the daemon has caught up. heads: hears of every block."""
         self._house = house
         self._rpc = rpc
         self._store = store
@@ -72,7 +74,7 @@ class Daemon:
         self._stop = asyncio.Event() if stop is None else stop
         self._patience = Patience(self._stop, attempts)
         self._turn = asyncio.Lock()  # held while a block or a job reads and changes the books
-        self._last_block_at = time.monotonic()
+        self._heads_watch = heads
         self._supervisor = Supervisor({}) if supervisor is None else supervisor
         self.foresight: Foresight | None = None
 
@@ -168,7 +170,8 @@ class Daemon:
         for step in await self._steps_to(head):
             await pipeline.apply(step)
             self._patience.progressed()
-            self._last_block_at = time.monotonic()
+            if self._heads_watch is not None:
+                self._heads_watch.saw_block()
             if self._done(until_block):
                 return
 
@@ -198,6 +201,8 @@ class Daemon:
 
     def _progressed(self, step: Progress) -> None:
         self._patience.progressed()
+        if self._heads_watch is not None:
+            self._heads_watch.progressed()
         self._report(step)
 
     async def _leave_orphaned_branch(self, head: Block) -> None:
@@ -256,22 +261,6 @@ class Daemon:
             return False
         return True
 
-    # --- watching itself
-
-    async def watch_heads(self) -> None:
-        """Say so when no block could be taken for too long, and again when one was. Nothing is acted on meanwhile,
-        because only a new block is."""
-        limit, silent = self._house.config.chain.stale_after_s, False
-        while True:
-            since = time.monotonic() - self._last_block_at
-            if not silent and since > limit:
-                silent = True
-                log.error("heads_stopped", silent_s=round(since), limit_s=limit, remedy="check the rpc endpoints")
-            elif silent and since <= limit:
-                silent = False
-                log.info("heads_resumed")
-            await asyncio.sleep(min(limit / 4, 5.0))
-
 
 async def run_daemon(house: House, report: Report, until_block: int | None) -> int:
     """Run until SIGTERM, SIGINT or the given block. Returns the exit code."""
@@ -279,22 +268,27 @@ async def run_daemon(house: House, report: Report, until_block: int | None) -> i
         stop = _stop_on_signals()
         _pause_on_signals(house.switch(), stop)
         store = stack.enter_context(contextlib.closing(house.open_store()))
-        rpc = await Patience(stop)("connect", house.connect)
-        if rpc is None:
-            return 0
-        stack.push_async_callback(rpc.close)
         channels = house.notifiers()
         for channel in channels:
             stack.push_async_callback(channel.close)
         deliverer = house.deliverer(store, channels)
+        conditions = house.conditions(store, channels, deliverer.wake)
+        heads = house.head_watch(store, conditions)
+        # Before there is a node: somebody must hear when there is none.
+        delivering = asyncio.create_task(deliverer.run(), name="deliver notices")
+        watching = asyncio.create_task(heads.run(), name="watch heads")
+        stack.push_async_callback(_end_delivery, deliverer, delivering, watching)
+        rpc = await Patience(stop)("connect", house.connect)
+        if rpc is None:
+            return 0
+        stack.push_async_callback(rpc.close)
         pipeline = house.pipeline(rpc, store, channels, deliverer.wake)
         supervisor = Supervisor()
-        daemon = Daemon(house, rpc, store, pipeline, report, stop=stop, supervisor=supervisor)
+        daemon = Daemon(house, rpc, store, pipeline, report, stop=stop, supervisor=supervisor, heads=heads)
         log.info("started", chain_id=house.config.chain.id, mode=house.config.executor.mode, store_at=_place(store))
-        delivering = asyncio.create_task(deliverer.run(), name="deliver notices")
-        watching = asyncio.create_task(daemon.watch_heads(), name="watch heads")
         living = asyncio.create_task(supervisor.keep_alive(), name="tell the supervisor")
-        jobs = Jobs(house, rpc, store, pipeline, daemon.turn)
+        housekeeping = house.housekeeping(rpc, store, pipeline, daemon.turn, conditions)
+        jobs = Jobs(house, rpc, store, pipeline, daemon.turn, conditions, housekeeping)
         jobs.start()
         foreseeing = await _foresee(stack, house, pipeline, daemon)
         following = asyncio.create_task(daemon.follow(until_block), name="follow the chain")
@@ -311,12 +305,18 @@ async def run_daemon(house: House, report: Report, until_block: int | None) -> i
             for task in ending:
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)
-            await deliverer.drain(DRAIN_S)
+            await _end_delivery(deliverer, delivering, watching)
             await pipeline.close()
-            delivering.cancel()
-            await asyncio.gather(delivering, return_exceptions=True)
         log.info("stopped", block=_height(store))
     return 0
+
+
+async def _end_delivery(deliverer: Deliverer, *tasks: asyncio.Task[None]) -> None:
+    """Deliver what is due, and no more. A second time it does nothing."""
+    await deliverer.drain(DRAIN_S)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _foresee(

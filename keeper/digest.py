@@ -23,14 +23,18 @@ from keeper.evaluator.house import DailyDigest, Happening, Near, OpenCall
 from keeper.notifier.routing import Route
 from keeper.track import Track
 
+_REORG_BLOCKS = 256  # by as much a block that is told of may be lower than the last digest's
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The last digest of a channel: its day ("2026-11-26"), when it was made, and at which block."""
+    """The last digest of a channel: its day ("2026-11-26"), when it was made, and the block and its time it was made
+    at. What is in later blocks is for the next one."""
 
     day: str
     at: float
     block: int
+    block_time: int
 
 
 def due_day(now: float, hour_utc: int) -> str:
@@ -57,9 +61,9 @@ class Digests:
         for channel in self.channels:
             last = self._last(channel)
             if last is None:
-                self._remember(channel, Told(day, now, tip.number))
+                self._remember(channel, Told(day, now, tip.number, tip.timestamp))
             elif last.day < day:
-                self._tell(channel, last, Told(day, now, tip.number), tracks, tip)
+                self._tell(channel, last, Told(day, now, tip.number, tip.timestamp), tracks, tip)
 
     def _tell(self, channel: str, last: Told, this: Told, tracks: Sequence[Track], tip: Block) -> None:
         conditions, route = self.conditions, self.conditions.router[channel]
@@ -98,10 +102,10 @@ class Digests:
         """Every step of an episode since the last digest, oldest first."""
         steps = []
         for track in tracks:
-            for _, _, payload, _ in self.store.episodes(track.name, since=last.block):
+            for _, _, payload, _ in self.store.episodes(track.name, since=max(0, last.block - _REORG_BLOCKS)):
                 episode = load_episode(payload)
                 if _cares(route, track, episode.key):
-                    steps += [(mark, track, episode) for mark in episode.marks if mark.timestamp > last.at]
+                    steps += [(mark, track, episode) for mark in episode.marks if mark.timestamp > last.block_time]
         for mark, track, episode in sorted(steps, key=lambda step: step[0].timestamp):
             yield Happening(track.name, episode.account, mark.event, mark.timestamp, _detail(track, episode, mark))
 
@@ -110,7 +114,7 @@ class Digests:
         if text is None:
             return None
         row = json.loads(text)
-        return Told(row["day"], row["at"], row["block"])
+        return Told(row["day"], row["at"], row["block"], row["block_time"])
 
     def _remember(self, channel: str, told: Told) -> None:
         with self.store.transaction() as tx:
@@ -152,4 +156,4 @@ def _key(channel: str) -> str:
 
 
 def _row(told: Told) -> str:
-    return json.dumps({"day": told.day, "at": told.at, "block": told.block})
+    return json.dumps({"day": told.day, "at": told.at, "block": told.block, "block_time": told.block_time})

@@ -71,7 +71,7 @@ class Housekeeping:
 
     async def names(self) -> None:
         """Look up what accounts are called that notices are, or may soon be, about."""
-        if not len(self._pipeline.window):
+        if self._names.registry is None or not len(self._pipeline.window):
             return
         async with self._turn:
             tip = self._pipeline.window.tip

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from keeper.conditions import Conditions
 from keeper.core.errors import KeeperError, RetryableError
 from keeper.core.ports import Store
 from keeper.core.types import BlockRef
+from keeper.core.units import format_units
+from keeper.evaluator.house import Trouble
 from keeper.evaluator.judge import Ruling
+from keeper.housekeeping import Housekeeping
 from keeper.indexer.reads import drive
 from keeper.indexer.rpc.client import RpcClient
 from keeper.pipeline import Pipeline
@@ -33,17 +37,29 @@ REEVALUATE_AT_ONCE = 1_000
 """Positions judged in one go: some ten milliseconds, so that a block never waits long for its turn."""
 
 GAS_OF_A_LIQUIDATION = 1_000_000
+_NAMED = 5
 
 
 class Jobs:
     """turn: held by whoever reads or changes the books."""
 
-    def __init__(self, house: House, rpc: RpcClient, store: Store, pipeline: Pipeline, turn: asyncio.Lock) -> None:
+    def __init__(
+        self,
+        house: House,
+        rpc: RpcClient,
+        store: Store,
+        pipeline: Pipeline,
+        turn: asyncio.Lock,
+        conditions: Conditions,
+        housekeeping: Housekeeping,
+    ) -> None:
         self._config = house.config
         self._rpc = rpc
         self._store = store
         self._pipeline = pipeline
         self._turn = turn
+        self._conditions = conditions
+        self._housekeeping = housekeeping
         self._wallet = house.wallet()
         self._waiting: dict[str, list[bytes]] = {}
         self._bad_feeds: dict[str, set[bytes]] = {}
@@ -62,6 +78,7 @@ class Jobs:
             ("wallet", self.wallet, WALLET_S),
         ):
             self._scheduler.add_job(self._guarded, "interval", [name, job], seconds=seconds, id=name)
+        self._housekeeping.schedule(self._scheduler)
         self._scheduler.start()
 
     def stop(self) -> None:
@@ -94,6 +111,7 @@ class Jobs:
             wrong = await self._differing(track, keys, tip.ref, tip.timestamp)
             if wrong:
                 await self._pipeline.repair(track, wrong)
+            self._tell_differences(track, wrong, len(keys))
             log.info("positions_reconciled", protocol=track.name, compared=len(keys), repaired=len(wrong))
 
     async def reevaluate(self) -> None:
@@ -124,7 +142,21 @@ class Jobs:
                 [("eth_getBalance", ["0x" + account.hex(), "latest"]), ("eth_gasPrice", [])]
             )
         )
-        if balance is not None and gas_price is not None and balance < gas_price * GAS_OF_A_LIQUIDATION:
+        if balance is None or gas_price is None:
+            return
+        if balance >= gas_price * GAS_OF_A_LIQUIDATION:
+            self._conditions.end("gas", "the wallet can pay for gas again")
+        else:
+            held, needed = (
+                f"{format_units(wei, 18)} native coin" for wei in (balance, gas_price * GAS_OF_A_LIQUIDATION)
+            )
+            trouble = Trouble(
+                "gas",
+                "the wallet cannot pay the gas of a liquidation",
+                (f"It holds {held}; a liquidation may need {needed}.",),
+                f"Send native coin to 0x{account.hex()}.",
+            )
+            self._conditions.begin(trouble)
             log.error(
                 "wallet_short_of_gas",
                 wallet=account,
@@ -134,6 +166,20 @@ class Jobs:
             )
 
     # --- inside
+
+    def _tell_differences(self, track: Track, wrong: Sequence[bytes], compared: int) -> None:
+        about = f"reconciliation:{track.name}"
+        if not wrong:
+            self._conditions.end(about, f"sampled positions of {track.name} agree with the chain")
+            return
+        positions = ", ".join(track.adapter.position_id(key) for key in wrong[:_NAMED])
+        trouble = Trouble(
+            about,
+            f"positions of {track.name} differed from the chain",
+            (f"{len(wrong)} of {compared} compared: {positions}{' …' if len(wrong) > _NAMED else ''}.",),
+            "They were read afresh. Check whether the endpoints answer truly, and report it if they do.",
+        )
+        self._conditions.begin(trouble)
 
     def _next_slice(self, track: Track) -> list[bytes]:
         """The next positions in turn; a round is over all that were there when it began."""
@@ -145,7 +191,7 @@ class Jobs:
         return [key for key in taken if key in track.book.positions]
 
     def _tell_feeds(self, track: Track, ruling: Ruling) -> None:
-        """Log an asset when its feed becomes stale or unusable, and when it recovers."""
+        """Log an asset, once, when its feed is found stale or unusable; who is concerned hears of it by `feeds`."""
         healths = [one.health for one in ruling.judgements.values() if one.health is not None]
         bad = {asset for health in healths for asset in (*health.stale_assets, *health.unpriced_assets)}
         known = self._bad_feeds.setdefault(track.name, set())

@@ -6,7 +6,6 @@ Each part is imported where it is built: a query of the store loads neither a no
 from __future__ import annotations
 
 import argparse
-import asyncio
 import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,9 @@ from keeper.core.types import Block, BlockRef, Book, Call, CallResult, LogFilter
 from keeper.evaluator.bands import BandRules
 
 if TYPE_CHECKING:
+    import asyncio
+
+    from keeper.conditions import Conditions
     from keeper.evaluator.directory import Directory
     from keeper.executor.behind import Ways
     from keeper.executor.executor import Executor
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from keeper.executor.ports import Route
     from keeper.executor.switch import Switch
     from keeper.foresight import Foresight
+    from keeper.headwatch import HeadWatch
+    from keeper.housekeeping import Housekeeping
     from keeper.indexer.fetch import HeadRead
     from keeper.indexer.rpc.client import RpcClient
     from keeper.names import Names
@@ -123,6 +127,40 @@ class House:
             explorer=EXPLORERS.get(chain.id, "") if chain.explorer is None else chain.explorer,
             chain_id=chain.id,
             ours=frozenset(account for account in ours if account is not None),
+        )
+
+    def conditions(self, store: Store, channels: Sequence[Notifier], wake: Callable[[], None]) -> Conditions:
+        from keeper.conditions import Conditions
+
+        operators = tuple(name for name in self.config.operator.channels if name in {one.name for one in channels})
+        return Conditions(store, self.router(channels), operators, self.directory(store, None), time.time, wake)
+
+    def head_watch(self, store: Store, conditions: Conditions) -> HeadWatch:
+        from keeper.headwatch import HeadWatch
+
+        minutes = self.config.operator.owners_after_minutes
+        owners_after_s = None if minutes is None else minutes * 60
+        return HeadWatch(store, conditions, self.config.chain.stale_after_s, owners_after_s)
+
+    def housekeeping(
+        self, rpc: RpcClient, store: Store, pipeline: Pipeline, turn: asyncio.Lock, conditions: Conditions
+    ) -> Housekeeping:
+        from keeper.digest import Digests
+        from keeper.housekeeping import Housekeeping
+        from keeper.retention import Retention
+
+        digest, days = self.config.digest, self.config.store.keep_days
+        asking = [one.name for one in self.config.notifiers if one.settings["digest"]]
+        return Housekeeping(
+            rpc,
+            store,
+            pipeline,
+            turn,
+            conditions,
+            self.names(store),
+            Digests(store, conditions, asking, digest.hour_utc, digest.closest),
+            [one.name for one in self.config.notifiers],
+            None if days is None else Retention(store, days * 86_400, time.time),
         )
 
     def _page(self, plugin: Plugin) -> str:

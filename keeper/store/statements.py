@@ -465,7 +465,7 @@ DEAD_SINCE_SENT = Statement(
         deliveries.c.channel == bindparam("channel"),
         _is(deliveries.c.status, DeliveryStatus.DEAD),
         deliveries.c.seq > _sent_since.scalar_subquery(),
-        ~deliveries.c.position.like(literal_column("'keeper:%'")),
+        func.substr(deliveries.c.position, literal_column("1"), literal_column("7")) != _constant("keeper:"),
     ),
     ("channel", "of_channel"),
 )

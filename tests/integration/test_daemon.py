@@ -210,6 +210,29 @@ def test_a_node_that_hangs_is_reported_and_waited_for(dev_chain: DevChain, inbox
         dev_chain.set_price("WETH", CALLED)
         keeper.until_told(inbox, alice, "opened")
         keeper.until("the watchdog's relief", lambda: keeper.said("heads_resumed"))
+        keeper.until("the operator's relief", lambda: of_keeper(inbox) == ["unhealthy", "recovered"])
+
+
+def test_a_daemon_that_finds_no_node_says_so(dev_chain: DevChain, inbox: Inbox, tmp_path: Path) -> None:
+    """Somebody must hear of it, and once: also of a daemon that its supervisor starts again and again."""
+    borrow_against_ether(dev_chain, dev_chain.accounts[0])
+    with deploy(tmp_path, dev_chain, inbox, node={"stale_after_s": 1, "request_timeout_s": 1}) as keeper:
+        dev_chain.anvil.pause()
+        try:
+            keeper.launch()
+            keeper.until("the notice", lambda: of_keeper(inbox) == ["unhealthy"])
+            keeper.kill()
+            keeper.launch()
+            keeper.until("the watchdog", lambda: keeper.said("heads_stopped"))
+        finally:
+            dev_chain.anvil.resume()
+        keeper.until("the all-clear", lambda: of_keeper(inbox) == ["unhealthy", "recovered"])
+        keeper.until_synced()
+
+
+def of_keeper(inbox: Inbox) -> list[str]:
+    """What was told of Keeper itself, in order."""
+    return [notice["event"] for notice in inbox.notices() if notice["protocol"] == "keeper"]
 
 
 # --- reorgs -----------------------------------------------------------------------------------------------------------
