@@ -135,6 +135,8 @@ class CallNotice:
             yield "Nothing is owed."
         else:
             said = f"Health {words.four_places(factor)}{self._beyond(factor)}"
+            if at.dossier.health_sigmas is not None and health is not None and not health.liquidatable:
+                said += f", {at.dossier.health_sigmas:.1f} of its daily sigmas from liquidation"
             if at.earlier is not None:
                 said += f"; {words.trend(factor, at.earlier.health_wad, at.block.timestamp - at.earlier.timestamp)}"
             yield said + "."
@@ -218,6 +220,7 @@ class CallNotice:
             "episode": due.episode,
             "band": at.band.label,
             "health_wad": _digits(at.factor_wad),
+            "health_sigmas": None if dossier.health_sigmas is None else round(dossier.health_sigmas, 2),
             "earlier": None if at.earlier is None else _earlier(at.earlier),
             "block_number": at.block.number,
             "block_hash": f"0x{at.block.hash.hex()}",

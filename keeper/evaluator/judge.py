@@ -13,6 +13,7 @@ every position that may be open to liquidation at the time of the block we can l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
@@ -21,13 +22,14 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from keeper.core.ports import ProtocolAdapter
-from keeper.core.types import Band, Block, Book, Health, Linear, Liquidated, Prices, Slack, Token
+from keeper.core.types import Band, Block, Book, BreachPrice, Health, Linear, Liquidated, Prices, Slack, Token
+from keeper.core.units import BPS, WAD
 from keeper.evaluator.adaptive import Adaptive
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.columns import Floats, Rows, vector_of
 from keeper.evaluator.episodes import Episode, document, step, undocumented
 from keeper.evaluator.judgement import Dossier, Judgement, open_to_liquidation
-from keeper.evaluator.lines import Lines
+from keeper.evaluator.lines import Lines, sigmas_away
 from keeper.evaluator.screen import Screen, maybe_below, surely_below
 from keeper.evaluator.standing import Standing
 from keeper.evaluator.volatility import Volatility
@@ -277,7 +279,8 @@ class Judge(Generic[M, A]):
         if book.market is None:
             return set()
         slack, vector = self.adapter.slack(book.market), self._vector(book, now)
-        return {*self._open, *self._keys(self._screen.below(vector, slack, self.rules.watch_wad / WAD))}
+        line = np.maximum(self._lines.bounds(self._screen.columns), self.rules.watch_wad / WAD)
+        return {*self._open, *self._keys(self._screen.everything_below(vector, slack, line))}
 
     def nearest(self, book: Book[M, A], now: int) -> Iterator[tuple[bytes, Health]]:
         """Positions of accounts that we call, nearest to liquidation first by the floats, with their exact health; not
@@ -378,8 +381,25 @@ class Judge(Generic[M, A]):
             return dossier
         if assessment.health.unpriced_assets or assessment.health.factor_wad is None:
             return dossier
+        breaches = self.adapter.breach_prices(market, prices, position, now)
         return replace(
             dossier,
             demands=self.adapter.demands(market, prices, position, now, self.rules_of(book, key, now).target_wad),
-            breach_prices=self.adapter.breach_prices(market, prices, position, now),
+            breach_prices=breaches,
+            sigmas=tuple(self._sigmas_to(book, breaches, now)),
+            health_sigmas=self._sigmas_to_breach(book, key, assessment.health.factor_wad, now),
         )
+
+    def _sigmas_to(self, book: Book[M, A], breaches: Sequence[BreachPrice], now: int) -> Iterator[tuple[bytes, float]]:
+        """How many daily standard deviations of its own price each is away, where that is known."""
+        known = self._lines.sigmas_of_assets(self.adapter, book, [breach.asset for breach in breaches], now)
+        for breach in breaches:
+            if breach.asset in known and breach.move_bps > -BPS:
+                away = sigmas_away(math.log1p(breach.move_bps / BPS), [known[breach.asset]])
+                if away is not None:
+                    yield breach.asset, away
+
+    def _sigmas_to_breach(self, book: Book[M, A], key: bytes, factor_wad: int, now: int) -> float | None:
+        """How many of its own daily standard deviations a health is above 1; None below, or where nobody knows."""
+        sigma = self.sigmas_of(book, key, now)
+        return None if sigma is None or factor_wad <= WAD else sigmas_away(math.log(factor_wad / WAD), [sigma])

@@ -45,7 +45,7 @@ class Dossier:
 
     prices, tokens: of every asset it is about. assessment: of the whole position; None for one that is gone.
     currency, currency_decimals: of every value in it. sigmas: how far each breach price is away, in standard deviations
-    of one day, where the volatility is known.
+    of one day, where the volatility is known; health_sigmas: how far health is above 1, in its own.
     """
 
     demands: tuple[Demand, ...] = ()
@@ -56,6 +56,7 @@ class Dossier:
     currency: str = ""
     currency_decimals: int = 0
     sigmas: tuple[tuple[bytes, float], ...] = ()
+    health_sigmas: float | None = None
 
     @property
     def market_name(self) -> str:

@@ -89,6 +89,22 @@ class Lines:
             return None
         return self._at(adapter, book, now).sigmas(adapter.linear(book.market, position))
 
+    def sigmas_of_assets(
+        self, adapter: Adapter, book: Book[Any, Any], assets: Sequence[bytes], now: int
+    ) -> dict[bytes, float]:
+        """Volatility of the price of each of these assets per square root of a day, by the memory that sees the most;
+        without those of which nothing is known."""
+        if not self.adapt or self.volatility is None or book.market is None or not assets:
+            return {}
+        self._at(adapter, book, now)
+        assert self._movements is not None
+        places = {asset: place for place, asset in enumerate(self._movements.structure.assets)}
+        known = [asset for asset in assets if asset in places]
+        if not known:
+            return {}
+        sigmas = self._movements.sigmas(np.eye(len(places))[[places[asset] for asset in known]]).max(axis=0)
+        return {asset: float(sigma) for asset, sigma in zip(known, sigmas, strict=True) if sigma > 0}
+
     # --- every row
 
     def bounds(self, columns: Columns) -> float | Floats:

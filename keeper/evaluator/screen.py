@@ -102,6 +102,11 @@ class Screen:
         again = unsorted[maybe_below(*self.columns.totals_of(vector, unsorted), _of(threshold, unsorted), slack)]
         return np.concatenate((found[~self._is_unsorted[found]], again))
 
+    def everything_below(self, vector: Floats, slack: Slack, threshold: float | Floats) -> Rows:
+        """The same for any threshold, at the price of looking at every row."""
+        self._check(vector)
+        return self._all_below(vector, slack, threshold)
+
     def unsort(self) -> None:
         """Forget the ranking: lines rose, so that it proves nothing any more."""
         self._ranking = None

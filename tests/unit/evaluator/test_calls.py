@@ -51,6 +51,7 @@ DOSSIER = Dossier(
     currency="USD",
     currency_decimals=8,
     sigmas=((WETH, 2.14),),
+    health_sigmas=1.97,
 )
 DIRECTORY = Directory(
     to_checksum_address,
@@ -94,7 +95,9 @@ def situation(event: NoticeEvent, **changed: object) -> Situation:
         losses = LOSSES if event is NoticeEvent.LIQUIDATED else ()
         truth = replace(opened, status=status, band=depth, deepest=depth, losses=losses)
     found: Health | None = None
-    dossier = DOSSIER if truth is not None and truth.is_open else replace(DOSSIER, demands=(), breach_prices=())
+    dossier = DOSSIER
+    if truth is None or not truth.is_open:
+        dossier = replace(DOSSIER, demands=(), breach_prices=(), sigmas=(), health_sigmas=None)
     if factor is not None:
         found = replace(health(factor), collateral_value=12_000 * 10**8, debt_value=9_195_40229800)
         assessment = dossier.assessment
@@ -157,7 +160,7 @@ def test_a_closing_demands_nothing_and_reaches_those_who_heard_of_the_deepest_ba
 
 def test_what_is_not_known_is_left_out() -> None:
     """No trend, no sigmas, no names, no links, no values: a notice still says what to do."""
-    bare = replace(DOSSIER, sigmas=(), assessment=None, prices=(), currency="")
+    bare = replace(DOSSIER, sigmas=(), health_sigmas=None, assessment=None, prices=(), currency="")
     found = notice(NoticeEvent.OPENED, earlier=None, dossier=bare, directory=Directory(to_checksum_address))
     assert "sigmas" not in found.text and "See" not in found.text and "about" not in found.text
     assert "  - repay 1,227.402298 USDC\n" in found.text
