@@ -32,7 +32,7 @@ from pydantic import (
 
 from keeper.configbreakers import Breakers
 from keeper.confignotices import Digest, Explorer, Names, Operator, PageTemplate
-from keeper.configrouting import Acknowledgements, NotifierCommon, check_routes
+from keeper.configrouting import BOARD, Acknowledgements, NotifierCommon, check_routes
 from keeper.configtable import InTable, Table, explain, options_table
 from keeper.configtypes import (
     Address,
@@ -328,6 +328,14 @@ class Config(Table):
         for problem in problems:
             raise Problem(problem)
         return self
+
+    @field_validator("notifiers")
+    @classmethod
+    def _one_board(cls, notifiers: tuple[Plugin, ...]) -> tuple[Plugin, ...]:
+        boards = [one.name for one in notifiers if one.kind == BOARD]
+        if len(boards) > 1:
+            raise Problem(f"there are {len(boards)} boards ({', '.join(boards)}); one key posts to one, keep one")
+        return notifiers
 
     @model_validator(mode="after")
     def _separate_identity(self) -> Config:

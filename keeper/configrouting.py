@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from keeper.configtable import Table
 from keeper.configtypes import Address, BandName, EventName, HoursText, Problem, SecretText, ZoneName
+from keeper.core.records import NoticeEvent
 from keeper.core.secret import Secret
 from keeper.core.types import Band
 from keeper.notifier.acktoken import check_secret
@@ -101,15 +102,25 @@ class Acknowledgements(Table):
         return self
 
 
+BOARD = "board"
+"""The kind of notifier that sends transactions."""
+
+_ON_CHAIN = frozenset(event for event in NoticeEvent if not event.closes or event.ends_episode)
+"""What it can say."""
+
+
 def route_of(settings: Mapping[str, Any]) -> Route:
     """The rules in the checked table of a notifier."""
     hours = settings["quiet_hours"]
+    events = frozenset(settings["events"])
+    if settings["kind"] == BOARD:
+        events = (events or _ON_CHAIN) & _ON_CHAIN
     return Route(
         channel=settings["name"],
         min_band=settings["min_band"],
         accounts=frozenset(settings["accounts"]),
         protocols=frozenset(settings["protocols"]),
-        events=frozenset(settings["events"]),
+        events=events,
         quiet=None if hours is None else QuietHours(hours, settings["time_zone"]),
         quiet_below=settings["quiet_below"],
         per_minute=settings["max_per_minute"],
@@ -125,6 +136,8 @@ def check_routes(notifiers: Sequence[Mapping[str, Any]], protocols: Sequence[str
     before = {one["name"]: one["escalates"] for one in notifiers}
     for one in notifiers:
         where = f"notifier {one['name']!r}"
+        if one["kind"] == BOARD and (one["quiet_hours"] is not None or one["max_per_minute"] is not None):
+            yield f"{where} speaks on chain, where nothing is told together; use max_posts_per_hour to limit it"
         for protocol in one["protocols"]:
             if protocol not in protocols:
                 yield f"{where} names the protocol {protocol!r}; {_nearest(protocol, protocols)}"

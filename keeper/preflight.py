@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from keeper.executor.planning.planner import Planner
 
 OLD_HEAD_S = 120
+_IS_POSTER = bytes.fromhex("948078f8")  # is_poster(address)
 _BALANCE_OF = bytes.fromhex("70a08231")  # balanceOf(address)
 
 
@@ -136,8 +137,12 @@ async def _on_chain(house: House, rpc: RpcClient) -> AsyncIterator[Finding]:
     for adapter in house.adapters():
         async for finding in _protocol(rpc, adapter, head, tokens, entry_points):
             yield finding
+    board = house.board
+    if board is not None:
+        yield await _try(f"notifier {board['name']} contract", partial(_board, house, rpc, board["address"], head))
     if house.config.executor.mode == "off":
-        yield Finding("executor", True, "off: alerts only, nothing is ever sent")
+        sends = "nothing is ever sent" if board is None else f"nothing is sent but what {board['name']} posts"
+        yield Finding("executor", True, f"off: alerts only, {sends}")
         return
     yield await _try("executor wallet", partial(_wallet, house, rpc))
     for route in house.routes(rpc):
@@ -233,6 +238,24 @@ async def _wallet(house: House, rpc: RpcClient) -> str:
     if balance == 0 and house.config.executor.mode == "live":
         raise ConfigError(f"{checksummed(account)} has no native coin and cannot pay gas; send it some")
     return f"{house.config.executor.mode}, {checksummed(account)} with {format_units(balance, 18, 4)} native coin"
+
+
+async def _board(house: House, rpc: RpcClient, address: bytes, head: Block) -> str:
+    """The contract to which notices are posted, and whether our wallet may, and can pay for it."""
+    account = _account(house)
+    found = await _code(rpc, address)
+    (answer,) = await rpc.call_many([Call(address, _IS_POSTER + account.rjust(32, b"\0"))], head.ref)
+    if answer is None:
+        raise ConfigError(f"{checksummed(address)} does not answer as a MarginCallBoard; correct the address")
+    if not int.from_bytes(answer[:32], "big"):
+        raise ConfigError(
+            f"{checksummed(address)} takes no notices from our {checksummed(account)}; let its owner call "
+            f"allow_poster({checksummed(account)}, true)"
+        )
+    balance = int(str(await rpc.request("eth_getBalance", "0x" + account.hex(), "latest")), 16)
+    if balance == 0:
+        raise ConfigError(f"{checksummed(account)} has no native coin and cannot pay for postings; send it some")
+    return f"{found}; {checksummed(account)} may post, with {format_units(balance, 18, 4)} native coin"
 
 
 async def _funds(house: House, rpc: RpcClient, tokens: list[bytes], head: Block) -> str:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from keeper import observe
 from keeper.config import Config, Plugin, load_config
+from keeper.configrouting import BOARD
+from keeper.core.errors import ConfigError
 from keeper.core.ports import Notifier, ProtocolAdapter, Signer, Store
 from keeper.core.records import NoticeEvent
 from keeper.core.types import Block, BlockRef, Book, Call, CallResult, LogFilter
@@ -53,6 +55,8 @@ class House:
 
     file: Path
     config: Config
+    never_transacts: bool = False
+    """Told on the command line, so that it holds for whatever the configuration says, a board too."""
 
     def open_store(self, *, read_only: bool = False) -> Store:
         from keeper.store import open_store
@@ -71,7 +75,18 @@ class House:
         return [_build("keeper.protocols", plugin.kind)(plugin.settings) for plugin in self.config.protocols]
 
     def notifiers(self) -> list[Notifier]:
-        return [_build("keeper.notifier", one.kind)(one.settings, one.name) for one in self.config.notifiers]
+        return [
+            _build("keeper.notifier", one.kind)(one.settings, one.name)
+            for one in self.config.notifiers
+            if one.kind != BOARD or self.board is not None
+        ]
+
+    @property
+    def board(self) -> Mapping[str, Any] | None:
+        """The notifier that posts on chain, if there is one and this deployment may send transactions for it."""
+        if self.never_transacts or self.config.executor.mode == "dry_run":
+            return None
+        return next((one.settings for one in self.config.notifiers if one.kind == BOARD), None)
 
     def router(self, channels: Sequence[Notifier]) -> Router:
         """The rules of these channels."""
@@ -84,7 +99,9 @@ class House:
     def deliverer(self, store: Store, channels: Sequence[Notifier]) -> Deliverer:
         from keeper.notifier.outbox import Deliverer
 
-        return Deliverer(store, channels, time.time, router=self.router(channels), requests=self.requests())
+        configured = [one.name for one in self.config.notifiers]
+        router, requests = self.router(channels), self.requests()
+        return Deliverer(store, channels, time.time, router=router, requests=requests, configured=configured)
 
     def requests(self) -> Requests:
         """The folder in which people leave what they ask of the deliveries."""
@@ -193,8 +210,8 @@ class House:
         return None
 
     def wallet(self) -> bytes | None:
-        """Whose transactions these are; None when the executor is off."""
-        if self.config.executor.mode == "off":
+        """Whose transactions these are; None when nothing is ever sent."""
+        if self.config.executor.mode == "off" and self.board is None:
             return None
         signer = self.signer()
         return self.config.executor.account if signer is None else signer.address
@@ -236,10 +253,21 @@ class House:
         from keeper.executor.ports import Mode, PendingPrices, Settings
 
         configured, chain = self.config.executor, self.config.chain
-        mode = Mode(configured.mode)
+        mode, board = Mode(configured.mode), self.board
+        liquidates = mode is not Mode.OFF
+        if board is not None and not liquidates:
+            mode = Mode.LIVE  # for the board alone
+            if self.signer() is None:
+                raise ConfigError(
+                    f"notifier {board['name']} posts on chain and needs a key; "
+                    'add executor.private_key = "env:KEEPER_PRIVATE_KEY" or a keystore, or remove the notifier'
+                )
         settings = Settings(
             chain_id=chain.id,
             mode=mode,
+            liquidates=liquidates,
+            posts_per_hour=0 if board is None else board["max_posts_per_hour"],
+            post_spend_wei_per_day=0 if board is None else int(board["max_spend_per_day"] * 10**18),
             min_profit=configured.min_profit,
             native_asset=chain.wrapped_native,
             confirmations=configured.confirmations,
@@ -272,6 +300,15 @@ class House:
             financier=self.financier(rpc, settings.deadline_s),
             ways=self.ways(routes),
         )
+
+    def _connect_board(self, channels: Sequence[Notifier], executor: Executor) -> None:
+        if self.board is None:
+            return
+        from keeper.notifier.board import BoardChannel
+
+        for channel in channels:
+            if isinstance(channel, BoardChannel):
+                channel.connect(executor.postings)
 
     def route(self, routes: Sequence[Route]) -> Route:
         """How transactions reach a block: all configured ways at once, or the node's mempool."""
@@ -356,10 +393,11 @@ class House:
 
         rules, margin, router = self.rules(), self.config.margin_calls, self.router(channels)
         executor = self.executor(rpc, store, self.guard(store, channels, wake))
+        self._connect_board(channels, executor)
         directory = self.directory(store, executor.account or None)
         tracks = []
         for adapter in self.adapters():
-            judge: Judge[Any, Any] = Judge(adapter, rules, margin.accounts, acts=executor.active)
+            judge: Judge[Any, Any] = Judge(adapter, rules, margin.accounts, acts=executor.liquidates)
             tracks.append(Track(adapter, Book(), judge, Teller(judge, router, directory)))
         return Pipeline(
             HeadChain(rpc),
@@ -396,7 +434,7 @@ def open_house(args: argparse.Namespace) -> House:
     observe.configure(args.log_format, verbose=bool(args.verbose))
     config = load_config(args.config, mode=mode)
     observe.hide(config.secrets())
-    return House(args.config, config)
+    return House(args.config, config, never_transacts=mode is not None)
 
 
 def _build(package: str, kind: str) -> Callable[..., Any]:

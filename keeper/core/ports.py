@@ -34,6 +34,7 @@ from keeper.core.types import (
     LiquidationPair,
     LiquidationPlan,
     LogFilter,
+    Posting,
     Prices,
     RawLog,
     Skip,
@@ -474,6 +475,14 @@ class Submitter(Protocol):
 
     async def submit(self, raw: bytes) -> None:
         """Raises RpcRefused when the node definitely refused, RetryableError when nobody can know."""
+        ...
+
+
+class Poster(Protocol):
+    """Whoever owns the nonces of our key, as a channel that speaks on chain sees it."""
+
+    async def post(self, posting: Posting) -> None:
+        """Return once it is confirmed. Raises NoticeDelayed when it is not yet, NoticeRefused when it never will be."""
         ...
 
 

@@ -331,6 +331,21 @@ class TxCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Posting:
+    """A transaction that says something. cause: what it says, by which it is recognised: one at most is on its way.
+
+    done_when: what the contract answers to a second one.
+    """
+
+    cause: str
+    call: TxCall
+    gas_limit: int
+    position: str
+    account: bytes
+    done_when: str
+
+
+@dataclass(frozen=True, slots=True)
 class UnsignedTransaction:
     """An EIP-1559 transaction with an empty access list, as it will be signed. Fees are per gas."""
 

@@ -31,6 +31,7 @@ from keeper.executor.journal import Journal
 from keeper.executor.lifecycle import nonce_of
 from keeper.executor.nonces import allocate, gaps
 from keeper.executor.ports import Mode, Opportunity, RawSender, Request, Rpc, Settings, Venue
+from keeper.executor.postings import Postings
 from keeper.executor.questions import Answers, Questions
 from keeper.executor.selection import Selection
 from keeper.executor.simulate import Simulator
@@ -83,6 +84,7 @@ class Executor:
         self._guard = guard
         self._release = release
         self._sent_at: dict[bytes, int] = {}
+        self.postings = Postings(store, self._journal, rpc, self._account, settings, clock)
         self._selection = Selection(settings, self._account, self._journal, guard, financier, clock)
         self.ways = ways or Ways()
         self._behind = Behind(
@@ -108,6 +110,11 @@ class Executor:
     def active(self) -> bool:
         return self._settings.mode is not Mode.OFF
 
+    @property
+    def liquidates(self) -> bool:
+        """Whether positions are acted on, be it in a dry run; a wallet may also do nothing but post notices."""
+        return self.active and self._settings.liquidates
+
     # --- every block
 
     def adopt(self, blocks: Sequence[Block], finalized: int) -> None:
@@ -119,12 +126,15 @@ class Executor:
         if self.active:
             self._watch.answers = None
             self._journal.load(blocks, finalized, self._clock())
+            self.postings.adopt()
             if self._guard is not None:
                 self._guard.load()
 
     def questions(self, block: BlockRef, venues: Sequence[Venue]) -> Questions:
         """What to ask at this block; nothing when the executor is off."""
-        return self._watch.questions(block, venues) if self.active else Questions(block, (), ())
+        if not self.active:
+            return Questions(block, (), ())
+        return self._watch.questions(block, venues if self.liquidates else ())
 
     def observe(
         self,
@@ -145,12 +155,14 @@ class Executor:
         changed = self._watch.observe(questions, results, answers, venues, finalized)
         if self._guard is not None:
             self._guard.note(changed)
+        self.postings.learned()
         return changed
 
     def reverted(self, transaction: Transaction, ancestor: BlockRef) -> None:
         """Unlearn what blocks above the ancestor said, in the transaction that reverts them."""
         if self.active:
             self._watch.reverted(transaction, ancestor)
+            self.postings.reverted()
             if self._guard is not None:
                 self._guard.note(self._journal)
 
@@ -188,13 +200,16 @@ class Executor:
         following = [intent for intent in exposed if update_of(intent) in answers.ahead]
         held = {intent.id for intent in following}
         waiting = [intent for intent in exposed if intent.id not in held]
-        if not self._selection.may_send(block, venues, answers):
+        self.postings.begin(block.number)
+        may_send = self._selection.may_send(block, venues, answers)
+        if not (may_send and self.liquidates):
             opportunities = ()
+        said = self.postings.due(market.fresh) if may_send else []
         trial = Trial(waiting, *await self._selection.choose(block, opportunities, answers, landing_at, market))
         last = [intent.attempts[-1].tx_hash for intent in exposed]
         self._sent_at = {tx_hash: self._sent_at.get(tx_hash, block.number) for tx_hash in last}
         failed = self._watch.take_unexplained()
-        if not (exposed or trial.chosen or failed or orders):
+        if not (exposed or trial.chosen or failed or orders or said):
             return
         asked = self._explainer.requests(failed)
         outcome = await try_out(self._simulator, trial, block.ref, landing_at, asked, self._settings.deadline_s)
@@ -208,7 +223,11 @@ class Executor:
             return
         changed, outgoing = tend(
             [i for i in exposed if i.id not in busy and (i.id not in held or i.id in given_up)],
-            {**judge_waiting(trial, outcome, by_name, self._settings.native_asset), **given_up},
+            {
+                **judge_waiting(trial, outcome, by_name, self._settings.native_asset),
+                **given_up,
+                **self.postings.judge(exposed),
+            },
             answers.sight,
             self._sent_at,
             market,
@@ -216,11 +235,12 @@ class Executor:
             replace_after_blocks=self._settings.replace_after_blocks,
             now=self._clock(),
         )
-        drafts = [*orders, *self._selection.admit(drafts, market.fresh, block)]
+        drafts = [*orders, *self._selection.admit([*drafts, *said], market.fresh, block)]
         new = self._compose(self._composer, drafts, answers.sight.nonce, market.fresh, block.ref)
         outgoing = sorted([*outgoing, *(intent.attempts[-1] for intent in new)], key=lambda attempt: attempt.nonce)
         if explained or changed or new:
             self._journal.record([*explained, *changed, *new])
+            self.postings.learned()
         if outgoing:
             self._sent_at.update((attempt.tx_hash, block.number) for attempt in outgoing)
             await self._dispatch.send(outgoing)

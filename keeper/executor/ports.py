@@ -117,6 +117,7 @@ class Settings:
     tip_share_bps: part of the expected profit that is offered on top of what recent blocks' transactions paid.
     cooldown_blocks: how long a cause is left alone after a transaction for it was mined and reverted;
     lasting_cooldown_s: the same where the reason is one that lasts, such as a paused market.
+    liquidates: False for a wallet that only posts notices. posts_per_hour, post_spend_wei_per_day: limits of these.
     deadline_s: the longest a block waits for simulation, and again for submission.
     """
 
@@ -137,6 +138,9 @@ class Settings:
     cooldown_blocks: int = 5
     lasting_cooldown_s: float = 6 * 3_600
     approve_exactly: bool = False
+    liquidates: bool = True
+    posts_per_hour: int = 0
+    post_spend_wei_per_day: int = 0
     pending_prices: PendingPrices = PendingPrices.OFF
     deadline_s: float = 4.0
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, wait_exponential_jitter
@@ -46,6 +46,7 @@ class Deliverer:
 
     clock: unix seconds. wait: tenacity's strategy for the pause after an attempt failed. router: the rules of the
     channels; without them everything is told one by one, at once. requests: what people ask meanwhile.
+    configured: channels that exist beside these, although this process does not serve them.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Deliverer:
         *,
         router: Router | None = None,
         requests: Requests | None = None,
+        configured: Collection[str] = (),
     ) -> None:
         self._store = store
         self._channels = tuple(channels)
@@ -64,6 +66,7 @@ class Deliverer:
         self._wait = wait
         self._router = Router(()) if router is None else router
         self._requests = requests
+        self._configured = frozenset(configured) | {channel.name for channel in channels}
         self.outcomes: Counter[tuple[str, str]] = Counter()
         """How many attempts ended how, by channel: sent, delayed, refused, given_up, crashed."""
         self._news = {channel.name: asyncio.Event() for channel in channels}
@@ -192,7 +195,7 @@ class Deliverer:
 
     def _bury_unreachable(self) -> None:
         """Settle what waits for a channel that is no longer configured, or it would count as told for ever."""
-        while lost := [d for d in self._store.outbox(math.inf, 1_000_000) if d.channel not in self._news]:
+        while lost := [d for d in self._store.outbox(math.inf, 1_000_000) if d.channel not in self._configured]:
             for delivery in lost:
                 self._settle(delivery, DeliveryStatus.DEAD, error="this channel is no longer configured")
                 log.error("notice_without_channel", channel=delivery.channel, notice=delivery.notice.id)

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from eth_abi.abi import decode
 
 import keeper.notifier
+from keeper.abis import contract
 from keeper.configtable import kinds, plugin
 from keeper.core.errors import ConfigError, NoticeDelayed
 from keeper.core.ports import Notifier
 from keeper.core.records import Delivery, DeliveryStatus
 from keeper.core.secret import Secret
-from keeper.core.types import Band
+from keeper.core.types import Band, Posting
+from keeper.devnet.abi import selector, signature_of, split_signature
 from keeper.notifier.summary import summarize
 from tests.support.notices import notice
 from tests.support.receiver import receiver
@@ -28,10 +31,15 @@ KINDS = kinds(keeper.notifier.__name__)
 
 @dataclass
 class Case:
-    """A channel that works, and how to read what its receiver was shown."""
+    """A channel that works, how to read what its receiver was shown, and what that must say.
+
+    prepare: gives the channel what it is connected to when a daemon is wired.
+    """
 
     settings: Mapping[str, Any]
     shown: Callable[[], str]
+    words: tuple[str, ...] = ("Health 1.09", "repay 250 USDC")
+    prepare: Callable[[Any], None] = lambda channel: None
 
 
 @asynccontextmanager
@@ -53,8 +61,30 @@ async def console(capsys: pytest.CaptureFixture[str]) -> AsyncIterator[Case]:
     yield Case({}, lambda: capsys.readouterr().err)
 
 
+class Chain:
+    """Takes every posting at once, and reads it as a wallet would: by the ABI that is shipped."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    async def post(self, posting: Posting) -> None:
+        entry = next(one for one in contract("keeper", "MarginCallBoard")["abi"] if one.get("name") == "post")
+        signature = signature_of(entry)
+        assert posting.call.data[:4] == selector(signature)
+        self.read.append(repr(decode(split_signature(signature)[1], posting.call.data[4:])))
+
+
+@asynccontextmanager
+async def board(capsys: pytest.CaptureFixture[str]) -> AsyncIterator[Case]:
+    chain = Chain()
+    settings = {"address": b"\xbb" * 20, "gas_limit": 400_000}
+    words = ("aave:0xA", "1090000000000000000", "0x" + "a0" * 20, "250000000")
+    yield Case(settings, lambda: "".join(chain.read), words, lambda channel: channel.connect(chain))
+
+
 CASES: dict[str, Callable[[pytest.CaptureFixture[str]], AbstractAsyncContextManager[Case]]] = {
     "apprise": apprise,
+    "board": board,
     "console": console,
     "webhook": webhook,
 }
@@ -85,10 +115,11 @@ class TestEveryChannel:
     async def test_shows_the_notice_to_its_receiver(self, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
         async with CASES[kind](capsys) as case:
             channel = self.build(kind, case)
+            case.prepare(channel)
             await channel.send(notice())
             shown = case.shown()
-            assert "Health 1.09" in shown
-            assert "repay 250 USDC" in shown
+            for word in case.words:
+                assert word in shown
             await channel.close()
 
     async def test_checks_itself_in_a_line_without_secrets(self, kind: str, capsys: pytest.CaptureFixture[str]) -> None:

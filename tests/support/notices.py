@@ -31,7 +31,7 @@ def notice(
             "health_wad": "1090000000000000000",
             "block_number": number,
             "block_hash": "0x" + (bytes([number % 256]) * 32).hex(),
-            "demands": [{"action": "repay", "asset": "0xUSDC", "amount": "250000000"}],
+            "demands": [{"action": "repay", "asset": "0x" + "a0" * 20, "amount": "250000000"}],
         },
         text=f"Health 1.09 of {position}: repay 250 USDC – über Nacht.",
         markdown=f"**Health 1.09** of `{position}`: repay 250 USDC.",

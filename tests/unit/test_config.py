@@ -21,6 +21,7 @@ from keeper.core.types import Band
 
 KEY = "0x" + "5e" * 32  # no key of anybody
 HOOK = "[[notifiers]]\nkind = 'console'"
+BOARD = f"[[notifiers]]\nkind = 'board'\naddress = '0x{'ab' * 20}'"
 MINIMAL = """
 [chain]
 id = 31337
@@ -242,7 +243,7 @@ DRY_RUN = f"[executor]\nmode = 'dry_run'\naccount = '{NOBODY}'"
         ("[[notifiers]]\nkind = 'webhook'", "notifiers[0].url", "is required; add it (Where to POST)"),
         ("[[notifiers]]\nkind = 'webhook'\nurl = 'tgram://x'", "notifiers[0].url", "supported are http, https"),
         ("[[notifiers]]\nkind = 'console'\nmin_band = 'safe'", "notifiers[0].min_band", "expected one of watch, call"),
-        ("[[notifiers]]\nkind = 'outbox'", "notifiers[0]", "known are apprise, console, webhook"),
+        ("[[notifiers]]\nkind = 'outbox'", "notifiers[0]", "known are apprise, board, console, webhook"),
         (f"{HOOK}\nquiet_hours = '22-7'", "notifiers[0].quiet_hours", 'write them as "22:00-07:00"'),
         (f"{HOOK}\nquiet_hours = '22:00-07:00'\ntime_zone = 'Berlin'", "notifiers[0].time_zone", "'Europe/Berlin'"),
         (f"{HOOK}\ntime_zone = 'UTC'", "notifiers[0]", "without quiet_hours"),
@@ -258,6 +259,10 @@ DRY_RUN = f"[executor]\nmode = 'dry_run'\naccount = '{NOBODY}'"
             "",
             "escalates itself, by way of 'console-2'",
         ),
+        (f"{BOARD}\nmax_per_minute = 5", "", "use max_posts_per_hour"),
+        (f"{BOARD}\nquiet_hours = '22:00-07:00'", "", "nothing is told together"),
+        (f"{BOARD}\n{BOARD}", "notifiers", "there are 2 boards"),
+        (f"{BOARD}\nmax_spend_per_day = 0.5", "notifiers[0].max_spend_per_day", "is a bare number"),
         ("[acknowledgements]\nsecret = 'short'", "acknowledgements.secret", "openssl rand"),
         ("[acknowledgements]\nlink = 'https://a/{token}'", "acknowledgements", "needs a secret"),
         ("[acknowledgements]\nlink = 'https://a/'", "acknowledgements.link", "no {token} in it"),
