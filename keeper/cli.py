@@ -172,6 +172,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _order_flags(sub)
 
+    sub = add(
+        "watch", _watch, "alert-only in a minute: a few accounts by their state alone; no file needed", config=False
+    )
+    from keeper.watch import arguments as watch_arguments
+
+    watch_arguments.add_arguments(sub, _file)
+
     sub = add("devnet", _devnet, "a local Anvil with the real contracts and a ready configuration", config=False)
     from keeper.devnet import cli as devnet_cli
 
@@ -330,6 +337,12 @@ def _rehearse(args: argparse.Namespace) -> int:
     from keeper.rehearsal.command import rehearse
 
     return rehearse(args)
+
+
+def _watch(args: argparse.Namespace) -> int:
+    from keeper.watch import command
+
+    return command.run(args)
 
 
 def _devnet(args: argparse.Namespace) -> int:

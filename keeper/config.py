@@ -398,20 +398,29 @@ def load_config(path: Path | str, *, mode: str | None = None, environment: Mappi
     Raises ConfigError with one line per problem: `file: path.to.key: problem; remedy`.
     """
     file = Path(path)
-    tables = _read(file)
+    tables = read_tables(file)
     if mode is not None:
         tables["executor"] = {**tables.get("executor", {}), "mode": mode}
-    origin = Origin(file.resolve().parent, _environment(file) if environment is None else environment)
+    origin = Origin(file.resolve().parent, read_environment(file) if environment is None else environment)
+    return check_tables(tables, origin, str(file))
+
+
+def check_tables(tables: dict[str, Any], origin: Origin, where: str) -> Config:
+    """The checked configuration that these tables are, whoever wrote them; lists are tuples. Changes `tables`.
+
+    Raises ConfigError with one line per problem: `where: path.to.key: problem; remedy`.
+    """
     _complete(tables, origin)
     try:
         return Config.model_validate(tables, context=origin)
     except ValidationError as error:
         problems = explain(error, Config)
     # Raised outside the handler: the original error repeats inputs, and one of them may be a secret.
-    raise ConfigError("\n".join(f"{file}: {problem}" for problem in problems))
+    raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems))
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_tables(file: Path) -> dict[str, Any]:
+    """A file's tables as they are written. Raises ConfigError when it cannot be read or is no TOML."""
     try:
         parsed = tomllib.loads(file.read_text("utf-8"))
     except FileNotFoundError:
@@ -425,17 +434,18 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: is no valid TOML: {error}") from None
-    return {key: _tuples(value) for key, value in parsed.items()}
+    return {key: as_tuples(value) for key, value in parsed.items()}
 
 
-def _tuples(value: Any) -> Any:
+def as_tuples(value: Any) -> Any:
     """TOML's lists as tuples: a configuration is immutable."""
     if isinstance(value, list):
-        return tuple(_tuples(item) for item in value)
-    return {key: _tuples(item) for key, item in value.items()} if isinstance(value, dict) else value
+        return tuple(as_tuples(item) for item in value)
+    return {key: as_tuples(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-def _environment(file: Path) -> Mapping[str, str]:
+def read_environment(file: Path) -> Mapping[str, str]:
+    """What "env:NAME" in this file refers to."""
     merged: dict[str, str] = {}
     for source in (dotenv_values(".env"), dotenv_values(file.parent / ".env"), os.environ):
         merged.update({name: value for name, value in source.items() if value is not None})

@@ -34,9 +34,9 @@ def health(args: argparse.Namespace) -> int:
         tip, rules = blocks[-1], house.rules()
         rows = [row for one in house.adapters() for row in views.health_rows(store, one, tip, rules, accounts)]
         differing = _verify(house, store, accounts) if args.verify else 0
-    show(args, rows, _health_table, f"open positions at block {tip.number}")
+    show(args, rows, health_table, f"open positions at block {tip.number}")
     if rows and not args.json and (accounts or args.metrics):
-        show(args, rows, _metrics_table, "account metrics")
+        show(args, rows, metrics_table, "account metrics")
     return differing
 
 
@@ -99,7 +99,7 @@ def show(args: argparse.Namespace, rows: Sequence[Json], table: Callable[[Sequen
 # --- tables: of at most 80 columns ------------------------------------------------------------------------------------
 
 
-def _health_table(rows: Sequence[Json]) -> Table:
+def health_table(rows: Sequence[Json]) -> Table:
     table = new_table("account", "protocol", "health", "band", "collateral", "debt")
     for row in rows:
         stale = "\n[dim]stale price[/]" if row["stale_assets"] else ""
@@ -119,7 +119,7 @@ def _protocol(row: Json) -> str:
     return f"{row['protocol']}\n[dim]{_plain(row['market_name'])}[/]" if row.get("market_name") else row["protocol"]
 
 
-def _metrics_table(rows: Sequence[Json]) -> Table:
+def metrics_table(rows: Sequence[Json]) -> Table:
     """Values in the protocol's base currency; initial and maintenance margin as shares of the exposure."""
     table = new_table("account", "equity", "exposure", "margin", "at stake")
     symbols = {one["asset"]: one["symbol"] for row in rows for one in (*row["collaterals"], *row["debts"])}

@@ -384,7 +384,13 @@ class House:
         return Financier(planner, rpc, self.config.chain.wrapped_native, deadline_s)
 
     def pipeline(
-        self, rpc: RpcClient, store: Store, channels: Sequence[Notifier], wake: Callable[[], None]
+        self,
+        rpc: RpcClient,
+        store: Store,
+        channels: Sequence[Notifier],
+        wake: Callable[[], None],
+        *,
+        samples: bool = False,
     ) -> Pipeline:
         from keeper.evaluator.judge import Judge
         from keeper.pipeline import Pipeline
@@ -408,6 +414,7 @@ class House:
             clock=time.time,
             wake=wake,
             invite=self.invitation(router).on,
+            samples=samples,
         )
 
 

@@ -39,6 +39,7 @@ COMMANDS = (
     "deploy",
     "skim",
     "rehearse",
+    "watch",
     "devnet",
 )
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")

@@ -55,10 +55,10 @@ class Endpoint:
     """One configured endpoint.
 
     An error counts against it and makes it rest for a while that doubles with each one in a row; an answer clears that.
-    An endpoint of another chain is excluded for good.
+    An endpoint of another chain is excluded for good. chain_id None: whatever it serves when first connected.
     """
 
-    def __init__(self, text: str, chain_id: int) -> None:
+    def __init__(self, text: str, chain_id: int | None) -> None:
         self.address: Address = parse_address(text)
         self.chain_id = chain_id
         self.round_trips = 0
@@ -203,6 +203,8 @@ class Endpoint:
         if not isinstance(answer, str):
             raise RpcMalformed(f"eth_chainId at {self.name}: {answer!r} instead of a hex quantity")
         served = hex_int(answer, f"eth_chainId at {self.name}")
+        if self.chain_id is None:
+            self.chain_id = served
         if served != self.chain_id:
             self.excluded = WrongChain(
                 f"{self.name} serves chain {served}, but chain {self.chain_id} is configured; correct [chain] id or rpc"

@@ -79,12 +79,12 @@ class EndpointPool:
     async def connect(
         cls,
         urls: Sequence[str],
-        chain_id: int,
+        chain_id: int | None,
         *,
         call_timeout_s: float | None = None,
         settings: RpcSettings | None = None,
     ) -> Self:
-        """Open every endpoint; one that answers with the right chain id is enough.
+        """Open every endpoint; one that answers with the right chain id is enough. None: the one that they serve.
 
         Raises ConfigError for an address that is none, WrongChain when every endpoint that answered serves another
         chain, RpcUnavailable when none answered.
@@ -117,8 +117,25 @@ class EndpointPool:
             if all(isinstance(error, WrongChain) for error in errors):
                 raise WrongChain(reasons)
             raise RpcUnavailable(f"no rpc endpoint can be used: {reasons}")
+        self._agree()
         if len(self.endpoints) > 1:
             self._probing = asyncio.create_task(self._probe(), name="probe rpc endpoints")
+
+    def _agree(self) -> None:
+        """One chain for all: those that did not answer yet have to serve what the others do."""
+        served = {endpoint.name: endpoint.chain_id for endpoint in self._usable() if endpoint.chain_id is not None}
+        if len(set(served.values())) > 1:
+            told = ", ".join(f"{name} serves {chain_id}" for name, chain_id in served.items())
+            raise WrongChain(f"the rpc endpoints serve different chains ({told}); give endpoints of one chain")
+        for endpoint in self.endpoints:
+            endpoint.chain_id = endpoint.chain_id or next(iter(served.values()))
+
+    @property
+    def chain_id(self) -> int:
+        """The chain that all endpoints serve."""
+        chain_id = self.endpoints[0].chain_id
+        assert chain_id is not None  # `_agree` saw to it
+        return chain_id
 
     async def close(self) -> None:
         if self._probing is not None:

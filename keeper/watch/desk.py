@@ -1,0 +1,123 @@
+"""One account's desk: its store, the procedure over its positions, and what carries notices out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from keeper.core.ports import Notifier, Store
+from keeper.core.types import Block, Health, Liquidated, Update
+from keeper.indexer.rpc.client import RpcClient
+from keeper.notifier.outbox import Deliverer
+from keeper.pipeline import Pipeline
+from keeper.track import Track
+from keeper.watch.look import Sight
+from keeper.wire import House
+
+DRAIN_S = 5.0
+
+
+class Desk:
+    """`start` begins to deliver; `close` delivers what is due and lets go of the store."""
+
+    def __init__(
+        self,
+        account: bytes,
+        store: Store,
+        pipeline: Pipeline,
+        deliverer: Deliverer | None = None,
+        channels: Sequence[Notifier] = (),
+    ) -> None:
+        self.account = account
+        self.pipeline = pipeline
+        self._store = store
+        self._deliverer = deliverer
+        self._channels = channels
+        self._delivering: asyncio.Task[None] | None = None
+        pipeline.load()
+        self.is_new = not len(pipeline.window)
+
+    @classmethod
+    def open(cls, account: bytes, house: House, rpc: RpcClient) -> Desk:
+        """Raises StoreInUse when another process watches this account."""
+        store = house.open_store()
+        try:
+            channels = house.notifiers()
+            deliverer = house.deliverer(store, channels)
+            pipeline = house.pipeline(rpc, store, channels, deliverer.wake, samples=True)
+            return cls(account, store, pipeline, deliverer, channels)
+        except BaseException:
+            store.close()
+            raise
+
+    def start(self) -> asyncio.Task[None]:
+        """The task that delivers; it ends only by failing."""
+        assert self._deliverer is not None
+        name = f"deliver notices of 0x{self.account.hex()}"
+        self._delivering = asyncio.create_task(self._deliverer.run(), name=name)
+        return self._delivering
+
+    async def close(self) -> None:
+        with contextlib.closing(self._store):
+            if self._delivering is not None and self._deliverer is not None:
+                await self._deliverer.drain(DRAIN_S)
+                self._delivering.cancel()
+                await asyncio.gather(self._delivering, return_exceptions=True)
+            await self.pipeline.close()
+            for channel in self._channels:
+                await channel.close()
+
+    @property
+    def tip(self) -> Block | None:
+        window = self.pipeline.window
+        return window.tip if len(window) else None
+
+    def track(self, name: str) -> Track:
+        return next(track for track in self.pipeline.tracks if track.name == name)
+
+    def keys(self, name: str) -> frozenset[bytes]:
+        """Of the positions it has in a protocol, as far as it knows."""
+        return frozenset(self.track(name).book.positions)
+
+    def healths(self) -> Iterator[Health]:
+        """Of every position, at the block it was last looked at."""
+        if (tip := self.tip) is None:
+            return
+        for track in self.pipeline.tracks:
+            for key in track.book.positions:
+                health = track.judge.health(track.book, key, tip.timestamp)
+                if health is not None:
+                    yield health
+
+    def begin_at(self, final: Block) -> None:
+        """Hold a final block and nothing else, so that every look can be taken back."""
+        self.pipeline.sample(final, [Update(None, {}, {}) for _ in self.pipeline.tracks], final=final.number)
+
+    def changed(self, name: str, sight: Sight) -> dict[bytes, Any]:
+        """What of a look is new: raw state by key, None for positions that are gone."""
+        track = self.track(name)
+        held = track.book.positions
+        mine = {
+            key: position for key, position in sight.positions.items() if track.adapter.account(key) == self.account
+        }
+        new = {key: position for key, position in mine.items() if held.get(key) != position}
+        return new | dict.fromkeys(held.keys() - mine.keys())
+
+    def take(
+        self, block: Block, sights: Mapping[str, Sight], liquidations: Mapping[str, Sequence[Liquidated]], final: int
+    ) -> None:
+        """Judge what was seen at a block, store it, and put what is due in the outbox."""
+        updates: list[Update[Any, Any]] = []
+        for track in self.pipeline.tracks:
+            sight = sights[track.name]
+            updates.append(
+                Update(
+                    market=None if sight.market == track.book.market else sight.market,
+                    prices=sight.prices,
+                    positions=self.changed(track.name, sight),
+                    liquidations=tuple(liquidations.get(track.name, ())),
+                )
+            )
+        self.pipeline.sample(block, updates, final=final)

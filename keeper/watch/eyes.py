@@ -1,0 +1,103 @@
+"""Looking: every protocol at one block, each position held against the protocol's own view."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+
+import structlog
+
+from keeper.core.errors import LogRangeTooLarge, RpcRefused
+from keeper.core.reads import drive
+from keeper.core.types import Block, Call, CallResult, Liquidated
+from keeper.indexer.rpc.client import RpcClient
+from keeper.indexer.scan import scan
+from keeper.watch.look import Known, Sight, Watched, differing, look
+
+log = structlog.get_logger(__name__)
+
+SEARCH_S = 300.0
+"""How often positions are searched where they must be: a new isolated position is noticed this late."""
+
+AFRESH_S = 6 * 3600.0
+"""How often a market is discovered again, for what neither renewing it nor the protocol's own view gives away."""
+
+MOST_LOG_REQUESTS = 40
+"""Spent on the logs of one gap: a node that serves ten blocks at once tells of the last few hundred only."""
+
+
+class Eyes:
+    """sights: by protocol, the newest. differing: ids of positions of which it is not the protocol's own view."""
+
+    def __init__(self, rpc: RpcClient, adapters: Sequence[Watched]) -> None:
+        self._rpc = rpc
+        self.adapters: Mapping[str, Watched] = {adapter.name: adapter for adapter in adapters}
+        self.sights: Mapping[str, Sight] = {}
+        self.differing: tuple[str, ...] = ()
+        self._searched_at: float | None = None
+        self._afresh_at = time.monotonic()
+
+    async def see(
+        self, head: Block, accounts: Collection[bytes], keys: Mapping[str, frozenset[bytes]]
+    ) -> Mapping[str, Sight]:
+        """Everything these accounts have at this block. keys: by protocol, of the positions they are known to have."""
+        now = time.monotonic()
+        search = self._searched_at is None or now - self._searched_at >= SEARCH_S
+        afresh = now - self._afresh_at >= AFRESH_S
+        sights = await self._look_at(list(self.adapters), head, accounts, keys, search=search, afresh=afresh)
+        wrong = self._wrong(sights, head)
+        if wrong and self.sights and not afresh:
+            log.info("market_discovered_again", protocols=sorted(wrong), block=head.number)
+            sights |= await self._look_at(sorted(wrong), head, accounts, keys, search=search, afresh=True)
+            wrong = self._wrong(sights, head)
+        self.differing = tuple(self.adapters[name].position_id(key) for name in sorted(wrong) for key in wrong[name])
+        for position in self.differing:
+            log.error("position_differs_from_chain", position=position, block=head.number)
+        self.sights = sights
+        self._searched_at = now if search else self._searched_at
+        self._afresh_at = now if afresh else self._afresh_at
+        return sights
+
+    async def liquidations(self, name: str, first: int, last: int) -> list[Liquidated]:
+        """Those of one protocol in these blocks, or in as many of them as the node is willing to tell of."""
+        adapter, market, asked = self.adapters[name], self.sights[name].market, self._rpc.requests
+        found: list[Liquidated] = []
+        try:
+            async for _, to_block, logs in scan(self._rpc, adapter.liquidation_filter(market), first, last):
+                found += adapter.liquidations(market, logs)
+                if to_block < last and self._rpc.requests - asked > MOST_LOG_REQUESTS:
+                    raise LogRangeTooLarge(f"{last - to_block} blocks are left after {MOST_LOG_REQUESTS} requests")
+        except (LogRangeTooLarge, RpcRefused) as error:
+            log.warning(
+                "liquidations_unknown",
+                protocol=name,
+                from_block=first,
+                to_block=last,
+                error=str(error),
+                remedy="an end is told as cured or repaid though it may have been a liquidation; use another node",
+            )
+        return found
+
+    def _wrong(self, sights: Mapping[str, Sight], head: Block) -> dict[str, list[bytes]]:
+        found = {name: differing(self.adapters[name], sight, head.timestamp) for name, sight in sights.items()}
+        return {name: keys for name, keys in found.items() if keys}
+
+    async def _look_at(
+        self,
+        names: Sequence[str],
+        head: Block,
+        accounts: Collection[bytes],
+        keys: Mapping[str, frozenset[bytes]],
+        *,
+        search: bool,
+        afresh: bool,
+    ) -> dict[str, Sight]:
+        async def execute(calls: Sequence[Call]) -> Sequence[CallResult]:
+            return await self._rpc.call_many(calls, head.ref)
+
+        looks = []
+        for name in names:
+            before = self.sights.get(name)
+            known = Known(None if before is None else before.market, keys.get(name, frozenset()))
+            looks.append(look(self.adapters[name], accounts, head, known, search=search, afresh=afresh))
+        return dict(zip(names, await drive(looks, execute), strict=True))

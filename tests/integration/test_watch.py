@@ -1,0 +1,298 @@
+"""`keeper watch` on the real Aave: what it finds, whom it tells, and what it costs the node."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from keeper.devnet.chain import DevChain
+from keeper.devnet.configuration import write_config
+from keeper.watch.pace import BURST
+from tests.support.daemon import deploy
+from tests.support.fault_node import Http, Refuse
+from tests.support.fault_proxy import FaultProxy, fault_proxy
+from tests.support.inbox import Inbox, open_inbox
+from tests.support.watching import Watching, watching
+
+
+@pytest.fixture
+def chain(shared_chain: DevChain) -> DevChain:
+    """Ada near the watch line, Bela comfortable."""
+    for owner, debt in zip(shared_chain.accounts[:2], (13_000, 8_000), strict=False):
+        shared_chain.aave.supply(owner, "WETH", Decimal(10))
+        shared_chain.aave.borrow(owner, "USDC", Decimal(debt))
+    return shared_chain
+
+
+@pytest.fixture
+def inbox() -> Iterator[Inbox]:
+    with open_inbox() as inbox:
+        yield inbox
+
+
+@pytest.fixture
+def proxy(chain: DevChain) -> Iterator[FaultProxy]:
+    with fault_proxy(chain) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def config(tmp_path: Path, chain: DevChain, inbox: Inbox) -> Path:
+    """No shipped protocols are on a dev chain, so they come from a file. Nothing of it is indexed."""
+    webhook = {"kind": "webhook", "url": inbox.url, "secret": "env:TEST_WEBHOOK_SECRET"}
+    return write_config(tmp_path / "keeper.toml", chain, notifiers=[webhook])
+
+
+# --- one assessment ---------------------------------------------------------------------------------------------------
+
+
+def test_the_first_assessment_takes_at_most_fifteen_requests(
+    tmp_path: Path, chain: DevChain, proxy: FaultProxy, config: Path
+) -> None:
+    """From nothing, for an account with one Aave position: every JSON-RPC request counted, parts of batches too."""
+    ada = chain.accounts[0]
+    told = Watching(tmp_path, ada, "--rpc", proxy.http, "--config", str(config)).run("--once", "--json")
+    assert told.returncode == 0, told.stderr
+    (row,) = map(json.loads, told.stdout.splitlines())
+    assert row["account"] == ada
+    assert len(proxy.asked) <= 15, Counter(method for method, _ in proxy.asked)
+    assert {method for method, _ in proxy.asked} <= {"eth_chainId", "eth_getBlockByNumber", "eth_call"}
+
+
+def test_an_assessment_is_the_health_object_with_demands_and_breach_prices(
+    tmp_path: Path, chain: DevChain, config: Path
+) -> None:
+    """Field by field what a daemon that indexed the chain says, and what the pool says."""
+    ada, bela = chain.accounts[:2]
+    chain.set_price("WETH", Decimal(1_700))
+    with deploy(tmp_path / "daemon", chain) as daemon:
+        assert daemon.run("backfill", "--to", str(chain.block_number)).returncode == 0
+        indexed = {row["account"]: row for row in daemon.ask("health")}
+    once = Watching(tmp_path, ada, bela.lower(), "--rpc", chain.rpc_url, "--config", str(config)).run(
+        "--once", "--json"
+    )
+    rows = {row["account"]: row for row in map(json.loads, once.stdout.splitlines())}
+    assert set(rows) == {ada, bela}
+    for account, row in rows.items():
+        demands, breaches = row.pop("demands"), row.pop("breach_prices")
+        assert row == indexed[account]
+        assert int(row["native"]["healthFactor"]) == chain.aave.health(account)
+        assert breaches[0]["asset"] == chain.tokens["WETH"].address
+        assert bool(demands) is (account == ada)
+        assert all(int(demand["resulting_health_wad"]) >= 125 * 10**16 for demand in demands)
+
+
+def test_people_see_tables_of_eighty_columns(tmp_path: Path, chain: DevChain, config: Path) -> None:
+    shown = Watching(tmp_path, chain.accounts[0], "--rpc", chain.rpc_url, "--config", str(config)).run("--once")
+    assert shown.returncode == 0
+    assert "account metrics" in shown.stdout
+    assert re.search(r"open to liquidation at WETH 1,575\.76 \(-21\.21 %\)", shown.stdout)
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+
+
+# --- following --------------------------------------------------------------------------------------------------------
+
+
+def test_owners_hear_once_of_each_step_across_restarts(
+    tmp_path: Path, chain: DevChain, inbox: Inbox, config: Path
+) -> None:
+    """Called, killed, started again (nothing new), escalated, cured; and never a scan of history."""
+    ada, bela = chain.accounts[:2]
+    with watching(tmp_path, ada, bela, "--rpc", chain.rpc_url, "--config", str(config)) as watch:
+        watch.start()
+        chain.set_price("WETH", Decimal(1_700))
+        watch.until("the call", lambda: inbox.events(ada) == ["opened"])
+        watch.kill()
+        watch.start()
+        chain.mine()
+        watch.until("a look", lambda: len(watch.said("watching")) == 2)
+        chain.set_price("WETH", Decimal(1_600))
+        watch.until("the escalation", lambda: inbox.events(ada) == ["opened", "escalated"])
+        assert watch.terminate() == 0
+        chain.set_price("WETH", Decimal(2_000))
+        watch.start()
+        watch.until("the cure", lambda: inbox.events(ada) == ["opened", "escalated", "cured"])
+        assert watch.terminate() == 0
+    assert inbox.events(bela) == []
+    (opened, *_) = inbox.notices(ada)
+    assert opened["demands"]
+    assert opened["block_hash"] == "0x" + chain.block_hash(opened["block_number"]).hex()
+    assert sorted(path.name for path in watch.state.glob("*.db")) == sorted(
+        f"{chain.chain_id}-{account.lower()}.db" for account in (ada, bela)
+    )
+
+
+def test_an_account_told_alone_is_not_told_again_beside_others(
+    tmp_path: Path, chain: DevChain, inbox: Inbox, config: Path
+) -> None:
+    """What an owner was told is the account's, not the command line's."""
+    ada, bela = chain.accounts[:2]
+    arguments = ("--rpc", chain.rpc_url, "--config", str(config))
+    chain.set_price("WETH", Decimal(1_700))
+    with watching(tmp_path, ada, *arguments) as alone:
+        alone.start()
+        alone.until("the call", lambda: inbox.events(ada) == ["opened"])
+        assert alone.terminate() == 0
+    with watching(tmp_path, bela, ada, *arguments) as together:
+        together.start()
+        chain.set_price("WETH", Decimal(1_040))
+        together.until("Bela's call", lambda: inbox.events(bela) == ["opened"])
+    assert inbox.events(ada) == ["opened", "escalated"]
+
+
+def test_a_position_opened_later_is_found(tmp_path: Path, chain: DevChain, inbox: Inbox, config: Path) -> None:
+    """By an account that had none, when asked to wait; without that the watch says where it looked, and ends."""
+    cleo = chain.accounts[2]
+    with watching(tmp_path, cleo, "--rpc", chain.rpc_url, "--config", str(config)) as watch:
+        refused = watch.run()
+        assert refused.returncode == 1
+        assert f"{cleo}: no position in aave (aave_v3) on chain 31337; add --wait" in refused.stderr
+        watch.start("--wait")
+        chain.aave.supply(cleo, "WETH", Decimal(10))
+        chain.aave.borrow(cleo, "USDC", Decimal(15_500))
+        watch.until("the call", lambda: inbox.events(cleo) == ["opened"])
+        chain.aave.repay(cleo, "USDC", Decimal(8_000))
+        watch.until("the cure", lambda: inbox.events(cleo) == ["opened", "cured"])
+        assert watch.terminate() == 0
+        watch.start()  # it is known by now, so there is nothing to wait for
+        assert watch.terminate() == 0
+
+
+def test_a_liquidation_between_two_looks_is_told_with_who_and_what(
+    tmp_path: Path, chain: DevChain, inbox: Inbox, config: Path
+) -> None:
+    ada = chain.accounts[0]
+    with watching(tmp_path, ada, "--rpc", chain.rpc_url, "--config", str(config)) as watch:
+        watch.start()
+        chain.set_price("WETH", Decimal(1_550))
+        watch.until("the call", lambda: inbox.events(ada) == ["opened"])
+        chain.fund_liquidator()
+        chain.aave.liquidate(chain.liquidator.address, ada, "WETH", "USDC", Decimal(13_000))
+        watch.until("the loss", lambda: "liquidated" in inbox.events(ada))
+    assert inbox.events(ada)[:2] == ["opened", "liquidated"]
+
+
+def test_a_reorg_that_takes_the_reason_back_is_told(
+    tmp_path: Path, chain: DevChain, inbox: Inbox, config: Path
+) -> None:
+    ada = chain.accounts[0]
+    with watching(tmp_path, ada, "--rpc", chain.rpc_url, "--config", str(config)) as watch:
+        watch.start()
+        chain.mine(2)
+        chain.set_price("WETH", Decimal(1_700))
+        watch.until("the call", lambda: inbox.events(ada) == ["opened"])
+        chain.reorg(2)
+        chain.mine()
+        watch.until("the withdrawal", lambda: inbox.events(ada) == ["opened", "withdrawn"])
+
+
+# --- what it costs ----------------------------------------------------------------------------------------------------
+
+
+def test_a_look_costs_four_requests_and_none_while_there_is_no_new_block_but_one(
+    tmp_path: Path, chain: DevChain, proxy: FaultProxy, config: Path
+) -> None:
+    """Two headers and two multicalls, for two accounts as for one: 240 an hour at one look a minute, 960 at four."""
+    ada, bela = chain.accounts[:2]
+    with watching(tmp_path, ada, bela, "--rpc", proxy.http, "--config", str(config)) as watch:
+        watch.start()
+        for _ in range(3):
+            settled = len(proxy.asked)
+            watch.until("an idle look", lambda settled=settled: len(proxy.asked) >= settled + 2)
+            settled = len(proxy.asked)
+            chain.mine()
+            watch.until("a look", lambda settled=settled: calls(proxy, settled) >= 2 and len(proxy.asked) > settled + 4)
+            cost = Counter(method for method, _ in proxy.asked[settled:])
+            assert cost["eth_call"] == 2
+            idle = cost["eth_getBlockByNumber"] - 2  # one each, before and after
+            assert sum(cost.values()) - idle == 4, cost
+        assert not {"eth_getLogs", "eth_subscribe"} & {method for method, _ in proxy.asked}
+
+
+def calls(proxy: FaultProxy, since: int) -> int:
+    return sum(method == "eth_call" for method, _ in proxy.asked[since:])
+
+
+def test_a_budget_is_kept_whatever_the_interval(
+    tmp_path: Path, chain: DevChain, proxy: FaultProxy, config: Path
+) -> None:
+    """Looks every tenth of a second, but 3600 requests an hour: one a second, after the burst of a start."""
+    chain.mine_every(1)
+    try:
+        with watching(tmp_path, chain.accounts[0], "--rpc", proxy.http, "--config", str(config)) as watch:
+            began = time.monotonic()
+            watch.start("--every", "0.1", "--budget", "3600")
+            watch.until("the burst to be spent", lambda: len(proxy.asked) >= BURST)
+            spent = time.monotonic()
+            watch.until("some seconds", lambda: time.monotonic() - spent > 5)
+            assert len(proxy.asked) <= time.monotonic() - began + BURST + 4
+    finally:
+        chain.mine_at_once()
+
+
+def test_a_node_that_limits_is_left_alone_and_then_asked_again(
+    tmp_path: Path, chain: DevChain, proxy: FaultProxy, inbox: Inbox, config: Path
+) -> None:
+    """429 with Retry-After, and JSON-RPC's own words for it, at any request of a look."""
+    ada = chain.accounts[0]
+    with watching(tmp_path, ada, "--rpc", proxy.http, "--config", str(config)) as watch:
+        watch.start()
+        proxy.fail("eth_call", Http(429, headers={"Retry-After": "1"}), Refuse(-32005, "rate limit exceeded"))
+        chain.set_price("WETH", Decimal(1_700))
+        watch.until("the call", lambda: inbox.events(ada) == ["opened"])
+        assert watch.process is not None and watch.process.poll() is None
+
+
+# --- what cannot work -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nobody.eth"], "'nobody.eth' is a name, and chain 31337 has no ENS registry; give the address"),
+        (["ADA", "--rpc", "ftp://node"], "scheme 'ftp'"),
+        (["ADA", "--rpc", "http://127.0.0.1:1"], "no rpc endpoint can be used"),
+    ],
+)
+def test_what_cannot_work_is_said_with_the_remedy(
+    tmp_path: Path, chain: DevChain, config: Path, arguments: list[str], said: str
+) -> None:
+    given = [chain.accounts[0] if argument == "ADA" else argument for argument in arguments]
+    if "--rpc" not in given:
+        given += ["--rpc", chain.rpc_url]
+    told = Watching(tmp_path, *given, "--config", str(config)).run("--once")
+    assert told.returncode == 1
+    assert said in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_a_chain_without_shipped_protocols_names_those_there_are(tmp_path: Path, chain: DevChain) -> None:
+    told = Watching(tmp_path, chain.accounts[0], "--rpc", chain.rpc_url).run("--once")
+    assert told.returncode == 1
+    assert "no protocol is shipped for chain 31337; shipped are:" in told.stderr
+    assert "1 ethereum (aave" in told.stderr
+
+
+def test_a_node_of_another_chain_than_the_files_is_refused(tmp_path: Path, chain: DevChain) -> None:
+    config = write_config(tmp_path / "keeper.toml", chain, node={"id": 1})
+    told = Watching(tmp_path, chain.accounts[0], "--rpc", chain.rpc_url, "--config", str(config)).run("--once")
+    assert told.returncode == 1
+    assert "serves chain 31337, but chain 1 is configured" in told.stderr
+
+
+def test_two_watches_of_one_account_do_not_tell_twice(tmp_path: Path, chain: DevChain, config: Path) -> None:
+    """The second is refused: the file of what was told has one writer."""
+    ada = chain.accounts[0]
+    with watching(tmp_path, ada, "--rpc", chain.rpc_url, "--config", str(config)) as watch:
+        watch.start()
+        second = watch.run()
+        assert second.returncode == 1
+        assert "Traceback" not in second.stderr
+        assert ".db" in second.stderr
