@@ -133,6 +133,11 @@ class Executor(Table):
         5_000, alias="least_gain", description="Share of a plan's expected gain without which our contract reverts."
     )
     min_profit: Amount = Field(Decimal("1.00"), description="Least profit after gas, in the protocol's base currency.")
+    realize_bad_debt: Amount | None = Field(
+        None,
+        description="Most that liquidating a position which is worth less than it owes may lose, after gas, in the "
+        "protocol's base currency; absent: nothing is liquidated at a loss. The loss limits of [breakers] count it.",
+    )
     confirmations: int = Field(
         3, ge=1, le=10_000, description="Blocks until a transaction of ours counts as confirmed."
     )

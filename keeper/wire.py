@@ -269,6 +269,7 @@ class House:
             posts_per_hour=0 if board is None else board["max_posts_per_hour"],
             post_spend_wei_per_day=0 if board is None else int(board["max_spend_per_day"] * 10**18),
             min_profit=configured.min_profit,
+            bad_debt_loss=configured.realize_bad_debt,
             native_asset=chain.wrapped_native,
             confirmations=configured.confirmations,
             max_fee_wei=configured.max_fee_wei,

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from keeper.core.types import Price, Prices
-from keeper.core.units import BPS
+from keeper.core.units import BPS, WAD, mul_div_up
 from keeper.executor.value import gas_value, value_down, value_up
 
 CAUSES = ("interest", "price", "slippage", "fee", "gas", "tip", "other")
@@ -82,6 +82,11 @@ class Statement:
         if kept > 0:
             kept = kept * (BPS - haircut_bps) // BPS
         return debt + kept - gas_value(moved.gas_wei + moved.tip_wei, rates.native, base)
+
+    @property
+    def loss_wad(self) -> int:
+        """The profit below zero, in whole units of the base currency scaled by 1e18; rounded up."""
+        return mul_div_up(max(-self.profit, 0), WAD, 10**self.rates.base_decimals)
 
 
 def rates_at(

@@ -141,6 +141,28 @@ def admit(
     return len(costs_wei), None
 
 
+def admit_losses(
+    limits: Limits,
+    outcomes: Iterable[Outcome],
+    scales: Mapping[str, Scale],
+    losses_wad: Sequence[int],
+    committed_wad: int,
+    now: float,
+) -> tuple[int, str | None]:
+    """How many transactions, from the first, may be sent without planned losses ever reaching a loss limit, and why no
+    more. losses_wad: what each is planned to lose; committed_wad: what those on their way are. Both in whole
+    base-currency units, scaled by 1e18."""
+    known = list(outcomes)
+    for count, loss in enumerate(losses_wad):
+        committed_wad += loss
+        for name, limit, seconds in _loss_windows(limits) if loss else ():
+            lost = sum(loss_wad(outcome, scales) for outcome in _within(known, now, seconds))
+            if lost + committed_wad >= limit:
+                shown = (format_units(amount, 18, 2) for amount in (lost, committed_wad, limit))
+                return count, "{} were lost and {} would be, of {} ({})".format(*shown, name)
+    return len(losses_wad), None
+
+
 def deviation_bps(seized_value: int, proceeds_value: int) -> int:
     """How far what the market pays for seized collateral is from what the protocol says it is worth, either way.
 
@@ -164,12 +186,7 @@ def _spending(limits: Limits, known: Sequence[Outcome], now: float) -> Iterator[
 def _losing(
     limits: Limits, known: Sequence[Outcome], scales: Mapping[str, Scale], now: float
 ) -> Iterator[tuple[str, str]]:
-    for name, limit, seconds in (
-        ("loss_per_hour", limits.loss_per_hour_wad, HOUR_S),
-        ("loss_per_day", limits.loss_per_day_wad, DAY_S),
-    ):
-        if limit is None:
-            continue
+    for name, limit, seconds in _loss_windows(limits):
         lost = sum(loss_wad(outcome, scales) for outcome in _within(known, now, seconds))
         if lost >= limit > 0 or lost > limit:
             shown = (format_units(amount, 18, 2) for amount in (lost, limit))
@@ -206,8 +223,9 @@ def loss_wad(outcome: Outcome, scales: Mapping[str, Scale]) -> int:
 
 
 def _fell_short(limits: Limits, outcome: Outcome) -> bool:
+    """Of a planned loss, the share counts that was lost beyond it."""
     expected, realized = outcome.expected or 0, outcome.realized or 0
-    return realized * BPS < expected * (BPS - limits.shortfall_bps)
+    return (expected - realized) * BPS > abs(expected) * limits.shortfall_bps
 
 
 def _windows(limits: Limits) -> Iterator[tuple[str, int, int]]:
@@ -215,6 +233,13 @@ def _windows(limits: Limits) -> Iterator[tuple[str, int, int]]:
         yield "gas_per_hour", limits.gas_per_hour_wei, HOUR_S
     if limits.gas_per_day_wei is not None:
         yield "gas_per_day", limits.gas_per_day_wei, DAY_S
+
+
+def _loss_windows(limits: Limits) -> Iterator[tuple[str, int, int]]:
+    if limits.loss_per_hour_wad is not None:
+        yield "loss_per_hour", limits.loss_per_hour_wad, HOUR_S
+    if limits.loss_per_day_wad is not None:
+        yield "loss_per_day", limits.loss_per_day_wad, DAY_S
 
 
 def _spent(known: Iterable[Outcome], now: float, seconds: int) -> int:

@@ -17,8 +17,11 @@ _APPROVE = bytes.fromhex("095ea7b3")
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
+    """least_base: profit after gas, in base units, below which it is left alone; negative where a loss is accepted."""
+
     opportunity: Opportunity
     plan: LiquidationPlan
+    least_base: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +77,18 @@ def choose(
     landing_at: int,
     *,
     limit: int,
-    min_profit_base: Mapping[str, int],
+    least_base: Mapping[str, int],
     offers: Offers = WALLET_ONLY,
 ) -> tuple[list[Chosen], list[Refused]]:
     """At most `limit` plans that the wallet can pay for together, and why not for every other opportunity.
 
-    wallet: raw units by token, free to be spent. min_profit_base: by venue; gas is not counted yet.
+    wallet: raw units by token, free to be spent. least_base: by cause; gas is not counted yet.
     """
     planned: list[Chosen] = []
     refused: list[Refused] = []
     for opportunity in opportunities:
         result = _plan(opportunity, wallet, account, landing_at, offers)
-        _sort_out(opportunity, result, min_profit_base, planned, refused)
+        _sort_out(opportunity, result, least_base, planned, refused)
     remaining = dict(wallet)
     chosen: list[Chosen] = []
     queue = sorted(planned, key=lambda c: (-c.plan.profit_base, c.opportunity.cause))
@@ -96,7 +99,7 @@ def choose(
         if candidate.plan.repay_assets > remaining.get(candidate.plan.debt_asset, 0):
             again: list[Chosen] = []
             result = _plan(candidate.opportunity, remaining, account, landing_at, offers)
-            _sort_out(candidate.opportunity, result, min_profit_base, again, refused)
+            _sort_out(candidate.opportunity, result, least_base, again, refused)
             if not again:
                 continue
             candidate = again[0]
@@ -155,15 +158,15 @@ def _plan(
 def _sort_out(
     opportunity: Opportunity,
     plan: LiquidationPlan | Skip,
-    min_profit_base: Mapping[str, int],
+    least_base: Mapping[str, int],
     planned: list[Chosen],
     refused: list[Refused],
 ) -> None:
-    least = min_profit_base[opportunity.venue.name]
+    least = least_base[opportunity.cause]
     if isinstance(plan, Skip):
         refused.append(Refused(opportunity, plan))
     elif plan.profit_base < least:
-        detail = f"brings {plan.profit_base} base units before gas, below min_profit ({least})"
+        detail = f"brings {plan.profit_base} base units before gas, below the least ({least})"
         refused.append(Refused(opportunity, Skip("unprofitable", detail)))
     else:
-        planned.append(Chosen(opportunity, plan))
+        planned.append(Chosen(opportunity, plan, least))

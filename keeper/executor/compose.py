@@ -40,6 +40,11 @@ class Draft:
     expected: Statement | None = None
     fees: Fees | None = None
 
+    @property
+    def loss_wad(self) -> int:
+        """What it is expected to lose, in whole units of the base currency scaled by 1e18."""
+        return 0 if self.expected is None else self.expected.loss_wad
+
     def most_wei(self, usual: Fees) -> int:
         """The most native coin that it can cost."""
         return self.gas_limit * (self.fees or usual).max_fee_wei + self.call.value_wei

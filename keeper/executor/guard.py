@@ -16,7 +16,18 @@ from keeper.core.errors import ConfigError, StoreError
 from keeper.core.ports import Store, Transaction
 from keeper.core.records import Intent
 from keeper.core.types import LiquidationPlan, Skip
-from keeper.executor.breakers import DAY_S, Limits, Outcome, Scale, Trip, admit, deviation_bps, judge, outcome_of
+from keeper.executor.breakers import (
+    DAY_S,
+    Limits,
+    Outcome,
+    Scale,
+    Trip,
+    admit,
+    admit_losses,
+    deviation_bps,
+    judge,
+    outcome_of,
+)
 from keeper.executor.ports import Venue
 from keeper.executor.switch import Switch
 from keeper.executor.value import value_down
@@ -72,6 +83,7 @@ class Guard:
         self._outcomes: dict[str, Outcome] = {}
         self._state = Tripped()
         self._paused = False
+        self._scales: Mapping[str, Scale] = {}
         self._news = True  # whether outcomes changed since they were last judged: time alone trips nothing
 
     def load(self) -> None:
@@ -100,8 +112,8 @@ class Guard:
         if self._news:
             self._outcomes = {key: outcome for key, outcome in self._outcomes.items() if outcome.at > now - DAY_S}
             counted = self._counted()
-        scales = _scales(venues, native_asset)
-        self._trip(judge(self._limits, counted, scales, balance_wei=balance_wei, now=now, block=block))
+        self._scales = _scales(venues, native_asset)
+        self._trip(judge(self._limits, counted, self._scales, balance_wei=balance_wei, now=now, block=block))
         self._news = False
         return not (self._paused or self._state.trips)
 
@@ -118,6 +130,17 @@ class Guard:
             log.warning("transactions_held", count=len(costs_wei) - count, reason=reason.detail, block=block)
         elif reason is not None:
             self._trip([Trip(reason.code, reason.detail, now, block)])
+        return count
+
+    def admit_losses(self, losses_wad: Sequence[int], committed_wad: int, block: int) -> int:
+        """How many, from the first, may be sent now of transactions that are planned to lose so much each."""
+        if not any(losses_wad):
+            return len(losses_wad)
+        count, reason = admit_losses(
+            self._limits, self._counted(), self._scales, losses_wad, committed_wad, self._clock()
+        )
+        if reason is not None:
+            log.warning("losses_held", count=len(losses_wad) - count, reason=reason, block=block)
         return count
 
     def objection(self, venue: Venue) -> Skip | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from keeper.core.ports import Store, Transaction
 from keeper.core.records import Intent, IntentStatus
 from keeper.core.types import Block, BlockRef
+from keeper.executor.accounts import load_statement
 from keeper.executor.lifecycle import is_cancelling, is_spent, nonce_of, orphan
 from keeper.executor.reverts import is_lasting
 
@@ -82,6 +83,12 @@ class Journal:
         waiting = [i for i in self._intents.values() if not is_spent(i)]
         gas = sum(i.attempts[-1].gas_limit * i.attempts[-1].max_fee_wei for i in waiting)
         return gas + sum(_tip_wei(i) for i in waiting if not is_cancelling(i))
+
+    def committed_loss_wad(self) -> int:
+        """What those on their way are expected to lose, in whole units of the base currency scaled by 1e18."""
+        waiting = (i for i in self._intents.values() if not is_spent(i) and not is_cancelling(i))
+        stored = (i.plan["expected"] for i in waiting if "expected" in i.plan)
+        return sum(load_statement(one).loss_wad for one in stored if one["profit"].startswith("-"))
 
     def blocked_causes(self, block: int, now: float) -> frozenset[str]:
         """Causes with a transaction on its way, or with one that was mined and reverted so recently."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -111,6 +111,7 @@ class Mode(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """min_profit: least profit after gas, in whole units of the protocol's base currency.
+    bad_debt_loss: what liquidating a position that is worth less than it owes may cost; None for no more than others.
     native_asset: the wrapped native coin, whose price values gas. Without a price for it nothing is profitable.
     approve_exactly: approve what the plans of a block can be charged, instead of everything at once and for all.
     max_fee_wei caps every attempt, replacements and cancellations included.
@@ -124,6 +125,7 @@ class Settings:
     chain_id: int
     mode: Mode = Mode.OFF
     min_profit: Decimal = Decimal(1)
+    bad_debt_loss: Decimal | None = None
     native_asset: bytes | None = None
     confirmations: int = 3
     max_fee_wei: int = 500 * 10**9
@@ -147,6 +149,12 @@ class Settings:
     def min_profit_base(self, base_decimals: int) -> int:
         """In base-currency units, rounded up."""
         return int(self.min_profit.scaleb(base_decimals).to_integral_value(ROUND_CEILING))
+
+    def bad_debt_loss_base(self, base_decimals: int) -> int | None:
+        """In base-currency units, rounded down."""
+        if self.bad_debt_loss is None:
+            return None
+        return int(self.bad_debt_loss.scaleb(base_decimals).to_integral_value(ROUND_FLOOR))
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,8 +52,16 @@ class Selection:
         """The drafts, from the first, that the spend limits have room for at the most they can cost."""
         if self._guard is None or fees is None or not drafts:
             return drafts
+        drafts = self._without_losses(self._guard, drafts, block)
         costs_wei = [draft.most_wei(fees) for draft in drafts]
         return drafts[: self._guard.admit(costs_wei, self._journal.committed_wei(), block.number)]
+
+    def _without_losses(self, guard: Guard, drafts: list[Draft], block: Block) -> list[Draft]:
+        """The drafts but for those that lose more on purpose than the loss limits have room for."""
+        losing = [draft for draft in drafts if draft.loss_wad]
+        allowed = guard.admit_losses([d.loss_wad for d in losing], self._journal.committed_loss_wad(), block.number)
+        held = losing[allowed:]
+        return [draft for draft in drafts if draft not in held]
 
     def _objections(self, candidates: Sequence[Opportunity]) -> list[Refused]:
         """Of what protocols the operator does not want acted on."""
@@ -108,7 +116,7 @@ class Selection:
             self._account,
             landing_at,
             limit=settings.max_pending - len(unspent),
-            min_profit_base={o.venue.name: settings.min_profit_base(_base_decimals(o.venue)) for o in looked_at},
+            least_base={one.cause: least_base(one, landing_at, settings) for one in looked_at},
             offers=offers,
         )
         unbelieved = self._unbelieved(chosen, wallet.decimals)
@@ -149,5 +157,14 @@ class Selection:
                 log.info("liquidation_skipped", cause=cause, code=skip.code, detail=skip.detail)
 
 
-def _base_decimals(venue: Venue) -> int:
-    return venue.adapter.base_decimals(venue.book.market)
+def least_base(opportunity: Opportunity, landing_at: int, settings: Settings) -> int:
+    """The profit after gas, in base units, below which it is left alone. Bad debt may be realized at a loss."""
+    venue = opportunity.venue
+    adapter, book = venue.adapter, venue.book
+    base = adapter.base_decimals(book.market)
+    loss = settings.bad_debt_loss_base(base)
+    if loss is not None:
+        health = adapter.health(book.market, book.prices, book.positions[opportunity.key], landing_at)
+        if health.collateral_value < health.debt_value:
+            return -loss
+    return settings.min_profit_base(base)

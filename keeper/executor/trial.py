@@ -218,11 +218,11 @@ def _draft(
         expected = forecast(plan, rates, cost_wei)
         return expected.profit, expected
 
-    least = settings.min_profit_base(base)
+    least = chosen.least_base
     profit, _ = profit_at(market.needed_fee_wei)
     if profit < least:
         cost = gas_value(gas_used * market.needed_fee_wei, native, base)
-        detail = f"brings {profit + cost} base units, gas costs {cost}: below min_profit ({least})"
+        detail = f"brings {profit + cost} base units, gas costs {cost}: below the least ({least})"
         return Skip("unprofitable", detail)
     pays_builder = plan.financing is not None and plan.financing.tip_wei > 0
     spare_wei = 0 if pays_builder else wei_value(profit - least, native, base)

@@ -6,7 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keeper.core.types import Price, Skip
-from keeper.executor.breakers import DAY_S, HOUR_S, Limits, Outcome, Scale, admit, deviation_bps, judge, loss_wad
+from keeper.executor.breakers import (
+    DAY_S,
+    HOUR_S,
+    Limits,
+    Outcome,
+    Scale,
+    admit,
+    admit_losses,
+    deviation_bps,
+    judge,
+    loss_wad,
+)
 
 NOW = 1_000_000.0
 WAD = 10**18
@@ -86,6 +97,34 @@ def test_profit_short_of_the_plan_in_a_row_trips_slippage() -> None:
     assert tripped(limits, less, loss) == ["slippage"]
     unknown = mined(expected=100, realized=None)
     assert tripped(limits, less, unknown, loss) == ["slippage"]
+
+
+def test_a_loss_as_planned_is_no_slippage_and_one_beyond_it_is() -> None:
+    """Bad debt that is realized on purpose."""
+    limits = Limits(shortfalls=1, shortfall_bps=5_000)
+    assert tripped(limits, mined(expected=-100, realized=-100)) == []
+    assert tripped(limits, mined(expected=-100, realized=-150)) == []
+    assert tripped(limits, mined(expected=-100, realized=-151)) == ["slippage"]
+
+
+@given(
+    limit=st.integers(0, 1_000),
+    lost=st.lists(st.integers(0, 400), max_size=3),
+    planned=st.lists(st.integers(0, 400), max_size=5),
+    committed=st.integers(0, 400),
+)
+def test_planned_losses_never_reach_a_loss_limit(
+    limit: int, lost: list[int], planned: list[int], committed: int
+) -> None:
+    limits = Limits(loss_per_hour_wad=limit * WAD, loss_per_day_wad=limit * WAD)
+    outcomes = [mined(realized=-amount * 10**8) for amount in lost]
+    count, reason = admit_losses(limits, outcomes, SCALES, [amount * WAD for amount in planned], committed * WAD, NOW)
+    admitted = planned[:count]
+    if any(admitted):
+        assert sum(lost) + committed + sum(admitted) < limit
+    assert (reason is None) is (count == len(planned))
+    if count < len(planned):
+        assert sum(lost) + committed + sum(planned[: count + 1]) >= limit
 
 
 def test_the_balance_may_be_at_its_minimum_and_must_be_known() -> None:

@@ -68,7 +68,9 @@ def chosen(
     wallet: dict[bytes, int], *debts: Debt, limit: int = 10, least: int = 0
 ) -> tuple[list[tuple[int, int]], list[str]]:
     """(position, paid) of what is chosen, in order, and the codes of what is refused."""
-    plans, refused = choose(opportunities(*debts), wallet, b"", 0, limit=limit, min_profit_base={"lender": least})
+    found = opportunities(*debts)
+    leasts = {one.cause: least for one in found}
+    plans, refused = choose(found, wallet, b"", 0, limit=limit, least_base=leasts)
     return [(c.opportunity.key[0], c.plan.repay_assets) for c in plans], [r.skip.code for r in refused]
 
 
@@ -105,8 +107,9 @@ debts = st.lists(
 def test_never_spends_more_than_the_wallet_holds_and_answers_for_every_position(
     debts: list[Debt], held: int, limit: int
 ) -> None:
+    found = opportunities(*debts)
     plans, refused = choose(
-        opportunities(*debts), {A: held, B: held // 2}, b"", 0, limit=limit, min_profit_base={"lender": 3}
+        found, {A: held, B: held // 2}, b"", 0, limit=limit, least_base={one.cause: 3 for one in found}
     )
     for token, balance in ((A, held), (B, held // 2)):
         assert sum(c.plan.repay_assets for c in plans if c.plan.debt_asset == token) <= balance

@@ -184,7 +184,7 @@ def chosen(own: LiquidationPlan | Skip, of_contract: LiquidationPlan | Skip, **o
         b"",
         0,
         limit=1,
-        min_profit_base={"lender": 1},
+        least_base={opportunity.cause: 1},
         offers=Offers({opportunity.cause: of_contract}, **offers),
     )
     return plans[0].plan if plans else refused[0].skip.code
