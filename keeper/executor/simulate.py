@@ -102,18 +102,7 @@ class Simulator:
         """Raises RpcMalformed when the answer does not have a result for each call."""
         try:
             results = answer[0]["calls"]
-            verdicts: list[Verdict | None] = [
-                Verdict(
-                    succeeded=int(result["status"], 16) == 1,
-                    gas_used=int(result["gasUsed"], 16),
-                    revert=_bytes((result.get("error") or {}).get("data") or result.get("returnData")),
-                    logs=tuple(
-                        Log(log["address"], tuple(log["topics"]), log["data"]) for log in result.get("logs") or ()
-                    ),
-                    output=_bytes(result.get("returnData")) if int(result["status"], 16) == 1 else b"",
-                )
-                for result in results
-            ]
+            verdicts: list[Verdict | None] = [_ended(result) for result in results]
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise RpcMalformed(f"eth_simulateV1 answered in an unknown shape: {error!r}") from error
         if len(verdicts) != count:
@@ -161,6 +150,19 @@ def _landing(block: BlockRef, landing_at: int) -> Mapping[str, str]:
 
 def call_object(account: str, call: TxCall) -> Mapping[str, str]:
     return {"from": account, "to": "0x" + call.to.hex(), "input": "0x" + call.data.hex(), "value": hex(call.value_wei)}
+
+
+def _ended(result: Mapping[str, Any]) -> Verdict:
+    """How one call of a sequence ended. Nodes tell the data of a revert in one of two places."""
+    succeeded, returned = int(result["status"], 16) == 1, _bytes(result.get("returnData"))
+    told = _bytes((result.get("error") or {}).get("data"))
+    return Verdict(
+        succeeded=succeeded,
+        gas_used=int(result["gasUsed"], 16),
+        revert=b"" if succeeded else told or returned,
+        logs=tuple(Log(log["address"], tuple(log["topics"]), log["data"]) for log in result.get("logs") or ()),
+        output=returned if succeeded else b"",
+    )
 
 
 def _runs(ahead: Ahead | None) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from keeper.core.errors import KeeperError, RpcMalformed, RpcUnavailable
@@ -69,16 +70,20 @@ class HintStream:
                 if response.status != 200:
                     raise RpcUnavailable(f"{self.name}: the stream answered {response.status}")
                 data: list[str] = []
+                size = 0
                 async for raw in response.content:
                     line = raw.decode(errors="replace").rstrip("\r\n")
                     if line.startswith("data:"):
                         data.append(line[5:].removeprefix(" "))
+                        size += len(line)
                     elif not line and data:
                         yield "\n".join(data)
-                        data = []
+                        data, size = [], 0
+                    if size > LARGEST_EVENT:
+                        raise RpcMalformed(f"{self.name}: an event of more than {LARGEST_EVENT} bytes")
         except TimeoutError:
             raise RpcUnavailable(f"{self.name}: the stream was silent for {SILENCE_S:g} s") from None
-        except ValueError:
+        except HttpProcessingError:  # of a line that never ends
             raise RpcMalformed(f"{self.name}: an event of more than {LARGEST_EVENT} bytes") from None
         except aiohttp.ClientError as error:  # their texts may quote the URL
             raise RpcUnavailable(f"{self.name}: the stream broke ({type(error).__name__})") from None
@@ -93,9 +98,14 @@ def read_hint(event: str) -> Hint | None:
         return None
     if len(known_by) != 32:
         return None
-    calls = [call for tx in told.get("txs") or () if (call := _call(tx)) is not None]
-    logs = [one for entry in told.get("logs") or () if (one := _log(entry)) is not None]
+    calls = [call for tx in _list(told, "txs") if (call := _call(tx)) is not None]
+    logs = [one for entry in _list(told, "logs") if (one := _log(entry)) is not None]
     return Hint(known_by, tuple(calls), tuple(logs))
+
+
+def _list(told: Mapping[str, Any], key: str) -> list[Any]:
+    found = told.get(key)
+    return found if isinstance(found, list) else []
 
 
 def _call(tx: Any) -> tuple[bytes, bytes] | None:

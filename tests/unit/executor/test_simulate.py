@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from keeper.core.errors import RpcMalformed, RpcRefused, RpcUnavailable
 from keeper.core.types import BlockRef, TxCall
+from keeper.executor.ahead import Ahead
 from keeper.executor.ports import Request
 from keeper.executor.simulate import Simulator, Verdict, revert_of
 
@@ -102,3 +104,48 @@ def test_only_a_revert_explains_a_failure() -> None:
     assert revert_of("0x") is None
     assert revert_of(RpcUnavailable("timed out")) is None
     assert revert_of(RpcRefused("missing trie node", -32000)) is None
+
+
+# --- behind a price update --------------------------------------------------------------------------------------------
+
+UPDATE = Ahead(b"\x0f" * 32, sender=b"\x55" * 20, call=TxCall(b"\x66" * 20, b"\xcc"), stand_ins={b"\x66" * 20: b"\xfe"})
+EFFECT = {"0x" + "66" * 20: {"code": "0xfe"}}
+
+
+async def test_the_update_is_run_first_and_what_follows_it_returns_is_told() -> None:
+    told = {**GOOD, "returnData": "0x0102"}
+    node = Node([sequence(GOOD, told, GOOD)])
+    verdicts, _ = await Simulator(node, b"\x01" * 20).run(CALLS, BLOCK, LANDING_AT, (), UPDATE)
+    assert verdicts == [Verdict(True, 100, output=b"\x01\x02"), Verdict(True, 100)]
+    [[(_, (options, _))]] = node.asked
+    [state] = options["blockStateCalls"]
+    assert state["calls"][0] == {"from": "0x" + "55" * 20, "to": "0x" + "66" * 20, "input": "0xcc", "value": "0x0"}
+    assert "stateOverrides" not in state
+
+
+async def test_behind_an_update_that_fails_nobody_can_say_anything() -> None:
+    bad = {"status": "0x0", "gasUsed": "0x32", "returnData": "0x"}
+    verdicts, answers = await Simulator(Node([sequence(bad, GOOD, GOOD), 7]), b"").run(
+        CALLS, BLOCK, LANDING_AT, [("eth_call", ())], UPDATE
+    )
+    assert (verdicts, answers) == ([None, None], [7])
+
+
+async def test_of_a_hint_the_effect_is_put_in_place() -> None:
+    node = Node([sequence(GOOD, GOOD)])
+    hint = replace(UPDATE, call=None)
+    verdicts, _ = await Simulator(node, b"").run(CALLS, BLOCK, LANDING_AT, (), hint)
+    assert verdicts == [Verdict(True, 100)] * 2
+    [[(_, (options, _))]] = node.asked
+    assert options["blockStateCalls"][0]["stateOverrides"] == EFFECT
+
+
+async def test_so_it_is_on_a_node_without_sequences() -> None:
+    """And without knowing the effect nothing is asked."""
+    missing = RpcRefused("the method does not exist", -32601)
+    node = Node([missing], ["0x", REVERTED], [])
+    simulator = Simulator(node, b"")
+    verdicts, _ = await simulator.run(CALLS, BLOCK, LANDING_AT, (), UPDATE)
+    assert verdicts == [Verdict(True), Verdict(False, None, b"why")]
+    assert [params[2] for _, params in node.asked[1]] == [EFFECT, EFFECT]
+    assert await simulator.run(CALLS, BLOCK, LANDING_AT, (), replace(UPDATE, stand_ins={})) == ([None, None], [])

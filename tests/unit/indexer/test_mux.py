@@ -129,3 +129,14 @@ def test_a_stream_is_cut_into_messages_wherever_its_chunks_end(separator: bytes,
     splitter = JsonSplitter()
     found = [message for i in range(0, len(stream), size) for message in splitter.feed(stream[i : i + size])]
     assert [message.strip() for message in found] == MESSAGES * 2
+
+
+async def test_a_lossy_queue_drops_the_oldest_and_counts() -> None:
+    mux = Mux()
+    subscription = mux.subscribed("0x1", 3, lossy=True)
+    for number in range(10):
+        mux.feed(push("0x1", number))
+    assert subscription.dropped == 7
+    assert bytes(await subscription.get()) == b"7"
+    assert [bytes(item) for item in subscription.waiting(5)] == [b"8", b"9"]
+    assert subscription.waiting(5) == []
