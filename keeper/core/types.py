@@ -251,7 +251,8 @@ class Demand:
 class BreachPrice:
     """The price of one asset, all else equal, at which the position becomes liquidatable.
 
-    move_bps: from the present price, negative for a fall; truncated toward zero.
+    move_bps: from the present price, negative for a fall; truncated toward zero. quote: symbol of the token that the
+    price is counted in; empty: the base currency.
     """
 
     asset: bytes
@@ -259,6 +260,7 @@ class BreachPrice:
     price: int
     decimals: int
     move_bps: int
+    quote: str = ""
 
 
 @dataclass(frozen=True, slots=True)

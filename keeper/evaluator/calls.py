@@ -187,7 +187,7 @@ class CallNotice:
         open_now = at.health is not None and at.health.liquidatable
         heading = "No longer open to liquidation" if open_now else "Open to liquidation"
         shown = (
-            words.breach_words(breach, at.dossier.currency, sigmas.get(breach.asset))
+            words.breach_words(breach, breach.quote or at.dossier.currency, sigmas.get(breach.asset))
             for breach in at.dossier.breach_prices
         )
         return listing(f"{heading}, all else equal, with", shown)
@@ -225,10 +225,10 @@ class CallNotice:
             "block_number": at.block.number,
             "block_hash": f"0x{at.block.hash.hex()}",
             "timestamp": at.block.timestamp,
-            "currency": words.clean_symbol(dossier.currency) if dossier.currency else None,
+            "currency": _clean(dossier.currency),
             "currency_decimals": dossier.currency_decimals,
-            "collateral_value": None if at.health is None else str(at.health.collateral_value),
-            "debt_value": None if at.health is None else str(at.health.debt_value),
+            "collateral_value": None if metrics is None or at.health is None else str(at.health.collateral_value),
+            "debt_value": None if metrics is None or at.health is None else str(at.health.debt_value),
             "equity_value": None if metrics is None else str(metrics.equity_value),
             "demands": [self._demand_row(demand) for demand in dossier.demands] if calling else [],
             "breach_prices": [self._breach_row(breach) for breach in dossier.breach_prices] if calling else [],
@@ -244,9 +244,9 @@ class CallNotice:
 
     def _breach_row(self, breach: BreachPrice) -> Mapping[str, Any]:
         row = breach_json(breach, self.at.directory.show(breach.asset))
-        sigmas = dict(self.at.dossier.sigmas).get(breach.asset)
+        quote, sigmas = breach.quote or self.at.dossier.currency, dict(self.at.dossier.sigmas).get(breach.asset)
         away = None if sigmas is None else round(sigmas, 2)
-        return {**row, "symbol": words.clean_symbol(breach.symbol), "sigmas": away}
+        return {**row, "symbol": words.clean_symbol(breach.symbol), "quote": _clean(quote), "sigmas": away}
 
 
 # --- one class per event ----------------------------------------------------------------------------------------------
@@ -375,6 +375,10 @@ def _place(protocol: str, position: str, market_name: str) -> str:
 
 def _earlier(earlier: Earlier) -> dict[str, Any]:
     return {"health_wad": _digits(earlier.health_wad), "timestamp": earlier.timestamp}
+
+
+def _clean(symbol: str) -> str | None:
+    return words.clean_symbol(symbol) if symbol else None
 
 
 def _digits(number: int | None) -> str | None:

@@ -130,6 +130,7 @@ def _breach_row(breach: BreachPrice) -> dict[str, Any]:
         "price": str(breach.price),
         "decimals": breach.decimals,
         "move_bps": breach.move_bps,
+        "quote": breach.quote,
     }
 
 
@@ -140,6 +141,7 @@ def _breach(row: dict[str, Any]) -> BreachPrice:
         price=int(row["price"]),
         decimals=row["decimals"],
         move_bps=row["move_bps"],
+        quote=row.get("quote", ""),
     )
 
 

@@ -23,7 +23,7 @@ import keeper.protocols
 from keeper.configtable import kinds, plugin
 from keeper.core.encoding import dump_prices, load_prices
 from keeper.core.errors import DecodeError
-from keeper.core.types import Block, BlockRef, Book, Call, Health, LiquidationPlan, Log, Skip
+from keeper.core.types import Block, BlockRef, Book, Call, Health, LiquidationPlan, Log, Skip, Token
 from keeper.core.units import WAD
 from keeper.evaluator.columns import Columns, vector_of
 from keeper.evaluator.screen import maybe_below, surely_below
@@ -285,6 +285,17 @@ def test_a_demand_cures_and_one_unit_less_does_not(case: Case, s: Situation) -> 
             short = health_of(case, case.obeyed(s, demand, demand.amount - 1)).factor_wad
             assert short is not None
             assert short < target
+
+
+@every
+def test_every_asset_of_a_position_is_known_by_name(case: Case, s: Situation) -> None:
+    """Also when no position has it any more: what a liquidation took is told after it is gone."""
+    assessment = case.adapter.assess(s.market, s.prices, s.position, s.now)
+    for holding in (*assessment.collaterals, *assessment.debts):
+        token = case.adapter.token(s.market, holding.asset)
+        assert token == Token(holding.symbol, holding.decimals)
+    assert case.adapter.token(s.market, b"\x00" * 19 + b"\x01") is None
+    assert isinstance(case.adapter.currency(s.market), str)
 
 
 @every

@@ -20,6 +20,8 @@ from keeper.core.errors import ConfigError
 from keeper.protocols.morpho_blue.adapter import MorphoBlue
 from keeper.protocols.morpho_blue.options import Options
 
+PAGE = "https://app.morpho.org/"
+
 
 def build(config: Mapping[str, Any]) -> MorphoBlue:
     """An adapter from a validated table: `Options` and the common `name` and `start_block`. Raises ConfigError."""

@@ -29,6 +29,7 @@ from keeper.core.types import (
     RawLog,
     Skip,
     Slack,
+    Token,
     Update,
 )
 from keeper.protocols.addresses import checksummed
@@ -131,6 +132,17 @@ class MorphoBlue:
 
     def base_decimals(self, market: Market) -> int:
         return prices.BASE_DECIMALS
+
+    def currency(self, market: Market) -> str:
+        return "USD"  # which the references are in
+
+    def token(self, market: Market, asset: bytes) -> Token | None:
+        for lending in market.lendings:
+            if asset == lending.loan:
+                return Token(lending.loan_symbol, lending.loan_decimals)
+            if asset == lending.collateral:
+                return Token(lending.collateral_symbol, lending.collateral_decimals)
+        return None
 
     def health(self, market: Market, prices: Prices, position: Position, now: int) -> Health:
         sheet = self._sheet(market, prices, position, now)

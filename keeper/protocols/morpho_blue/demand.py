@@ -94,4 +94,5 @@ def breach_prices(sheet: Sheet) -> tuple[BreachPrice, ...]:
         return ()
     lending = sheet.lending
     decimals = max(lending.price_decimals, 0)
-    return (BreachPrice(lending.collateral, lending.collateral_symbol, edge, decimals, move_bps(present, edge)),)
+    move = move_bps(present, edge)
+    return (BreachPrice(lending.collateral, lending.collateral_symbol, edge, decimals, move, lending.loan_symbol),)

@@ -21,6 +21,8 @@ from keeper.core.errors import ConfigError
 from keeper.protocols.venus.adapter import Venus
 from keeper.protocols.venus.options import Options
 
+PAGE = "https://app.venus.io/"
+
 
 def build(config: Mapping[str, Any]) -> Venus:
     """An adapter from a validated table: `Options` and the common `name` and `start_block`. Raises ConfigError."""

@@ -34,6 +34,7 @@ from keeper.core.types import (
     RawLog,
     Skip,
     Slack,
+    Token,
     TxCall,
     Update,
 )
@@ -159,6 +160,12 @@ class Pawnshop:
 
     def base_decimals(self, market: Market) -> int:
         return 8
+
+    def currency(self, market: Market) -> str:
+        return "USD"
+
+    def token(self, market: Market, asset: bytes) -> Token | None:
+        return {market.token: Token("TOKEN", 18), market.dollar: Token("USD", 6)}.get(asset)
 
     def health(self, market: Market, prices: Prices, position: Pawn, now: int) -> Health:
         if market.token not in prices:
