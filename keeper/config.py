@@ -358,7 +358,9 @@ class Config(Table):
         if executor is None or executor.mode == "off":
             return plugins
         if executor.liquidator is None and plugins:
-            raise Problem("only our contract uses these; add executor.liquidator, or remove them")
+            raise Problem(
+                "only our contract uses these; run `keeper deploy` and add executor.liquidator, or remove them"
+            )
         if executor.liquidator is not None and not any(plugin.kind not in ("inventory", "keep") for plugin in plugins):
             what = "venue to sell what it seizes" if info.field_name == "venues" else "funding to borrow from"
             raise Problem(f"executor.liquidator is set, but there is no {what}; add a [[{info.field_name}]] table")

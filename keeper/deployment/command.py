@@ -19,7 +19,16 @@ from keeper.core.types import BlockRef, Call, Price
 from keeper.core.units import format_units
 from keeper.deployment.bill import Bill, coins
 from keeper.deployment.counter import Counter, Missing
-from keeper.executor.deployment import Order, contract_address, init_code, owner_of, skim, standing
+from keeper.executor.deployment import (
+    PROXY,
+    PROXY_CODE,
+    Order,
+    contract_address,
+    init_code,
+    owner_of,
+    skim,
+    standing,
+)
 from keeper.executor.liquidator_calls import NATIVE
 from keeper.executor.planning.planner import Planner
 from keeper.executor.planning.words import BALANCE_OF, call, number
@@ -115,6 +124,8 @@ async def _deploy(args: argparse.Namespace) -> int:
         if contract is None:
             raise ConfigError("executor.liquidator is empty; correct it")
         planner = _planner(visit.house, contract)
+        if code is not None and await visit.read(owner_of(contract)) is None:
+            await _proxy(visit)
 
         async def missing(block: BlockRef) -> Sequence[Order]:
             reads = standing(planner, visit.account, visit.entry_points, code=code, heir=heir)
@@ -141,6 +152,16 @@ def _planner(house: House, contract: bytes) -> Planner:
             "(such as uniswap_v3) and [[funding]] (such as aave_v3 or morpho) first; docs/liquidator.md has an example"
         )
     return planner
+
+
+async def _proxy(visit: Visit) -> None:
+    """Raises ConfigError where there is nothing that could deploy our contract: a call of it would succeed in vain."""
+    there = await visit.rpc.request("eth_getCode", "0x" + PROXY.hex(), "latest")
+    if there != "0x" + PROXY_CODE.hex():
+        raise ConfigError(
+            f"this chain has no deterministic deployment proxy at {checksummed(PROXY)}, by which our contract is "
+            "deployed; anybody can put it there: see github.com/Arachnid/deterministic-deployment-proxy"
+        )
 
 
 async def _ready(visit: Visit, planner: Planner) -> None:

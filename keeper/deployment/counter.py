@@ -112,7 +112,10 @@ class Counter:
     async def carry_out(self) -> None:
         """Returns when everything that was missing is mined. Raises OrderFailed when something was mined in vain."""
         while True:
-            orders = [order for order in await self.missing() if order.cause not in self._done()]
+            done = self._done()
+            orders = [order for order in await self.missing() if order.cause not in done or order.alone]
+            if orders and orders[0].cause in done:
+                raise OrderFailed(f"{orders[0].what}: mined, but it is not there; look at the transaction")
             waiting = self.on_their_way()
             ready = [order for order in orders if order.cause not in waiting]
             if orders and orders[0].alone:

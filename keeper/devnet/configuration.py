@@ -70,6 +70,23 @@ def write_config(
     return path
 
 
+def uniswap(chain: DevChain) -> Mapping[str, Value]:
+    """The [[venues]] table of the chain's exchange."""
+    tokens = chain.tokens
+    return {
+        "kind": "uniswap_v3",
+        "factory": chain.uniswap.factory,
+        "quoter": chain.uniswap.quoter,
+        "router": chain.uniswap.router,
+        "intermediates": [tokens["USDC"].address, tokens["WETH"].address],
+    }
+
+
+def aave_loans(chain: DevChain) -> Mapping[str, Value]:
+    """The [[funding]] table of the chain's Aave."""
+    return {"kind": "aave_v3", "pool": chain.aave.pool}
+
+
 def _table(heading: str, **values: Value) -> str:
     return "\n".join([heading, *(f"{key} = {_toml(value)}" for key, value in values.items())])
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from keeper.devnet.chain import DevChain
-from keeper.devnet.configuration import write_config
+from keeper.devnet.configuration import aave_loans, uniswap, write_config
 from keeper.devnet.protocols import Example, protocol
 
 
@@ -27,7 +27,15 @@ def serve(args: argparse.Namespace) -> int:
         chain.fund_liquidator()
         if args.block_time is not None:
             chain.mine_every(args.block_time)
-        config = write_config(args.config_out, chain, mode=args.mode, protocols=args.protocols)
+        config = write_config(
+            args.config_out,
+            chain,
+            mode=args.mode,
+            protocols=args.protocols,
+            # For `keeper rehearse` and `keeper deploy`; without a contract the executor itself has no use for them.
+            venues=[uniswap(chain)] if args.mode == "off" else (),
+            funding=[aave_loans(chain)] if args.mode == "off" else (),
+        )
         facts = _facts(chain, args.protocols, examples, config)
         sys.stdout.write(json.dumps(facts) + "\n" if args.json else _page(facts))
         sys.stdout.flush()
@@ -78,6 +86,9 @@ def _page(facts: dict[str, Any]) -> str:
         "",
         f"configuration: {facts['config']}",
         f"  keeper run --config {facts['config']}",
+        "to rehearse their liquidation on a fork (docs/liquidator.md):",
+        f"  keeper backfill --to {facts['block_number']} --config {facts['config']}",
+        f"  keeper rehearse --config {facts['config']}",
         f"liquidator: {facts['liquidator']['address']}, one of Anvil's public test keys, never for real funds:",
         f"  export KEEPER_PRIVATE_KEY={facts['liquidator']['public_test_key']}",
         "to see margin calls, let WETH fall to $1,500:",

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from keeper.core.errors import KeeperError, RpcRefused
+from keeper.core.errors import KeeperError, RetryableError, RpcRefused
 from keeper.indexer.rpc.client import RpcClient
 from keeper.wire import House
 
@@ -24,6 +24,8 @@ _MORE_READS = ("eth_syncing", "eth_estimateGas", "eth_createAccessList", "net_",
 _SERVER_ERROR, _NO_SUCH_METHOD = -32000, -32601
 _LARGEST_BODY = 64 * 1024 * 1024
 _STOP_S = 10.0
+_PAUSES_S = (0.5, 2.0, 8.0)
+"""Anvil takes a failed read for a failed transaction, so what can pass is waited for here."""
 
 
 class Relay:
@@ -89,10 +91,16 @@ class Relay:
     async def _read(self, requests: Sequence[tuple[str, Sequence[Any]]]) -> Sequence[Any]:
         if self._rpc is None or not requests:
             return []
-        try:
-            return await self._rpc.batch(requests)
-        except KeeperError as error:
-            return [error] * len(requests)
+        answers: Sequence[Any] = []
+        for pause_s in (*_PAUSES_S, None):
+            try:
+                answers = await self._rpc.batch(requests)
+            except KeeperError as error:
+                answers = [error] * len(requests)
+            if pause_s is None or not any(isinstance(answer, RetryableError) for answer in answers):
+                break
+            await asyncio.sleep(pause_s)
+        return answers
 
 
 def _forbidden(request: dict[str, Any]) -> RpcRefused:

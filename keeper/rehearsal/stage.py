@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Self
 
 from keeper.abis import contract as contract_file
-from keeper.core.errors import ConfigError
+from keeper.core.errors import ConfigError, KeeperError
 from keeper.core.ports import Store, Stressable
 from keeper.core.records import Intent, IntentStatus
 from keeper.core.secret import Secret
@@ -66,9 +66,15 @@ class Stage:
         return stage
 
     async def rehearse(self, protocol: str, key: bytes) -> Finding:
-        """Afterwards the fork is as it was."""
+        """Afterwards the fork is as it was. What could not be read, or done, is the finding then."""
+        adapter = self.adapters[protocol]
         async with self.fork.rewound():
-            return await self.play(protocol, key)
+            try:
+                return await self.play(protocol, key)
+            except KeeperError as error:
+                decimals = adapter.base_decimals(self._markets[protocol])
+                reason = Skip("not_rehearsed", str(error))
+                return Finding(protocol, adapter.position_id(key), adapter.account(key), decimals, reason=reason)
 
     async def play(self, protocol: str, key: bytes) -> Finding:
         """As `rehearse`, without undoing anything."""

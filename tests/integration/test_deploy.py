@@ -221,6 +221,14 @@ def test_a_wallet_that_cannot_pay_is_told_how_much(chain: DevChain, tmp_path: Pa
     assert "send it more" in told
 
 
+def test_a_chain_without_the_deployment_proxy_is_told_of(dev_chain: DevChain, tmp_path: Path) -> None:
+    """A call of what is not there would be mined, and nothing deployed by it."""
+    dev_chain.rpc("anvil_setCode", "0x4e59b44847b379578588920cA78FbF26c0B4956C", "0x")
+    person = Person.at(dev_chain, tmp_path)
+    assert "no deterministic deployment proxy" in person.says("deploy", "--yes", exit_code=1)[1]
+    assert person.nonce == 0
+
+
 # --- killed -----------------------------------------------------------------------------------------------------------
 
 

@@ -9,12 +9,13 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from keeper.core.errors import ConfigError
+from keeper.core.errors import ConfigError, StateUnavailable
 from keeper.core.stress import Lever
+from keeper.core.types import Skip
 from keeper.core.units import WAD
 from keeper.devnet.chain import DevChain
 from keeper.devnet.rpc import Rpc, RpcError
@@ -259,6 +260,42 @@ async def test_our_configured_contract_is_rehearsed_with_the_permissions_that_it
             finding = await stage.rehearse("aave", book.key("healthy"))
         assert finding.reason is not None
         assert (finding.reason.code, "call not allowed" in finding.reason.detail) == ("would_revert", True)
+
+
+async def test_what_cannot_be_read_is_the_finding_of_that_position_alone(
+    book: Book, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fork is set back, and the next position is rehearsed as if nothing had happened."""
+    async with staged(house) as stage:
+        whole = stage.adapters["aave"].snapshot
+
+        def broken(*_: object) -> Any:
+            raise StateUnavailable("the node has no state of this block")
+
+        monkeypatch.setattr(stage.adapters["aave"], "snapshot", broken)
+        finding = await stage.rehearse("aave", book.key("healthy"))
+        monkeypatch.setattr(stage.adapters["aave"], "snapshot", whole)
+        assert finding.reason == Skip("not_rehearsed", "the node has no state of this block")
+        assert (await stage.rehearse("aave", book.key("healthy"))).liquidated
+
+
+async def test_an_adapter_that_does_not_know_how_says_so(book: Book, house: House) -> None:
+    """What is open to liquidation as it is needs no help, and is rehearsed all the same."""
+
+    class Reticent:
+        """Everything of an adapter but `stress`."""
+
+        def __init__(self, adapter: Any) -> None:
+            for name in dir(adapter):
+                if not name.startswith("_") and name != "stress":
+                    setattr(self, name, getattr(adapter, name))
+
+    async with staged(house) as stage:
+        stage.adapters["aave"] = cast("Any", Reticent(stage.adapters["aave"]))
+        finding = await stage.rehearse("aave", book.key("healthy"))
+        assert finding.reason is not None
+        assert finding.reason.code == "not_supported"
+        assert (await stage.rehearse("aave", book.key("under water"))).liquidated
 
 
 async def test_nothing_to_sell_with_is_told_before_anything_is_tried(book: Book, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -15,7 +15,7 @@ from keeper.daemon import Daemon
 from keeper.devnet.aave import ReserveTerms
 from keeper.devnet.anvil import Anvil
 from keeper.devnet.chain import DevChain
-from keeper.devnet.configuration import write_config
+from keeper.devnet.configuration import aave_loans, uniswap, write_config
 from keeper.devnet.tokens import FeedMode
 from keeper.rehearsal.fork import Fork
 from keeper.rehearsal.relay import Relay
@@ -63,17 +63,13 @@ class Book:
         return bytes.fromhex(self.accounts[name][2:])
 
     def configuration(self, path: Path, **executor: Any) -> Path:
-        uniswap, tokens = self.chain.uniswap, self.chain.tokens
-        venue = {
-            "kind": "uniswap_v3",
-            "factory": uniswap.factory,
-            "quoter": uniswap.quoter,
-            "router": uniswap.router,
-            "intermediates": [tokens["USDC"].address, tokens["WETH"].address],
-        }
-        funding: Sequence[Mapping[str, Any]] = [{"kind": "aave_v3", "pool": self.chain.aave.pool}]
         return write_config(
-            path / "keeper.toml", self.chain, notifiers=(), venues=[venue], funding=funding, executor=executor
+            path / "keeper.toml",
+            self.chain,
+            notifiers=(),
+            venues=[uniswap(self.chain)],
+            funding=[aave_loans(self.chain)],
+            executor=executor,
         )
 
 
