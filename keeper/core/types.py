@@ -391,6 +391,9 @@ class LiquidationPlan:
     financing: how our contract pays instead of the wallet; None when the wallet does.
     unwrap: what is seized must be redeemed before it can be sold; expected_seized_assets is what that brings. A wallet
         keeps it as it comes.
+    callback_at: byte of the call's data with the length of its last argument, which is empty: whatever is put there the
+        protocol hands back to its caller, together with what is seized, before it takes what is repaid. None where a
+        protocol does not do that.
     """
 
     account: bytes
@@ -408,6 +411,7 @@ class LiquidationPlan:
     financing: Financing | None = None
     haircut_bps: int = 0
     unwrap: Unwrap | None = None
+    callback_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,7 +419,7 @@ class Financing:
     """A plan that our contract carries out: where the money comes from, and what becomes of what is seized.
 
     funding, route: by the names that people know them by. borrowed_assets, fee_assets: of the debt token.
-    lender: who lends; no bytes when our contract pays with its own.
+    lender: who lends, or lets us pay last; no bytes when our contract pays with its own.
     sold_assets: of the collateral; proceeds_assets: debt tokens that it brings. gain_token, gain_assets: what the
     contract has more of in the end, which is the profit; gain_decimals: of that token. least_gain_assets: with less it
     reverts. haircut_bps: what of the gain's value is not counted. tip_wei: sent along for the block's builder.
@@ -441,6 +445,7 @@ class LiquidationPair:
     """One debt of a position against one of its collaterals, open to be liquidated at one moment.
 
     most_assets: the largest amount that makes sense to offer, in raw units of the debt token.
+    calls_back: whether its plans can be paid after what is seized was sold (`LiquidationPlan.callback_at`).
     plan: by an offer of raw units of the debt token, the plan that repays as much of it as the protocol takes.
     """
 
@@ -448,3 +453,4 @@ class LiquidationPair:
     collateral_asset: bytes
     most_assets: int
     plan: Callable[[int], LiquidationPlan | Skip]
+    calls_back: bool = False

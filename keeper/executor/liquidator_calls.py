@@ -25,7 +25,7 @@ from eth_abi.exceptions import DecodingError
 from eth_hash.auto import keccak
 
 from keeper.core.errors import DecodeError
-from keeper.core.types import RawLog
+from keeper.core.types import RawLog, TxCall
 from keeper.core.units import UINT256_MAX
 
 NATIVE = bytes(20)
@@ -179,6 +179,18 @@ def uniswap_flash_swap(
     types = ("address", "bool", "int256", "uint160", "bytes")
     data = UNISWAP_SWAP + encode(types, (liquidator, zero_for_one, -bought_assets, limit, steps))
     return Step(pool, data, token=sold, callback=keccak(steps))
+
+
+def repaid_after(call: TxCall, callback_at: int, token: bytes, amount: int, inner: Sequence[Step]) -> Step:
+    """A liquidation that its protocol lets be paid after it paid out what is seized (Morpho's callback); free.
+
+    The inner steps run in between and must leave what is repaid, at most `amount` of `token`. callback_at: byte of the
+    call's data where the length of its last argument is, which must be empty and then holds the steps.
+    """
+    steps = encode_steps(inner)
+    size = len(steps).to_bytes(32, "big")
+    data = call.data[:callback_at] + size + steps + bytes(-len(steps) % 32)
+    return Step(call.to, data, token=token, amount=amount, callback=keccak(steps))
 
 
 # --- encoding ---------------------------------------------------------------------------------------------------------

@@ -80,4 +80,5 @@ async def _one(
     head = await execute(adapter.head_calls(market))
     touched = list(store.touches(adapter.name))
     update = (await drive([adapter.snapshot(market, touched, target, head, book.positions)], execute))[0]
-    return Update(market, update.prices, update.positions, (*liquidations, *update.liquidations))
+    found = market if update.market is None else update.market  # some is learned of only from what logs touched
+    return Update(found, update.prices, update.positions, (*liquidations, *update.liquidations))

@@ -27,6 +27,7 @@ from tests.support.liquidations import AAVE_FLASH, BALANCER_FLASH, LIQUIDATION_C
 
 EXACT_INPUT = "exactInput((bytes,address,uint256,uint256,uint256))"
 EXACT_OUTPUT = "exactOutput((bytes,address,uint256,uint256,uint256))"
+MORPHO_LIQUIDATE = "liquidate((address,address,address,address,uint256),address,uint256,uint256,bytes)"
 LENDERS = ("own", "aave_v3", "morpho", "balancer_v2", "uniswap_v3")
 
 
@@ -50,6 +51,10 @@ class Contract:
         chain.morpho.supply(chain.accounts[2], Decimal(10_000_000))
         chain.balancer.fill("USDC", Decimal(10_000_000))
         return cls(chain, liquidator)
+
+    def allow_morpho(self) -> None:
+        """Plans may liquidate on Morpho as well."""
+        self.liquidator.allow_call(self.chain.morpho.address, MORPHO_LIQUIDATE)
 
     def dismiss(self) -> None:
         """The owner no longer lets Keeper's wallet run plans, nor plans borrow of Morpho."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from keeper.core.types import Financing, LiquidationPlan, TxCall
 from keeper.core.units import BPS, mul_div_up
-from keeper.executor.liquidator_calls import EVERYTHING, NATIVE, Plan, Step, Watch, encode_execute
+from keeper.executor.liquidator_calls import EVERYTHING, NATIVE, Plan, Step, Watch, encode_execute, repaid_after
 from keeper.executor.planning.search import Financed, Purse
 
 _VALID_S = 1800  # for exchanges that ask until when; what has become unprofitable is cancelled long before
@@ -26,16 +26,20 @@ def assemble(
         raise ValueError(f"a plan that gains {financed.gain_assets} raw units is not worth a transaction")
     least_gain = mul_div_up(financed.gain_assets, least_gain_bps, BPS)
     debt, spender, most = plan.approval
-    liquidate = Step(plan.call.to, plan.call.data, token=debt, amount=most, spender=spender)
     sell = _sell(financed, contract, financed.gain_assets - least_gain)
     other = plan.collateral_asset if financed.gain_token == debt else debt
     watches: tuple[Watch, ...] = (Watch(financed.gain_token, least_gain), Watch(other))
-    inner = [liquidate, sell]
+    after = [sell]
     if plan.unwrap is not None:
         claim, redeem = plan.unwrap.token, plan.unwrap.call
-        inner.insert(1, Step(redeem.to, redeem.data, claim, EVERYTHING, amount_at=plan.unwrap.amount_at))
+        after.insert(0, Step(redeem.to, redeem.data, claim, EVERYTHING, amount_at=plan.unwrap.amount_at))
         watches = (*watches, Watch(claim))
-    steps = tuple(loan.take(plan.repay_assets, tuple(inner)))
+    steps: tuple[Step, ...]
+    if loan.calls_back and plan.callback_at is not None:
+        steps = (repaid_after(plan.call, plan.callback_at, debt, most, after),)
+    else:
+        liquidate = Step(plan.call.to, plan.call.data, token=debt, amount=most, spender=spender)
+        steps = tuple(loan.take(plan.repay_assets, (liquidate, *after)))
     tip_wei = purse.wei(max(financed.net_base, 0) * builder_tip_bps // BPS)
     if tip_wei:
         watches = (*watches, Watch(NATIVE))
@@ -58,7 +62,7 @@ def assemble(
             gain_assets=financed.gain_assets,
             least_gain_assets=least_gain,
             haircut_bps=financed.haircut_bps,
-            lender=loan.lender,
+            lender=plan.call.to if loan.calls_back else loan.lender,
             tip_wei=tip_wei,
         ),
     )

@@ -104,6 +104,7 @@ class Loan:
 
     name: of the funding. lender: no bytes when our contract's own balance pays. fee: raw units by raw units borrowed.
     gas: what it costs to take and repay. take: the steps that borrow so much, run these steps with it, and repay.
+    calls_back: nobody lends: the protocol of the liquidation pays out before it is paid, and nothing is taken.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Loan:
     fee: Callable[[int], int]
     gas: int
     take: Callable[[int, Sequence[Step]], Sequence[Step]]
+    calls_back: bool = False
 
 
 class Funding(Counterparty, Protocol):

@@ -17,8 +17,8 @@ from typing import Any
 from keeper.core.ports import Reads
 from keeper.core.reads import together
 from keeper.core.types import Call, CallResult, LiquidationPair, LiquidationPlan, Price, Prices, Skip
-from keeper.core.units import BPS
-from keeper.executor.planning.ports import Funding, Loan, Pair, Route, SwapVenue
+from keeper.core.units import BPS, UINT256_MAX
+from keeper.executor.planning.ports import Funding, Loan, Pair, Route, SwapVenue, free
 from keeper.executor.value import gas_value, value_down, value_up, wei_value
 
 # Parts of the most that can be offered, down to 3 %. Between the neighbours of the best one, so many more find the
@@ -31,6 +31,7 @@ _CLOSER_LOOKS = 2  # the second is needed where the best amount is far below the
 # From rung to rung profit grows at most as the amount does: a way that is worse by more than that cannot win, unless
 # its best amount is below the lowest rung.
 _NEAR_BPS = 5_000
+_CALLBACK_GAS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def search(
     debts = {debt for _, debt in open_pairs}
     asking: list[Reads[Any]] = [*(funding.loans(debts, now) for funding in fundings), _quote(ladders)]
     *lent, _ = yield from together(asking)
-    loans = [loan for some in lent for loan in some]
+    loans = [*_callbacks(jobs), *(loan for some in lent for loan in some)]
     for look in range(_CLOSER_LOOKS):
         for ladder in ladders:
             ladder.climb_finely(loans, unless_hopeless=look > 0)
@@ -204,11 +205,21 @@ class _Ladder:
                 finance(rung.plan, rung.route, loan, bought, self.job.purse)
                 for loan in loans
                 if loan.token == rung.plan.debt_asset
+                and (not loan.calls_back or rung.plan.callback_at is not None)
                 and loan.available_assets >= rung.plan.repay_assets
                 and loan.lender not in rung.route.pools
             ]
             if possible:
                 yield max(possible, key=_merit)
+
+
+def _callbacks(jobs: Sequence[Job]) -> list[Loan]:
+    """For each debt whose protocol pays out what is seized before it is paid: as much as one likes, for nothing."""
+    tokens = {pair.debt_asset for job in jobs for pair in job.pairs if pair.calls_back}
+    return [
+        Loan("callback", b"", token, UINT256_MAX, free, _CALLBACK_GAS, lambda _, steps: steps, calls_back=True)
+        for token in sorted(tokens)
+    ]
 
 
 def finance(plan: LiquidationPlan, route: Route, loan: Loan, bought_assets: int, purse: Purse) -> Financed:

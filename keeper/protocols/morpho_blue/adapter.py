@@ -1,7 +1,7 @@
 """The adapter: one Morpho Blue behind `keeper.core.ports.ProtocolAdapter`.
 
-A key is a market's id and an account. All it remembers between calls is interest already accrued for the market,
-prices and moment last asked about.
+A key is a market's id and an account. All it remembers between calls is interest already accrued for the market and
+moment last asked about.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from keeper.core.types import (
     LiquidationPair,
     LiquidationPlan,
     LogFilter,
+    Price,
     Prices,
     RawLog,
     Skip,
@@ -39,6 +40,7 @@ from keeper.protocols.morpho_blue.confirm import confirm_calls, native_view
 from keeper.protocols.morpho_blue.errors import explain_revert
 from keeper.protocols.morpho_blue.health import Sheet
 from keeper.protocols.morpho_blue.options import Options
+from keeper.protocols.morpho_blue.prices import rate_key
 from keeper.protocols.morpho_blue.state import Lending, Market, Position
 
 _ID = logs.ID_SIZE
@@ -53,8 +55,8 @@ class MorphoBlue:
         self.name = name
         self.start_block = start_block
         self._scope = options.scope()
-        self._accrued_for: tuple[Market, Prices, int] | None = None
-        self._accrued: dict[bytes, Owed | None] = {}
+        self._accrued_for: tuple[Market, int] | None = None
+        self._accrued: dict[tuple[bytes, Price | None], Owed | None] = {}
 
     # --- tracking
 
@@ -237,8 +239,9 @@ class MorphoBlue:
 
     def _owed(self, market: Market, prices: Prices, lending: Lending, now: int) -> Owed | None:
         known = self._accrued_for
-        if known is None or known[0] is not market or known[1] is not prices or known[2] != now:
-            self._accrued_for, self._accrued = (market, prices, now), {}
-        if lending.id not in self._accrued:
-            self._accrued[lending.id] = accrued(lending, prices, now)
-        return self._accrued[lending.id]
+        if known is None or known[0] is not market or known[1] != now:
+            self._accrued_for, self._accrued = (market, now), {}
+        key = lending.id, prices.get(rate_key(lending.id)) if lending.asks_rate else None
+        if key not in self._accrued:
+            self._accrued[key] = accrued(lending, prices, now)
+        return self._accrued[key]

@@ -29,6 +29,7 @@ from keeper.protocols.morpho_blue.health import Sheet, base_value, unpriced
 _MARGIN_BPS = 1  # interest accrues until the transaction lands; this is an hour of it at 87 % a year
 _ROUNDINGS = 2  # raw units by which a repayment for a fixed seizure can differ when interest moved the shares' price
 _GAS = 350_000
+_CALLBACK_AT = 4 + 9 * 32  # of liquidate: the length of `data`
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ class Open:
             call=TxCall(self.morpho, abi.liquidate(lending.params, self.account, *arguments)),
             approval=(lending.loan, self.morpho, outcome.most_repaid_assets),
             gas_limit_hint=_GAS,
+            callback_at=_CALLBACK_AT,
         )
 
     def profit_value(self, outcome: Outcome) -> int:
@@ -163,7 +165,7 @@ def pairs(found: Open | Skip, now: int) -> Sequence[LiquidationPair] | Skip:
         return Skip("dust", "its whole debt would seize nothing")
     lending = found.sheet.lending
     size = partial(found.plan, now=now)
-    return [LiquidationPair(lending.loan, lending.collateral, largest.most_repaid_assets, size)]
+    return [LiquidationPair(lending.loan, lending.collateral, largest.most_repaid_assets, size, calls_back=True)]
 
 
 def _with_margin(assets: int) -> int:
