@@ -172,6 +172,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _order_flags(sub)
 
+    sub = add("init", _init, "write a commented configuration, by asking or from flags, and check it")
+    from keeper.initialize import arguments as init_arguments
+
+    init_arguments.add_arguments(sub, _file)
+
     sub = add(
         "watch", _watch, "alert-only in a minute: a few accounts by their state alone; no file needed", config=False
     )
@@ -337,6 +342,12 @@ def _rehearse(args: argparse.Namespace) -> int:
     from keeper.rehearsal.command import rehearse
 
     return rehearse(args)
+
+
+def _init(args: argparse.Namespace) -> int:
+    from keeper.initialize import command
+
+    return command.run(args)
 
 
 def _watch(args: argparse.Namespace) -> int:

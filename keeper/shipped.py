@@ -17,10 +17,11 @@ _PLACES = (Path(__file__).parent / "_data" / "configs", Path(__file__).parent.pa
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """One chain. name: "ethereum"; tables: its file as TOML gives it."""
+    """One chain. name: "ethereum"; text: its file; tables: the same as TOML gives it."""
 
     name: str
     chain_id: int
+    text: str
     tables: Mapping[str, Any]
 
     @property
@@ -39,8 +40,9 @@ def shipped() -> Mapping[int, Shipped]:
         raise ConfigError("the shipped configurations are not installed; reinstall Keeper")
     found = {}
     for file in sorted(folder.glob("*.toml")):
-        tables = tomllib.loads(file.read_text("utf-8"))
-        found[tables["chain"]["id"]] = Shipped(file.stem, tables["chain"]["id"], tables)
+        text = file.read_text("utf-8")
+        tables = tomllib.loads(text)
+        found[tables["chain"]["id"]] = Shipped(file.stem, tables["chain"]["id"], text, tables)
     return found
 
 
@@ -50,7 +52,7 @@ def shipped_for(chain_id: int) -> Shipped:
     if chain_id not in known:
         there = "; ".join(one.describe() for one in known.values())
         raise ConfigError(
-            f"no protocol is shipped for chain {chain_id}; shipped are: {there}. Name a configuration with --config "
-            "(docs/configuration.md says what is in one)"
+            f"no protocol is shipped for chain {chain_id}; shipped are: {there}. Write a configuration of your own "
+            "(docs/configuration.md), or correct the node"
         )
     return known[chain_id]

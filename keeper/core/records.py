@@ -50,6 +50,7 @@ class NoticeEvent(StrEnum):
     UNHEALTHY = "unhealthy"  # of Keeper itself: it cannot do what people rely on
     RECOVERED = "recovered"
     DIGEST = "digest"  # of a day
+    TEST = "test"  # of nothing: that a channel works
     SUMMARY = "summary"  # of many positions: what a channel would have been told one by one
 
     @property

@@ -115,21 +115,24 @@ class Deployment:
         return Secret(self._environment[name])
 
     def _notifier(self, text: str) -> dict[str, Any]:
-        """An Apprise service where one understands the URL, else a webhook of our own."""
         secret = self._resolved(text, "--notify")
         observe.hide([secret])
-        url = secret.reveal()
-        import apprise  # takes a third of a second, which only those who notify should wait for
+        return {"kind": notifier_kind(secret.reveal(), "--notify"), "url": text}
 
-        if apprise.Apprise().add(url):
-            return {"kind": "apprise", "url": text}
-        scheme = url.partition("://")[0].lower() if "://" in url else "none"
-        if scheme in ("http", "https"):
-            return {"kind": "webhook", "url": text}
-        raise ConfigError(
-            f"--notify: no service understands this URL (scheme {scheme}); give an Apprise URL such as "
-            "tgram://TOKEN/CHAT, ntfy://TOPIC or mailto://…, or https:// for a webhook"
-        )
+
+def notifier_kind(url: str, flag: str) -> str:
+    """Apprise where one of its services understands the URL, else a webhook of our own."""
+    import apprise  # takes a third of a second, which only those who notify should wait for
+
+    if apprise.Apprise().add(url):
+        return "apprise"
+    scheme = url.partition("://")[0].lower() if "://" in url else "none"
+    if scheme in ("http", "https"):
+        return "webhook"
+    raise ConfigError(
+        f"{flag}: no service understands this URL (scheme {scheme}); give an Apprise URL such as "
+        "tgram://TOKEN/CHAT, ntfy://TOPIC or mailto://…, or https:// for a webhook"
+    )
 
 
 def _fitted(margin: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ COMMANDS = (
     "deploy",
     "skim",
     "rehearse",
+    "init",
     "watch",
     "devnet",
 )
