@@ -115,6 +115,8 @@ def _filled(page: Page) -> Sequence[Section]:
 
 def one_line(words: str) -> str:
     """Without what could break a line, hide something or turn its direction."""
+    if words.isprintable():
+        return words
     kept = ("" if unicodedata.category(char) in _UNSEEN else char for char in words)
     return "".join(" " if char in _BREAKS else char for char in kept)
 

@@ -131,7 +131,7 @@ deliveries = Table(
     Index("deliveries_by_status", "status"),
     Index("deliveries_by_position", "position", "seq"),
     Index("deliveries_by_carrier", "carrier"),
-    Index("deliveries_by_sending", "channel", "sent_at"),
+    Index("deliveries_by_sending", "status", "channel", "sent_at"),
 )
 
 intents = Table(

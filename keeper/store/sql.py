@@ -108,10 +108,10 @@ class SqlStore:
 
     def next_due(self, channel: str | None = None, now: float = 0.0) -> float | None:
         if channel is None:
-            row = self._db.row(sql.NEXT_DUE, now, now)
+            rows = (self._db.row(sql.NEXT_DUE, now), self._db.row(sql.NEXT_HELD, now))
         else:
-            row = self._db.row(sql.NEXT_DUE_OF, now, now, channel)
-        return None if row is None else row[0]
+            rows = (self._db.row(sql.NEXT_DUE_OF, now, channel), self._db.row(sql.NEXT_HELD_OF, now, channel))
+        return min((row[0] for row in rows if row is not None and row[0] is not None), default=None)
 
     def waiting(self, channel: str, position: str) -> Sequence[Delivery]:
         return [to_delivery(row) for row in self._db.rows(sql.WAITING, position, channel)]

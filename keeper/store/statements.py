@@ -381,14 +381,13 @@ OUTBOX_OF = Statement(
     .limit(_at("most")),
     ("held_until", "channel", "now", "most"),
 )
-_due_next = select(func.min(deliveries.c.due_at)).where(
-    or_(
-        and_(deliveries.c.seq.in_(_next_in_line), _itself),
-        and_(_held, deliveries.c.due_at > bindparam("now", type_=Double)),
-    )
-)
-NEXT_DUE = Statement(_due_next, ("held_until", "now"))
-NEXT_DUE_OF = Statement(_due_next.where(deliveries.c.channel == bindparam("channel")), ("held_until", "now", "channel"))
+_first_due = select(func.min(deliveries.c.due_at)).where(deliveries.c.seq.in_(_next_in_line), _itself)
+_held_beyond = select(func.min(deliveries.c.due_at)).where(_held, deliveries.c.due_at > bindparam("now", type_=Double))
+_on_channel = deliveries.c.channel == bindparam("channel")
+NEXT_DUE = Statement(_first_due, ("held_until",))
+NEXT_DUE_OF = Statement(_first_due.where(_on_channel), ("held_until", "channel"))
+NEXT_HELD = Statement(_held_beyond, ("now",))
+NEXT_HELD_OF = Statement(_held_beyond.where(_on_channel), ("now", "channel"))
 WAITING = Statement(
     _with_notice.where(
         deliveries.c.position == bindparam("position"),
@@ -416,7 +415,10 @@ DELIVERY = Statement(
 )
 MESSAGES_SINCE = Statement(
     select(func.count(), func.min(deliveries.c.sent_at)).where(
-        deliveries.c.channel == bindparam("channel"), _itself, deliveries.c.sent_at > bindparam("since")
+        _is(deliveries.c.status, DeliveryStatus.SENT),
+        deliveries.c.channel == bindparam("channel"),
+        deliveries.c.sent_at > bindparam("since"),
+        _itself,
     ),
     ("channel", "since"),
 )
