@@ -25,9 +25,9 @@ class Mood(IntFlag):
 _FOLDER = Path(__file__).parent / "contracts"
 
 
-def deploy(client: Client, sender: str, name: str) -> str:
+def deploy(client: Client, sender: str, name: str, *args: object) -> str:
     """Address of a new contract, like "rogue_token"."""
-    return client.deploy(sender, _artifact(name))
+    return client.deploy(sender, _artifact(name), args)
 
 
 def set_mood(client: Client, sender: str, token: str, mood: Mood) -> None:
