@@ -385,3 +385,18 @@ def test_it_can_be_held_against_the_contracts(case: Case, s: Situation) -> None:
     for results in answers(len(calls)):
         with pytest.raises(DecodeError):
             adapter.native_view(results)
+
+
+@every
+def test_what_moves_its_prices_is_found_whatever_contracts_answer(case: Case, s: Situation) -> None:
+    """Few round trips that end, contracts by address, and assets that each can be somebody's price."""
+    for answer in (None, b"", bytes(32), b"\x11" * 20, (b"\x22" * 20).rjust(32, b"\0"), b"\xff" * 64):
+        reads = case.adapter.feeds(s.market)
+        try:
+            calls = next(reads)
+            for _ in range(16):
+                calls = reads.send([answer] * len(calls))
+            pytest.fail("the search for what prices stand on does not end")
+        except StopIteration as done:
+            found = done.value
+        assert all(len(contract) == 20 and assets for contract, assets in found.items())

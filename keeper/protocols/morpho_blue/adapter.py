@@ -81,6 +81,9 @@ class MorphoBlue:
     def touches(self, market: Market, logs_: Sequence[RawLog]) -> Sequence[bytes]:
         return logs.touch_keys(self._fold(logs_))
 
+    def feeds(self, market: Market) -> Reads[Mapping[bytes, Sequence[bytes]]]:
+        return prices.feeds(market, self._scope.references)
+
     def liquidations(self, market: Market, logs_: Sequence[RawLog]) -> Sequence[Liquidated]:
         return logs.liquidated(market, self._fold(logs_))
 

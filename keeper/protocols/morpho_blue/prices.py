@@ -13,7 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from keeper.core.errors import DecodeError
+from keeper.core.ports import Reads
 from keeper.core.types import Call, CallResult, Price, Prices
+from keeper.protocols.feeds import aggregators
 from keeper.protocols.morpho_blue import abi
 from keeper.protocols.morpho_blue.state import Lending, Market
 from keeper.protocols.words import maybe_uint
@@ -51,6 +53,13 @@ def _all_calls(market: Market, references: Sequence[Reference]) -> Iterator[Call
             yield _price_call(lending)
         if lending.asks_rate:
             yield rate_call(lending)
+
+
+def feeds(market: Market, references: Sequence[Reference]) -> Reads[dict[bytes, tuple[bytes, ...]]]:
+    """What the oracles of markets in use stand on, and the references."""
+    sources = {lending.id: [lending.oracle] for lending in market.lendings if lending.priced}
+    worth = {one.token: [one.feed] for one in references if one.constant is None}
+    return aggregators({**sources, **worth})
 
 
 def _price_call(lending: Lending) -> Call:
