@@ -184,6 +184,13 @@ def build_parser() -> argparse.ArgumentParser:
 
     watch_arguments.add_arguments(sub, _file)
 
+    sub = add(
+        "replay", _replay, "the evaluator and the margin calls over a price history; no node needed", config=False
+    )
+    from keeper.replay import arguments as replay_arguments
+
+    replay_arguments.add_arguments(sub, _file)
+
     sub = add("devnet", _devnet, "a local Anvil with the real contracts and a ready configuration", config=False)
     from keeper.devnet import cli as devnet_cli
 
@@ -352,6 +359,12 @@ def _init(args: argparse.Namespace) -> int:
 
 def _watch(args: argparse.Namespace) -> int:
     from keeper.watch import command
+
+    return command.run(args)
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from keeper.replay import command
 
     return command.run(args)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -91,12 +91,63 @@ class Store(Table):
     )
 
 
-class MarginCalls(Table):
-    """Bands of the health factor; see docs/configuration.md for the procedure."""
+class VolatilityRule(Table):
+    """How lines follow the volatility of a position's own health (docs/volatility.md); of no effect by health alone."""
 
+    probability: float = Field(
+        0.08, gt=0, lt=1, description="Call a position that breaches within the horizon more likely than this."
+    )
+    horizon_hours: float = Field(72.0, gt=0, le=8_760, description="The horizon of that probability.")
+    memories_hours: Annotated[tuple[float, ...], AfterValidator(at_least_one)] = Field(
+        (48.0, 240.0), description="Half-lives of what was observed; the memory that sees the most counts."
+    )
+    estimator: Literal["close", "parkinson"] = Field(
+        "close", description='Variances from four-hour returns (`"close"`) or from the range of prices (`"parkinson"`).'
+    )
+    quiet_sigmas: float = Field(
+        4.0, gt=0, le=100, description="A line by health is no farther than this many daily standard deviations."
+    )
+    widest_wad: Wad = Field(1_284_000_000_000_000_000, alias="widest", description="No line lies above this health.")
+    prior_year: float = Field(0.6, gt=0, le=100, description="Yearly volatility presumed before prices are known.")
+    prior_pegged_year: float = Field(
+        0.05, gt=0, le=100, description="The same for assets presumed to be worth the same, by price or by name."
+    )
+    prior_hours: float = Field(
+        24.0, gt=0, le=8_760, description="What that presumption weighs, as if observed so long."
+    )
+
+    @field_validator("memories_hours")
+    @classmethod
+    def _of_some_length(cls, memories: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(1 <= hours <= 8_760 for hours in memories) or list(memories) != sorted(memories):
+            raise Problem("memories must rise and lie between 1 and 8760 hours")
+        return memories
+
+    @field_validator("widest_wad")
+    @classmethod
+    def _above_one(cls, widest_wad: int) -> int:
+        if not WAD_ONE * 101 // 100 <= widest_wad <= 4 * WAD_ONE:
+            raise Problem("widest must be a health from 1.01 to 4")
+        return widest_wad
+
+
+_LINES = ("watch_wad", "call_wad", "urgent_wad", "hysteresis_wad", "target_wad")
+
+
+class MarginCalls(Table):
+    """When owners are called; see docs/volatility.md. Lines that are written hold for every position; without any, the
+    call follows the volatility of each, and the other lines follow the call."""
+
+    by: Literal["auto", "health", "probability", "both"] = Field(
+        "auto",
+        description="Call by `health`, by the `probability` to breach, or by `both`, whichever is deeper. "
+        "`auto`: by health if any line is written, else by both.",
+    )
     watch_wad: Wad = Field(1_250_000_000_000_000_000, alias="watch", description="Below: judged exactly every block.")
     call_wad: Wad = Field(
-        1_100_000_000_000_000_000, alias="call", description="Below: an episode opens, a notice is sent."
+        1_100_000_000_000_000_000,
+        alias="call",
+        description='Below: an episode opens, a notice is sent. By both: `"1.08"` unless written.',
     )
     urgent_wad: Wad = Field(1_030_000_000_000_000_000, alias="urgent", description="Below: one more, urgent notice.")
     hysteresis_wad: Wad = Field(
@@ -105,6 +156,7 @@ class MarginCalls(Table):
         description="How far above a line health must rise to leave its band.",
     )
     target_wad: Wad = Field(1_250_000_000_000_000_000, alias="target", description="The health that a cure restores.")
+    volatility: VolatilityRule = VolatilityRule.model_validate({})
     accounts: tuple[Address, ...] = Field((), description="Only these accounts; empty means every account.")
 
     @model_validator(mode="after")
@@ -115,7 +167,28 @@ class MarginCalls(Table):
             raise Problem("hysteresis is 0: every tremble of a price on a line would be told; set at least 0.01")
         if self.target_wad < self.call_wad + self.hysteresis_wad:
             raise Problem("target is below call + hysteresis: a cure would not end the episode; raise target")
+        follows = sorted(self._written - {"call_wad"} if self.by == "both" else self._written)
+        if self.by in ("probability", "both") and follows:
+            names = ", ".join(name.removesuffix("_wad") for name in follows)
+            raise Problem(f'by = "{self.by}" draws {names} from the volatility; remove the key, or set by = "health"')
+        if "volatility" in self.model_fields_set and self.by_health:
+            raise Problem('lines by health do not follow the volatility; set by = "both", or remove its table')
         return self
+
+    @property
+    def _written(self) -> set[str]:
+        return self.model_fields_set & set(_LINES)
+
+    @property
+    def by_health(self) -> bool:
+        return self.by == "health" or (self.by == "auto" and bool(self._written))
+
+    @property
+    def call_by_health_wad(self) -> int | None:
+        """The call line by health, where volatility has a say as well; None when it alone decides."""
+        if self.by == "probability":
+            return None
+        return self.call_wad if "call_wad" in self.model_fields_set else 1_080_000_000_000_000_000
 
 
 class Executor(Table):
@@ -395,6 +468,21 @@ class Config(Table):
 
 def _key(secret: Secret) -> str:
     return secret.reveal().strip().removeprefix("0x").lower()
+
+
+def load_margin_calls(path: Path | str) -> MarginCalls:
+    """`[margin_calls]` of a file alone, whatever else is in it or missing. Raises ConfigError as `load_config` does."""
+    file = Path(path)
+    tables = {"margin_calls": _read(file).get("margin_calls", {})}
+    try:
+        return _MarginCallsOnly.model_validate(tables, context=Origin(file.resolve().parent, {})).margin_calls
+    except ValidationError as error:
+        problems = explain(error, _MarginCallsOnly)
+    raise ConfigError("\n".join(f"{file}: {problem}" for problem in problems))
+
+
+class _MarginCallsOnly(Table):
+    margin_calls: MarginCalls
 
 
 def load_config(path: Path | str, *, mode: str | None = None, environment: Mapping[str, str] | None = None) -> Config:

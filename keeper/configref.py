@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from types import NoneType
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -19,6 +19,7 @@ from keeper.config import (
     Store,
     SubmitterCommon,
     VenueCommon,
+    VolatilityRule,
 )
 from keeper.configbreakers import Breakers
 from keeper.confignotices import Digest, Names, Operator
@@ -37,6 +38,7 @@ def reference() -> str:
         _section("[[protocols]]", ProtocolCommon),
         *_plugin_sections("keeper.protocols", "[[protocols]]", ProtocolCommon),
         _section("[margin_calls]", MarginCalls),
+        _section("[margin_calls.volatility]", VolatilityRule),
         _section("[[notifiers]]", NotifierCommon),
         *_plugin_sections("keeper.notifier", "[[notifiers]]", NotifierCommon),
         _section("[acknowledgements]", Acknowledgements),
@@ -67,7 +69,12 @@ def _plugin_sections(package: str, heading: str, common: type[Table]) -> list[st
 
 
 def _section(heading: str, table: type[Table]) -> str:
-    return _table(heading, table.model_fields)
+    return _table(heading, {name: field for name, field in table.model_fields.items() if not _is_table(field)})
+
+
+def _is_table(field: FieldInfo) -> bool:
+    """Whether it has a section of its own."""
+    return isinstance(field.annotation, type) and issubclass(field.annotation, Table)
 
 
 def _table(heading: str, fields: dict[str, FieldInfo]) -> str:
@@ -94,6 +101,8 @@ def _of(hint: Any) -> tuple[str, Written | None]:
         return f"list of {notation}", shown
     if hint in _PLAIN:
         return _PLAIN[hint], None
+    if get_origin(hint) is Literal:
+        return " or ".join(f'"{value}"' for value in get_args(hint)), None
     if len(arguments) == 1:
         return _of(arguments[0])
     return "table", None

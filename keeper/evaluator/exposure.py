@@ -58,6 +58,8 @@ class Movements:
     def __init__(self, rule: Adaptive, volatility: Volatility, structure: Structure) -> None:
         self.rule = rule
         self.structure = structure
+        names = sorted(set(structure.families) - {""})
+        self._kin = np.array([1.0 + names.index(name) if name else 0.0 for name in structure.families])
         places = volatility.places
         known = np.array([places.get(asset, -1) for asset in structure.assets], np.intp)
         self.last: Floats = np.append(volatility.closes[-1], np.nan)[known]  # log prices at which shares are taken
@@ -86,19 +88,22 @@ class Movements:
         data = np.where(used, self._data[:, None, :], np.inf).min(axis=2, initial=np.inf)
         data = np.where(np.isfinite(data), data, 0.0)
         prior = np.where(used, self._prior[:, None, :], 0.0).max(axis=2, initial=0.0)
-        presumed = np.array([self.rule.prior_variance_day(self._pegged(row)) for row in used])
+        variances = self.rule.prior_variance_day(pegged=True), self.rule.prior_variance_day(pegged=False)
+        presumed = np.where(self._pegged(used), *variances)
         weight = data + prior
         with np.errstate(divide="ignore", invalid="ignore"):
             variance = (np.clip(observed, 0.0, None) * data + prior * presumed) / weight
         return np.asarray(np.sqrt(np.where(weight > 0, variance, 0.0)), np.float64)
 
-    def _pegged(self, used: NDArray[np.bool_]) -> bool:
-        """Whether these assets are presumed to be worth the same: prices near one another, or names of one family."""
-        places = np.flatnonzero(used)
-        if len(places) < 2:
-            return False
-        names = {self.structure.families[place] for place in places}
-        return (len(names) == 1 and names != {""}) or float(np.ptp(self.last[places])) < PARITY
+    def _pegged(self, used: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which positions hold and owe what is presumed to be worth the same: by price, or named as one family."""
+        several = used.sum(axis=1) > 1
+        kin, near = self._kin[None, :], self.last[None, :]
+        same = np.where(used, kin, np.inf).min(axis=1, initial=np.inf)
+        named = (same > 0) & (same == np.where(used, kin, -np.inf).max(axis=1, initial=-np.inf))
+        low = np.where(used, near, np.inf).min(axis=1, initial=np.inf)  # NaN, a price unknown, is near nothing
+        high = np.where(used, near, -np.inf).max(axis=1, initial=-np.inf)
+        return np.asarray(several & (named | (high - low < PARITY)), np.bool_)
 
 
 class Exposures:

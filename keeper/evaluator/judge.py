@@ -207,11 +207,27 @@ class Judge(Generic[M, A]):
         landing: set[bytes] = set()
         if self._acts and also_at is not None:
             landing = wanted.union(self._breached(self._vector(book, also_at), slack))
-        wanted.update(
-            self._uncertain(book, block.timestamp, present, slack),
-            self._breached(present, slack) if self._acts else (),
-            landing,
+        wanted.update(self._uncertain(book, block.timestamp, present, slack))
+        wanted.update(self._breached(present, slack) if self._acts else (), landing)
+        return self.judge_these(
+            book, block, wanted, changed=touched, liquidations=liquidations, landing=landing, also_at=also_at
         )
+
+    def judge_these(
+        self,
+        book: Book[M, A],
+        block: Block,
+        wanted: Iterable[bytes],
+        *,
+        changed: Collection[bytes] = (),
+        liquidations: Sequence[Liquidated] = (),
+        landing: Collection[bytes] = (),
+        also_at: int | None = None,
+    ) -> Ruling:
+        """As `judge`, of these keys alone, for a caller that knows that nothing else can matter.
+
+        landing: those to judge at `also_at` as well.
+        """
         # One moment after the other: an adapter keeps the interest accrued to the moment it was last asked about.
         healths = {key: self.health(book, key, block.timestamp) for key in sorted(wanted)}
         later = {key: self.health(book, key, also_at) for key in landing} if also_at is not None else {}
@@ -219,7 +235,7 @@ class Judge(Generic[M, A]):
         steps: list[Step] = []
         for key, health in healths.items():
             account, rules = self.adapter.account(key), self.rules_of(book, key, block.timestamp)
-            lost = tuple(event for event in liquidations if event.key == key) if key in touched else ()
+            lost = tuple(event for event in liquidations if event.key == key) if key in changed else ()
             judgement = judgements[key] = Judgement(
                 key=key,
                 position=self.adapter.position_id(key),

@@ -1,0 +1,177 @@
+"""Many settings on one history, in parallel processes: what each costs and gains, and which is best for a stated
+trade-off."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+from pydantic import ValidationError
+
+from keeper.config import MarginCalls
+from keeper.configtable import explain
+from keeper.core.errors import ConfigError
+from keeper.replay.chart import Point, draw
+from keeper.replay.engine import replay
+from keeper.replay.history import History, Report
+from keeper.replay.outcome import summary
+from keeper.replay.positions import Track
+from keeper.thresholds import rule_of, settings_of
+
+Json = dict[str, Any]
+
+_FEW: Sequence[Mapping[str, Any]] = (
+    *({"by": "health", "call": call, "watch": "1.4", "target": "1.45"} for call in ("1.05", "1.10", "1.15", "1.25")),
+    *(
+        {"by": "both", "call": call, "volatility": {"probability": probability}}
+        for call in ("1.06", "1.08", "1.10")
+        for probability in (0.03, 0.08, 0.15)
+    ),
+)
+_shared: list[tuple[History, Sequence[Track]]] = []  # in a worker: what it was started with
+
+
+def sweep(
+    args: argparse.Namespace, margin: MarginCalls, history: History, tracks: Sequence[Track], report: Report
+) -> int:
+    """margin: what is compared with, and what the swept keys are changes of."""
+    labelled = [("as configured", margin), *_settings(args.sweep, margin)]
+    workers = max(1, min(args.workers or os.cpu_count() or 1, len(labelled)))
+    rows: list[Json] = []
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start, (history, tracks)) as pool:
+        report("settings compared", 0, len(labelled))
+        for (label, _), total in zip(labelled, pool.map(_judge, [one for _, one in labelled]), strict=True):
+            rows.append({"label": label, "value": value(total, args.needless_cost), **total})
+            report("settings compared", len(rows), len(labelled))
+    best = max(rows, key=lambda row: row["value"])
+    if args.chart is not None:
+        args.chart.write_text(draw([_point(row, row is best) for row in rows]), "utf-8")
+    if args.json:
+        for row in rows:
+            print(json.dumps({"setting": row}, separators=(",", ":")))
+        print(json.dumps({"best": best, "needless_cost": args.needless_cost}, separators=(",", ":")))
+    else:
+        _print(rows, best, args.needless_cost)
+    return 0
+
+
+def value(total: Json, needless_cost: float) -> float:
+    """The share of breaches called an hour ahead (0 without breaches), less what needless calls cost."""
+    needless = total["needless_calls_per_position_month"] or 0.0
+    return round(float((total["called_1h"] or 0.0) - needless_cost * needless), 6)
+
+
+def _start(history: History, tracks: Sequence[Track]) -> None:
+    _shared.append((history, tracks))
+
+
+def _judge(margin: MarginCalls) -> Json:
+    history, tracks = _shared[0]
+    return summary(replay(history, tracks, rule_of(margin), lambda *_: None), settings_of(margin))
+
+
+def _settings(swept: Sequence[str], margin: MarginCalls) -> Iterator[tuple[str, MarginCalls]]:
+    if not swept:
+        for tables in _FEW:
+            yield _label(tables), _checked(tables)
+        return
+    axes = [_axis(text) for text in swept]
+    base = _written(margin)
+    for values in itertools.product(*(values for _, values in axes)):
+        tables = json.loads(json.dumps(base))
+        changes = {}
+        for (key, _), chosen in zip(axes, values, strict=True):
+            *outer, name = key.split(".")
+            table = tables
+            for part in outer:
+                table = table.setdefault(part, {})
+            table[name] = changes[key] = chosen
+        yield _label(changes), _checked(tables)
+
+
+def _axis(text: str) -> tuple[str, list[Any]]:
+    key, equals, values = text.partition("=")
+    if not equals or not key or not values:
+        raise ConfigError(f"--sweep {text!r} is no KEY=V1,V2; write such as call=1.06,1.08")
+    return key, [_value(key, one) for one in values.split(",")]
+
+
+def _value(key: str, text: str) -> Any:
+    """As the configuration wants it: numbers in the table of volatility, lists of hours with +, text elsewhere."""
+    if not key.startswith("volatility.") or key.endswith((".widest", ".estimator")):
+        return text
+    try:
+        numbers = tuple(float(part) for part in text.split("+"))
+    except ValueError:
+        raise ConfigError(f"--sweep {key}: {text!r} is no number") from None
+    return numbers if key.endswith(".memories_hours") else numbers[0]
+
+
+def _written(margin: MarginCalls) -> Json:
+    """The keys that were given, as the file has them."""
+    tables = margin.model_dump(by_alias=True, exclude_unset=True, exclude={"accounts"})
+    for name, field in type(margin).model_fields.items():
+        alias = field.alias or name
+        if alias in tables and name.endswith("_wad"):
+            tables[alias] = settings_text(tables[alias])
+    if "widest" in tables.get("volatility", {}):
+        tables["volatility"]["widest"] = settings_text(tables["volatility"]["widest"])
+    return tables
+
+
+def settings_text(wad: int) -> str:
+    from keeper.core.units import format_units
+
+    return format_units(wad, 18)
+
+
+def _checked(tables: Mapping[str, Any]) -> MarginCalls:
+    plain = {key: _tuples(one) for key, one in tables.items()}
+    try:
+        return MarginCalls.model_validate(plain)
+    except ValidationError as error:
+        problems = explain(error, MarginCalls)
+    raise ConfigError("\n".join(f"--sweep: {problem}" for problem in problems))
+
+
+def _tuples(one: Any) -> Any:
+    if isinstance(one, dict):
+        return {key: _tuples(inner) for key, inner in one.items()}
+    return tuple(one) if isinstance(one, list) else one
+
+
+def _label(changes: Mapping[str, Any]) -> str:
+    parts = []
+    for key, one in changes.items():
+        if isinstance(one, Mapping):
+            parts.append(_label(one))
+        elif key not in ("by", "watch", "target"):
+            shown = "+".join(f"{part:g}" for part in one) if isinstance(one, tuple) else f"{one}"
+            parts.append(f"{key.rpartition('.')[2]} {shown}")
+        elif key == "by":
+            parts.append(f"by {one}")
+    return ", ".join(parts)
+
+
+def _point(row: Json, is_best: bool) -> Point:
+    return Point(row["label"], row["needless_calls_per_position_month"] or 0.0, row["called_1h"] or 0.0, is_best)
+
+
+def _print(rows: Sequence[Json], best: Json, needless_cost: float) -> None:
+    width = max(len(row["label"]) for row in rows)
+    print(f"{'setting':<{width}}  {'15 min':>7}  {'1 hour':>7}  {'needless':>8}  {'worst day':>9}  {'value':>7}")
+    for row in sorted(rows, key=lambda row: -row["value"]):
+        early, hour = (f"{100 * (row[name] or 0):.1f} %" for name in ("called_15m", "called_1h"))
+        needless = row["needless_calls_per_position_month"] or 0.0
+        worst = row["notices_worst_position_day"]
+        print(f"{row['label']:<{width}}  {early:>7}  {hour:>7}  {needless:>8.3f}  {worst:>9}  {row['value']:>7.3f}")
+    print(
+        f"best: {best['label']}. The value of a setting is the share of breaches called an hour ahead, less "
+        f"{needless_cost:g} for each needless call per position and month."
+    )
