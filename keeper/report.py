@@ -31,8 +31,8 @@ def health(args: argparse.Namespace) -> int:
         if not blocks:
             print("keeper: nothing is indexed yet; run `keeper backfill` or `keeper run` first", file=sys.stderr)
             return 1
-        tip, rules = blocks[-1], house.rules()
-        rows = [row for one in house.adapters() for row in views.health_rows(store, one, tip, rules, accounts)]
+        tip, rule = blocks[-1], house.rule()
+        rows = [row for one in house.adapters() for row in views.health_rows(store, one, tip, rule, accounts)]
         differing = _verify(house, store, accounts) if args.verify else 0
     show(args, rows, health_table, f"open positions at block {tip.number}")
     if rows and not args.json and (accounts or args.metrics):

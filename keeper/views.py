@@ -5,8 +5,8 @@ Integers that can exceed 2^53 are decimal strings; hashes and addresses are text
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from keeper.core.encoding import load_prices
 from keeper.core.ports import ProtocolAdapter, Store
@@ -17,6 +17,9 @@ from keeper.evaluator.episode_json import breach_json, demand_json, load_episode
 from keeper.evaluator.episodes import Episode
 from keeper.evaluator.metrics import metrics_json, metrics_of
 from keeper.protocols.addresses import checksummed
+
+if TYPE_CHECKING:
+    from keeper.evaluator.adaptive import Adaptive
 
 Adapter = ProtocolAdapter[Any, Any]
 Json = dict[str, Any]
@@ -37,7 +40,7 @@ def load_book(store: Store, adapter: Adapter) -> Book[Any, Any]:
 
 
 def health_rows(
-    store: Store, adapter: Adapter, block: Block, rules: BandRules, accounts: Collection[bytes]
+    store: Store, adapter: Adapter, block: Block, rule: BandRules | Adaptive, accounts: Collection[bytes]
 ) -> Iterator[Json]:
     """Open positions at the tip, the nearest to liquidation first. accounts: empty means all."""
     book = load_book(store, adapter)
@@ -47,9 +50,24 @@ def health_rows(
             continue
         assessment = adapter.assess(book.market, book.prices, position, block.timestamp)
         judged.append((key, assessment))
+    rules_of = stored_lines(store, adapter, rule, book, block.timestamp)
     judged.sort(key=lambda one: (one[1].health.factor_wad is None, one[1].health.factor_wad or 0, one[0]))
     for key, assessment in judged:
-        yield health_row(adapter, book.market, key, assessment, block, rules)
+        yield health_row(adapter, book.market, key, assessment, block, rules_of(key))
+
+
+def stored_lines(
+    store: Store, adapter: Adapter, rule: BandRules | Adaptive, book: Book[Any, Any], now: int
+) -> Callable[[bytes], BandRules]:
+    """The lines of each position of a stored book, by its key."""
+    if isinstance(rule, BandRules):
+        return lambda key: rule
+    from keeper.evaluator.lines import Lines
+    from keeper.evaluator.volatility_json import load_volatility
+
+    lines, payload = Lines(rule), store.fact(adapter.name, "volatility", MARKET_KEY)
+    lines.observe(None if payload is None else load_volatility(payload))
+    return lambda key: lines.of(adapter, book, key, now)
 
 
 def health_row(
@@ -68,6 +86,7 @@ def health_row(
         "block_hash": _hex(block.hash),
         "health_wad": _text(health.factor_wad),
         "band": "unknown" if band is None else band.label,
+        "call_wad": str(rules.call_wad),
         "liquidatable": health.liquidatable,
         "collaterals": [_holding(one) for one in assessment.collaterals],
         "debts": [_holding(one) for one in assessment.debts],

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from keeper.conditions import Conditions
+    from keeper.evaluator.adaptive import Adaptive
     from keeper.evaluator.directory import Directory
     from keeper.executor.behind import Ways
     from keeper.executor.executor import Executor
@@ -186,9 +187,11 @@ class House:
         module = importlib.import_module(f"keeper.protocols.{plugin.kind}")
         return str(getattr(module, "PAGE", "")) if configured is None else configured
 
-    def rules(self) -> BandRules:
-        margin = self.config.margin_calls
-        return BandRules(margin.watch_wad, margin.call_wad, margin.urgent_wad, margin.hysteresis_wad, margin.target_wad)
+    def rule(self) -> BandRules | Adaptive:
+        """By which positions are called."""
+        from keeper.thresholds import rule_of
+
+        return rule_of(self.config.margin_calls)
 
     def acting(self, contract: bytes) -> House:
         """The same deployment, live with this contract whatever its file says, and sending to its node alone: for what
@@ -398,13 +401,13 @@ class House:
         from keeper.telling import Teller
         from keeper.track import Track
 
-        rules, margin, router = self.rules(), self.config.margin_calls, self.router(channels)
+        rule, margin, router = self.rule(), self.config.margin_calls, self.router(channels)
         executor = self.executor(rpc, store, self.guard(store, channels, wake))
         self._connect_board(channels, executor)
         directory = self.directory(store, executor.account or None)
         tracks = []
         for adapter in self.adapters():
-            judge: Judge[Any, Any] = Judge(adapter, rules, margin.accounts, acts=executor.liquidates)
+            judge: Judge[Any, Any] = Judge(adapter, rule, margin.accounts, acts=executor.liquidates)
             tracks.append(Track(adapter, Book(), judge, Teller(judge, router, directory)))
         return Pipeline(
             HeadChain(rpc),

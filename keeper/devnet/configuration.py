@@ -56,7 +56,7 @@ def write_config(
             _table("[[protocols]]", **{**dev_protocol(kind).table(chain), **({} if number else protocol or {})})
             for number, kind in enumerate(protocols)
         ),
-        _table("[margin_calls]", **{"accounts": list(accounts), **(margin_calls or {})}),
+        _table("[margin_calls]", **{"accounts": list(accounts), "call": "1.10", **(margin_calls or {})}),
         *(_table("[[notifiers]]", **notifier) for notifier in notifiers),
         _table("[executor]", **{"mode": mode, "private_key": "env:KEEPER_PRIVATE_KEY", **(executor or {})}),
         *(_table("[[venues]]", **venue) for venue in venues),

@@ -130,7 +130,7 @@ class Keeper:
             if not blocks:
                 return {}
             (adapter,) = self._house.adapters()
-            rows = views.health_rows(store, adapter, blocks[-1], self._house.rules(), ())
+            rows = views.health_rows(store, adapter, blocks[-1], self._house.rule(), ())
             return {row["account"]: row for row in rows}
 
     def calls(self, account: str | None = None) -> list[Json]:

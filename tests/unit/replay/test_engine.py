@@ -67,7 +67,7 @@ def holders(seed: int, rows: list[tuple[int, str, object]]) -> list[dict[str, An
                 debt = []
             rates = {asset: "0.5" for asset in owed if chance.random() < 0.5}
             found.append(position(name, collateral=collateral, debt=debt, start=start, to=end + 100, rates=rates))
-            start += chance.randrange(1, 10**6)
+            start = min(start + chance.randrange(1, 10**6), end)
     return sorted(found, key=lambda row: (row["position"], row["from"]))
 
 
