@@ -473,7 +473,7 @@ def _key(secret: Secret) -> str:
 def load_margin_calls(path: Path | str) -> MarginCalls:
     """`[margin_calls]` of a file alone, whatever else is in it or missing. Raises ConfigError as `load_config` does."""
     file = Path(path)
-    tables = {"margin_calls": _read(file).get("margin_calls", {})}
+    tables = {"margin_calls": read_tables(file).get("margin_calls", {})}
     try:
         return _MarginCallsOnly.model_validate(tables, context=Origin(file.resolve().parent, {})).margin_calls
     except ValidationError as error:

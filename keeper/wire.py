@@ -193,6 +193,11 @@ class House:
 
         return rule_of(self.config.margin_calls)
 
+    def rules(self) -> BandRules:
+        """The lines of every position, or those presumed of one whose volatility nobody observed."""
+        rule = self.rule()
+        return rule if isinstance(rule, BandRules) else rule.presumed
+
     def acting(self, contract: bytes) -> House:
         """The same deployment, live with this contract whatever its file says, and sending to its node alone: for what
         a person orders."""
