@@ -17,6 +17,8 @@ from keeper.core.ports import Store
 from keeper.core.types import Block, Call
 from keeper.core.units import format_units
 from keeper.executor.guard import REMEDY, read_tripped
+from keeper.executor.planning.ports import Needs, Permission, SpenderPermission
+from keeper.executor.planning.readiness import protocol_needs
 from keeper.indexer.reads import drive
 from keeper.indexer.rpc.client import RpcClient
 from keeper.protocols.addresses import checksummed
@@ -133,9 +135,9 @@ async def _on_chain(house: House, rpc: RpcClient) -> AsyncIterator[Finding]:
     if chain.wrapped_native is not None:
         yield await _try("wrapped native coin", partial(_code, rpc, chain.wrapped_native))
     tokens: set[bytes] = set()
-    entry_points: list[tuple[str, bytes, bytes]] = []
+    needs: list[tuple[str, Permission | SpenderPermission]] = []
     for adapter in house.adapters():
-        async for finding in _protocol(rpc, adapter, head, tokens, entry_points):
+        async for finding in _protocol(rpc, adapter, head, tokens, needs):
             yield finding
     board = house.board
     if board is not None:
@@ -150,14 +152,14 @@ async def _on_chain(house: House, rpc: RpcClient) -> AsyncIterator[Finding]:
         await route.close()
     planner = house.planner()
     if planner is not None:
-        async for finding in _contract(rpc, planner, _account(house), entry_points, head):
+        async for finding in _contract(rpc, planner, _account(house), needs, head):
             yield finding
     if planner is None or planner.inventory is not None:
         yield await _try("executor tokens", partial(_funds, house, rpc, sorted(tokens), head))
 
 
 async def _contract(
-    rpc: RpcClient, planner: Planner, account: bytes, entry_points: list[tuple[str, bytes, bytes]], head: Block
+    rpc: RpcClient, planner: Planner, account: bytes, needs: Needs, head: Block
 ) -> AsyncIterator[Finding]:
     """Our contract, what it may call, and that this is there."""
     from keeper.executor.planning.readiness import readiness
@@ -166,7 +168,7 @@ async def _contract(
     for party in planner.counterparties:
         for name, address in party.addresses().items():
             yield await _try(f"{party.name} {name}", partial(_code, rpc, address))
-    reads = readiness(planner, account, entry_points)
+    reads = readiness(planner, account, needs)
     for found in (await drive([reads], lambda calls: rpc.call_many(calls, head.ref)))[0]:
         yield Finding(found.what, found.ready, found.detail)
 
@@ -176,7 +178,7 @@ async def _protocol(
     adapter: Adapter,
     head: Block,
     tokens: set[bytes],
-    entry_points: list[tuple[str, bytes, bytes]],
+    needs: list[tuple[str, Permission | SpenderPermission]],
 ) -> AsyncIterator[Finding]:
     """Its addresses, then its market; adds to the tokens with which liquidations can be paid, and to what they call."""
     for name, address in adapter.addresses().items():
@@ -190,7 +192,7 @@ async def _protocol(
         nonlocal market
         market = (await drive([adapter.bootstrap()], lambda calls: rpc.call_many(calls, head.ref)))[0]
         tokens.update(adapter.wallet_tokens(market))
-        entry_points.extend((adapter.name, *point) for point in adapter.entry_points(market))
+        needs.extend(protocol_needs(adapter, market))
         return (
             f"{len(adapter.wallet_tokens(market))} assets, {len(adapter.filter(market).addresses)} contracts followed"
         )

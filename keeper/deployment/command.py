@@ -31,6 +31,8 @@ from keeper.executor.deployment import (
 )
 from keeper.executor.liquidator_calls import NATIVE
 from keeper.executor.planning.planner import Planner
+from keeper.executor.planning.ports import Permission, SpenderPermission
+from keeper.executor.planning.readiness import protocol_needs
 from keeper.executor.planning.words import BALANCE_OF, call, number
 from keeper.indexer.rpc.client import RpcClient
 from keeper.protocols.addresses import checksummed
@@ -61,7 +63,7 @@ class Visit:
     account: bytes
     native_asset: bytes
     block: BlockRef
-    entry_points: list[tuple[str, bytes, bytes]] = field(default_factory=list)
+    needs: list[tuple[str, Permission | SpenderPermission]] = field(default_factory=list)
     tokens: set[bytes] = field(default_factory=set)
     native: Price | None = None
     base_decimals: int = 8
@@ -98,7 +100,7 @@ async def _visit(args: argparse.Namespace) -> AsyncIterator[Visit]:
             visit = Visit(house, rpc, store, signer.address, native, head.ref)
             for adapter in house.adapters():
                 market = await visit.read(adapter.bootstrap())
-                visit.entry_points += [(adapter.name, *point) for point in adapter.entry_points(market)]
+                visit.needs += protocol_needs(adapter, market)
                 visit.tokens.update(adapter.wallet_tokens(market))
                 results = await rpc.call_many(adapter.head_calls(market), head.ref)
                 prices = (await visit.read(adapter.snapshot(market, [], head, results, {}))).prices
@@ -128,7 +130,7 @@ async def _deploy(args: argparse.Namespace) -> int:
             await _proxy(visit)
 
         async def missing(block: BlockRef) -> Sequence[Order]:
-            reads = standing(planner, visit.account, visit.entry_points, code=code, heir=heir)
+            reads = standing(planner, visit.account, visit.needs, code=code, heir=heir)
             orders: Sequence[Order] = (await visit.read(reads, block)).orders
             return orders
 
@@ -168,7 +170,7 @@ async def _ready(visit: Visit, planner: Planner) -> None:
     """Raises OrderFailed when the chain does not say what was ordered of it."""
     head = await visit.rpc.block_by_number("latest")
     block = visit.block if head is None else head.ref
-    found = await visit.read(standing(planner, visit.account, visit.entry_points, code=None), block)
+    found = await visit.read(standing(planner, visit.account, visit.needs, code=None), block)
     if found.orders:
         raise OrderFailed(f"mined, but still missing: {'; '.join(order.what for order in found.orders)}; run it again")
 

@@ -152,7 +152,7 @@ class Counter:
 
     def _tell(self) -> None:
         """Every change of what is on its way, once."""
-        for cause, intent in self._orders().items():
+        for cause, intent in sorted(self._orders().items(), key=lambda one: nonce_of(one[1])):
             if intent.updated_at < self._began_at:
                 continue
             last = intent.attempts[-1]

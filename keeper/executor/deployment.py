@@ -7,7 +7,6 @@ Source: github.com/Arachnid/deterministic-deployment-proxy; EIP-1014.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eth_hash.auto import keccak
@@ -17,8 +16,7 @@ from keeper.core.ports import Reads
 from keeper.core.types import TxCall
 from keeper.executor.liquidator_calls import encode_skim
 from keeper.executor.planning.planner import Planner
-from keeper.executor.planning.ports import Permission
-from keeper.executor.planning.readiness import needed_permissions
+from keeper.executor.planning.ports import Needs, Permission, SpenderPermission
 from keeper.executor.planning.words import address, call, number, words
 
 PROXY = bytes.fromhex("4e59b44847b379578588920ca78fbf26c0b4956c")
@@ -31,7 +29,6 @@ _SALT = keccak(b"keeper: Liquidator")
 _OWNER = bytes.fromhex("8da5cb5b")  # owner()
 _HEIR = bytes.fromhex("91f2ebb8")  # heir()
 _IS_OPERATOR = bytes.fromhex("66610f03")  # is_operator(address)
-_ALLOW_CALL = bytes.fromhex("1fd16af0")  # allow_call(address,bytes4,bool)
 _ALLOW_OPERATOR = bytes.fromhex("c956500b")  # allow_operator(address,bool)
 _OFFER_OWNERSHIP = bytes.fromhex("e339a96a")  # offer_ownership(address)
 
@@ -92,27 +89,26 @@ def owner_of(contract: bytes) -> Reads[bytes | None]:
 def standing(
     planner: Planner,
     account: bytes,
-    entry_points: Sequence[tuple[str, bytes, bytes]],
+    needs: Needs,
     *,
     code: bytes | None,
     heir: bytes | None = None,
 ) -> Reads[Standing]:
     """What is missing until `account` may run the planner's plans by its contract.
 
-    entry_points: protocol's name, contract and selector of what plans call. code: init code with which the contract is
+    needs: of the protocols. code: init code with which the contract is
     deployed where it is missing; None for one that must be there. heir: to whom ownership is offered in the end.
     Permissions are given one at a time; none is ever taken away. One round trip.
     Raises ConfigError when there is no Liquidator and none is to be, or permissions are missing that only another owner
     can give.
     """
     contract = planner.contract
-    needed = {(p.target, p.selector): name for name, p in reversed(needed_permissions(planner, entry_points))}
-    wanted = sorted(needed, key=lambda permission: (needed[permission], permission))
+    wanted = {permission: name for name, permission in reversed([*needs, *planner.permissions()])}
     owner, operator, offered, *allowed = yield [
         call(contract, _OWNER),
         call(contract, _IS_OPERATOR, account),
         call(contract, _HEIR),
-        *(Permission(*permission).asked_of(contract) for permission in wanted),
+        *(permission.asked_of(contract) for permission in wanted),
     ]
     who = address(owner)
     if who is None and code is None:
@@ -123,9 +119,9 @@ def standing(
     orders = [deployment(code)] if who is None and code is not None else []
     if not number(operator) and (heir is not None or who not in (None, account)):  # an owner may run plans anyway
         orders.append(allow_operator(contract, account))
-    for permission, answer in zip(wanted, allowed, strict=True):
+    for (permission, name), answer in sorted(zip(wanted.items(), allowed, strict=True), key=lambda one: one[0][1]):
         if not number(answer):
-            orders.append(_allow_call(contract, needed[permission], *permission))
+            orders.append(_allow(contract, name, permission))
     if heir is not None and heir not in (who, address(offered)):
         orders.append(_offer(contract, heir))
     if orders and who not in (None, account):
@@ -152,14 +148,10 @@ def allow_operator(contract: bytes, account: bytes) -> Order:
     )
 
 
-def _allow_call(contract: bytes, name: str, target: bytes, selector: bytes) -> Order:
-    data = _ALLOW_CALL + target.rjust(32, b"\0") + selector.ljust(32, b"\0") + words(1)
-    return Order(
-        f"allow 0x{selector.hex()} of 0x{target.hex()} ({name})",
-        f"allow_call:0x{contract.hex()}:0x{target.hex()}:0x{selector.hex()}",
-        TxCall(contract, data),
-        ALLOW_GAS,
-    )
+def _allow(contract: bytes, name: str, permission: Permission | SpenderPermission) -> Order:
+    call_ = permission.given_by(contract)
+    what = f"allow plans for {name} to {permission}"
+    return Order(what, f"allow:0x{contract.hex()}:0x{call_.data.hex()}", call_, ALLOW_GAS)
 
 
 def _offer(contract: bytes, heir: bytes) -> Order:

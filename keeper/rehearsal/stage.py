@@ -25,6 +25,7 @@ from keeper.executor.deployment import (
     owner_of,
     standing,
 )
+from keeper.executor.planning.readiness import protocol_needs
 from keeper.executor.planning.words import balance_of, number
 from keeper.executor.ports import Opportunity, Venue
 from keeper.executor.value import gas_value, value_up
@@ -128,12 +129,10 @@ class Stage:
                 "nothing to liquidate with: configure where to sell ([[venues]], such as uniswap_v3) and of whom to "
                 "borrow ([[funding]], such as aave_v3 or morpho); docs/liquidator.md has an example"
             )
-        entry_points = [
-            (name, *point)
-            for name, adapter in self.adapters.items()
-            for point in adapter.entry_points(self._markets[name])
+        needs = [
+            need for name, adapter in self.adapters.items() for need in protocol_needs(adapter, self._markets[name])
         ]
-        missing = await fork.read(standing(planner, account, entry_points, code=code))
+        missing = await fork.read(standing(planner, account, needs, code=code))
         await _must(fork, [CodeSet(PROXY, PROXY_CODE), *(SentAs(account, order.call) for order in missing.orders)])
         return contract
 

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from keeper.core.ports import Reads
-from keeper.core.types import Call, CallResult
+from keeper.core.types import Call, CallResult, TxCall
 from keeper.executor.liquidator_calls import Step
 
 _IS_ALLOWED = bytes.fromhex("03637b2e")  # is_allowed(address,bytes4)
+_IS_SPENDER = bytes.fromhex("f7b1cc29")  # is_spender(address)
+_ALLOW_CALL = bytes.fromhex("1fd16af0")  # allow_call(address,bytes4,bool)
+_ALLOW_SPENDER = bytes.fromhex("a3220a82")  # allow_spender(address,bool)
+_YES = (1).to_bytes(32, "big")
 
 Pair = tuple[bytes, bytes]
 """Token sold, token bought."""
@@ -37,8 +41,40 @@ class Permission:
     target: bytes
     selector: bytes
 
+    def __str__(self) -> str:
+        return f"call 0x{self.selector.hex()} of 0x{self.target.hex()}"
+
     def asked_of(self, contract: bytes) -> Call:
-        return Call(contract, _IS_ALLOWED + self.target.rjust(32, b"\0") + self.selector.ljust(32, b"\0"))
+        return Call(contract, _IS_ALLOWED + self._words)
+
+    def given_by(self, contract: bytes) -> TxCall:
+        """The owner's call."""
+        return TxCall(contract, _ALLOW_CALL + self._words + _YES)
+
+    @property
+    def _words(self) -> bytes:
+        return self.target.rjust(32, b"\0") + self.selector.ljust(32, b"\0")
+
+
+@dataclass(frozen=True, slots=True)
+class SpenderPermission:
+    """Somebody whom our contract may let take a token during a call of somebody else."""
+
+    spender: bytes
+
+    def __str__(self) -> str:
+        return f"let 0x{self.spender.hex()} take what it pays with"
+
+    def asked_of(self, contract: bytes) -> Call:
+        return Call(contract, _IS_SPENDER + self.spender.rjust(32, b"\0"))
+
+    def given_by(self, contract: bytes) -> TxCall:
+        """The owner's call."""
+        return TxCall(contract, _ALLOW_SPENDER + self.spender.rjust(32, b"\0") + _YES)
+
+
+Needs = Sequence[tuple[str, Permission | SpenderPermission]]
+"""What plans need our contract to be allowed, by whose it is."""
 
 
 class Route(Protocol):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from keeper.core.ports import Reads
+from keeper.core.ports import ProtocolAdapter, Reads
 from keeper.core.types import CallResult
 from keeper.executor.planning.planner import Planner
-from keeper.executor.planning.ports import Permission
+from keeper.executor.planning.ports import Needs, Permission, SpenderPermission
 from keeper.executor.planning.words import address, call, number
 
 _OWNER = bytes.fromhex("8da5cb5b")
@@ -24,14 +25,12 @@ class Readiness:
     detail: str
 
 
-def readiness(
-    planner: Planner, account: bytes, entry_points: Sequence[tuple[str, bytes, bytes]]
-) -> Reads[list[Readiness]]:
-    """account: whose transactions run plans. entry_points: protocol's name, contract and selector of what plans call.
+def readiness(planner: Planner, account: bytes, needs: Needs) -> Reads[list[Readiness]]:
+    """account: whose transactions run plans. needs: of the protocols, as `protocol_needs` says.
 
     One round trip. That the contracts have code is looked at elsewhere.
     """
-    needed = needed_permissions(planner, entry_points)
+    needed = [*needs, *planner.permissions()]
     contract = planner.contract
     owner, operator, *allowed = yield [
         call(contract, _OWNER),
@@ -41,13 +40,17 @@ def readiness(
     return [_command(contract, account, owner, operator), *_permissions(needed, allowed)]
 
 
-def needed_permissions(
-    planner: Planner, entry_points: Sequence[tuple[str, bytes, bytes]]
-) -> list[tuple[str, Permission]]:
-    """What our contract must be allowed to call, by whose it is; entry_points as for `readiness`."""
+def protocol_needs(adapter: ProtocolAdapter[Any, Any], market: Any) -> Needs:
+    """What plans for a protocol's positions need.
+
+    A contract that is called and takes nothing itself lets others take; those must be allowed to by name. Who takes
+    what it is called for needs no more than the call.
+    """
+    calls, spenders = adapter.entry_points(market), adapter.spenders(market)
+    named = spenders if any(target not in spenders for target, _ in calls) else ()
     return [
-        *((name, Permission(target, selector)) for name, target, selector in entry_points),
-        *planner.permissions(),
+        *((adapter.name, Permission(target, selector)) for target, selector in calls),
+        *((adapter.name, SpenderPermission(spender)) for spender in named),
     ]
 
 
@@ -65,11 +68,10 @@ def _command(contract: bytes, account: bytes, owner: CallResult, operator: CallR
     return Readiness("liquidator", True, f"0x{contract.hex()}, owned by {'us' if who == account else '0x' + who.hex()}")
 
 
-def _permissions(needed: Sequence[tuple[str, Permission]], allowed: Sequence[CallResult]) -> Iterator[Readiness]:
+def _permissions(needed: Needs, allowed: Sequence[CallResult]) -> Iterator[Readiness]:
     for (name, permission), answer in zip(needed, allowed, strict=True):
-        call_ = f"0x{permission.selector.hex()} of 0x{permission.target.hex()}"
         if number(answer):
-            yield Readiness(f"liquidator to {name}", True, f"may call {call_}")
+            yield Readiness(f"liquidator to {name}", True, f"may {permission}")
         else:
-            detail = f"may not call {call_}; run `keeper deploy`, or let the owner call allow_call with these"
+            detail = f"may not {permission}; run `keeper deploy`, or let the owner allow it"
             yield Readiness(f"liquidator to {name}", False, detail)

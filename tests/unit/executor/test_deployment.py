@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from eth_utils.crypto import keccak
@@ -14,8 +14,10 @@ from keeper.core.types import Call
 from keeper.executor import deployment
 from keeper.executor.deployment import PROXY, Order, contract_address, init_code, owner_of, skim, standing
 from keeper.executor.funding.own import Own
+from keeper.executor.planning import ports
 from keeper.executor.planning.planner import Planner
-from keeper.executor.planning.ports import Permission
+from keeper.executor.planning.ports import Permission, SpenderPermission
+from keeper.executor.planning.readiness import protocol_needs
 
 ME, OTHER, HEIR, POOL, ROUTER = (bytes([n]) * 20 for n in (0x11, 0x22, 0x33, 0x44, 0x55))
 CODE = init_code(b"\x60\x01", ME, b"\x99" * 20)
@@ -29,7 +31,7 @@ class Lender(Own):
 
 
 PLANNER = Planner(CONTRACT, [], [Lender("pool", CONTRACT)], None, None, 0)
-ENTRY_POINTS = [("aave", POOL, LIQUIDATE), ("uniswap", ROUTER, SWAP)]
+NEEDS = [("aave", Permission(POOL, LIQUIDATE)), ("uniswap", Permission(ROUTER, SWAP))]
 
 
 def word(value: int | bytes) -> bytes:
@@ -57,7 +59,7 @@ def asked(
 
 
 def missing(answer: Any, *, code: bytes | None = CODE, heir: bytes | None = None) -> list[Order]:
-    reads = standing(PLANNER, ME, ENTRY_POINTS, code=code, heir=heir)
+    reads = standing(PLANNER, ME, NEEDS, code=code, heir=heir)
     calls = next(reads)
     with pytest.raises(StopIteration) as stop:
         reads.send([answer(call) for call in calls])
@@ -74,7 +76,7 @@ def test_selectors_are_those_of_the_contract() -> None:
         for entry in contract_file("keeper", "Liquidator")["abi"]
         if entry["type"] == "function"
     }
-    ours = {v for v in vars(deployment).values() if isinstance(v, bytes) and len(v) == 4}
+    ours = {v for module in (deployment, ports) for v in vars(module).values() if isinstance(v, bytes) and len(v) == 4}
     assert ours
     assert ours <= known
 
@@ -82,7 +84,7 @@ def test_selectors_are_those_of_the_contract() -> None:
 def test_where_nothing_is_everything_is_missing_the_contract_alone_at_first() -> None:
     """Each permission once, however many need it; an owner needs none to run plans."""
     orders = missing(asked())
-    assert causes(orders) == ["deploy", *["allow_call"] * 3]
+    assert causes(orders) == ["deploy", *["allow"] * 3]
     assert [order.alone for order in orders] == [True, False, False, False]
     assert orders[0].call.to == PROXY
     assert orders[0].call.data.endswith(CODE)
@@ -94,7 +96,7 @@ def test_its_address_follows_from_its_code_and_owner() -> None:
 
 def test_only_what_is_missing_is_ordered() -> None:
     orders = missing(asked(owner=ME, allowed=(FLASH, SWAP)))
-    assert [order.cause.rpartition(":")[2] for order in orders] == ["0x" + LIQUIDATE.hex()]
+    assert [order.call for order in orders] == [Permission(POOL, LIQUIDATE).given_by(CONTRACT)]
     assert missing(asked(owner=ME, allowed=(FLASH, SWAP, LIQUIDATE))) == []
 
 
@@ -108,6 +110,29 @@ def test_of_another_owner_nothing_can_be_ordered_but_nothing_need_be() -> None:
     assert missing(asked(owner=OTHER, operators=(ME,), allowed=everything)) == []
     with pytest.raises(ConfigError, match=f"belongs to 0x{OTHER.hex()}.*run plans"):
         missing(asked(owner=OTHER, allowed=everything))
+
+
+class Comptroller:
+    """Liquidates by another contract than the one that takes what is repaid."""
+
+    name = "venus"
+
+    def __init__(self, *targets: bytes) -> None:
+        self.targets = targets
+
+    def entry_points(self, market: object) -> list[tuple[bytes, bytes]]:
+        return [(target, LIQUIDATE) for target in self.targets]
+
+    def spenders(self, market: object) -> list[bytes]:
+        return [POOL]
+
+
+def test_who_takes_in_another_contracts_call_must_be_allowed_by_name() -> None:
+    """And who takes what it is called for itself needs no more than the call."""
+    both = protocol_needs(cast("Any", Comptroller(POOL, ROUTER)), None)
+    assert [need for _, need in both][2:] == [SpenderPermission(POOL)]
+    alone = protocol_needs(cast("Any", Comptroller(POOL)), None)
+    assert [need for _, need in alone] == [Permission(POOL, LIQUIDATE)]
 
 
 def test_with_an_heir_the_key_becomes_operator_before_the_ownership_is_offered_once() -> None:
