@@ -402,7 +402,8 @@ class Config(Table):
 
     @model_validator(mode="after")
     def _routes(self) -> Config:
-        problems = check_routes([one.settings for one in self.notifiers], [one.name for one in self.protocols])
+        protocols = [one.name for one in self.protocols]
+        problems = check_routes([one.settings for one in self.notifiers], protocols, self.operator.channels)
         for problem in problems:
             raise Problem(problem)
         return self

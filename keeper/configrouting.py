@@ -105,7 +105,7 @@ class Acknowledgements(Table):
 BOARD = "board"
 """The kind of notifier that sends transactions."""
 
-_ON_CHAIN = frozenset(event for event in NoticeEvent if not event.closes or event.ends_episode)
+_ON_CHAIN = frozenset(event for event in NoticeEvent if event.of_episode)
 """What it can say."""
 
 
@@ -130,7 +130,9 @@ def route_of(settings: Mapping[str, Any]) -> Route:
     )
 
 
-def check_routes(notifiers: Sequence[Mapping[str, Any]], protocols: Sequence[str]) -> Iterator[str]:
+def check_routes(
+    notifiers: Sequence[Mapping[str, Any]], protocols: Sequence[str], operators: Sequence[str]
+) -> Iterator[str]:
     """What is wrong between notifiers: names that nobody has, and escalations that go in a circle."""
     names = [one["name"] for one in notifiers]
     before = {one["name"]: one["escalates"] for one in notifiers}
@@ -138,6 +140,8 @@ def check_routes(notifiers: Sequence[Mapping[str, Any]], protocols: Sequence[str
         where = f"notifier {one['name']!r}"
         if one["kind"] == BOARD and (one["quiet_hours"] is not None or one["max_per_minute"] is not None):
             yield f"{where} speaks on chain, where nothing is told together; use max_posts_per_hour to limit it"
+        if one["kind"] == BOARD and (one["digest"] or one["name"] in operators):
+            yield f"{where} speaks on chain, of margin calls only; leave digests and Keeper's own troubles to others"
         for protocol in one["protocols"]:
             if protocol not in protocols:
                 yield f"{where} names the protocol {protocol!r}; {_nearest(protocol, protocols)}"

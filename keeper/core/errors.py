@@ -10,6 +10,7 @@
     │   ├── StaleHead               no new head for longer than configured
     │   └── NoticeDelayed           a channel did not take a notice now; carries whether it may have been seen
     ├── NoticeRefused               a channel will never take this notice
+    │   └── NoticeObsolete          it was not told, and is no longer true
     ├── RpcRefused                  the node understood and said no (an execution error, an unknown method)
     ├── OrderFailed                 a transaction that a person ordered was mined and reverted
     ├── ConfigError                 configuration names something that is wrong or missing
@@ -75,6 +76,10 @@ class NoticeDelayed(RetryableError):
 
 class NoticeRefused(KeeperError):
     """A channel will never take this notice, however often it is offered."""
+
+
+class NoticeObsolete(NoticeRefused):
+    """Nobody was told, and nobody need be any more: what it says is no longer true."""
 
 
 class RpcRefused(KeeperError):

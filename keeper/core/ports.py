@@ -482,7 +482,7 @@ class Poster(Protocol):
     """Whoever owns the nonces of our key, as a channel that speaks on chain sees it."""
 
     async def post(self, posting: Posting) -> None:
-        """Return once it is confirmed. Raises NoticeDelayed when it is not yet, NoticeRefused when it never will be."""
+        """Return once it is confirmed. Raises NoticeDelayed when it is not yet, NoticeObsolete when it need not be."""
         ...
 
 

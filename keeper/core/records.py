@@ -71,6 +71,11 @@ class NoticeEvent(StrEnum):
     def ends_episode(self) -> bool:
         return self in (NoticeEvent.CURED, NoticeEvent.LIQUIDATED, NoticeEvent.REPAID, NoticeEvent.WITHDRAWN)
 
+    @property
+    def ends(self) -> bool:
+        """Whether it is news only for those who heard of the beginning."""
+        return self.ends_episode or self in (NoticeEvent.PRICE_RECOVERED, NoticeEvent.RECOVERED)
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from keeper.core.errors import KeeperError, NoticeDelayed, NoticeRefused, RpcRefused
+from keeper.core.errors import KeeperError, NoticeDelayed, NoticeObsolete, RpcRefused
 from keeper.core.ports import Store
 from keeper.core.records import DeliveryStatus, Intent, IntentStatus
 from keeper.core.types import BlockRef, Posting
@@ -60,7 +60,7 @@ class Postings:
     async def post(self, posting: Posting) -> None:
         """Return once it is confirmed, by us or by anybody.
 
-        Raises NoticeDelayed when it is not yet (perhaps_seen: a transaction of it may be mined), NoticeRefused when it
+        Raises NoticeDelayed when it is not yet (perhaps_seen: a transaction of it may be mined), NoticeObsolete when it
         was given up because it is no longer true.
         """
         earlier = [intent for intent in self._of(posting.cause) if intent.status is not IntentStatus.CONFIRMED]
@@ -83,9 +83,9 @@ class Postings:
             if any(intent.status is IntentStatus.CONFIRMED for intent in made):
                 return
             if given_up := next((i for i in made if i.status is IntentStatus.ABANDONED and is_cancelling(i)), None):
-                raise NoticeRefused(given_up.reason or "given up")
+                raise NoticeObsolete(given_up.reason or "given up")
             if posting.cause in self._untrue:
-                raise NoticeRefused(self._untrue[posting.cause])
+                raise NoticeObsolete(self._untrue[posting.cause])
             if broken := next((intent for intent in made if intent.status.settled), None):
                 raise NoticeDelayed(f"{posting.cause}: {broken.reason or broken.status.value}", perhaps_seen=False)
             if not made and posting.cause not in self._wanted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from html import escape
 
-from keeper.core.records import Notice
+from keeper.core.records import Notice, NoticeEvent
 from keeper.core.secret import Secret
 from keeper.notifier.acktoken import make_token
 from keeper.notifier.routing import Router
@@ -26,8 +26,9 @@ class Invitation:
 
         It is put into the outbox like this, so that a retry repeats it.
         """
-        wanted = self.router.escalating & frozenset(self.router.channels(notice))
-        if notice.event.closes or not wanted:
+        if notice.event not in (NoticeEvent.OPENED, NoticeEvent.ESCALATED):
+            return notice
+        if not self.router.escalating & frozenset(self.router.channels(notice)):
             return notice
         link = self._link(notice.episode, now)
         command = f"keeper ack {notice.episode}"

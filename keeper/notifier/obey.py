@@ -43,7 +43,7 @@ def _acknowledge(store: Store, tx: Transaction, router: Router, request: Request
         if delivery.channel in router.escalating
         and delivery.created_at <= request.at
         and delivery.status in (DeliveryStatus.PENDING, DeliveryStatus.HELD)
-        and not delivery.notice.event.ends_episode
+        and not delivery.notice.event.ends
     ]
     for delivery in stopped:
         tx.drop(delivery.notice.id, delivery.channel, f"acknowledged by {by}", at=now)

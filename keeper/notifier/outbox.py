@@ -17,7 +17,7 @@ import structlog
 from tenacity import AsyncRetrying, RetryCallState, wait_exponential_jitter
 from tenacity.wait import wait_base
 
-from keeper.core.errors import KeeperError, NoticeDelayed, RetryableError
+from keeper.core.errors import KeeperError, NoticeDelayed, NoticeObsolete, RetryableError
 from keeper.core.ports import Notifier, Store
 from keeper.core.records import Delivery, DeliveryStatus
 from keeper.notifier.obey import obey
@@ -68,7 +68,7 @@ class Deliverer:
         self._requests = requests
         self._configured = frozenset(configured) | {channel.name for channel in channels}
         self.outcomes: Counter[tuple[str, str]] = Counter()
-        """How many attempts ended how, by channel: sent, delayed, refused, given_up, crashed."""
+        """How many attempts ended how, by channel: sent, delayed, dropped, refused, given_up, crashed."""
         self._news = {channel.name: asyncio.Event() for channel in channels}
         self._workers: list[asyncio.Task[None]] = []
         self._draining = asyncio.Event()
@@ -146,6 +146,10 @@ class Deliverer:
         except (RetryableError, TimeoutError) as error:
             outcome = self._postpone(delivery, route, error)
             log.warning("notice_delayed", error=_words(error), attempt=delivery.attempts + 1, **about)
+        except NoticeObsolete as error:
+            outcome = "dropped"
+            self._settle(delivery, DeliveryStatus.DROPPED, error=_words(error))
+            log.info("notice_dropped", reason=_words(error), **about)
         except KeeperError as error:
             outcome = "refused"
             self._settle(delivery, DeliveryStatus.DEAD, error=_words(error))

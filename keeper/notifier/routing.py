@@ -53,7 +53,7 @@ class Route:
 
         Counted from when it was told there: while it waits or is held there, nobody could have known.
         """
-        if self.escalates is None or delivery.notice.event.ends_episode or before is None:
+        if self.escalates is None or delivery.notice.event.ends or before is None:
             return None
         match before.status.value:
             case "sent":

@@ -76,7 +76,7 @@ def _reduce(line: Line, route: Route) -> tuple[list[Delivery], list[tuple[Delive
     opening: int | None = None  # where in `kept` an opening waits of which nobody has heard
     for delivery in line.waiting:
         event = delivery.notice.event
-        if not event.ends_episode:
+        if not event.ends:
             if _was_dropped_before(delivery, line):
                 dropped.append((delivery, f"not told on {route.escalates}"))
                 continue

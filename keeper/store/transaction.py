@@ -215,7 +215,7 @@ class SqlTransaction:
         sent_at = at if status is DeliveryStatus.SENT else None
         self._db.write(sql.SETTLE, status.value, due_at, sent_at, plain(error), notice_id, channel)
         self._db.write(sql.SETTLE_CARRIED, status.value, sent_at, plain(error), notice_id, channel)
-        if status in (DeliveryStatus.SENT, DeliveryStatus.DEAD):
+        if status in (DeliveryStatus.SENT, DeliveryStatus.DEAD, DeliveryStatus.DROPPED):
             self.audit(notice_id, status.value, {"channel": channel, "error": plain(error)}, at=at, before=before)
         self._beliefs.changed((position, *self._carried(notice_id, channel)))
 

@@ -213,7 +213,7 @@ def test_an_orphaned_posting_of_what_is_no_longer_true_is_given_up(
             lambda: [row["intent_status"] for row in keeper.transactions()][-1] == "abandoned",
         )
         until_mined(
-            keeper, "the end", lambda: on_board(keeper, alice) == [("opened", "dead"), ("withdrawn", "dropped")]
+            keeper, "the end", lambda: on_board(keeper, alice) == [("opened", "dropped"), ("withdrawn", "dropped")]
         )
         assert board.events() == []
         assert board.band_of(f"aave:{alice}") == 0

@@ -220,7 +220,7 @@ class ModelStore:
             self.told_in_order[each] = replace(
                 one, status=status, attempts=one.attempts + 1, sent_at=sent_at, error=error
             )
-        if status in (DeliveryStatus.SENT, DeliveryStatus.DEAD):
+        if status in (DeliveryStatus.SENT, DeliveryStatus.DEAD, DeliveryStatus.DROPPED):
             self.trail.append((at, notice_id, old.status.value, status.value))
 
     def _find(self, notice_id: str, channel: str) -> int | None:

@@ -261,6 +261,8 @@ DRY_RUN = f"[executor]\nmode = 'dry_run'\naccount = '{NOBODY}'"
         ),
         (f"{BOARD}\nmax_per_minute = 5", "", "use max_posts_per_hour"),
         (f"{BOARD}\nquiet_hours = '22:00-07:00'", "", "nothing is told together"),
+        (f"{BOARD}\ndigest = true", "", "of margin calls only"),
+        (f"{BOARD}\n[operator]\nchannels = ['board']", "", "of margin calls only"),
         (f"{BOARD}\n{BOARD}", "notifiers", "there are 2 boards"),
         (f"{BOARD}\nmax_spend_per_day = 0.5", "notifiers[0].max_spend_per_day", "is a bare number"),
         ("[acknowledgements]\nsecret = 'short'", "acknowledgements.secret", "openssl rand"),

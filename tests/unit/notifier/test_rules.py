@@ -89,6 +89,12 @@ def test_a_breaker_that_tripped_is_told_at_night():
     assert decide(Line(line), QUIET, NIGHT).ready == line
 
 
+def test_a_trouble_that_is_over_before_morning_is_not_told_either():
+    begun = wait(NoticeEvent.UNHEALTHY, "watch", status=HELD, due_at=MORNING)
+    over = wait(NoticeEvent.RECOVERED, "watch")
+    assert decide(Line([begun, over]), QUIET, NIGHT).drop == [(begun, OVER), (over, OVER)]
+
+
 # --- closings ---------------------------------------------------------------------------------------------------------
 
 
