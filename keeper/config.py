@@ -247,6 +247,12 @@ class Executor(Table):
         description='Price updates that are not mined yet: `"off"`, `"prepare"` (plan what they will open, send when '
         'they are mined) or `"send"` (send right behind them); see docs/submitters.md.',
     )
+    max_batch: int = Field(
+        4,
+        ge=1,
+        le=8,
+        description="Most small liquidations of our contract in one transaction, where that pays; 1: none together.",
+    )
     replace_after_blocks: int = Field(
         3, ge=1, le=10_000, description="Raise the fee of what was not mined for this many blocks."
     )

@@ -16,6 +16,7 @@ from typing import Any
 from keeper.core.ports import Store
 from keeper.core.records import Intent, IntentStatus
 from keeper.core.units import WAD, mul_div_down
+from keeper.executor.legs import legs_of
 
 Json = dict[str, Any]
 
@@ -25,7 +26,7 @@ _PURPOSES = ("liquidations", "failed", "cancelled", "approvals")
 def daily_rows(store: Store) -> Iterator[Json]:
     """One row for each day on which anything happened, oldest first."""
     days: dict[str, list[Intent]] = {}
-    for intent in store.intents():
+    for intent in (leg for one in store.intents() for leg in legs_of(one)):
         days.setdefault(day_of(intent), []).append(intent)
     for day in sorted(days):
         intents = days[day]

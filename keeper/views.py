@@ -16,6 +16,7 @@ from keeper.evaluator.bands import BandRules
 from keeper.evaluator.episode_json import breach_json, demand_json, load_episode
 from keeper.evaluator.episodes import Episode
 from keeper.evaluator.metrics import metrics_json, metrics_of
+from keeper.executor.legs import BATCH, LIQUIDATES, legs_of
 from keeper.protocols.addresses import checksummed
 
 if TYPE_CHECKING:
@@ -210,8 +211,9 @@ def _call(episode: Episode, deliveries: list[Delivery]) -> Json:
 def liquidation_rows(store: Store) -> Iterator[Json]:
     """Every liquidation we decided on, oldest first."""
     for intent in store.intents():
-        if intent.kind == "liquidation":
-            yield _liquidation(intent)
+        if intent.kind in LIQUIDATES:
+            for leg in legs_of(intent):
+                yield {**_liquidation(leg), "batch": intent.id if intent.kind == BATCH else None}
 
 
 def _liquidation(intent: Intent) -> Json:

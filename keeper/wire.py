@@ -285,6 +285,7 @@ class House:
             max_tip_wei=configured.max_tip_wei,
             tip_share_bps=configured.tip_share_bps,
             max_pending=configured.max_pending,
+            max_batch=configured.max_batch,
             replace_after_blocks=configured.replace_after_blocks,
             cooldown_blocks=configured.cooldown_blocks,
             lasting_cooldown_s=configured.lasting_cooldown_hours * 3_600,

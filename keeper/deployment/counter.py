@@ -23,9 +23,10 @@ from keeper.executor.compose import draft_order
 from keeper.executor.deployment import Order
 from keeper.executor.executor import Executor
 from keeper.executor.fees import choose_fees, next_base_fee
+from keeper.executor.legs import LIQUIDATES
 from keeper.executor.lifecycle import is_spent, nonce_of, succeeded
+from keeper.executor.offer import padded_gas
 from keeper.executor.simulate import Simulator, Verdict
-from keeper.executor.trial import padded_gas
 from keeper.indexer.rpc.client import RpcClient
 from keeper.wire import House
 
@@ -60,7 +61,7 @@ class Counter:
         self._began_at = time.time()
         await self._errand.begin(await self._newest())
         unspent = [intent for intent in self._store.intents() if not is_spent(intent)]
-        theirs = [intent for intent in unspent if intent.kind == "liquidation"]
+        theirs = [intent for intent in unspent if intent.kind in LIQUIDATES]
         if theirs:
             raise ConfigError(
                 f"{len(theirs)} liquidations are on their way (nonces {', '.join(str(nonce_of(i)) for i in theirs)}); "

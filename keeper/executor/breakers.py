@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from keeper.core.records import Intent, IntentStatus
 from keeper.core.types import Price, Skip
 from keeper.core.units import BPS, WAD, format_units, mul_div_down
+from keeper.executor.legs import LIQUIDATES
 from keeper.executor.lifecycle import nonce_of
 from keeper.executor.value import gas_value
 
@@ -88,7 +89,7 @@ def outcome_of(intent: Intent) -> Outcome | None:
     a person ordered: a deployment is no reason to stop liquidating."""
     if intent.tx_hash is None or intent.included_number is None or intent.kind == "order":
         return None
-    liquidated = intent.kind == "liquidation" and intent.status is not IntentStatus.ABANDONED
+    liquidated = intent.kind in LIQUIDATES and intent.status is not IntentStatus.ABANDONED
     return Outcome(
         order=(intent.included_number, nonce_of(intent)),
         at=intent.updated_at,

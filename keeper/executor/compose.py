@@ -21,11 +21,22 @@ CANCEL_GAS = 300_000
 
 
 @dataclass(frozen=True, slots=True)
+class Leg:
+    """One liquidation of several in a transaction. expected: with its part of the gas."""
+
+    cause: str
+    position: str
+    plan: LiquidationPlan
+    expected: Statement
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A transaction decided on, before it has a nonce and a price.
 
     kind, cause, protocol, position, account, plan: as in Intent. profit_expected: base units, after gas.
     expected: where it comes from, when the decimals of both tokens are known. fees: None for the usual ones.
+    legs: of a batch, which has no plan of its own.
     """
 
     kind: str
@@ -39,11 +50,13 @@ class Draft:
     profit_expected: int | None = None
     expected: Statement | None = None
     fees: Fees | None = None
+    legs: tuple[Leg, ...] = ()
 
     @property
     def loss_wad(self) -> int:
         """What it is expected to lose, in whole units of the base currency scaled by 1e18."""
-        return 0 if self.expected is None else self.expected.loss_wad
+        statements = [leg.expected for leg in self.legs] if self.expected is None else [self.expected]
+        return sum(statement.loss_wad for statement in statements)
 
     def most_wei(self, usual: Fees) -> int:
         """The most native coin that it can cost."""
@@ -109,7 +122,7 @@ class Composer:
             judged_hash=judged.hash,
             created_at=now,
             updated_at=now,
-            plan={} if plan is None else dump_plan(plan, draft.expected),
+            plan=_dump(draft),
             debt_asset=None if plan is None else plan.debt_asset,
             collateral_asset=None if plan is None else plan.collateral_asset,
             profit_expected=draft.profit_expected,
@@ -147,6 +160,17 @@ class Composer:
             status="signed",
             created_at=now,
         )
+
+
+def _dump(draft: Draft) -> Mapping[str, Any]:
+    if draft.legs:
+        return {"legs": [_dump_leg(leg) for leg in draft.legs]}
+    return {} if draft.plan is None else dump_plan(draft.plan, draft.expected)
+
+
+def _dump_leg(leg: Leg) -> Mapping[str, Any]:
+    who = {"cause": leg.cause, "position": leg.position, "account": "0x" + leg.plan.account.hex()}
+    return {**who, **dump_plan(leg.plan, leg.expected)}
 
 
 def dump_plan(plan: LiquidationPlan, expected: Statement | None = None) -> Mapping[str, Any]:

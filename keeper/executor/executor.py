@@ -20,6 +20,7 @@ from keeper.core.ports import Signer, Store, Transaction
 from keeper.core.records import Intent
 from keeper.core.types import Block, BlockRef, Call, CallResult, Skip, TxCall
 from keeper.executor.ahead import Ahead, offered_until, update_of
+from keeper.executor.batch import group
 from keeper.executor.behind import Behind, Ways
 from keeper.executor.compose import Composer, Draft, draft_filler
 from keeper.executor.dispatch import Dispatch
@@ -205,7 +206,8 @@ class Executor:
         if not (may_send and self.liquidates):
             opportunities = ()
         said = self.postings.due(market.fresh) if may_send else []
-        trial = Trial(waiting, *await self._selection.choose(block, opportunities, answers, landing_at, market))
+        approvals, chosen = await self._selection.choose(block, opportunities, answers, landing_at, market)
+        trial = Trial(waiting, approvals, chosen, group(chosen, market, self._settings))
         last = [intent.attempts[-1].tx_hash for intent in exposed]
         self._sent_at = {tx_hash: self._sent_at.get(tx_hash, block.number) for tx_hash in last}
         failed = self._watch.take_unexplained()
@@ -224,7 +226,7 @@ class Executor:
         changed, outgoing = tend(
             [i for i in exposed if i.id not in busy and (i.id not in held or i.id in given_up)],
             {
-                **judge_waiting(trial, outcome, by_name, self._settings.native_asset),
+                **judge_waiting(trial, outcome, by_name, self._settings.native_asset, market.needed_fee_wei),
                 **given_up,
                 **self.postings.judge(exposed),
             },

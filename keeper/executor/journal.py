@@ -11,6 +11,7 @@ from keeper.core.ports import Store, Transaction
 from keeper.core.records import Intent, IntentStatus
 from keeper.core.types import Block, BlockRef
 from keeper.executor.accounts import load_statement
+from keeper.executor.legs import legs_of
 from keeper.executor.lifecycle import is_cancelling, is_spent, nonce_of, orphan
 from keeper.executor.reverts import is_lasting
 
@@ -29,7 +30,11 @@ class Journal:
         """Take over what the store holds. Intents mined in a block that is no longer among the stored headers are
         reorged: a crash between the revert of their block and of them changes nothing."""
         self._hashes = {block.number: block.hash for block in blocks}
-        kept = (i for i in self._store.intents() if not _is_final(i, finalized) or self._rests(i, now))
+        kept = (
+            i
+            for i in self._store.intents()
+            if not _is_final(i, finalized) or any(self._rests(leg, now) for leg in legs_of(i))
+        )
         self._intents = {i.id: i for i in kept}
         orphaned = []
         for intent in self._intents.values():
@@ -87,12 +92,13 @@ class Journal:
     def committed_loss_wad(self) -> int:
         """What those on their way are expected to lose, in whole units of the base currency scaled by 1e18."""
         waiting = (i for i in self._intents.values() if not is_spent(i) and not is_cancelling(i))
-        stored = (i.plan["expected"] for i in waiting if "expected" in i.plan)
+        stored = (leg.plan["expected"] for i in waiting for leg in legs_of(i) if "expected" in leg.plan)
         return sum(load_statement(one).loss_wad for one in stored if one["profit"].startswith("-"))
 
     def blocked_causes(self, block: int, now: float) -> frozenset[str]:
         """Causes with a transaction on its way, or with one that was mined and reverted so recently."""
-        return frozenset(i.cause for i in self._intents.values() if not is_spent(i) or self._cools(i, block, now))
+        legs = (leg for intent in self._intents.values() for leg in legs_of(intent))
+        return frozenset(leg.cause for leg in legs if not is_spent(leg) or self._cools(leg, block, now))
 
     def _cools(self, intent: Intent, block: int, now: float) -> bool:
         number = intent.included_number
@@ -125,7 +131,11 @@ class Journal:
 
     def forget(self, finalized: int, block: int, now: float) -> None:
         """Let go of what is final, and of headers below; what has to be left alone at this block stays in any case."""
-        kept = (i for i in self._intents.values() if not _is_final(i, finalized) or self._cools(i, block, now))
+        kept = (
+            i
+            for i in self._intents.values()
+            if not _is_final(i, finalized) or any(self._cools(leg, block, now) for leg in legs_of(i))
+        )
         self._intents = {i.id: i for i in kept}
         self._hashes = {number: h for number, h in self._hashes.items() if number >= finalized}
 

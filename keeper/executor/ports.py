@@ -116,6 +116,7 @@ class Settings:
     approve_exactly: approve what the plans of a block can be charged, instead of everything at once and for all.
     max_fee_wei caps every attempt, replacements and cancellations included.
     tip_share_bps: part of the expected profit that is offered on top of what recent blocks' transactions paid.
+    max_batch: most small liquidations of our contract in one transaction; 1 never puts any together.
     cooldown_blocks: how long a cause is left alone after a transaction for it was mined and reverted;
     lasting_cooldown_s: the same where the reason is one that lasts, such as a paused market.
     liquidates: False for a wallet that only posts notices. posts_per_hour, post_spend_wei_per_day: limits of these.
@@ -136,6 +137,7 @@ class Settings:
     forecast_blocks: int = 6
     max_pending: int = 64
     max_planned: int = 256
+    max_batch: int = 4
     replace_after_blocks: int = 3
     cooldown_blocks: int = 5
     lasting_cooldown_s: float = 6 * 3_600

@@ -137,9 +137,10 @@ class Selection:
         drafts, refused = accept(trial, outcome, market, market.fresh, answers.wallet, native_wei, self._settings)
         self._tell(refused)
         for draft in drafts if self._settings.mode is Mode.DRY_RUN else ():
-            if (told := self._told.get(draft.cause)) is not None and told.code == "simulated":
+            causes = [leg.cause for leg in draft.legs] or [draft.cause]
+            if all((told := self._told.get(cause)) is not None and told.code == "simulated" for cause in causes):
                 continue
-            self._told[draft.cause] = Skip("simulated", "a dry run sends nothing")
+            self._told.update(dict.fromkeys(causes, Skip("simulated", "a dry run sends nothing")))
             log.info(f"{draft.kind}_simulated", cause=draft.cause, profit=draft.profit_expected, block=block.number)
         return drafts
 

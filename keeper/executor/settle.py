@@ -13,8 +13,9 @@ from keeper.core.records import Intent
 from keeper.core.types import LiquidationPlan, Price, RawLog
 from keeper.core.units import BPS
 from keeper.executor.accounts import Rates, Statement, Turnover, difference, dump_statement, load_statement, rates_at
+from keeper.executor.legs import BATCH, LIQUIDATES, legs_of
 from keeper.executor.lifecycle import Receipt, succeeded
-from keeper.executor.liquidator_calls import Executed, read_executed
+from keeper.executor.liquidator_calls import Executed, read_executed, split_logs
 from keeper.executor.ports import Venue
 from keeper.executor.value import gas_value, value_down
 
@@ -87,9 +88,41 @@ def settle(
     """
     venue = venues.get(intent.protocol)
     intent = replace(intent, realized={"at": now, **_cost(receipt, venue, venues, native_asset)})
-    if venue is None or intent.kind != "liquidation" or not succeeded(intent):
+    if venue is None or intent.kind not in LIQUIDATES or not succeeded(intent):
         return intent
+    if intent.kind == BATCH:
+        return _realize_legs(intent, receipt, venue, decimals, native_asset)
     return realize(intent, receipt, venue, decimals, native_asset)
+
+
+def _realize_legs(
+    intent: Intent, receipt: Receipt, venue: Venue, decimals: Mapping[bytes, int], native_asset: bytes | None
+) -> Intent:
+    """A mined batch with what became of each leg; its profit is theirs, less the gas of those that failed."""
+    legs = legs_of(intent)
+    parts = split_logs(receipt.logs, bytes.fromhex(legs[0].plan["financing"]["contract"][2:]))
+    if len(parts) != len(legs):
+        log.warning("batch_receipt_not_read", intent=intent.id, legs=len(legs), told=len(parts))
+        return intent
+    native = None if native_asset is None else venue.prices.get(native_asset)
+    base = venue.adapter.base_decimals(venue.book.market)
+    outcomes: list[Mapping[str, Any]] = []
+    profits: list[int | None] = []
+    for leg, (failure, logs) in zip(legs, parts, strict=True):
+        cost_wei = leg.gas_cost_wei or 0
+        gas = None if native is None else gas_value(cost_wei, native, base)
+        outcome: dict[str, Any] = {"gas": None if gas is None else str(gas)}
+        if failure is None:
+            part = replace(receipt, cost_wei=cost_wei, gas_used=leg.gas_used or 0, logs=tuple(logs))
+            after = realize(replace(leg, realized={}), part, venue, decimals, native_asset)
+            profits.append(after.profit_realized)
+            outcomes.append({**outcome, **after.realized})
+        else:
+            profits.append(None if gas is None else -gas)
+            outcomes.append({**outcome, "failed": f"reverted: {venue.adapter.explain_revert(failure)}"})
+    known = [profit for profit in profits if profit is not None]
+    realized = {**intent.realized, "legs": outcomes}
+    return replace(intent, realized=realized, profit_realized=sum(known) if len(known) == len(profits) else None)
 
 
 def _cost(

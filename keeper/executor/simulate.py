@@ -86,6 +86,16 @@ class Simulator:
 
     # --- in sequence
 
+    def sequence(self, calls: Sequence[TxCall], block: BlockRef, landing_at: int) -> Request:
+        """A request of its own, for another order of things; its answer is for `read`."""
+        return self._sequence(calls, block, landing_at)
+
+    def read(self, answer: Any, count: int) -> list[Verdict | None]:
+        """Verdicts from the answer to a `sequence` of so many calls; None where there are none."""
+        if answer is None or isinstance(answer, KeeperError):
+            return [None] * count
+        return self._read_sequence(answer, count)
+
     def _sequence(
         self, calls: Sequence[TxCall], block: BlockRef, landing_at: int, ahead: Ahead | None = None
     ) -> Request:

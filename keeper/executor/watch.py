@@ -12,6 +12,7 @@ from keeper.core.records import Intent, IntentStatus
 from keeper.core.types import BlockRef, CallResult
 from keeper.executor.ahead import offered_until, update_of
 from keeper.executor.journal import Journal
+from keeper.executor.legs import legs_of
 from keeper.executor.lifecycle import is_spent, nonce_of, observe, orphan
 from keeper.executor.ports import Settings, Venue
 from keeper.executor.questions import Answers, Questions, ask
@@ -42,7 +43,8 @@ class Watch:
             for spender in venue.adapter.spenders(venue.book.market)
         ]
         tokens = dict.fromkeys(token for token, _ in approvals)
-        tokens.update(dict.fromkeys(i.collateral_asset for i in self._journal if i.collateral_asset is not None))
+        held = (leg.collateral_asset for intent in self._journal for leg in legs_of(intent))
+        tokens.update(dict.fromkeys(asset for asset in held if asset is not None))
         return ask(
             block,
             self._account,

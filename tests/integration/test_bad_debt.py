@@ -114,6 +114,7 @@ async def test_planned_losses_stop_before_they_reach_the_loss_limit(
         monkeypatch,
         lenders=["morpho"],
         realize_bad_debt="50.00",
+        max_batch=1,
         breakers={"loss_per_hour": "1000", "loss_per_day": "1000"},
     ) as keeper:
         with chain.rewound():
@@ -127,6 +128,7 @@ async def test_planned_losses_stop_before_they_reach_the_loss_limit(
         monkeypatch,
         lenders=["morpho"],
         realize_bad_debt="50.00",
+        max_batch=1,
         breakers={"loss_per_hour": str(limit), "loss_per_day": str(limit)},
     ) as keeper:
         said = await fallen(keeper)
