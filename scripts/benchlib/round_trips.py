@@ -75,9 +75,9 @@ class Follower:
 
 
 @asynccontextmanager
-async def following(chain: DevChain, folder: Path) -> AsyncIterator[Follower]:
+async def following(chain: DevChain, folder: Path, protocols: Sequence[str] = ("aave_v3",)) -> AsyncIterator[Follower]:
     """Live from the present tip of the chain. Needs KEEPER_PRIVATE_KEY in the environment."""
-    config = write_config(folder / "keeper.toml", chain, mode="live", notifiers=[])
+    config = write_config(folder / "keeper.toml", chain, mode="live", notifiers=[], protocols=protocols)
     house = House(config, load_config(config))
     rpc = await house.connect()
     try:

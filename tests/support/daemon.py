@@ -133,6 +133,16 @@ class Keeper:
             rows = views.health_rows(store, adapter, blocks[-1], self._house.rule(), ())
             return {row["account"]: row for row in rows}
 
+    def positions(self) -> dict[str, Json]:
+        """The same by position, of every protocol."""
+        with self._reading() as store:
+            blocks = store.blocks()
+            return {
+                row["position"]: row
+                for adapter in self._house.adapters()
+                for row in (views.health_rows(store, adapter, blocks[-1], self._house.rules(), ()) if blocks else ())
+            }
+
     def calls(self, account: str | None = None) -> list[Json]:
         with self._reading() as store:
             return [row for row in views.call_rows(store) if account in (None, row["account"])]

@@ -234,7 +234,7 @@ def test_a_prepared_plan_is_used_when_everything_is_as_it_was_foreseen_to_be() -
         gas_limit_hint=1,
     )
     prepared = Prepared()
-    prepared.keep([Chosen(opportunity(), plan)], 10)
+    prepared.keep([Chosen(opportunity(), plan, 0)], 10)
     assert prepared.plan(opportunity(updated_at=2), 11) == plan
     assert prepared.plan(opportunity(price=101), 11) is None
     assert prepared.plan(opportunity(position="changed"), 11) is None
