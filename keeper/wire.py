@@ -198,7 +198,7 @@ class House:
         rule = self.rule()
         return rule if isinstance(rule, BandRules) else rule.presumed
 
-    def acting(self, contract: bytes) -> House:
+    def acting(self, contract: bytes | None) -> House:
         """The same deployment, live with this contract whatever its file says, and sending to its node alone: for what
         a person orders."""
         executor = self.config.executor.model_copy(update={"mode": "live", "liquidator": contract})

@@ -45,6 +45,10 @@ _IS_OPERATOR = bytes.fromhex("66610f03")
 
 def deploy(args: argparse.Namespace) -> int:
     """Exit code 0 when our contract is there and may do what plans ask of it."""
+    if args.board:
+        from keeper.deployment.board import deploy_board
+
+        return asyncio.run(deploy_board(args))
     return asyncio.run(_deploy(args))
 
 
@@ -73,7 +77,7 @@ class Visit:
 
 
 @asynccontextmanager
-async def _visit(args: argparse.Namespace) -> AsyncIterator[Visit]:
+async def visiting(args: argparse.Namespace) -> AsyncIterator[Visit]:
     """The deployment with its key, alone with its database, and every market read once."""
     house = open_house(args)
     if not args.verbose:
@@ -84,7 +88,7 @@ async def _visit(args: argparse.Namespace) -> AsyncIterator[Visit]:
             "there is no key: add executor.private_key or a keystore, and set the environment variable that it names"
         )
     native = house.config.chain.wrapped_native
-    if native is None:
+    if native is None and not getattr(args, "board", False):
         raise ConfigError("chain.wrapped_native is not set; our contract needs to know it")
     try:
         store = house.open_store()
@@ -97,7 +101,7 @@ async def _visit(args: argparse.Namespace) -> AsyncIterator[Visit]:
             head = await rpc.block_by_number("latest")
             if head is None:
                 raise StateUnavailable("the node has no latest block; it may still be starting")
-            visit = Visit(house, rpc, store, signer.address, native, head.ref)
+            visit = Visit(house, rpc, store, signer.address, native or b"", head.ref)
             for adapter in house.adapters():
                 market = await visit.read(adapter.bootstrap())
                 visit.needs += protocol_needs(adapter, market)
@@ -118,7 +122,7 @@ async def _visit(args: argparse.Namespace) -> AsyncIterator[Visit]:
 
 async def _deploy(args: argparse.Namespace) -> int:
     heir = None if args.heir is None else account_of(args.heir)
-    async with _visit(args) as visit:
+    async with visiting(args) as visit:
         configured = visit.house.config.executor.liquidator
         bytecode = bytes.fromhex(contract_file("keeper", "Liquidator")["bytecode"][2:])
         code = None if configured is not None else init_code(bytecode, visit.account, visit.native_asset)
@@ -127,21 +131,19 @@ async def _deploy(args: argparse.Namespace) -> int:
             raise ConfigError("executor.liquidator is empty; correct it")
         planner = _planner(visit.house, contract)
         if code is not None and await visit.read(owner_of(contract)) is None:
-            await _proxy(visit)
+            await require_proxy(visit)
 
         async def missing(block: BlockRef) -> Sequence[Order]:
             reads = standing(planner, visit.account, visit.needs, code=code, heir=heir)
             orders: Sequence[Order] = (await visit.read(reads, block)).orders
             return orders
 
-        if not await _carry_out(args, visit, contract, missing, "deploy"):
+        if not await carry_out_orders(args, visit, contract, missing, "deploy"):
             return 0
         await _ready(visit, planner)
         print(f'liquidator = "{checksummed(contract)}"')
         if configured is None:
-            _say(
-                "deploy", "put this line into [executor] of your configuration; then `keeper check`, `keeper rehearse`"
-            )
+            say("deploy", "put this line into [executor] of your configuration; then `keeper check`, `keeper rehearse`")
     return 0
 
 
@@ -156,7 +158,7 @@ def _planner(house: House, contract: bytes) -> Planner:
     return planner
 
 
-async def _proxy(visit: Visit) -> None:
+async def require_proxy(visit: Visit) -> None:
     """Raises ConfigError where there is nothing that could deploy our contract: a call of it would succeed in vain."""
     there = await visit.rpc.request("eth_getCode", "0x" + PROXY.hex(), "latest")
     if there != "0x" + PROXY_CODE.hex():
@@ -179,7 +181,7 @@ async def _ready(visit: Visit, planner: Planner) -> None:
 
 
 async def _skim(args: argparse.Namespace) -> int:
-    async with _visit(args) as visit:
+    async with visiting(args) as visit:
         contract = visit.house.config.executor.liquidator
         if contract is None:
             raise ConfigError("executor.liquidator is not set; there is nothing to skim")
@@ -194,8 +196,8 @@ async def _skim(args: argparse.Namespace) -> int:
         async def missing(block: BlockRef) -> Sequence[Order]:
             return await _holdings(visit, contract, tokens, block)
 
-        _say("skim", f"everything goes to the owner, {checksummed(owner)}")
-        await _carry_out(args, visit, contract, missing, "skim")
+        say("skim", f"everything goes to the owner, {checksummed(owner)}")
+        await carry_out_orders(args, visit, contract, missing, "skim")
     return 0
 
 
@@ -225,7 +227,9 @@ def _token(text: str) -> bytes:
 # --- both -------------------------------------------------------------------------------------------------------------
 
 
-async def _carry_out(args: argparse.Namespace, visit: Visit, contract: bytes, missing: Missing, command: str) -> bool:
+async def carry_out_orders(
+    args: argparse.Namespace, visit: Visit, contract: bytes | None, missing: Missing, command: str
+) -> bool:
     """Whether everything is done; False for a dry run, and where nobody agreed."""
     counter = Counter(visit.house.acting(contract), visit.rpc, visit.store, visit.account, missing, _saying(command))
     try:
@@ -233,19 +237,19 @@ async def _carry_out(args: argparse.Namespace, visit: Visit, contract: bytes, mi
         waiting, missing_now = counter.on_their_way(), await counter.missing()
         orders = [order for order in missing_now if order.cause not in waiting]
         if waiting:
-            _say(command, f"{len(waiting)} transactions of an earlier run are on their way and are seen to first")
+            say(command, f"{len(waiting)} transactions of an earlier run are on their way and are seen to first")
         elif not orders:
-            _say(command, "nothing is missing" if command == "deploy" else "it holds nothing")
+            say(command, "nothing is missing" if command == "deploy" else "it holds nothing")
         if orders:
             bill = await counter.bill(orders)
             for line in bill.shown(visit.native, visit.base_decimals):
                 print(line, file=sys.stderr)
             await _afford(visit, bill)
             if args.dry_run:
-                _say(command, "a dry run: nothing was sent")
+                say(command, "a dry run: nothing was sent")
                 return False
             if not (args.yes or _agreed(command)):
-                _say(command, "nothing was sent")
+                say(command, "nothing was sent")
                 return False
         await counter.carry_out()
     finally:
@@ -270,8 +274,8 @@ def _agreed(command: str) -> bool:
 
 
 def _saying(command: str) -> Callable[[str], None]:
-    return lambda text: _say(command, text)
+    return lambda text: say(command, text)
 
 
-def _say(command: str, text: str) -> None:
+def say(command: str, text: str) -> None:
     print(f"keeper {command}: {text}", file=sys.stderr, flush=True)

@@ -64,9 +64,9 @@ def init_code(bytecode: bytes, owner: bytes, wrapped_native: bytes) -> bytes:
     return bytecode + words(owner, wrapped_native)
 
 
-def contract_address(code: bytes) -> bytes:
+def contract_address(code: bytes, salt: bytes = _SALT) -> bytes:
     """Where the proxy puts what this init code returns."""
-    return keccak(b"\xff" + PROXY + _SALT + keccak(code))[12:]
+    return keccak(b"\xff" + PROXY + salt + keccak(code))[12:]
 
 
 def deployment(code: bytes) -> Order:
