@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser, file: Callable[[str], object]
         help="Apprise URL or webhook; repeatable, may be env:NAME",
     )
     parser.add_argument("--config", type=file, metavar="FILE", help="protocols, bands, notifiers from here")
+    parser.add_argument(
+        "--market", action="append", default=[], metavar="ID", help="an isolated market to look in (Morpho); repeatable"
+    )
     parser.add_argument("--once", action="store_true", help="show one assessment per position and exit")
     parser.add_argument("--json", action="store_true", help="JSON Lines on stdout: a line per position and look")
     parser.add_argument("--wait", action="store_true", help="watch on although there is no position yet")

@@ -22,7 +22,7 @@ from keeper.indexer.rpc.pool import RpcSettings
 from keeper.patience import Patience
 from keeper.watch import show
 from keeper.watch.accounts import Owner, check_accounts, resolve_accounts
-from keeper.watch.deployment import Deployment, Wishes
+from keeper.watch.deployment import Deployment, Wishes, unlisted_markets
 from keeper.watch.desk import Desk
 from keeper.watch.eyes import Eyes
 from keeper.watch.look import Watched
@@ -31,6 +31,9 @@ from keeper.watch.watcher import Watcher
 from keeper.wire import House
 
 log = structlog.get_logger(__name__)
+
+BLIND_LOOKS = 5
+"""After as many looks in vain owners hear that nobody is watching."""
 
 NEAR_PART = 4
 """While a position is not safe it is looked at this much more often."""
@@ -45,7 +48,9 @@ def run(args: argparse.Namespace) -> int:
     observe.configure(args.log_format, verbose=bool(args.verbose))
     check_accounts(args.account)
     lines = {name: getattr(args, name) for name in ("call", "urgent", "target") if getattr(args, name) is not None}
-    deployment = Deployment(Wishes(tuple(args.rpc), tuple(args.notify), args.config, args.store, lines))
+    deployment = Deployment(
+        Wishes(tuple(args.rpc), tuple(args.notify), args.config, args.store, lines, tuple(args.market))
+    )
     return asyncio.run(_watch(args, deployment))
 
 
@@ -57,14 +62,17 @@ async def _watch(args: argparse.Namespace, deployment: Deployment) -> int:
         owners = await Patience(stop, _ATTEMPTS)("resolve accounts", lambda: _owners(args.account, rpc))
         if owners is None:
             return 0
-        houses = {owner.account: deployment.house(rpc.chain_id, owner.account) for owner in owners}
+        houses = {owner.account: deployment.house(rpc.chain_id, owner.account, owner.name) for owner in owners}
         house = next(iter(houses.values()))
         eyes = Eyes(rpc, watched_adapters(house))
+        for name in unlisted_markets(house):
+            log.warning("markets_not_named", protocol=name, remedy="name those to look in with --market ID")
         if args.once:
             return await _once(args.json, rpc, eyes, owners, house.rules(), stop)
         desks = []
         for account, one in houses.items():
-            desks.append(Desk.open(account, one, rpc))
+            blind_s = max(one.config.chain.stale_after_s, BLIND_LOOKS * args.every)
+            desks.append(Desk.open(account, one, rpc, blind_s))
             stack.push_async_callback(desks[-1].close)
         return await _follow(args, rpc, eyes, owners, house, desks, stop)
 
@@ -120,7 +128,7 @@ async def _follow(
     watcher = Watcher(rpc, eyes, desks, rules, house.config.chain.finality, seen)
     pace = Pace(args.every, args.every / NEAR_PART, args.budget)
     following = asyncio.create_task(watcher.follow(pace, stop), name="watch")
-    tasks = [following, *(desk.start() for desk in desks)]
+    tasks = [following, *(task for desk in desks for task in desk.start())]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:

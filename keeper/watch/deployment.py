@@ -8,6 +8,7 @@ it was told is known however it is watched the next time, alone or with others.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +18,11 @@ from typing import Any
 
 from keeper import observe
 from keeper.config import as_tuples, check_tables, read_environment, read_tables
-from keeper.configtypes import Origin
+from keeper.configtable import plugin
+from keeper.configtypes import Origin, Problem
 from keeper.core.errors import ConfigError
 from keeper.core.secret import Secret
+from keeper.ens import LONGEST
 from keeper.protocols.addresses import checksummed
 from keeper.shipped import shipped_for
 from keeper.wire import House
@@ -31,13 +34,15 @@ _LEFT_OUT = ("executor", "venues", "funding", "submitters", "breakers", "jobs")
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a command line asks for. rpc, notify: URLs or "env:NAME". lines: keys of [margin_calls] that it sets."""
+    """What a command line asks for. rpc, notify: URLs or "env:NAME". lines: keys of [margin_calls] that it sets.
+    markets: ids of isolated markets."""
 
     rpc: Sequence[str] = ()
     notify: Sequence[str] = ()
     config: Path | None = None
     state: Path | None = None
     lines: Mapping[str, str] = field(default_factory=dict)
+    markets: Sequence[str] = ()
 
 
 class Deployment:
@@ -73,8 +78,8 @@ class Deployment:
 
     # --- one account
 
-    def house(self, chain_id: int, account: bytes) -> House:
-        """The deployment of one account, alert-only."""
+    def house(self, chain_id: int, account: bytes, name: str = "") -> House:
+        """The deployment of one account, alert-only. name: what notices call it."""
         tables = copy.deepcopy(self._tables) or dict(as_tuples(dict(shipped_for(chain_id).tables)))
         for name in _LEFT_OUT:
             tables.pop(name, None)
@@ -83,6 +88,11 @@ class Deployment:
             chain["rpc"] = tuple(self._wishes.rpc)
         margin = _fitted(_table(tables, "margin_calls"), self._wishes.lines)
         margin["accounts"] = (checksummed(account),)
+        if self._wishes.markets:
+            tables["protocols"] = _narrowed(tables.get("protocols", ()), self._wishes.markets)
+        if name:
+            names = _table(tables, "names")
+            tables["names"] = {**names, "labels": {checksummed(account): name[:LONGEST], **_table(names, "labels")}}
         tables |= {
             "chain": chain,
             "store": {"url": f"sqlite:///{self.file(chain_id, account)}"},
@@ -149,6 +159,30 @@ def _fitted(margin: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, An
     if "target" not in given:
         lines["target"] = str(max(target, call + Decimal("0.15")))
     return lines
+
+
+def _narrowed(protocols: Any, markets: Sequence[str]) -> Any:
+    """The protocols, those of isolated markets with these markets and no others."""
+    if not isinstance(protocols, tuple) or not all(isinstance(table, dict) for table in protocols):
+        return protocols  # told where it is checked
+    having = [table for table in protocols if _lists_markets(str(table.get("kind")))]
+    if not having:
+        kinds = ", ".join(sorted({str(table.get("kind")) for table in protocols}))
+        raise ConfigError(f"--market: none of the protocols here ({kinds}) has isolated markets; leave it out")
+    return tuple({**table, "markets": tuple(markets)} if table in having else table for table in protocols)
+
+
+def _lists_markets(kind: str) -> bool:
+    """Whether a kind's markets are named by the configuration, since its contract does not list them."""
+    try:
+        return any(field.name == "markets" for field in dataclasses.fields(plugin("keeper.protocols", kind).Options))
+    except Problem:
+        return False
+
+
+def unlisted_markets(house: House) -> list[str]:
+    """Names of protocols whose markets would have to be named, and are not: nothing is seen there."""
+    return [one.name for one in house.config.protocols if _lists_markets(one.kind) and not one.settings.get("markets")]
 
 
 def _table(tables: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any
 
 from keeper.core.ports import Notifier, Store
 from keeper.core.types import Block, Health, Liquidated, Update
+from keeper.feeds import FeedWatch
+from keeper.headwatch import HeadWatch
 from keeper.indexer.rpc.client import RpcClient
 from keeper.notifier.outbox import Deliverer
 from keeper.pipeline import Pipeline
@@ -29,42 +31,55 @@ class Desk:
         pipeline: Pipeline,
         deliverer: Deliverer | None = None,
         channels: Sequence[Notifier] = (),
+        feeds: FeedWatch | None = None,
+        heads: HeadWatch | None = None,
     ) -> None:
         self.account = account
         self.pipeline = pipeline
         self._store = store
         self._deliverer = deliverer
         self._channels = channels
-        self._delivering: asyncio.Task[None] | None = None
+        self._feeds = feeds
+        self._heads = heads
+        self._tasks: list[asyncio.Task[None]] = []
         pipeline.load()
         self.is_new = not len(pipeline.window)
 
     @classmethod
-    def open(cls, account: bytes, house: House, rpc: RpcClient) -> Desk:
-        """Raises StoreInUse when another process watches this account."""
+    def open(cls, account: bytes, house: House, rpc: RpcClient, blind_s: float) -> Desk:
+        """blind_s: without a block judged for this long its owner hears that nobody is watching.
+
+        Raises StoreInUse when another process watches this account.
+        """
         store = house.open_store()
         try:
             channels = house.notifiers()
             deliverer = house.deliverer(store, channels)
             pipeline = house.pipeline(rpc, store, channels, deliverer.wake, samples=True)
-            return cls(account, store, pipeline, deliverer, channels)
+            conditions = house.conditions(store, channels, deliverer.wake)
+            heads = HeadWatch(store, conditions, blind_s, blind_s)
+            return cls(account, store, pipeline, deliverer, channels, FeedWatch(conditions), heads)
         except BaseException:
             store.close()
             raise
 
-    def start(self) -> asyncio.Task[None]:
-        """The task that delivers; it ends only by failing."""
-        assert self._deliverer is not None
-        name = f"deliver notices of 0x{self.account.hex()}"
-        self._delivering = asyncio.create_task(self._deliverer.run(), name=name)
-        return self._delivering
+    def start(self) -> Sequence[asyncio.Task[None]]:
+        """The tasks that deliver and that notice blindness; they end only by failing."""
+        assert self._deliverer is not None and self._heads is not None
+        who = f"0x{self.account.hex()}"
+        self._tasks = [
+            asyncio.create_task(self._deliverer.run(), name=f"deliver notices of {who}"),
+            asyncio.create_task(self._heads.run(), name=f"watch the heads for {who}"),
+        ]
+        return self._tasks
 
     async def close(self) -> None:
         with contextlib.closing(self._store):
-            if self._delivering is not None and self._deliverer is not None:
+            if self._tasks and self._deliverer is not None:
                 await self._deliverer.drain(DRAIN_S)
-                self._delivering.cancel()
-                await asyncio.gather(self._delivering, return_exceptions=True)
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
             await self.pipeline.close()
             for channel in self._channels:
                 await channel.close()
@@ -121,3 +136,8 @@ class Desk:
                 )
             )
         self.pipeline.sample(block, updates, final=final)
+        if self._feeds is not None:
+            for track in self.pipeline.tracks:
+                self._feeds.look(track, block)
+        if self._heads is not None:
+            self._heads.saw_block()

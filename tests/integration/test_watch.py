@@ -193,6 +193,54 @@ def test_a_reorg_that_takes_the_reason_back_is_told(
         watch.until("the withdrawal", lambda: inbox.events(ada) == ["opened", "withdrawn"])
 
 
+def test_every_protocol_is_looked_at_at_once(tmp_path: Path, chain: DevChain, proxy: FaultProxy, inbox: Inbox) -> None:
+    """One owner in Aave, a Morpho market that is named, and a Venus pool: one assessment each, and one call each."""
+    owner, lender = chain.accounts[3], chain.make_account(7_777)
+    market = chain.morpho.main
+    market.supply(lender, Decimal(1_000_000))
+    chain.venus.supply(lender, "USDC", Decimal(1_000_000))
+    for place in (market, chain.venus, chain.aave):
+        if place is market:
+            market.supply_collateral(owner, Decimal(10))
+            market.borrow(owner, Decimal(13_000))
+        else:
+            place.supply(owner, "WETH", Decimal(10))
+            place.borrow(owner, "USDC", Decimal(12_000))
+    webhook = {"kind": "webhook", "url": inbox.url, "secret": "env:TEST_WEBHOOK_SECRET"}
+    kinds = ("aave_v3", "morpho_blue", "venus")
+    config = write_config(tmp_path / "all.toml", chain, protocols=kinds, notifiers=[webhook])
+    arguments = (owner, "--rpc", proxy.http, "--config", str(config), "--market", "0x" + market.id.hex())
+    with watching(tmp_path, *arguments) as watch:
+        once = watch.run("--once", "--json")
+        assert once.returncode == 0, once.stderr
+        rows = {row["kind"]: row for row in map(json.loads, once.stdout.splitlines())}
+        assert set(rows) == set(kinds)
+        assert len(proxy.asked) <= 20, Counter(method for method, _ in proxy.asked)
+        assert all(row["metrics"] and row["breach_prices"] and row["health_wad"] for row in rows.values())
+        watch.start()
+        chain.set_price("WETH", Decimal(1_590))
+        watch.until("a call each", lambda: inbox.events(owner).count("opened") == 3)
+    assert len({notice["position"] for notice in inbox.notices(owner)}) == 3
+
+
+def test_owners_hear_that_nobody_is_watching_and_that_somebody_is_again(
+    tmp_path: Path, chain: DevChain, proxy: FaultProxy, inbox: Inbox
+) -> None:
+    webhook = {"kind": "webhook", "url": inbox.url, "secret": "env:TEST_WEBHOOK_SECRET"}
+    config = write_config(tmp_path / "keeper.toml", chain, notifiers=[webhook], node={"stale_after_s": 1.0})
+
+    def told() -> list[str]:
+        return [notice["event"] for notice in inbox.notices()]
+
+    with watching(tmp_path, chain.accounts[0], "--rpc", proxy.http, "--config", str(config)) as watch:
+        watch.start()
+        proxy.down()
+        watch.until("to be told of blindness", lambda: told() == ["unhealthy"])
+        proxy.up()
+        chain.mine()
+        watch.until("to be told of sight", lambda: told() == ["unhealthy", "recovered"])
+
+
 # --- what it costs ----------------------------------------------------------------------------------------------------
 
 

@@ -29,7 +29,7 @@ def ask(calls: Mapping[K, Call]) -> Reads[dict[K, CallResult]]:
 
 
 def bootstrap(provider: bytes) -> Reads[Market]:
-    """The whole market, from nothing but the PoolAddressesProvider. Five round trips."""
+    """The whole market, from nothing but the PoolAddressesProvider. Six round trips."""
     pool, configurator, oracle, sentinel = yield from _contracts(provider)
     answers = yield from ask(
         {
@@ -58,8 +58,11 @@ def bootstrap(provider: bytes) -> Reads[Market]:
     found = yield from _reserves(pool, oracle, assets)
     rules = detect(features, [evidence for _, evidence in found.values()])
     reserves = [reserve for reserve in _checked(rules, found).values() if reserve is not None]
-    emodes = yield from _emodes(pool, _ALL_CATEGORIES, reserves, ltvzero=features.ltvzero_bitmap)
-    close_factor = yield from _close_factor(abi.maybe_address(answers["liquidation_logic"]))
+    last: list[Reads[Any]] = [
+        _emodes(pool, _ALL_CATEGORIES, reserves, ltvzero=features.ltvzero_bitmap),
+        _close_factor(abi.maybe_address(answers["liquidation_logic"])),
+    ]
+    emodes, close_factor = yield from together(last)
     return Market(
         provider=provider,
         pool=pool,
