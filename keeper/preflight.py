@@ -21,6 +21,7 @@ from keeper.executor.planning.ports import Needs, Permission, SpenderPermission
 from keeper.executor.planning.readiness import protocol_needs
 from keeper.indexer.reads import drive
 from keeper.indexer.rpc.client import RpcClient
+from keeper.indexer.rpc.pending import PendingTransactions
 from keeper.protocols.addresses import checksummed
 from keeper.wire import Adapter, House
 
@@ -150,12 +151,24 @@ async def _on_chain(house: House, rpc: RpcClient) -> AsyncIterator[Finding]:
     for route in house.routes(rpc):
         yield await _try(f"submitter {route.name}", route.check)
         await route.close()
+    if house.config.executor.pending_prices != "off":
+        yield await _try("pending prices", partial(_pending_prices, rpc))
     planner = house.planner()
     if planner is not None:
         async for finding in _contract(rpc, planner, _account(house), needs, head):
             yield finding
     if planner is None or planner.inventory is not None:
         yield await _try("executor tokens", partial(_funds, house, rpc, sorted(tokens), head))
+
+
+async def _pending_prices(rpc: RpcClient) -> str:
+    """What the node can do about price updates that are not mined yet."""
+    pushes = await PendingTransactions(rpc, lambda to: False, lambda transaction: None).probe()
+    options = {"blockStateCalls": [{"calls": []}], "validation": False}
+    [answer] = await rpc.batch([("eth_simulateV1", [options, "latest"])])
+    if isinstance(answer, KeeperError):
+        return f"the node pushes {pushes}; no eth_simulateV1 ({answer}): ours can follow by bundle alone"
+    return f"the node pushes {pushes}, and runs them in front of reads"
 
 
 async def _contract(

@@ -15,8 +15,8 @@ from rich.table import Table
 
 from keeper import observe
 
-PARTS = ("rpc", "multicall", "decode", "screen", "store", "head", "round_trips", "startup")
-QUICK = {"decode": 50_000, "store": 100, "head": 8, "multicall": 4, "startup": 5}
+PARTS = ("rpc", "multicall", "decode", "screen", "store", "head", "pending", "round_trips", "startup")
+QUICK = {"decode": 50_000, "store": 100, "head": 8, "pending": 8, "multicall": 4, "startup": 5}
 
 
 def main() -> int:

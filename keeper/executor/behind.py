@@ -119,6 +119,9 @@ class Behind:
         if sends and sender is None:
             log.info("update_not_followed", update=ahead.name, reason="no configured way leads right behind it")
             sends = False
+        if sends and not private and not self._simulator.in_sequence:
+            log.info("update_not_followed", update=ahead.name, reason="the node cannot say whether it will succeed")
+            sends = False
         if sends and not private:
             in_order = self._in_order(ahead, market)
             if isinstance(in_order, Skip):

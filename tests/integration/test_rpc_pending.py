@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from keeper.core.errors import ConfigError
 from keeper.indexer.rpc import pending as module
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.pending import PendingTransactions
@@ -110,6 +111,21 @@ async def test_a_node_that_pushes_nothing_is_said_once_and_tried_again(
             await listener.until(1)
     said = [entry["event"] for entry in logs if entry["event"].startswith("pending_")]
     assert said == ["pending_transactions_unavailable", "pending_transactions_followed"]
+
+
+@pytest.mark.parametrize(("refusals", "expected"), [(0, "whole transactions"), (1, "their hashes"), (2, None)])
+async def test_check_says_what_would_be_pushed(node: FaultNode, refusals: int, expected: str | None) -> None:
+    node.on("eth_unsubscribe", lambda subscription: True)
+    node.fail("eth_subscribe", *[Refuse(-32601, "no such subscription")] * refusals)
+    rpc = await RpcClient.connect([node.ws], 31337)
+    try:
+        if expected is None:
+            with pytest.raises(ConfigError, match="pending_prices"):
+                await Listener(rpc).feed.probe()
+        else:
+            assert await Listener(rpc).feed.probe() == expected
+    finally:
+        await rpc.close()
 
 
 async def test_after_a_lost_connection_it_listens_again(node: FaultNode) -> None:

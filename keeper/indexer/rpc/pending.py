@@ -82,15 +82,28 @@ class PendingTransactions:
             raise ConfigError("no endpoint of chain.rpc pushes (websocket or IPC), so none tells what is pending")
         return endpoint
 
-    async def _follow(self, endpoint: Endpoint) -> None:
+    async def probe(self) -> str:
+        """What would be pushed, for `keeper check`. Raises ConfigError when nothing would."""
+        try:
+            transport, subscription, what = await self._subscribe(self._choose())
+        except SubscriptionRefused as error:
+            remedy = "ask its operator for newPendingTransactions, or set executor.pending_prices to off"
+            raise ConfigError(f"{error}; {remedy}") from None
+        await transport.unsubscribe(subscription, self._rpc.settings.call_timeout_s)
+        return what
+
+    async def _subscribe(self, endpoint: Endpoint) -> tuple[DuplexTransport, Subscription, str]:
         timeout_s = self._rpc.settings.call_timeout_s
         transport = await endpoint.ready(timeout_s)
         assert isinstance(transport, DuplexTransport)
         try:
-            subscription = await transport.subscribe(_KIND, timeout_s, True, lossy=True)
+            return transport, await transport.subscribe(_KIND, timeout_s, True, lossy=True), "whole transactions"
         except SubscriptionRefused:  # a node that knows hashes alone
-            subscription = await transport.subscribe(_KIND, timeout_s, lossy=True)
-        log.info("pending_transactions_followed", endpoint=endpoint.name)
+            return transport, await transport.subscribe(_KIND, timeout_s, lossy=True), "their hashes"
+
+    async def _follow(self, endpoint: Endpoint) -> None:
+        _, subscription, what = await self._subscribe(endpoint)
+        log.info("pending_transactions_followed", endpoint=endpoint.name, pushed=what)
         self._said, self._pause_s = "", _FIRST_PAUSE_S
         await self.catch_up()
         before = self.dropped

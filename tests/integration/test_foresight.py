@@ -1,0 +1,157 @@
+"""What is foreseen, with borrowed money: plans behind an update, and plans kept for the block that mines it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from keeper.core.records import Intent, IntentStatus
+from keeper.devnet.chain import DevChain
+from keeper.foresight import MOST_TRACKED, Foresight
+from keeper.preflight import findings
+from tests.integration.test_flash_plans import assert_as_expected, borrow
+from tests.support.contract_house import Contract, Running, running
+from tests.support.updates import Updater
+
+
+@pytest.fixture
+def contract() -> Iterator[Contract]:
+    """Blocks are mined by hand, each action in its own."""
+    with DevChain.start(manual_mining=True) as chain:
+        yield Contract.deployed(chain)
+
+
+@asynccontextmanager
+async def foreseeing(
+    contract: Contract, path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> AsyncIterator[tuple[Running, Foresight]]:
+    async with running(contract, path, monkeypatch, lenders=["morpho"], pending_prices=mode) as keeper:
+        foresight = await keeper.house.foresight(keeper.pipeline, asyncio.Lock())
+        assert foresight is not None
+        task = asyncio.create_task(foresight.run())
+        try:
+            await keeper.mine()
+            foresight.head_taken()
+            async with asyncio.timeout(10):
+                while not foresight.watched.aggregators:
+                    await asyncio.sleep(0.01)
+            yield keeper, foresight
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await foresight.close()
+
+
+async def until_liquidating(keeper: Running) -> Intent:
+    async with asyncio.timeout(10):
+        while not keeper.liquidations():
+            await asyncio.sleep(0.01)
+    [intent] = keeper.liquidations()
+    return intent
+
+
+def pool_falls(chain: DevChain, dollars: int) -> None:
+    from decimal import Decimal
+
+    chain.move_pool("WETH", Decimal(dollars))
+
+
+async def test_what_follows_an_update_brings_what_was_expected_to_the_wei(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Borrowed, liquidated, sold and repaid behind the update, in its block."""
+    chain = contract.chain
+    borrow(chain, 1)
+    pool_falls(chain, 1_780)
+    updater = Updater(chain)
+    async with foreseeing(contract, tmp_path, monkeypatch, "send") as (keeper, _):
+        update = updater.send("WETH", 1_780)
+        intent = await until_liquidating(keeper)
+        chain.rpc("evm_setNextBlockTimestamp", intent.plan["judged_at"])
+        await keeper.mine(4)
+        [intent] = keeper.liquidations()
+        assert intent.status is IntentStatus.CONFIRMED
+        assert intent.tx_hash is not None
+        at, ours = updater.place(update), updater.place("0x" + intent.tx_hash.hex())
+        assert at is not None
+        assert ours == (at[0], at[1] + 1)
+        assert contract.holds("USDC") == int(intent.plan["financing"]["gain_assets"]) > 0
+        assert_as_expected(intent)
+
+
+async def test_a_prepared_plan_is_sent_without_a_search_when_its_update_is_mined(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sent before; the block with the update asks no exchange for a quote."""
+    chain = contract.chain
+    borrow(chain, 1)
+    pool_falls(chain, 1_780)
+    updater = Updater(chain)
+    with capture_logs() as logs:
+        async with foreseeing(contract, tmp_path, monkeypatch, "prepare") as (keeper, _):
+            updater.send("WETH", 1_780)
+            async with asyncio.timeout(10):
+                while not [entry for entry in logs if entry["event"] == "update_prepared_for"]:
+                    await asyncio.sleep(0.01)
+            assert keeper.store.intents() == []
+            asked: list[Any] = []
+            call_many = keeper.rpc.call_many
+
+            async def counting(calls: Any, block: Any) -> Any:
+                asked.extend(calls)
+                return await call_many(calls, block)
+
+            monkeypatch.setattr(keeper.rpc, "call_many", counting)
+            await keeper.mine()
+            [intent] = keeper.liquidations()
+            quoter = bytes.fromhex(chain.uniswap.quoter[2:])
+            assert not [call for call in asked if call.target == quoter]
+            await keeper.mine(3)
+            [intent] = keeper.liquidations()
+            assert intent.status is IntentStatus.CONFIRMED
+            assert "behind" not in intent.plan
+    assert [entry for entry in logs if entry["event"] == "prepared_plans_used"]
+
+
+async def test_a_flood_of_updates_is_bounded_and_the_newest_of_a_nonce_counts(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody can send to a feed that lets anybody write: the oldest are dropped and counted, heads go first."""
+    chain = contract.chain
+    borrow(chain, 1)
+    updater = Updater(chain)
+    with capture_logs() as logs:
+        async with foreseeing(contract, tmp_path, monkeypatch, "prepare") as (keeper, foresight):
+            for number in range(3 * MOST_TRACKED):
+                updater.send("WETH", 1_990, nonce=updater.nonce + number)
+            await keeper.mine(0)
+            foresight.head_comes()
+            async with asyncio.timeout(20):
+                while foresight.dropped < 2 * MOST_TRACKED:
+                    await asyncio.sleep(0.01)
+            assert len(foresight._tracked) == MOST_TRACKED
+            first = next(iter(foresight._tracked.values()))
+            updater.max_fee_wei *= 2
+            updater.tip_wei *= 2
+            better = updater.send("WETH", 1_980, nonce=first.nonce)
+            async with asyncio.timeout(10):
+                while bytes.fromhex(better[2:]) not in foresight._tracked:
+                    await asyncio.sleep(0.01)
+            assert first.tx_hash not in foresight._tracked
+            assert len(foresight._tracked) == MOST_TRACKED
+    assert [entry for entry in logs if entry["event"] == "price_updates_dropped"]
+
+
+async def test_check_says_what_the_node_can_foresee(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(contract, tmp_path, monkeypatch, lenders=["morpho"], pending_prices="send") as keeper:
+        [finding] = [one async for one in findings(keeper.house) if one.what == "pending prices"]
+    assert finding.ok
+    assert finding.detail == "the node pushes whole transactions, and runs them in front of reads"
