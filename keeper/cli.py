@@ -129,6 +129,16 @@ def build_parser() -> argparse.ArgumentParser:
     sub = nest(nested, "retry", _calls_retry, "try again to deliver what was given up")
     sub.add_argument("id", metavar="ID", help="a notice's id (see --undelivered), or all")
     sub.add_argument("--channel", metavar="NAME", help="only on this notifier")
+    sub = nest(nested, "show", _calls_show, "one call: every step, its evidence, what was told to whom")
+    sub.add_argument("id", metavar="ID|ACCOUNT", help="of a call or a notice, or its beginning")
+    sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one JSON object on stdout")
+    sub = nest(nested, "export", _calls_export, "the audit trail, to keep or to hand over")
+    sub.add_argument("--format", choices=("csv", "jsonl", "html"), default="jsonl", help="default: jsonl")
+    sub.add_argument("--since", metavar="WHEN", help="only what happened since: 2026-11-01, 2026-11-01T12:00, 30d, 12h")
+    sub.add_argument(
+        "--account", action="append", default=[], metavar="ACCOUNT", help="only this one (0x…); repeatable"
+    )
+    sub.add_argument("--output", type=_file, metavar="FILE", help="write here instead of to stdout")
 
     sub = add("ack", _ack, "acknowledge a margin call, so that it is not escalated")
     sub.add_argument("id", metavar="ID|TOKEN", help="of a call or a notice, or the token of a link")
@@ -298,6 +308,18 @@ def _calls_retry(args: argparse.Namespace) -> int:
     from keeper import deliveries
 
     return deliveries.retry(args)
+
+
+def _calls_show(args: argparse.Namespace) -> int:
+    from keeper import record
+
+    return record.show(args)
+
+
+def _calls_export(args: argparse.Namespace) -> int:
+    from keeper import record
+
+    return record.export(args)
 
 
 def _calls(args: argparse.Namespace) -> int:

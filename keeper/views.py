@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from keeper.core.encoding import load_prices
 from keeper.core.ports import ProtocolAdapter, Store
 from keeper.core.records import MARKET_KEY, Attempt, Delivery, Intent
-from keeper.core.types import Assessment, Band, Block, Book, Holding
+from keeper.core.types import Assessment, Band, Block, Book, Holding, Price, Token
+from keeper.core.units import format_units
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.episode_json import breach_json, demand_json, load_episode
-from keeper.evaluator.episodes import Episode
+from keeper.evaluator.episodes import Episode, Loss
 from keeper.evaluator.metrics import metrics_json, metrics_of
+from keeper.evaluator.wording import amount, clean_symbol
 from keeper.executor.legs import BATCH, LIQUIDATES, legs_of
 from keeper.protocols.addresses import checksummed
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 Adapter = ProtocolAdapter[Any, Any]
 Json = dict[str, Any]
+Tokens = Callable[[str, bytes], Token | None]
+"""By protocol name and asset."""
 
 
 # --- health -----------------------------------------------------------------------------------------------------------
@@ -135,13 +139,25 @@ def _native(value: Any) -> Any:
 # --- margin calls -----------------------------------------------------------------------------------------------------
 
 
-def call_rows(store: Store) -> Iterator[Json]:
+def tokens_of(store: Store, adapters: Sequence[Adapter]) -> Tokens:
+    """What the assets of these protocols are called, as far as they are indexed."""
+    stored = ((adapter, store.fact(adapter.name, "market", MARKET_KEY)) for adapter in adapters)
+    markets = {a.name: (a, a.load_market(market)) for a, market in stored if market is not None}
+
+    def token(protocol: str, asset: bytes) -> Token | None:
+        adapter, market = markets.get(protocol, (None, None))
+        return None if adapter is None else adapter.token(market, asset)
+
+    return token
+
+
+def call_rows(store: Store, token: Tokens = lambda *_: None) -> Iterator[Json]:
     """Every episode, oldest first."""
     loaded = (load_episode(payload) for _, _, payload, _ in store.episodes())
     episodes = sorted(loaded, key=lambda one: (one.opened.block.number, one.position))
     told = _by_episode(episodes, store.deliveries())
     for episode in episodes:
-        yield _call(episode, told.get(episode.id, []))
+        yield _call(episode, told.get(episode.id, []), token)
 
 
 def _by_episode(episodes: Sequence[Episode], deliveries: Sequence[Delivery]) -> Mapping[str, list[Delivery]]:
@@ -163,7 +179,7 @@ def _by_episode(episodes: Sequence[Episode], deliveries: Sequence[Delivery]) -> 
     return found
 
 
-def _call(episode: Episode, deliveries: list[Delivery]) -> Json:
+def _call(episode: Episode, deliveries: list[Delivery], token: Tokens) -> Json:
     return {
         "id": episode.id,
         "position": episode.position,
@@ -186,9 +202,11 @@ def _call(episode: Episode, deliveries: list[Delivery]) -> Json:
                 "block_hash": _hex(mark.block.hash),
                 "timestamp": mark.timestamp,
                 "health_wad": _text(mark.health_wad),
+                "prices": [_price(asset, price, token(episode.protocol, asset)) for asset, price in mark.prices],
             }
             for mark in episode.marks
         ],
+        "losses": [_loss(loss, episode.protocol, token) for loss in episode.losses],
         "notices": [
             {
                 "id": delivery.notice.id,
@@ -197,12 +215,47 @@ def _call(episode: Episode, deliveries: list[Delivery]) -> Json:
                 "channel": delivery.channel,
                 "status": delivery.status.value,
                 "attempts": delivery.attempts,
+                "created_at": delivery.created_at,
                 "sent_at": delivery.sent_at,
                 "error": delivery.error,
             }
             for delivery in deliveries
         ],
     }
+
+
+def _price(asset: bytes, price: Price, token: Token | None) -> Json:
+    """Evidence: what the protocol counted an asset at, in whole base currency units."""
+    return {
+        "asset": checksummed(asset),
+        "symbol": None if token is None else clean_symbol(token.symbol),
+        "price": format_units(price.value, price.decimals),
+        "updated_at": price.updated_at,
+    }
+
+
+def _loss(loss: Loss, protocol: str, token: Tokens) -> Json:
+    """With what was taken and paid in words, where the tokens are known."""
+    event = loss.event
+    return {
+        "liquidator": checksummed(event.liquidator),
+        "transaction": _hex(event.transaction_hash),
+        "block_number": loss.block.number,
+        "block_hash": _hex(loss.block.hash),
+        "debt_asset": checksummed(event.debt_asset),
+        "repaid": str(event.repaid_assets),
+        "repaid_value": _text(loss.repaid_value),
+        "repaid_amount": _amount(event.repaid_assets, token(protocol, event.debt_asset)),
+        "collateral_asset": checksummed(event.collateral_asset),
+        "seized": str(event.seized_assets),
+        "seized_value": _text(loss.seized_value),
+        "seized_amount": _amount(event.seized_assets, token(protocol, event.collateral_asset)),
+        "penalty_value": _text(loss.penalty_value),
+    }
+
+
+def _amount(assets: int, token: Token | None) -> str | None:
+    return None if token is None else amount(assets, token.decimals, token.symbol)
 
 
 # --- transactions -----------------------------------------------------------------------------------------------------

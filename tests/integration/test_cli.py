@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import pty
@@ -250,6 +252,52 @@ def test_transactions_account_for_everything_signed(history: Keeper):
         assert HASH.fullmatch(row["tx_hash"])
         assert (row["purpose"], row["status"]) == ("act", "included")
         assert INTEGER.fullmatch(row["max_fee_wei"])
+
+
+def test_one_call_is_shown_with_its_evidence_and_deliveries(history: Keeper):
+    """By its id, the beginning of it, the account, or a notice's id; a wrong one is answered with the nearest."""
+    row = next(row for row in history.ask("calls") if row["status"] == "liquidated")
+    shown = history.run("calls", "show", row["id"][:12])
+    assert shown.returncode == 0
+    for said in (row["account"], "opened (call", "price of WETH: 1840", "liquidation", "notice on webhook: liquidated"):
+        assert said in shown.stdout
+    assert row["opened_block_hash"] in shown.stdout
+    for name in (row["account"], row["notices"][0]["id"]):
+        record = json.loads(history.run("calls", "show", name, "--json").stdout)
+        assert record["id"] == row["id"]
+    (loss,) = record["losses"]
+    assert loss["transaction"] == history.liquidations()[0]["tx_hash"]
+    assert int(loss["penalty_value"]) > 0
+    wrong = history.run("calls", "show", row["id"][:-1] + "x")
+    assert wrong.returncode == 1
+    assert f"did you mean {row['id']}?" in wrong.stderr
+
+
+def test_the_audit_trail_is_exported_in_three_forms(history: Keeper, tmp_path: Path):
+    """The same entries in each; a file appears whole or not at all."""
+    told = history.run("calls", "export")
+    rows = [json.loads(line) for line in told.stdout.splitlines()]
+    calls = [row for row in rows if row["type"] == "call"]
+    assert {row["id"] for row in calls} == {row["id"] for row in history.ask("calls")}
+    entries = [entry for row in rows for entry in row["trail"]]
+    for one in calls:
+        kinds = [entry["type"] for entry in one["trail"]]
+        assert kinds[0] == "step" and {"notice", "delivery"} <= set(kinds)
+        assert all(HASH.fullmatch(entry["block_hash"]) for entry in one["trail"] if entry["type"] == "step")
+    lines = list(csv.DictReader(io.StringIO(history.run("calls", "export", "--format", "csv").stdout)))
+    assert [line["event"] for line in lines] == [entry["event"] for entry in entries]
+    page = tmp_path / "calls.html"
+    written = history.run("calls", "export", "--format", "html", "--output", str(page))
+    assert (written.returncode, written.stdout) == (0, "")
+    assert [path.name for path in tmp_path.iterdir()] == ["calls.html"]
+    text = page.read_text("utf-8")
+    assert all(row["id"] in text for row in calls)
+    assert "http" not in re.sub(r"<pre>.*?</pre>", "", text, flags=re.DOTALL).replace("http-equiv", "")
+    one = history.run("calls", "export", "--account", calls[0]["account"], "--since", "2020-01-01")
+    assert {json.loads(line)["account"] for line in one.stdout.splitlines()} == {calls[0]["account"]}
+    refused = history.run("calls", "export", "--since", "yesterday")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "--since 'yesterday' is no moment" in refused.stderr
 
 
 @pytest.mark.parametrize("command", ["health", "calls", "liquidations", "transactions"])
