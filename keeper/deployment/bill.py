@@ -12,6 +12,7 @@ from keeper.executor.deployment import Order
 from keeper.executor.value import NATIVE_DECIMALS, gas_value
 from keeper.protocols.addresses import checksummed
 
+_MANY_WEI = 10**15
 _ADDRESS = re.compile(r"\b0x[0-9a-f]{40}\b")
 
 
@@ -63,4 +64,5 @@ def readable(text: str) -> str:
 
 
 def coins(wei: int) -> str:
-    return format_units(wei, NATIVE_DECIMALS, 6)
+    """Exact enough to tell what it is, even on a chain where gas costs next to nothing."""
+    return format_units(wei, NATIVE_DECIMALS, 6 if wei >= _MANY_WEI else 12)

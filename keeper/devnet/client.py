@@ -71,8 +71,11 @@ class Client:
 
     def set_mining(self, mining: Mining, seconds: float = 0) -> None:
         """seconds: between blocks, for "interval"."""
+        clock = round(seconds) if mining == "interval" else 0
+        if mining == "interval" and (clock != seconds or clock < 1):
+            raise DevnetError(f"{seconds} s between blocks: Anvil's clock knows whole seconds only; give 1 or more")
         # Switching the clock on or off also switches automining, so the order matters.
-        self.rpc("evm_setIntervalMining", seconds if mining == "interval" else 0)
+        self.rpc("evm_setIntervalMining", clock)
         self.rpc("evm_setAutomine", mining == "auto")
         self.mining = mining
 

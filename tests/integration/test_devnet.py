@@ -268,7 +268,9 @@ def test_mining_by_hand_and_by_the_clock(dev_chain: DevChain):
     assert dev_chain.rpc("eth_getTransactionReceipt", tx_hash) is None
     assert dev_chain.fund(alice, "DAI", 1).block_number == height + 1  # an action of ours mines its own block
     assert int(dev_chain.rpc("eth_getTransactionReceipt", tx_hash)["blockNumber"], 16) == height + 1
-    dev_chain.mine_every(1)
+    with pytest.raises(DevnetError, match="whole seconds"):
+        dev_chain.mine_every(0.5)
+    dev_chain.mine_every(1.0)
     assert dev_chain.fund(alice, "DAI", 1).block_number > height + 1
 
 
