@@ -19,6 +19,9 @@ from keeper.executor.value import gas_value, value_down
 
 log = structlog.get_logger(__name__)
 
+_SEARCHED = 2  # for each that can be sent: some turn out to pay too little
+_IN_VAIN = frozenset({"price_impact", "no_route", "no_funding", "unpriced"})
+
 
 @dataclass(frozen=True, slots=True)
 class Financier:
@@ -27,6 +30,7 @@ class Financier:
     native_asset: bytes | None
     deadline_s: float
     prepared: Prepared = field(default_factory=Prepared)
+    in_vain: dict[str, int] = field(default_factory=dict)
 
     async def offers(
         self,
@@ -40,7 +44,7 @@ class Financier:
     ) -> Offers:
         """Never longer than the deadline, and never an error: what cannot be planned now is planned with a later block.
 
-        gas_price_wei: expected for the next block. decimals: by token.
+        gas_price_wei: expected for the next block. decimals: by token. limit: how many of them can be sent.
         """
         ready = {o.cause: plan for o in opportunities if (plan := self.prepared.plan(o, block.number)) is not None}
         if ready:
@@ -52,7 +56,8 @@ class Financier:
             gas_price_wei=gas_price_wei,
             native_asset=self.native_asset,
             decimals=decimals,
-            limit=limit,
+            limit=_SEARCHED * limit,
+            in_vain=self.in_vain,
         )
         try:
             async with asyncio.timeout(self.deadline_s):
@@ -61,6 +66,7 @@ class Financier:
             log.warning("planning_timed_out", block=block.number, positions=len(opportunities))
         except KeeperError as error:
             log.warning("planning_failed", block=block.number, positions=len(opportunities), error=str(error))
+        self._remember(plans, block.number)
         inventory = self.planner.inventory
 
         def kept(opportunity: Opportunity, plan: LiquidationPlan) -> LiquidationPlan | Skip:
@@ -78,3 +84,10 @@ class Financier:
             return 0 if native is None else gas_value(plan.gas_limit_hint * gas_price_wei, native, base)
 
         return Offers({**plans, **ready}, kept if inventory is not None else None, gas_base)
+
+    def _remember(self, plans: Mapping[str, LiquidationPlan | Skip], block: int) -> None:
+        """What was searched in vain, as long as it stays open."""
+        found = {cause: block for cause, one in plans.items() if isinstance(one, Skip) and one.code in _IN_VAIN}
+        waiting = {cause: at for cause, at in self.in_vain.items() if isinstance(plans.get(cause), Skip)}
+        self.in_vain.clear()
+        self.in_vain.update({**waiting, **found})

@@ -52,11 +52,15 @@ class Planner:
         native_asset: bytes | None,
         decimals: Mapping[bytes, int],
         limit: int,
+        in_vain: Mapping[str, int] | None = None,
     ) -> Reads[Mapping[str, LiquidationPlan | Skip]]:
         """By cause. At most `limit` are searched, those first that are worth most at their protocol's prices.
 
-        decimals: by token. gas_price_wei: what a unit of gas is expected to cost.
+        decimals: by token. gas_price_wei: what a unit of gas is expected to cost. in_vain: by cause, the block at which
+        nothing was found; these come after all others, the longest ago first, so that what no pool buys does not keep
+        what one does from being looked at.
         """
+        tried = in_vain or {}
         plans: dict[str, LiquidationPlan | Skip] = {}
         worth: list[tuple[int, Opportunity, Job]] = []
         for opportunity in opportunities:
@@ -69,7 +73,7 @@ class Planner:
             else:
                 job = Job(found, _purse(opportunity, decimals, native, gas_price_wei))
                 worth.append((max(_at_oracle(pair) for pair in found), opportunity, job))
-        worth.sort(key=lambda one: (-one[0], one[1].cause))
+        worth.sort(key=lambda one: (tried.get(one[1].cause, -1), -one[0], one[1].cause))
         for _, opportunity, _ in worth[limit:]:
             plans[opportunity.cause] = Skip("max_pending", "others are worth more, and as many as allowed are planned")
         searched = worth[:limit]
