@@ -46,15 +46,15 @@ class Bill:
     def most_wei(self) -> int:
         return sum(line.gas_limit for line in self.lines) * self.max_fee_wei
 
-    def shown(self, native: Price | None, base_decimals: int) -> Iterator[str]:
-        """Lines for a person. native: the protocol's price of the native coin, if it has one."""
+    def shown(self, native: Price | None, base_decimals: int, currency: str) -> Iterator[str]:
+        """Lines for a person. native: a protocol's price of the native coin, if one has it, in its base currency."""
         for number, line in enumerate(self.lines, 1):
             yield f"  {number:>2}  {line.gas:>9,} gas  {readable(line.order.what)}"
         gwei = format_units(self.gas_price_wei, 9, 3)
         total = f"in all {self.gas:,} gas at {gwei} gwei: {coins(self.cost_wei)} of the native coin"
         if native is not None:
             value = gas_value(self.cost_wei, native, base_decimals)
-            total += f" ({format_units(value, base_decimals, 2)} in the base currency)"
+            total += f" ({format_units(value, base_decimals, 2)} {currency or 'in base currency'})"
         yield f"{total}; at most {coins(self.most_wei)}"
 
 

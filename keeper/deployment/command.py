@@ -58,8 +58,10 @@ def skim_all(args: argparse.Namespace) -> int:
 
 @dataclass
 class Visit:
-    """What both commands stand on. markets: by protocol, at the block of the visit. native: price of the native coin,
-    counted in base currency units of so many decimals."""
+    """What both commands stand on, read at one block. needs: of all protocols. tokens: that they list.
+
+    native: price of the native coin, counted in so many decimals of a currency.
+    """
 
     house: House
     rpc: RpcClient
@@ -71,6 +73,7 @@ class Visit:
     tokens: set[bytes] = field(default_factory=set)
     native: Price | None = None
     base_decimals: int = 8
+    currency: str = ""
 
     async def read(self, reads: Any, block: BlockRef | None = None) -> Any:
         return (await drive([reads], lambda calls: self.rpc.call_many(calls, block or self.block)))[0]
@@ -109,7 +112,8 @@ async def visiting(args: argparse.Namespace) -> AsyncIterator[Visit]:
                 results = await rpc.call_many(adapter.head_calls(market), head.ref)
                 prices = (await visit.read(adapter.snapshot(market, [], head, results, {}))).prices
                 if visit.native is None and native in prices:
-                    visit.native, visit.base_decimals = prices[native], adapter.base_decimals(market)
+                    visit.native, visit.currency = prices[native], adapter.currency(market)
+                    visit.base_decimals = adapter.base_decimals(market)
             yield visit
         finally:
             await rpc.close()
@@ -242,7 +246,7 @@ async def carry_out_orders(
             say(command, "nothing is missing" if command == "deploy" else "it holds nothing")
         if orders:
             bill = await counter.bill(orders)
-            for line in bill.shown(visit.native, visit.base_decimals):
+            for line in bill.shown(visit.native, visit.base_decimals, visit.currency):
                 print(line, file=sys.stderr)
             await _afford(visit, bill)
             if args.dry_run:

@@ -74,11 +74,17 @@ def _anvil(url: str, block: int | None) -> Anvil:
 async def _rehearse_all(
     house: House, anvil: Anvil, cast: Cast, lever: Lever, found: Found, forked: dict[str, Any]
 ) -> bool:
-    """Whether all were rehearsed; after a first SIGINT or SIGTERM the one in hand is the last."""
-    stop = asyncio.Event()
+    """Whether all were rehearsed. After a first SIGINT or SIGTERM the one in hand is the last; a second ends it."""
+    stop, task = asyncio.Event(), asyncio.current_task()
     loop = asyncio.get_running_loop()
+
+    def interrupt() -> None:
+        if stop.is_set() and task is not None:
+            task.cancel()
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, interrupt)
     fork = await Fork.connect(anvil.ws_url, house.config.chain.id)
     try:
         forked |= {"fork_block_number": fork.tip.number, "fork_block_hash": f"0x{fork.tip.hash.hex()}"}
@@ -89,6 +95,8 @@ async def _rehearse_all(
                     return False
                 found(await stage.rehearse(protocol, key))
                 advance()
+    except asyncio.CancelledError:
+        return False
     finally:
         await fork.close()
         for number in (signal.SIGINT, signal.SIGTERM):

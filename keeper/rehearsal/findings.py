@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One position. Values are in base-currency units of its protocol (`base_decimals`).
+    """One position. Values are in base-currency units of its protocol (`base_decimals` of `currency`).
 
     before: at the fork's first block; None when the position is closed.
     lever: what was moved to open it; None when nothing had to be.
@@ -31,6 +31,7 @@ class Finding:
     position: str
     account: bytes
     base_decimals: int
+    currency: str
     before: Health | None = None
     lever: Lever | None = None
     stressed: Health | None = None
@@ -71,6 +72,7 @@ def row(finding: Finding) -> Json:
         "liquidatable": finding.stressed is not None and finding.stressed.liquidatable,
         "lever": None if finding.lever is None else finding.lever.value,
         "base_decimals": finding.base_decimals,
+        "currency": finding.currency,
         "before": _health(finding.before),
         "stressed": _health(finding.stressed),
         "after": _health(finding.after),
@@ -115,6 +117,7 @@ class Tally:
     """One protocol's findings in all. Each was liquidated alone, on the same state: together they would share pools."""
 
     base_decimals: int
+    currency: str
     rehearsed: int = 0
     liquidated: int = 0
     failed: int = 0
@@ -138,6 +141,7 @@ class Tally:
     def row(self) -> Json:
         return {
             "base_decimals": self.base_decimals,
+            "currency": self.currency,
             "rehearsed": self.rehearsed,
             "liquidated": self.liquidated,
             "failed": self.failed,
@@ -153,7 +157,7 @@ def tallies(findings: Iterable[Finding]) -> dict[str, Tally]:
     """By protocol, in the order in which they come."""
     found: dict[str, Tally] = {}
     for finding in findings:
-        found.setdefault(finding.protocol, Tally(finding.base_decimals)).add(finding)
+        found.setdefault(finding.protocol, Tally(finding.base_decimals, finding.currency)).add(finding)
     return found
 
 

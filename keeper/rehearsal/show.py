@@ -90,4 +90,4 @@ def _money(units: int | None, one: Finding) -> str:
 
 
 def _amount(units: int, tally: Tally) -> str:
-    return f"{Decimal(units).scaleb(-tally.base_decimals):,.2f}"
+    return f"{Decimal(units).scaleb(-tally.base_decimals):,.2f} {tally.currency}".rstrip()

@@ -73,16 +73,14 @@ class Stage:
             try:
                 return await self.play(protocol, key)
             except KeeperError as error:
-                decimals = adapter.base_decimals(self._markets[protocol])
-                reason = Skip("not_rehearsed", str(error))
-                return Finding(protocol, adapter.position_id(key), adapter.account(key), decimals, reason=reason)
+                about = _about(adapter, self._markets[protocol], key)
+                return replace(about, reason=Skip("not_rehearsed", str(error)))
 
     async def play(self, protocol: str, key: bytes) -> Finding:
         """As `rehearse`, without undoing anything."""
         adapter = self.adapters[protocol]
         book = await self._read(adapter, key, self._markets[protocol])
-        base_decimals = adapter.base_decimals(book.market)
-        found = Finding(protocol, adapter.position_id(key), adapter.account(key), base_decimals)
+        found = _about(adapter, book.market, key)
         if key not in book.positions:
             return replace(found, reason=Skip("closed", "it has been closed since it was indexed"))
         before = self._assess(adapter, book, key, self.fork.tip.timestamp)
@@ -211,6 +209,17 @@ class Stage:
         if native is None or intent.gas_cost_wei is None:
             return None
         return gas_value(intent.gas_cost_wei, native, venue.adapter.base_decimals(venue.book.market))
+
+
+def _about(adapter: Adapter, market: Any, key: bytes) -> Finding:
+    """What is known of a position before it is rehearsed."""
+    return Finding(
+        adapter.name,
+        adapter.position_id(key),
+        adapter.account(key),
+        adapter.base_decimals(market),
+        adapter.currency(market),
+    )
 
 
 def _as_actor(house: House, key: Secret) -> House:

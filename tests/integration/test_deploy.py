@@ -121,7 +121,7 @@ def test_a_plan_is_shown_and_nothing_is_sent_unless_somebody_agrees(chain: DevCh
     assert shown.count(" gas  ") == ORDERS
     assert "deploy the Liquidator at 0x" in shown
     assert chain.aave.pool in shown
-    assert "in the base currency" in shown
+    assert " USD)" in shown
     _, told = person.says("deploy", exit_code=1)
     assert "give --yes" in told
     assert person.nonce == 0

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +24,7 @@ from keeper.indexer.rpc.client import RpcClient
 from keeper.rehearsal.relay import Relay
 from keeper.rehearsal.stage import Stage
 from keeper.wire import House
+from tests.support import aave_v30
 from tests.support.contract_house import Contract
 from tests.support.rehearsals import Book, index, staged
 
@@ -210,6 +212,18 @@ async def test_by_price_only_the_oracle_moves(book: Book, house: House) -> None:
     assert (by_price.profit_base or 0) > 5 * (by_threshold.profit_base or 0) > 0
 
 
+async def test_a_second_interruption_ends_the_position_in_hand(house: House) -> None:
+    told = start(house, "--json")
+    assert told.stdout is not None
+    told.stdout.readline()
+    told.send_signal(signal.SIGINT)
+    told.send_signal(signal.SIGTERM)
+    rest, err = told.communicate(timeout=60)
+    assert told.returncode == 130, err
+    assert '"complete":false' in rest
+    assert "Traceback" not in err
+
+
 async def test_an_interrupted_rehearsal_keeps_what_it_found(house: House) -> None:
     """The position in hand is the last; the summary says that it is not complete."""
     told = start(house, "--json")
@@ -236,6 +250,28 @@ async def test_positions_can_be_chosen(book: Book, house: House) -> None:
     *lines, last = map(json.loads, told.communicate(timeout=60)[0].splitlines())
     assert [one["account"] for one in lines] == [book.accounts["under water"], book.accounts["thin"]]
     assert last["summary"]["left_out"] == 3
+
+
+async def test_an_old_market_is_opened_in_the_same_name(dev_chain: DevChain, tmp_path: Path) -> None:
+    """The real v3.0: by the reserve's threshold, and by an e-mode's, whose struct names a price source there."""
+    aave_v30.install(dev_chain)
+    old, aave = Book(dev_chain), dev_chain.aave
+    for symbol in ("USDC", "DAI"):
+        lend = "setReserveFlashLoaning(address,bool)"
+        dev_chain.send(aave.market.admin, aave.configurator, lend, dev_chain.tokens[symbol].address, True)
+    old.borrow("plain", "WETH", Decimal(10), Decimal(9_000))
+    efficient = old.accounts["efficient"] = dev_chain.make_account(50, Decimal(5))
+    aave.supply(efficient, "USDC", Decimal(10_000))
+    aave.set_emode(efficient, 2)
+    aave.borrow(efficient, "DAI", Decimal(9_000))
+    house = await index(old.configuration(tmp_path), dev_chain.block_number)
+    async with staged(house) as stage:
+        for name in old.accounts:
+            finding = await stage.rehearse("aave", old.key(name))
+            assert finding.stressed is not None
+            assert finding.stressed.liquidatable
+            assert (finding.stressed.factor_wad or 0) > WAD * 99 // 100
+            assert finding.liquidated, finding.reason
 
 
 async def test_our_configured_contract_is_rehearsed_with_the_permissions_that_it_has(
