@@ -34,6 +34,7 @@ from keeper.core.types import (
     LiquidationPair,
     LiquidationPlan,
     LogFilter,
+    LogTrace,
     Posting,
     Prices,
     RawLog,
@@ -270,6 +271,16 @@ class Watchable(Protocol[M]):
     def liquidation_filter(self, market: M) -> LogFilter:
         """Of the logs that `liquidations` reads and of no others: asked over a range of blocks when a position shrank
         between two looks."""
+        ...
+
+
+@runtime_checkable
+class Traceable(Protocol):
+    """What a `Watchable` adapter offers where no contract lists the markets that an account may be in."""
+
+    def trace(self, account: bytes) -> LogTrace | None:
+        """Logs of which `touches`, with no market, gives every position of this account. None where the markets are
+        configured."""
         ...
 
 

@@ -88,6 +88,14 @@ class LogFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class LogTrace:
+    """Logs by which an account can be followed: of one contract, with these topics; None: any. The first is given."""
+
+    address: bytes
+    topics: tuple[bytes | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """A read-only contract call as data; the shell executes it pinned to a block hash (EIP-1898)."""
 

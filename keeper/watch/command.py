@@ -20,13 +20,15 @@ from keeper.evaluator.bands import BandRules
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.pool import RpcSettings
 from keeper.patience import Patience
+from keeper.protocols.addresses import checksummed
 from keeper.watch import show
 from keeper.watch.accounts import Owner, check_accounts, resolve_accounts
-from keeper.watch.deployment import Deployment, Wishes, unlisted_markets
+from keeper.watch.deployment import Deployment, Wishes
 from keeper.watch.desk import Desk
-from keeper.watch.eyes import Eyes
+from keeper.watch.eyes import Eyes, Held
 from keeper.watch.look import Watched
 from keeper.watch.pace import Pace
+from keeper.watch.trail import REMEDY, Tracer, trace_once
 from keeper.watch.watcher import Watcher
 from keeper.wire import House
 
@@ -40,6 +42,9 @@ NEAR_PART = 4
 
 SETTINGS = RpcSettings(multicall_calls=400, prove_multicall_gas=True, call_timeout_s=20.0)
 """Few requests: a large Aave market fits two multicalls, and no probe is asked again alone."""
+
+ONCE_TRACES = 2
+"""Requests for an account's logs, where positions are listed nowhere: an assessment stays within fifteen in all."""
 
 _ATTEMPTS = 4
 
@@ -65,8 +70,6 @@ async def _watch(args: argparse.Namespace, deployment: Deployment) -> int:
         houses = {owner.account: deployment.house(rpc.chain_id, owner.account, owner.name) for owner in owners}
         house = next(iter(houses.values()))
         eyes = Eyes(rpc, watched_adapters(house))
-        for name in unlisted_markets(house):
-            log.warning("markets_not_named", protocol=name, remedy="name those to look in with --market ID")
         if args.once:
             return await _once(args.json, rpc, eyes, owners, house.rules(), stop)
         desks = []
@@ -82,9 +85,15 @@ async def _once(
 ) -> int:
     """One assessment per position; nothing is stored and nobody is told."""
 
+    accounts = [owner.account for owner in owners]
+    unfinished: list[tuple[str, bytes]] = []
+
     async def attempt() -> Block:
+        nonlocal unfinished
         head = await _newest(rpc)
-        await eyes.see(head, [owner.account for owner in owners], {})
+        adapters = eyes.adapters.values()
+        found, unfinished = await trace_once(Tracer(rpc), adapters, accounts, head.number, ONCE_TRACES)
+        await eyes.see(head, accounts, {name: Held(touches=touches) for name, touches in found.items()})
         return head
 
     block = await Patience(stop, _ATTEMPTS)("look", attempt)
@@ -94,6 +103,9 @@ async def _once(
     show.print_rows(rows, block, as_json=as_json)
     if not rows:
         print(f"keeper: {show.nothing_found(owners, eyes, rpc.chain_id)}", file=sys.stderr)
+    for name, account in unfinished:
+        what = f"{checksummed(account)}: not all of its logs were searched for positions in {name}"
+        print(f"keeper: {what}; {REMEDY}, or watch without --once, which searches on", file=sys.stderr)
     for position in eyes.differing:
         print(f"keeper: {position}: our view is not the protocol's own; do not rely on it", file=sys.stderr)
     return 1 if eyes.differing else 0

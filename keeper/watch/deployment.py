@@ -180,11 +180,6 @@ def _lists_markets(kind: str) -> bool:
         return False
 
 
-def unlisted_markets(house: House) -> list[str]:
-    """Names of protocols whose markets would have to be named, and are not: nothing is seen there."""
-    return [one.name for one in house.config.protocols if _lists_markets(one.kind) and not one.settings.get("markets")]
-
-
 def _table(tables: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """A table as it is written; empty when it is missing or none, which is told where it is checked."""
     found = tables.get(name)

@@ -16,6 +16,7 @@ from keeper.notifier.outbox import Deliverer
 from keeper.pipeline import Pipeline
 from keeper.track import Track
 from keeper.watch.look import Sight
+from keeper.watch.trail import Trail
 from keeper.wire import House
 
 DRAIN_S = 5.0
@@ -95,6 +96,14 @@ class Desk:
     def keys(self, name: str) -> frozenset[bytes]:
         """Of the positions it has in a protocol, as far as it knows."""
         return frozenset(self.track(name).book.positions)
+
+    def trail(self, name: str) -> Trail:
+        """Where this account's logs were searched for positions in a protocol."""
+        return Trail.load(self._store.meta(f"trail:{name}"))
+
+    def keep_trail(self, name: str, trail: Trail) -> None:
+        with self._store.transaction() as tx:
+            tx.set_meta(f"trail:{name}", trail.dump())
 
     def healths(self) -> Iterator[Health]:
         """Of every position, at the block it was last looked at."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -26,6 +28,15 @@ MOST_LOG_REQUESTS = 40
 """Spent on the logs of one gap: a node that serves ten blocks at once tells of the last few hundred only."""
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is known of one protocol before a look: a market, keys of positions there, and what else to read."""
+
+    market: Any = None
+    keys: frozenset[bytes] = frozenset()
+    touches: frozenset[bytes] = frozenset()
+
+
 class Eyes:
     """sights: by protocol, the newest. differing: ids of positions of which it is not the protocol's own view."""
 
@@ -37,18 +48,16 @@ class Eyes:
         self._searched_at: float | None = None
         self._afresh_at = time.monotonic()
 
-    async def see(
-        self, head: Block, accounts: Collection[bytes], keys: Mapping[str, frozenset[bytes]]
-    ) -> Mapping[str, Sight]:
-        """Everything these accounts have at this block. keys: by protocol, of the positions they are known to have."""
+    async def see(self, head: Block, accounts: Collection[bytes], held: Mapping[str, Held]) -> Mapping[str, Sight]:
+        """Everything these accounts have at this block. held: by protocol, what is known of them."""
         now = time.monotonic()
         search = self._searched_at is None or now - self._searched_at >= SEARCH_S
         afresh = now - self._afresh_at >= AFRESH_S
-        sights = await self._look_at(list(self.adapters), head, accounts, keys, search=search, afresh=afresh)
+        sights = await self._look_at(list(self.adapters), head, accounts, held, search=search, afresh=afresh)
         wrong = self._wrong(sights, head)
         if wrong and self.sights and not afresh:
             log.info("market_discovered_again", protocols=sorted(wrong), block=head.number)
-            sights |= await self._look_at(sorted(wrong), head, accounts, keys, search=search, afresh=True)
+            sights |= await self._look_at(sorted(wrong), head, accounts, held, search=search, afresh=True)
             wrong = self._wrong(sights, head)
         self.differing = tuple(self.adapters[name].position_id(key) for name in sorted(wrong) for key in wrong[name])
         for position in self.differing:
@@ -87,7 +96,7 @@ class Eyes:
         names: Sequence[str],
         head: Block,
         accounts: Collection[bytes],
-        keys: Mapping[str, frozenset[bytes]],
+        held: Mapping[str, Held],
         *,
         search: bool,
         afresh: bool,
@@ -97,7 +106,10 @@ class Eyes:
 
         looks = []
         for name in names:
-            before = self.sights.get(name)
-            known = Known(None if before is None else before.market, keys.get(name, frozenset()))
-            looks.append(look(self.adapters[name], accounts, head, known, search=search, afresh=afresh))
+            before, mine = self.sights.get(name), held.get(name, Held())
+            known = Known(mine.market if before is None else before.market, mine.keys)
+            afresh_here = afresh or before is None  # a market that was stored may be from long ago
+            looks.append(
+                look(self.adapters[name], accounts, head, known, search=search, afresh=afresh_here, also=mine.touches)
+            )
         return dict(zip(names, await drive(looks, execute), strict=True))

@@ -51,18 +51,21 @@ def look(
     *,
     search: bool = True,
     afresh: bool = False,
+    also: Collection[bytes] = (),
 ) -> Reads[Sight]:
     """Everything these accounts have at this block.
 
     known: from an earlier look; without its market, that is discovered first. search: also where positions must be
-    searched (isolated markets); else only those known are read there. afresh: discover the market again.
+    searched (isolated markets); else only those known are read there. afresh: discover the market again. also: further
+    touches to read.
     """
     market = known.market if known is not None else None
+    keys = known.keys if known is not None else frozenset()
+    renewing: list[Reads[Any]] = []
     if market is None or afresh:
         market = yield from adapter.bootstrap(market)
-        renewing: list[Reads[Any]] = []
     else:
-        renewing = [adapter.renew(market)]
+        renewing.append(adapter.renew(market))
     asked = adapter.head_calls(market)
     touches, searches = _enumerated(adapter, market, accounts, search)
     first: list[Reads[Any]] = [_read(asked), *renewing, *searches]
@@ -71,12 +74,12 @@ def look(
         market, *found = found
         if (again := adapter.head_calls(market)) != asked:
             head = yield again
-    keys = known.keys if known is not None else frozenset()
+    touches.update(also)
     for one in (*found, *(adapter.whole(market, key) for key in sorted(keys))):
         touches.update(one)
     second: list[Reads[Any]] = [
         adapter.snapshot(market, sorted(touches), block, head, {}),
-        _views(adapter, market, keys),
+        _views(adapter, market, keys if renewing else ()),  # a market that was discovered may not know all of them yet
     ]
     update, views = yield from together(second)
     market = market if update.market is None else update.market

@@ -2,8 +2,8 @@
 
 A look costs four requests, however many accounts and protocols there are (until their calls no longer fit two
 multicalls): the head, whether the last block looked at is still canonical, and two multicalls at the head. Now and then
-come what is final and, where positions must be searched, the search; when a position changed, the logs that would tell
-of a liquidation.
+come what is final and, where positions must be searched, the search, by state or by the account's own logs; when a
+position changed, the logs that would tell of a liquidation.
 """
 
 from __future__ import annotations
@@ -23,12 +23,16 @@ from keeper.evaluator.bands import BandRules
 from keeper.indexer.follow import canonical_ancestor
 from keeper.indexer.rpc.client import RpcClient
 from keeper.watch.desk import Desk
-from keeper.watch.eyes import Eyes
+from keeper.watch.eyes import SEARCH_S, Eyes, Held
 from keeper.watch.pace import Pace
+from keeper.watch.trail import Tracer
 
 log = structlog.get_logger(__name__)
 
 FINALITY_S = 600.0
+
+FIRST_TRACES, MORE_TRACES = 1, 10
+"""Requests for an account's logs before the first assessment, which should not wait, and at each look after it."""
 
 SHORTER_LOOKS = 3
 """So often in a row must the node be below what was looked at before that is taken for a reorg to a shorter chain; once
@@ -79,6 +83,8 @@ class Watcher:
         self._final = 0
         self._final_asked_at: float | None = None
         self._shorter = 0
+        self._tracer = Tracer(rpc)
+        self._traced_at: float | None = None
 
     # --- the loop
 
@@ -131,15 +137,37 @@ class Watcher:
         await self._ask_finality(head)
         for desk in self._desks:
             await self._leave_orphaned(desk, headers)
+        await self._trace(head)
         accounts = [desk.account for desk in self._desks]
-        keys = {
-            name: frozenset[bytes]().union(*(desk.keys(name) for desk in self._desks)) for name in self._eyes.adapters
-        }
-        sights = await self._eyes.see(head, accounts, keys)
+        sights = await self._eyes.see(head, accounts, {name: self._held(name) for name in self._eyes.adapters})
         for desk in self._desks:
             if desk.tip is None or desk.tip.number < head.number:
                 desk.take(head, sights, await self._liquidations(desk, head), self._final)
         self._seen(head)
+
+    def _held(self, name: str) -> Held:
+        none: frozenset[bytes] = frozenset()
+        return Held(
+            market=next((desk.track(name).book.market for desk in self._desks), None),
+            keys=none.union(*(desk.keys(name) for desk in self._desks)),
+            touches=none.union(*(desk.trail(name).touches for desk in self._desks)),
+        )
+
+    async def _trace(self, head: Block) -> None:
+        """Search the accounts' logs where positions are listed nowhere: what is new now and then, what is old little by
+        little."""
+        first, now = not self._eyes.sights, time.monotonic()
+        due = self._traced_at is None or now - self._traced_at >= SEARCH_S
+        for desk in self._desks:
+            for name, adapter in self._eyes.adapters.items():
+                trail = desk.trail(name)
+                if not due and self._tracer.is_complete(adapter, trail):
+                    continue
+                most = FIRST_TRACES if first else MORE_TRACES
+                found = await self._tracer.extend(adapter, desk.account, trail, head.number, most)
+                if found != trail:
+                    desk.keep_trail(name, found)
+        self._traced_at = now if due else self._traced_at
 
     def _lags(self, head: Block) -> bool:
         """Whether the node is only late, as far as one can tell."""

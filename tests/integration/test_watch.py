@@ -6,9 +6,10 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -221,6 +222,52 @@ def test_every_protocol_is_looked_at_at_once(tmp_path: Path, chain: DevChain, pr
         chain.set_price("WETH", Decimal(1_590))
         watch.until("a call each", lambda: inbox.events(owner).count("opened") == 3)
     assert len({notice["position"] for notice in inbox.notices(owner)}) == 3
+
+
+def test_isolated_positions_are_found_by_the_accounts_own_logs(
+    tmp_path: Path, chain: DevChain, proxy: FaultProxy, inbox: Inbox
+) -> None:
+    """Where no market is named: at once from a node that serves wide ranges, little by little from one that does not,
+    once per account; and a position opened in another market later."""
+    owner, lender = chain.accounts[4], chain.make_account(7_778)
+    first = chain.morpho.main
+    first.supply(lender, Decimal(1_000_000))
+    first.supply_collateral(owner, Decimal(10))
+    first.borrow(owner, Decimal(13_000))
+    chain.mine(400)
+    webhook = {"kind": "webhook", "url": inbox.url, "secret": "env:TEST_WEBHOOK_SECRET"}
+    config = write_config(tmp_path / "morpho.toml", chain, protocols=("morpho_blue",), notifiers=[webhook])
+    with watching(tmp_path, owner, "--rpc", proxy.http, "--config", str(config)) as watch:
+        once = watch.run("--once", "--json")
+        assert [json.loads(line)["market"] for line in once.stdout.splitlines()] == ["0x" + first.id.hex()]
+        assert sum(method == "eth_getLogs" for method, _ in proxy.asked) == 1
+
+        narrow = Refuse(-32602, "block range is too wide, limited to 50 blocks")
+        proxy.instead("eth_getLogs", lambda _: narrow, times=10_000, when=wider_than(50))
+        unfinished = watch.run("--once", "--json")
+        assert "not all of its logs were searched for positions in morpho; name the markets" in unfinished.stderr
+        watch.start("--wait")
+        chain.set_price("WETH", Decimal(1_600))
+        watch.until("the call", lambda: inbox.events(owner) == ["opened"])
+        settled = len(proxy.asked)
+        watch.terminate()
+        watch.start()
+        searched = [params for method, params in proxy.asked[settled:] if method == "eth_getLogs"]
+        assert all(int(params[0]["fromBlock"], 16) > chain.block_number - 200 for params in searched)
+
+        second = chain.morpho.add_market("WBTC", "USDC")
+        second.supply(lender, Decimal(1_000_000))
+        second.supply_collateral(owner, Decimal(1))
+        second.borrow(owner, Decimal(50_000))
+        watch.terminate()
+        watch.start()  # it is searched again every few minutes, and at a start
+        positions = {f"morpho:{owner}:0x{market.id.hex()}" for market in (first, second)}
+        chain.set_price("WBTC", Decimal(56_000))
+        watch.until("another call", lambda: {one["position"] for one in inbox.notices(owner)} == positions)
+
+
+def wider_than(blocks: int) -> Callable[[list[Any]], bool]:
+    return lambda params: int(params[0]["toBlock"], 16) - int(params[0]["fromBlock"], 16) >= blocks
 
 
 def test_owners_hear_that_nobody_is_watching_and_that_somebody_is_again(

@@ -25,6 +25,7 @@ from keeper.core.types import (
     LiquidationPair,
     LiquidationPlan,
     LogFilter,
+    LogTrace,
     Price,
     Prices,
     RawLog,
@@ -112,6 +113,11 @@ class MorphoBlue:
 
     def liquidation_filter(self, market: Market) -> LogFilter:
         return LogFilter(frozenset({market.morpho}), frozenset({bytes.fromhex(abi.LIQUIDATED[2:])}))
+
+    def trace(self, account: bytes) -> LogTrace | None:
+        """Whoever borrows has pledged before. SupplyCollateral(id, caller, onBehalf, assets): the owner is indexed."""
+        event = bytes.fromhex(abi.SUPPLY_COLLATERAL[2:])
+        return None if self._scope.wanted else LogTrace(self._scope.morpho, (event, None, None, bytes(12) + account))
 
     # --- stored form
 
