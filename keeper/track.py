@@ -76,7 +76,7 @@ class Track:
 
     def advance(self, timestamp: int) -> list[Fact]:
         """Before a block of this time: what the prices so far say about volatility, if a bar ended, to be stored."""
-        if not self.judge.advance(self.book.prices, timestamp) or self.judge.volatility is None:
+        if not self.judge.advance(self.book, timestamp) or self.judge.volatility is None:
             return []
         return [Fact(self.name, "volatility", MARKET_KEY, dump_volatility(self.judge.volatility))]
 

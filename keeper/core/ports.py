@@ -170,6 +170,11 @@ class ProtocolAdapter(Protocol[M, A]):
         """Value of every slot; NaN for a slot without a usable price."""
         ...
 
+    def follows(self, market: M) -> Sequence[bytes | None]:
+        """By slot, the asset (as `Prices` knows it) to whose price its factor is proportional; None where it follows no
+        price. From this the volatility of each position's health is found."""
+        ...
+
     def slack(self, market: M) -> Slack: ...
     def same_weights(self, before: M, after: M) -> bool:
         """Whether `linear` gives the same for both markets, so that only factors need refreshing."""

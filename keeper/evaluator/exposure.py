@@ -1,25 +1,22 @@
-"""By how much each asset's price moves a position's health, and so how volatile that health is.
+"""By how much each price moves a position's health, and so how volatile that health is.
 
 With C the collateral and R the requirement as sums of weight × factor (`Linear`), the log health moves by
-Σ w_a · (log return of asset a), where w_a is the share in C of what follows the price of a, less its share in R. Which
-factors follow which price is found by asking the adapter for its factors at other prices: no adapter has to say so.
-
-Shares are taken at the prices of the last whole bar, so that within a bar they change with interest alone: `MARGIN` is
-far more than that can move a line.
+Σ w_a · (log return of asset a), where w_a is the share in C of the factors that follow the price of a, less their share
+in R. Shares are taken at the prices of the last whole bar, so that within a bar they change with interest alone:
+`MARGIN` is far more than that can move a line.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keeper.core.ports import ProtocolAdapter
-from keeper.core.types import Linear, Price, Prices
+from keeper.core.types import Linear, Prices
 from keeper.evaluator.adaptive import Adaptive
 from keeper.evaluator.columns import Columns, Rows, Side
 from keeper.evaluator.volatility import BAR_S, BARS_PER_DAY, Floats, Volatility, equilibrium, log_price
@@ -28,82 +25,90 @@ MARGIN = 1e-3  # relative: how far a line may move until the next bar, far above
 PARITY = 0.03  # prices nearer than this are presumed to be pegged to one another
 _SHIFT = 2  # an adapter's slot 0 is ours 2, as in `columns`
 _CHUNK = 4_096
+_DUST = 1e-9  # of an exposure, that is none
 
-
-@dataclass(frozen=True, slots=True)
-class Structure:
-    """What of a market decides which factor follows which price. elasticities: slots × assets."""
-
-    assets: tuple[bytes, ...]
-    elasticities: NDArray[np.float64]
-    families: tuple[str, ...]
-
-    @classmethod
-    def of(cls, adapter: ProtocolAdapter[Any, Any], market: Any, assets: Sequence[bytes], now: int) -> Structure:
-        base = {asset: Price(10**8, 8) for asset in assets}
-        plain = _logs(adapter.factors(market, base, now))
-        columns = []
-        for asset in assets:
-            doubled = _logs(adapter.factors(market, {**base, asset: Price(2 * 10**8, 8)}, now))
-            columns.append(np.nan_to_num((doubled - plain) / math.log(2), posinf=0.0, neginf=0.0))
-        tokens = [adapter.token(market, asset) for asset in assets]
-        families = tuple("" if token is None else family(token.symbol) for token in tokens)
-        elasticities = np.array(columns).T if columns else np.zeros((len(plain), 0))
-        return cls(tuple(assets), elasticities, families)
+Weights = Mapping[int, float]
+"""Exposure by place of an asset."""
 
 
 class Movements:
-    """What one state of the volatility says about the assets of one market, in the order of its structure."""
+    """What one state of the volatility says about the assets of one market.
 
-    def __init__(self, rule: Adaptive, volatility: Volatility, structure: Structure) -> None:
+    assets: those that some factor follows, sorted. slots: by slot of ours, the place of the asset it follows, or -1.
+    """
+
+    def __init__(self, rule: Adaptive, volatility: Volatility, adapter: ProtocolAdapter[Any, Any], market: Any) -> None:
         self.rule = rule
-        self.structure = structure
-        names = sorted(set(structure.families) - {""})
-        self._kin = np.array([1.0 + names.index(name) if name else 0.0 for name in structure.families])
-        places = volatility.places
-        known = np.array([places.get(asset, -1) for asset in structure.assets], np.intp)
+        follows = adapter.follows(market)
+        self.assets = tuple(sorted({asset for asset in follows if asset is not None}))
+        places = {asset: place for place, asset in enumerate(self.assets)}
+        self.slots = np.array([-1] * _SHIFT + [-1 if asset is None else places[asset] for asset in follows], np.intp)
+        known = np.array([volatility.places.get(asset, -1) for asset in self.assets], np.intp)
         self.last: Floats = np.append(volatility.closes[-1], np.nan)[known]  # log prices at which shares are taken
-        moments = np.pad(volatility.moments, ((0, 0), (0, 1), (0, 1)))[:, known[:, None], known[None, :]]
-        if rule.parkinson:
-            own = np.einsum("mii->mi", moments)
-            ranges = np.pad(volatility.ranges, ((0, 0), (0, 1)))[:, known]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                ratio = np.where(own > 0, np.sqrt(ranges / own), 1.0)
-            moments = moments * ratio[:, :, None] * ratio[:, None, :]
         self._data = np.pad(volatility.data, ((0, 0), (0, 1)))[:, known]
-        both = np.minimum(self._data[:, :, None], self._data[:, None, :])  # seen together since the younger is seen
-        self._variance = np.where(both > 0, moments / np.where(both > 0, both, 1.0), 0.0) * BARS_PER_DAY
+        self._kin = _kin([_symbol(adapter, market, asset) for asset in self.assets])
+        moments = np.pad(volatility.moments, ((0, 0), (0, 1), (0, 1))[: volatility.moments.ndim])
+        paired = moments.ndim == 3
+        self._moments = moments[:, known[:, None], known[None, :]] if paired else moments[:, known]
+        if rule.parkinson:
+            self._use_ranges(np.pad(volatility.ranges, ((0, 0), (0, 1)))[:, known])
         whole = np.array([equilibrium(memory) for memory in volatility.memories_s])
         blank = np.concatenate((volatility.blank, whole[:, None]), axis=1)[:, known]
         self._prior = blank * np.minimum(1.0, rule.prior_s / BAR_S / whole)[:, None]
 
-    def sigmas(self, weights: Floats) -> Floats:
-        """Volatility of log health per square root of a day (memories × positions) of weights (positions × assets).
+    def sigmas(self, places: NDArray[np.intp], weights: Floats) -> Floats:
+        """Volatility of log health per square root of a day (memories × positions).
 
-        What was observed is as old as the youngest asset in it; the presumption fills what is missing.
+        weights: positions × these places. What was observed is as old as the youngest asset in it; the presumption
+        fills what is missing.
         """
-        weights = np.where(np.abs(weights) < 1e-9, 0.0, weights)
+        weights = np.where(np.abs(weights) < _DUST, 0.0, weights)
         used: NDArray[np.bool_] = np.asarray(weights != 0, np.bool_)
-        observed = np.stack([np.einsum("pi,pi->p", weights @ variance, weights) for variance in self._variance])
-        data = np.where(used, self._data[:, None, :], np.inf).min(axis=2, initial=np.inf)
+        variance = self._variance(places)
+        observed = np.stack([np.einsum("pi,pi->p", weights @ one, weights) for one in variance])
+        data = np.where(used, self._data[:, None, places], np.inf).min(axis=2, initial=np.inf)
         data = np.where(np.isfinite(data), data, 0.0)
-        prior = np.where(used, self._prior[:, None, :], 0.0).max(axis=2, initial=0.0)
+        prior = np.where(used, self._prior[:, None, places], 0.0).max(axis=2, initial=0.0)
         variances = self.rule.prior_variance_day(pegged=True), self.rule.prior_variance_day(pegged=False)
-        presumed = np.where(self._pegged(used), *variances)
+        presumed = np.where(self._pegged(places, used), *variances)
         weight = data + prior
         with np.errstate(divide="ignore", invalid="ignore"):
-            variance = (np.clip(observed, 0.0, None) * data + prior * presumed) / weight
-        return np.asarray(np.sqrt(np.where(weight > 0, variance, 0.0)), np.float64)
+            found = (np.clip(observed, 0.0, None) * data + prior * presumed) / weight
+        return np.asarray(np.sqrt(np.where(weight > 0, found, 0.0)), np.float64)
 
-    def _pegged(self, used: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Which positions hold and owe what is presumed to be worth the same: by price, or named as one family."""
+    def _variance(self, places: NDArray[np.intp]) -> Floats:
+        """Covariances per day of these assets, by memory."""
+        data = self._data[:, places]
+        both = np.minimum(data[:, :, None], data[:, None, :])  # two are seen together since the younger is seen
+        if self._moments.ndim == 3:
+            moments = self._moments[:, places[:, None], places[None, :]]
+        else:
+            moments = self._moments[:, places, None] * np.eye(len(places))
+        return np.where(both > 0, moments / np.where(both > 0, both, 1.0), 0.0) * BARS_PER_DAY
+
+    def _use_ranges(self, ranges: Floats) -> None:
+        """Take each asset's variance from its ranges, and correlations from its closes."""
+        if self._moments.ndim == 2:
+            self._moments = ranges
+            return
+        own = np.einsum("mii->mi", self._moments)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.where(own > 0, np.sqrt(ranges / own), 1.0)
+        self._moments = self._moments * ratio[:, :, None] * ratio[:, None, :]
+
+    def _pegged(self, places: NDArray[np.intp], used: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which positions hold and owe what is presumed to be worth the same: by price, or named as one family.
+
+        Of a single asset the other side is what it is priced in: then its price is near 1.
+        """
         several = used.sum(axis=1) > 1
-        kin, near = self._kin[None, :], self.last[None, :]
+        kin, near = self._kin[places][None, :], self.last[places][None, :]
         same = np.where(used, kin, np.inf).min(axis=1, initial=np.inf)
         named = (same > 0) & (same == np.where(used, kin, -np.inf).max(axis=1, initial=-np.inf))
         low = np.where(used, near, np.inf).min(axis=1, initial=np.inf)  # NaN, a price unknown, is near nothing
         high = np.where(used, near, -np.inf).max(axis=1, initial=-np.inf)
-        return np.asarray(several & (named | (high - low < PARITY)), np.bool_)
+        spread = np.where(several, high - low, np.abs(high))
+        return np.asarray((several & named) | (spread < PARITY), np.bool_)
 
 
 class Exposures:
@@ -112,12 +117,10 @@ class Exposures:
     def __init__(self, movements: Movements, factors: Sequence[float], prices: Prices) -> None:
         """factors: of the market, at these prices."""
         self._movements = movements
-        structure = movements.structure
-        present = np.array([log_price(prices.get(asset)) for asset in structure.assets])
-        reference = np.where(np.isnan(movements.last), present, movements.last)
-        moved = np.exp(structure.elasticities @ np.nan_to_num(reference - present))
-        self._value = np.concatenate(([0.0, np.nan], np.asarray(factors, np.float64) * moved))
-        self._elasticity = np.pad(structure.elasticities, ((_SHIFT, 0), (0, 0)))
+        present = np.array([log_price(prices.get(asset)) for asset in movements.assets])
+        moved = np.append(np.exp(np.nan_to_num(movements.last - present)), 1.0)  # back to the end of the last bar
+        self._value: Floats = np.concatenate(([0.0, np.nan], np.asarray(factors, np.float64)))
+        self._value *= moved[movements.slots]
 
     def sigmas(self, linear: Linear) -> Floats | None:
         """Volatility of a position's log health per square root of a day, by memory; None when something in it has no
@@ -125,8 +128,17 @@ class Exposures:
         held, owed = self._side(linear.collateral), self._side(linear.requirement)
         if held is None or owed is None:
             return None
-        found: Floats = self._movements.sigmas((held - owed)[np.newaxis])[:, 0]
+        places = sorted(held.keys() | owed.keys())
+        weights = np.array([[held.get(place, 0.0) - owed.get(place, 0.0) for place in places]])
+        found: Floats = self._movements.sigmas(np.array(places, np.intp), weights)[:, 0]
         return found
+
+    def sigma_of_price(self, asset: bytes) -> float | None:
+        """Volatility of one price per square root of a day, by the memory that sees the most; None for one unknown."""
+        assets = self._movements.assets
+        if asset not in assets:
+            return None
+        return float(self._movements.sigmas(np.array([assets.index(asset)], np.intp), np.ones((1, 1))).max())
 
     def distances_of_rows(self, columns: Columns, rows: Rows) -> Floats:
         """Log distances of the call lines of these rows; where something has no price, the widest there is.
@@ -146,30 +158,47 @@ class Exposures:
         return found
 
     def _distances(self, columns: Columns, rows: Rows) -> Floats:
-        weights = self._side_of_rows(columns.collateral, rows) - self._side_of_rows(columns.requirement, rows)
+        sides = [self._entries(side, rows) for side in (columns.collateral, columns.requirement)]
+        places = np.unique(np.concatenate([self._movements.slots[slots] for _, slots, _ in sides]))
+        places = places[places >= 0]
+        held, owed = (self._shares(entries, len(rows), places) for entries in sides)
+        weights = held - owed
         unknown: NDArray[np.bool_] = np.asarray(np.isnan(weights).any(axis=1), np.bool_)
-        sigmas = self._movements.sigmas(np.where(unknown[:, None], 0.0, weights))
         rule = self._movements.rule
+        sigmas = self._movements.sigmas(places, np.where(unknown[:, None], 0.0, weights))
         return np.where(unknown, math.log(rule.widest), rule.distances(sigmas))
 
-    def _side(self, entries: Sequence[tuple[int, float]]) -> Floats | None:
-        total, shares = 0.0, np.zeros(self._elasticity.shape[1])
+    def _side(self, entries: Sequence[tuple[int, float]]) -> dict[int, float] | None:
+        """Shares by place; None without a price, or without anything."""
+        total, shares = 0.0, dict[int, float]()
         for slot, weight in entries:
-            amount = weight * self._value[slot + _SHIFT]
+            amount = weight * float(self._value[slot + _SHIFT])
             total += amount
-            shares += amount * self._elasticity[slot + _SHIFT]
-        return shares / total if total > 0 else None  # NaN is not above 0
+            place = int(self._movements.slots[slot + _SHIFT])
+            if place >= 0:
+                shares[place] = shares.get(place, 0.0) + amount
+        return {place: share / total for place, share in shares.items()} if total > 0 else None  # NaN is not above 0
 
-    def _side_of_rows(self, side: Side, rows: Rows) -> Floats:
-        slots = side.slot[rows]
-        amounts = self._value[slots] * side.weight[rows]
-        totals, shares = amounts.copy(), amounts[:, None] * self._elasticity[slots]
+    @staticmethod
+    def _entries(side: Side, rows: Rows) -> tuple[Rows, Rows, Floats]:
+        """Every entry of these rows: the position of its row, its slot and its weight."""
         position, entry = side.entries_of(rows)
-        if len(entry):
-            slots = side.more_slot[entry]
-            more = self._value[slots] * side.more_weight[entry]
-            np.add.at(totals, position, more)
-            np.add.at(shares, position, more[:, None] * self._elasticity[slots])
+        return (
+            np.concatenate((np.arange(len(rows)), position)),
+            np.concatenate((side.slot[rows], side.more_slot[entry])),
+            np.concatenate((side.weight[rows], side.more_weight[entry])),
+        )
+
+    def _shares(self, entries: tuple[Rows, Rows, Floats], rows: int, places: NDArray[np.intp]) -> Floats:
+        """Shares by row and place of `places`; NaN without a price, or without anything."""
+        position, slots, weights = entries
+        amounts = self._value[slots] * weights
+        totals = np.zeros(rows)
+        np.add.at(totals, position, amounts)
+        followed = self._movements.slots[slots]
+        counts = followed >= 0
+        shares = np.zeros((rows, len(places)))
+        np.add.at(shares, (position[counts], np.searchsorted(places, followed[counts])), amounts[counts])
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(totals[:, None] > 0, shares / totals[:, None], np.nan)
 
@@ -192,6 +221,13 @@ def family(symbol: str) -> str:
     return named[0] if len(named) == 1 else ""
 
 
-def _logs(values: Sequence[float]) -> Floats:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log(np.asarray(values, np.float64))
+def _symbol(adapter: ProtocolAdapter[Any, Any], market: Any, asset: bytes) -> str:
+    token = adapter.token(market, asset)
+    return "" if token is None else token.symbol
+
+
+def _kin(symbols: Sequence[str]) -> Floats:
+    """A number for each family, 0 for none."""
+    families = [family(symbol) for symbol in symbols]
+    names = sorted(set(families) - {""})
+    return np.array([1.0 + names.index(name) if name else 0.0 for name in families])

@@ -22,7 +22,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from keeper.core.ports import ProtocolAdapter
-from keeper.core.types import Band, Block, Book, BreachPrice, Health, Linear, Liquidated, Prices, Slack, Token
+from keeper.core.types import Band, Block, Book, BreachPrice, Health, Linear, Liquidated, Slack, Token
 from keeper.core.units import BPS, WAD
 from keeper.evaluator.adaptive import Adaptive
 from keeper.evaluator.bands import BandRules
@@ -134,14 +134,18 @@ class Judge(Generic[M, A]):
         if self._lines.adapt:
             self._screen.unsort()
 
-    def advance(self, prices: Prices, timestamp: int) -> bool:
-        """Fold what ended before this time into the volatility, at the prices that held until then; whether anything
-        did. By health alone nothing is observed."""
+    def advance(self, book: Book[M, A], timestamp: int) -> bool:
+        """Fold what ended before this time into the volatility, at the book's prices, which held until then; whether
+        anything did. By health alone nothing is observed."""
         rule = self._lines.rule
         if not isinstance(rule, Adaptive):
             return False
         before = self.volatility
-        after = (before or Volatility.empty(rule.memories_s, timestamp)).since(prices, timestamp)
+        after = before or Volatility.empty(rule.memories_s, timestamp)
+        if after.ends_before(timestamp) and book.market is not None:
+            followed = {asset for asset in self.adapter.follows(book.market) if asset is not None}
+            prices = {asset: price for asset, price in book.prices.items() if asset in followed}
+            after = after.since(prices, timestamp)
         self.observe(after)
         return after is not before
 

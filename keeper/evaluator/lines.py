@@ -19,7 +19,7 @@ from keeper.core.units import WAD
 from keeper.evaluator.adaptive import Adaptive
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.columns import Columns, Floats, Rows
-from keeper.evaluator.exposure import MARGIN, Exposures, Movements, Structure
+from keeper.evaluator.exposure import MARGIN, Exposures, Movements
 from keeper.evaluator.screen import Mask
 from keeper.evaluator.volatility import Volatility
 
@@ -34,7 +34,6 @@ class Lines:
     def __init__(self, rule: BandRules | Adaptive) -> None:
         self.rule = rule
         self.volatility: Volatility | None = None
-        self._structure: Structure | None = None
         self._movements: Movements | None = None
         self._exposures: tuple[tuple[Any, Any, int], Exposures] | None = None
         self._bounds: Floats = np.zeros(0)
@@ -61,7 +60,6 @@ class Lines:
 
     def restructure(self) -> None:
         """Another market: weights, factors or rows are others."""
-        self._structure = None
         self.observe(self.volatility)
 
     def rewritten(self, row: int) -> None:
@@ -96,14 +94,9 @@ class Lines:
         without those of which nothing is known."""
         if not self.adapt or self.volatility is None or book.market is None or not assets:
             return {}
-        self._at(adapter, book, now)
-        assert self._movements is not None
-        places = {asset: place for place, asset in enumerate(self._movements.structure.assets)}
-        known = [asset for asset in assets if asset in places]
-        if not known:
-            return {}
-        sigmas = self._movements.sigmas(np.eye(len(places))[[places[asset] for asset in known]]).max(axis=0)
-        return {asset: float(sigma) for asset, sigma in zip(known, sigmas, strict=True) if sigma > 0}
+        exposures = self._at(adapter, book, now)
+        found = ((asset, exposures.sigma_of_price(asset)) for asset in assets)
+        return {asset: sigma for asset, sigma in found if sigma}
 
     # --- every row
 
@@ -138,19 +131,12 @@ class Lines:
         held = self._exposures
         if held is not None and held[0][0] is moment[0] and held[0][1] is moment[1] and held[0][2] == now:
             return held[1]
-        assets = _assets(self.volatility, book)
-        if self._structure is None or self._structure.assets != assets:
-            self._structure, self._movements = Structure.of(adapter, book.market, assets, now), None
         if self._movements is None:
-            self._movements = Movements(self.rule, self.volatility, self._structure)
+            self._movements = Movements(self.rule, self.volatility, adapter, book.market)
         factors = adapter.factors(book.market, book.prices, now)
         exposures = Exposures(self._movements, factors, book.prices)
         self._exposures = (moment, exposures)
         return exposures
-
-
-def _assets(volatility: Volatility, book: Book[Any, Any]) -> tuple[bytes, ...]:
-    return tuple(sorted({*volatility.assets, *book.prices}))
 
 
 def sigmas_away(distance: float, sigmas_day: Sequence[float] | Floats) -> float | None:

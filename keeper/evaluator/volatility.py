@@ -7,6 +7,9 @@ exponentially weighted average of its *own* squared four-hour returns: exact for
 assets, and the correlations of a pair are in it. Four hours, because prices of pegged assets tremble from quarter to
 quarter without going anywhere, and summed squares of short returns would take that for risk.
 
+Of more than MOST_PAIRED assets, as in a market of isolated pairs of which each has a price of its own, only the own
+moments of each are kept, and prices are taken to move independently.
+
 What was not observed yet is not guessed here: `data` says how many bars' worth of observation the moments hold and
 `blank` how much is missing to the beginning, for `lines` to fill with a prior.
 
@@ -30,6 +33,7 @@ Floats = NDArray[np.float64]
 BAR_S = 900
 RETURN_BARS = 16
 BARS_PER_DAY = 86_400 // BAR_S
+MOST_PAIRED = 128
 LONGEST_GAP_BARS = BARS_PER_DAY  # silence beyond a day says nothing about how prices moved in it
 
 
@@ -39,8 +43,9 @@ class Volatility:
 
     bar: number of the bar that runs now: unix time // BAR_S. memories_s: seconds in which what was seen decays by half.
     closes: log prices at the ends of the last RETURN_BARS + 1 bars, oldest first (17 × n); NaN where unknown.
-    moments: decayed sums of r r' / RETURN_BARS (m × n × n). ranges: decayed sums, by asset, of Parkinson's estimate of
-        a bar's variance from the high and the low of the same closes (m × n).
+    moments: decayed sums of r r' / RETURN_BARS (m × n × n, or m × n when there are too many assets).
+    ranges: decayed sums, by asset, of Parkinson's estimate of a bar's variance from the high and the low of the same
+        closes (m × n).
     data, blank: decayed bars observed, and decayed bars that are missing to the beginning (m × n).
     """
 
@@ -71,13 +76,17 @@ class Volatility:
     def places(self) -> Mapping[bytes, int]:
         return {asset: place for place, asset in enumerate(self.assets)}
 
+    def ends_before(self, timestamp: int) -> bool:
+        """Whether a bar ended by this time that is not folded in."""
+        return timestamp // BAR_S > self.bar
+
     def since(self, prices: Prices, timestamp: int) -> Volatility:
         """The same, or what is known once every bar that ended by this time is folded in.
 
         prices: those that held until then. A bar that nobody saw (a gap) repeats the prices before it, for a day.
         """
         now = timestamp // BAR_S
-        if now <= self.bar:
+        if not self.ends_before(timestamp):
             return self
         whole = min(now - self.bar, LONGEST_GAP_BARS)
         folded = self._with_assets(prices)
@@ -97,7 +106,7 @@ class Volatility:
             self,
             assets=self.assets + new,
             closes=np.pad(self.closes, ((0, 0), (0, more)), constant_values=np.nan),
-            moments=np.pad(self.moments, ((0, 0), (0, more), (0, more))),
+            moments=_widened(self.moments, more),
             ranges=np.pad(self.ranges, ((0, 0), (0, more))),
             data=np.pad(self.data, ((0, 0), (0, more))),
             blank=np.concatenate((self.blank, blank), axis=1),
@@ -120,14 +129,25 @@ class Volatility:
         range_variance = (high - low) ** 2 / (4 * math.log(2))
         seen = np.clip(span, 0, RETURN_BARS) / RETURN_BARS
         decay = np.array([2.0 ** (-BAR_S / memory) for memory in self.memories_s])
+        if self.moments.ndim == 3:
+            moments = self.moments * decay[:, None, None] + np.outer(returns, returns) / RETURN_BARS
+        else:
+            moments = self.moments * decay[:, None] + returns**2 / RETURN_BARS
         return replace(
             self,
             closes=closes,
-            moments=self.moments * decay[:, None, None] + np.outer(returns, returns) / RETURN_BARS,
+            moments=moments,
             ranges=self.ranges * decay[:, None] + range_variance / RETURN_BARS,
             data=self.data * decay[:, None] + seen,
             blank=self.blank * decay[:, None] + (1 - seen),
         )
+
+
+def _widened(moments: Floats, more: int) -> Floats:
+    """With places for further assets; without pairs once they are too many."""
+    if moments.ndim == 3 and moments.shape[1] + more > MOST_PAIRED:
+        moments = np.ascontiguousarray(np.einsum("mii->mi", moments))
+    return np.pad(moments, ((0, 0), (0, more), (0, more))[: moments.ndim])
 
 
 def equilibrium(memory_s: int) -> float:

@@ -13,7 +13,7 @@ from keeper.core.types import Block, BlockRef, Book
 from keeper.evaluator.adaptive import Adaptive
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.columns import Columns
-from keeper.evaluator.exposure import Exposures, Movements, Structure
+from keeper.evaluator.exposure import Exposures, Movements
 from keeper.evaluator.judge import Judge
 from keeper.evaluator.volatility import BAR_S, Volatility
 from keeper.replay.ahead import Ahead, Spans, first_outside, spans_of
@@ -52,7 +52,6 @@ class _Run:
         self._judge: Judge[Market, Balances] = Judge(self._adapter, rule, acts=False)
         self._judge.reload(self._book, ())
         self._volatility: Volatility | None = None
-        self._structure: Structure | None = None
         self._first = self._last = 0
         self._bars: NDArray[np.intp] = np.zeros(0, np.intp)  # by place of the stretch, its bar
         self._states: list[Volatility | None] = []  # by bar of the stretch
@@ -109,11 +108,8 @@ class _Run:
         for bar, (state, place) in enumerate(zip(self._states, begins, strict=True)):
             assert state is not None
             prices, now = self._history.exact(int(place)), int(self._history.times[place])
-            assets = tuple(sorted({*state.assets, *prices}))
-            if self._structure is None or self._structure.assets != assets:
-                self._structure = Structure.of(self._adapter, self._market, assets, now)
             factors = self._adapter.factors(self._market, prices, now)
-            exposures = Exposures(Movements(self._rule, state, self._structure), factors, prices)
+            exposures = Exposures(Movements(self._rule, state, self._adapter, self._market), factors, prices)
             if len(rows):
                 distances[bar, rows] = exposures.distances_of_rows(self._columns, rows)
         return spans_of(distances)

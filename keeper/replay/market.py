@@ -138,6 +138,9 @@ class WholeUnits:
         owed = [values[asset] * growth for (asset, _), growth in zip(market.loans, grown, strict=True)]
         return [*values.values(), *owed]
 
+    def follows(self, market: Market) -> Sequence[bytes | None]:
+        return [*market.assets, *(asset for asset, _ in market.loans)]
+
     def slack(self, market: Market) -> Slack:
         return Slack(relative=_NOISE, absolute=64 / UNIT, grains=(0.0,) * (len(market.assets) + len(market.loans)))
 

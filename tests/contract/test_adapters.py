@@ -267,6 +267,19 @@ def test_without_a_price_nothing_is_concluded(case: Case, s: Situation) -> None:
     assert maybe_below(*totals, 1.0, adapter.slack(s.market))[0]
 
 
+@every
+def test_a_factor_is_proportional_to_the_price_it_follows_and_to_no_other(case: Case, s: Situation) -> None:
+    adapter, now = case.adapter, s.now
+    follows, before = adapter.follows(s.market), adapter.factors(s.market, s.prices, now)
+    assert len(follows) == len(before)
+    for asset in {one for one in follows if one in s.prices}:
+        price = s.prices[asset]
+        doubled = {**s.prices, asset: dataclasses.replace(price, value=2 * price.value)}
+        for followed, old, new in zip(follows, before, adapter.factors(s.market, doubled, now), strict=True):
+            if not math.isnan(old):
+                assert math.isclose(new, 2 * old if followed == asset else old, rel_tol=1e-9, abs_tol=1e-30)
+
+
 def test_the_same_market_has_the_same_weights(case: Case) -> None:
     assert case.adapter.same_weights(case.log_market, case.log_market)
 

@@ -111,6 +111,9 @@ class LinearMarket:
         values = [prices[asset(n)].value / WAD if asset(n) in prices else float("nan") for n in range(ASSETS)]
         return values + [value * (_index(market, n, now) / RAY) for n, value in enumerate(values)]
 
+    def follows(self, market: Market) -> Sequence[bytes | None]:
+        return [asset(n) for n in range(ASSETS)] * 2
+
     def slack(self, market: Market) -> Slack:
         return Slack(1 / min(market.thresholds_bps) + 1e-9, 16.0, grains=(0.0,) * (2 * ASSETS))
 

@@ -163,6 +163,9 @@ class AaveV3:
     def factors(self, market: Market, prices: Prices, now: int) -> Sequence[float]:
         return health.factors(market, prices, self._indices(market, now))
 
+    def follows(self, market: Market) -> Sequence[bytes | None]:
+        return health.follows(market)
+
     def slack(self, market: Market) -> Slack:
         return health.slack(market)
 

@@ -149,9 +149,20 @@ def factors(market: Market, prices: Prices, accrued: Mapping[int, Indices]) -> l
         value = float("nan") if price is None else float(price.value)
         index = accrued[reserve.id]
         values += (value * (index.income_ray / RAY), value * (index.debt_ray / RAY))
-    if any(r.s_token or r.opaque for r in market.reserves) or any(e.price_source for e in market.emodes):
+    if _has_more(market):
         values.append(float("nan"))
     return values
+
+
+def follows(market: Market) -> list[bytes | None]:
+    """The asset behind each slot."""
+    assets: list[bytes | None] = [reserve.asset for reserve in market.reserves for _ in ("collateral", "debt")]
+    return [*assets, None] if _has_more(market) else assets
+
+
+def _has_more(market: Market) -> bool:
+    """Whether there is the one more slot, for what is not linear in shared factors."""
+    return any(r.s_token or r.opaque for r in market.reserves) or any(e.price_source for e in market.emodes)
 
 
 def slack(market: Market) -> Slack:

@@ -179,6 +179,9 @@ class MorphoBlue:
     def factors(self, market: Market, prices: Prices, now: int) -> Sequence[float]:
         return health.factors(market, prices, lambda lending: self._owed(market, prices, lending, now))
 
+    def follows(self, market: Market) -> Sequence[bytes | None]:
+        return [one for lending in market.lendings for one in (lending.id, None)]  # a price is in loan tokens already
+
     def slack(self, market: Market) -> Slack:
         return health.slack(market)
 

@@ -166,6 +166,9 @@ class Venus:
     def factors(self, market: Market, prices: Prices, now: int) -> Sequence[float]:
         return health.factors(market, prices, self._accruing(market, prices, now))
 
+    def follows(self, market: Market) -> Sequence[bytes | None]:
+        return [*(one.asset for one in market.markets for _ in ("collateral", "debt")), None]
+
     def slack(self, market: Market) -> Slack:
         return health.slack(market)
 

@@ -225,6 +225,9 @@ class Pawnshop:
     def factors(self, market: Market, prices: Prices, now: int) -> Sequence[float]:
         return [float(prices[market.token].value) if market.token in prices else float("nan"), 1.0]
 
+    def follows(self, market: Market) -> Sequence[bytes | None]:
+        return [market.token, None]
+
     def slack(self, market: Market) -> Slack:
         return Slack(relative=1e-9, absolute=8.0, grains=(0.0, 0.0))
 

@@ -110,7 +110,7 @@ class World:
     def commit(self) -> None:
         self.past.append((self.book, dict(self.open), self.now, self.number, self.stored))
         self.now, self.number = self.now + self.random.choice((12, 12, 12, 600, 50_000)), self.number + 1
-        if self.judge.advance(self.book.prices, self.now) and self.judge.volatility is not None:
+        if self.judge.advance(self.book, self.now) and self.judge.volatility is not None:
             self.stored = dump_volatility(self.judge.volatility)
             self.seen["barred"] += 1
         self._move_market()

@@ -83,7 +83,7 @@ def looking_at_everything(history: History, tracks: list[Track], rule: BandRules
     told: dict[str, Told] = {}
     found: dict[str, list[object]] = {track.position: [] for track in tracks}
     for place, at in enumerate(history.times.tolist()):
-        judge.advance(book.prices, at)
+        judge.advance(book, at)
         changed = {}
         for track in tracks:
             present = [one for one in track.balances if one.since <= at]
