@@ -129,6 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub = nest(nested, "retry", _calls_retry, "try again to deliver what was given up")
     sub.add_argument("id", metavar="ID", help="a notice's id (see --undelivered), or all")
     sub.add_argument("--channel", metavar="NAME", help="only on this notifier")
+    sub.set_defaults(alert_only=True)  # the executor's secrets are not needed
     sub = nest(nested, "show", _calls_show, "one call: every step, its evidence, what was told to whom")
     sub.add_argument("id", metavar="ID|ACCOUNT", help="of a call or a notice, or its beginning")
     sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one JSON object on stdout")
@@ -143,6 +144,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub = add("ack", _ack, "acknowledge a margin call, so that it is not escalated")
     sub.add_argument("id", metavar="ID|TOKEN", help="of a call or a notice, or the token of a link")
     sub.add_argument("--by", metavar="NAME", help="who acknowledges (default: you)")
+    sub.set_defaults(alert_only=True)
 
     sub = add("liquidations", _liquidations, "our liquidations, from plan to confirmation, with what they brought")
     sub.add_argument("--daily", action="store_true", help="sums by day (UTC): counts, profit, and all gas spent")

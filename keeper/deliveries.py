@@ -10,7 +10,7 @@ import difflib
 import getpass
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 _DONE = (DeliveryStatus.SENT, DeliveryStatus.DROPPED)
+_TOLD = (DeliveryStatus.SENT, DeliveryStatus.SENDING)
 _UNSEEN = (DeliveryStatus.PENDING, DeliveryStatus.HELD)
 
 
@@ -126,7 +127,15 @@ def retry(args: argparse.Namespace) -> int:
     with closing(house.open_store(read_only=True)) as store, store.snapshot():
         everything = store.deliveries()
     chosen = [one for one in everything if args.id in ("all", one.notice.id) and args.channel in (None, one.channel)]
-    dead = {(one.carrier or one.notice.id, one.channel) for one in chosen if one.status is DeliveryStatus.DEAD}
+    last = {(one.notice.position, one.channel): one.notice.id for one in everything if one.status in _TOLD}
+    order = {(one.notice.id, one.channel): number for number, one in enumerate(everything)}
+    lost = [one for one in chosen if one.status is DeliveryStatus.DEAD]
+    late = [one for one in lost if _is_superseded(one, last, order)]
+    dead = {(one.carrier or one.notice.id, one.channel) for one in lost if one not in late}
+    for one in late:
+        print(f"keeper: {one.notice.id} on {one.channel}: later news of {one.notice.position} arrived", file=sys.stderr)
+    if late and not dead:
+        return 1
     if not dead:
         raise ConfigError(_nothing_to_retry(args.id, args.channel, chosen, everything))
     for notice_id, channel in sorted(dead):
@@ -136,6 +145,12 @@ def retry(args: argparse.Namespace) -> int:
     if gone:
         print(f"keeper: not configured any more: {', '.join(sorted(gone))}", file=sys.stderr)
     return 0
+
+
+def _is_superseded(one: Delivery, last: Mapping[tuple[str, str], str], order: Mapping[tuple[str, str], int]) -> bool:
+    """Whether something later was told of its position there: told now, it would pass for the news."""
+    told = last.get((one.notice.position, one.channel))
+    return told is not None and order[told, one.channel] > order[one.notice.id, one.channel]
 
 
 def _nothing_to_retry(

@@ -356,7 +356,8 @@ class Transaction(Protocol):
         ...
 
     def revive(self, notice_id: str, channel: str, *, at: float) -> bool:
-        """DEAD -> PENDING and new, with all that it carries; False when it is not dead."""
+        """DEAD -> PENDING and new, with all that it carries. False when it is not dead, or when something later of the
+        same position was told there: readers would take it for the news."""
         ...
 
     def settle(

@@ -28,7 +28,7 @@ from keeper.executor.simulate import call_object
 from keeper.executor.upkeep import Judgement
 
 KIND = "notice"
-PATIENCE_S = 45.0
+PATIENCE_S = 55.0
 HOUR_S, DAY_S = 3_600.0, 86_400.0
 
 log = structlog.get_logger(__name__)

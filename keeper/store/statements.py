@@ -222,6 +222,7 @@ DELETE_TOUCHES = Statement(delete(touches).where(touches.c.protocol == bindparam
 
 # --- notices ----------------------------------------------------------------------------------------------------------
 
+_SEEN = (DeliveryStatus.SENDING, DeliveryStatus.SENT)
 _unseen = _one_of(deliveries.c.status, (DeliveryStatus.PENDING, DeliveryStatus.HELD))
 _moving = _one_of(deliveries.c.status, (DeliveryStatus.PENDING, DeliveryStatus.SENDING))
 _held = _is(deliveries.c.status, DeliveryStatus.HELD)
@@ -310,6 +311,15 @@ _revive = update(deliveries).values(
     created_at=bindparam("at_too"),
 )
 _dead = _is(deliveries.c.status, DeliveryStatus.DEAD)
+_later = deliveries.alias("later")
+SUPERSEDED = Statement(
+    select(_later.c.seq)
+    .join_from(deliveries, _later, and_(_later.c.position == deliveries.c.position, _later.c.seq > deliveries.c.seq))
+    .where(_this, _later.c.channel == deliveries.c.channel, _one_of(_later.c.status, _SEEN))
+    .limit(1),
+    ("of_notice", "of_channel"),
+)
+"""Whether something later was told of the same position there, so that this would be told out of order."""
 REVIVE = Statement(_revive.where(_this, _itself, _dead), ("at", "at_too", "of_notice", "of_channel"))
 REVIVE_CARRIED = Statement(_revive.where(_carried, _dead), ("at", "at_too", "of_carrier", "of_channel"))
 CARRIED_POSITIONS = Statement(select(deliveries.c.position).where(_carried).distinct(), ("of_carrier", "of_channel"))
@@ -403,7 +413,7 @@ HEARD = Statement(
     .where(
         deliveries.c.position == bindparam("position"),
         deliveries.c.channel == bindparam("channel"),
-        _one_of(deliveries.c.status, (DeliveryStatus.SENDING, DeliveryStatus.SENT)),
+        _one_of(deliveries.c.status, _SEEN),
     )
     .order_by(deliveries.c.seq.desc())
     .limit(1),

@@ -188,7 +188,9 @@ class SqlTransaction:
 
     def revive(self, notice_id: str, channel: str, *, at: float) -> bool:
         found = self._db.row(sql.DELIVERY_STATUS, notice_id, channel)
-        if found is None or not self._db.write(sql.REVIVE, at, at, notice_id, channel):
+        if found is None or self._db.row(sql.SUPERSEDED, notice_id, channel) is not None:
+            return False
+        if not self._db.write(sql.REVIVE, at, at, notice_id, channel):
             return False
         self._db.write(sql.REVIVE_CARRIED, at, at, notice_id, channel)
         self.audit(notice_id, "revived", {"channel": channel}, at=at, before=found[0])

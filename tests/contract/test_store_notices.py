@@ -291,3 +291,15 @@ def test_the_dead_can_be_revived_with_all_they_carry(store):
     found = store.delivery("a1", "hook")
     assert (found.status, found.attempts, found.created_at) == (DeliveryStatus.PENDING, 0, 50.0)
     assert "a" in store.told()
+
+
+def test_what_is_superseded_stays_dead(store):
+    """An old opening that arrives after the cure would pass for the news."""
+    tell(store, notice("opened", 1), notice("cured", 2, NoticeEvent.CURED))
+    tell(store, notice("opened", 1), channels=("chat",))
+    for channel in ("hook", "chat"):
+        settle(store, "opened", DeliveryStatus.DEAD, channel)
+    settle(store, "cured", DeliveryStatus.SENT)
+    with store.transaction() as transaction:
+        assert not transaction.revive("opened", "hook", at=50.0)
+        assert transaction.revive("opened", "chat", at=50.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo, reset_tzpath
 
 import pytest
 from hypothesis import given
@@ -105,3 +106,14 @@ def test_an_unknown_time_zone_names_the_nearest():
         parse_zone("Europe/Berlim")
     with pytest.raises(ValueError, match="IANA"):
         parse_zone("../../etc/passwd")
+
+
+def test_time_zones_are_known_where_the_system_has_none():
+    """Slim images have no zone database; the one that Keeper brings is used."""
+    reset_tzpath(to=())
+    try:
+        ZoneInfo.clear_cache()
+        assert parse_zone(BERLIN).key == BERLIN
+    finally:
+        reset_tzpath()
+        ZoneInfo.clear_cache()
