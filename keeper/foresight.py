@@ -9,7 +9,6 @@ is judged again on top of it. What is tracked is bounded; too much drops the old
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -55,14 +54,16 @@ class Foresight:
         self._pool = PendingTransactions(rpc, self._wanted, self.see)
         self._tracked: dict[bytes, Ahead] = {}
         self._due: dict[bytes, None] = {}
+        self._said: dict[bytes, tuple[str, int]] = {}
         self._wake = asyncio.Event()
+        self._started = asyncio.Event()
         self._judging: asyncio.Task[None] | None = None
-        self._look_up_at = 0.0
 
     async def run(self) -> None:
         """For ever."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._pool.run(), name="follow pending transactions")
+            group.create_task(self._look_up(), name="look up price feeds")
             group.create_task(self._work(), name="judge pending prices")
             for route in self._routes:
                 group.create_task(self._listen(route), name=f"hints of {route.name}")
@@ -80,7 +81,9 @@ class Foresight:
     def head_taken(self) -> None:
         """Everything that still waits is judged again on top of the new block; a hint was for one block alone."""
         self._tracked = {key: ahead for key, ahead in self._tracked.items() if not ahead.hint_of}
+        self._said = {key: said for key, said in self._said.items() if key in self._tracked}
         self._due = dict.fromkeys(self._tracked)
+        self._started.set()
         self._wake.set()
 
     # --- what is heard
@@ -135,20 +138,16 @@ class Foresight:
         while True:
             await self._wake.wait()
             async with self._turn:
-                if not len(self._pipeline.window):
-                    self._wake.clear()
-                elif time.monotonic() >= self._look_up_at:
-                    await self._interruptible(self._look_up())
-                elif self._due:
+                if self._due and len(self._pipeline.window):
                     key = next(iter(self._due))
                     del self._due[key]
-                    await self._interruptible(self._judge(self._tracked[key]))
+                    await self._interruptibly(self._tracked[key])
                 else:
                     self._wake.clear()
 
-    async def _interruptible(self, work: Any) -> None:
-        """Run something that a head may end. Errors of the chain are logged; it is judged again after the next head."""
-        self._judging = asyncio.create_task(work)
+    async def _interruptibly(self, ahead: Ahead) -> None:
+        """Judge until a head comes. Errors of the chain are logged; it is judged again after the next head."""
+        self._judging = asyncio.create_task(self._judge(ahead))
         try:
             await asyncio.wait({self._judging})
         finally:
@@ -161,12 +160,28 @@ class Foresight:
         try:
             judging.result()
         except KeeperError as error:
-            self._look_up_at = max(self._look_up_at, time.monotonic() + LOOK_UP_AGAIN_S)
             level = log.warning if isinstance(error, RetryableError) else log.error
             level("pending_price_not_judged", error=str(error))
 
     async def _look_up(self) -> None:
-        """Learn which contracts the prices come from, and who writes to them."""
+        """Keep knowing which contracts the prices come from, and who writes to them. Heads need not wait for it, nor it
+        for them: what it reads is of one block."""
+        await self._started.wait()
+        while True:
+            pause_s = LOOK_UP_S
+            try:
+                watched = await self._find_feeds()
+                if watched != self.watched:
+                    self.watched = watched
+                    known = len(watched.aggregators)
+                    log.info("price_feeds_watched", aggregators=known, addressees=len(watched.addressees))
+                    await self._pool.catch_up()
+            except KeeperError as error:
+                pause_s = LOOK_UP_AGAIN_S
+                log.warning("price_feeds_not_found", error=str(error), again_s=pause_s)
+            await asyncio.sleep(pause_s)
+
+    async def _find_feeds(self) -> Watched:
         execute = self._at(self._pipeline.window.tip)
         tracks = [track for track in self._pipeline.tracks if track.book.market is not None]
         feeds = await drive([track.adapter.feeds(track.book.market) for track in tracks], execute)
@@ -175,11 +190,7 @@ class Foresight:
             for aggregator in aggregators:
                 protocols.setdefault(aggregator, set()).add(track.name)
         [watched] = await drive([look_up(protocols)], execute)
-        self._look_up_at = time.monotonic() + LOOK_UP_S
-        if watched != self.watched:
-            log.info("price_feeds_watched", aggregators=len(watched.aggregators), addressees=len(watched.addressees))
-            self.watched = watched
-            await self._pool.catch_up()
+        return watched
 
     async def _judge(self, ahead: Ahead) -> None:
         """See what an update would open at the tip, and act behind it."""
@@ -198,7 +209,7 @@ class Foresight:
                 return
             ahead = replace(ahead, raw=_raw(answers[1], ahead.tx_hash))
         if results is None:
-            log.info("price_update_would_fail", update=ahead.name, block=tip.number)
+            self._say("price_update_would_fail", ahead, tip, 0)
             return
         venues = {venue.name: venue for venue in pipeline.venues}
         opportunities: list[Opportunity] = []
@@ -208,15 +219,17 @@ class Foresight:
             venues[track.name] = Venue(track.adapter, book)
             opened = track.judge.foreseen(book, landing_at)
             opportunities += [Opportunity(venues[track.name], key) for key in opened]
-        log.info(
-            "price_update_foreseen",
-            update=ahead.name,
-            answers={"0x" + one.aggregator.hex(): one.answer for one in ahead.writes},
-            block=tip.number,
-            open_to_liquidation=len(opportunities),
-        )
+        self._say("price_update_foreseen", ahead, tip, len(opportunities))
         if opportunities:
             await pipeline.executor.act_behind(ahead, tip, opportunities, list(venues.values()), landing_at)
+
+    def _say(self, event: str, ahead: Ahead, tip: Block, opened: int) -> None:
+        """Once, and again when it is another: an update may wait for many blocks."""
+        said = self._said.get(ahead.tx_hash)
+        self._said[ahead.tx_hash] = event, opened
+        level = log.debug if said == (event, opened) else log.info
+        answers = {"0x" + one.aggregator.hex(): one.answer for one in ahead.writes}
+        level(event, update=ahead.name, answers=answers, block=tip.number, open_to_liquidation=opened)
 
     async def _foreseen(self, track: Track, tip: Block, head: Sequence[CallResult]) -> Book[Any, Any]:
         """The book with the prices that the update makes; its positions are the present ones."""

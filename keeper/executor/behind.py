@@ -9,8 +9,9 @@ Else through the mempool, at a fee that puts ours behind.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
@@ -33,24 +34,33 @@ from keeper.executor.upkeep import Judgement, Market
 
 log = structlog.get_logger(__name__)
 
+_OFFERS = 64  # of which a slow route may still owe an answer
+
 Compose = Callable[[list[Draft], int, Fees, BlockRef], list[Intent]]
 """Signed intents for drafts, from the account's nonce in the block they were judged at."""
 
 
-@dataclass(frozen=True, slots=True)
 class Ways:
     """How ours can come right behind an update. private: offered with it, all or nothing. public: into the mempool,
     where fees order; None where nothing goes there."""
 
-    private: Sequence[BehindRoute] = ()
-    public: RawSender | None = None
+    def __init__(self, private: Sequence[BehindRoute] = (), public: RawSender | None = None) -> None:
+        self.private = tuple(private)
+        self.public = public
+        self._offers: deque[Everywhere] = deque(maxlen=_OFFERS)
 
     def behind(self, ahead: Ahead, block: int) -> tuple[RawSender | None, bool]:
         """How to send behind this update in this block, and whether privately; None where there is no way."""
         routes = [_Offer(route, ahead, block) for route in self.private if route.takes(ahead)]
         if routes:
-            return Everywhere("behind", routes), True
+            self._offers.append(Everywhere("behind", routes))
+            return self._offers[-1], True
         return (None if ahead.fees is None else self.public), False
+
+    async def close(self) -> None:
+        """End what some route has not answered yet; the routes themselves are not ours."""
+        while self._offers:
+            await self._offers.popleft().close()
 
 
 class _Offer:

@@ -278,6 +278,7 @@ class Executor:
     async def close(self) -> None:
         """Wait for answers to what was just sent, as long as the deadline."""
         await self._dispatch.close()
+        await self.ways.close()
         if self._release is not None:
             await self._release()
 

@@ -11,8 +11,9 @@ from eth_abi.exceptions import DecodingError
 
 from keeper.core.errors import DecodeError
 
-MOST_BYTES = 64 * 1024
-"""Far above any price update (some 2 kB), so that nobody keeps the decoder busy."""
+MOST_BYTES = 16 * 1024
+"""Far above any price update (some 2 kB), so that nobody keeps the decoder busy: offsets may point to the same bytes
+over and over, which makes the work grow with the square of the size."""
 
 
 def arguments(types: Sequence[str], data: bytes) -> tuple[Any, ...]:

@@ -85,7 +85,7 @@ class HintStream:
             raise RpcUnavailable(f"{self.name}: the stream was silent for {SILENCE_S:g} s") from None
         except HttpProcessingError:  # of a line that never ends
             raise RpcMalformed(f"{self.name}: an event of more than {LARGEST_EVENT} bytes") from None
-        except aiohttp.ClientError as error:  # their texts may quote the URL
+        except (aiohttp.ClientError, OSError) as error:  # their texts may quote the URL
             raise RpcUnavailable(f"{self.name}: the stream broke ({type(error).__name__})") from None
 
 
