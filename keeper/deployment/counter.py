@@ -111,8 +111,16 @@ class Counter:
     # --- doing
 
     async def carry_out(self) -> None:
-        """Returns when everything that was missing is mined. Raises OrderFailed when something was mined in vain."""
-        while True:
+        """Returns when everything that was missing is mined. Raises OrderFailed when something was mined in vain.
+
+        Waits for as long as it takes: what is signed is durable, and whoever interrupts this can run it again.
+        """
+        while not await self._step():
+            await self._next_block()
+
+    async def _step(self) -> bool:
+        """What the tip asks for; whether nothing is missing any more."""
+        try:
             done = self._done()
             orders = [order for order in await self.missing() if order.cause not in done or order.alone]
             if orders and orders[0].cause in done:
@@ -123,13 +131,14 @@ class Counter:
                 ready = [order for order in ready if order is orders[0]]
             self._tell()
             if not orders and not waiting:
-                return
-            drafts = [
-                draft_order(line.order.cause, line.order.call, line.gas_limit) for line in await self._lines(ready)
-            ]
+                return True
+            lines = await self._lines(ready[: self._house.config.executor.max_pending])
+            drafts = [draft_order(line.order.cause, line.order.call, line.gas_limit) for line in lines]
             await self._errand.act(self._errand.tip.timestamp + 1, orders=drafts)
             self._tell()
-            await self._next_block()
+        except RetryableError as error:
+            log.warning("orders_postponed", block=self._errand.tip.number, error=str(error))
+        return False
 
     async def _lines(self, orders: Sequence[Order]) -> Sequence[Line]:
         return (await self.bill(orders)).lines if orders else ()
@@ -173,7 +182,6 @@ class Counter:
         return head
 
     async def _next_block(self) -> None:
-        """Wait for as long as it takes: what is signed is durable, and whoever interrupts this can run it again."""
         pause_s = self._house.config.chain.poll_interval_s
         while True:
             try:

@@ -24,7 +24,7 @@ from keeper.devnet.liquidator import Liquidator
 from keeper.executor.lifecycle import succeeded
 from keeper.wire import House
 from tests.support.contract_house import EXACT_INPUT
-from tests.support.fault_node import Hang
+from tests.support.fault_node import Cut, Hang
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.interruption import Once
 from tests.support.liquidations import AAVE_FLASH, LIQUIDATION_CALL
@@ -321,6 +321,43 @@ def test_a_stuck_deployment_is_paid_better_until_it_is_mined(slow_chain: DevChai
     first = min(person.intents(), key=lambda intent: intent.attempts[0].nonce)
     assert len(first.attempts) > 1
     assert first.attempts[-1].max_fee_wei > 120 * 10**9
+    assert person.nonce == ORDERS
+
+
+def test_a_reorg_under_it_is_made_good(slow_chain: DevChain, tmp_path: Path) -> None:
+    """The block with the contract is orphaned while its permissions wait: the same bytes are mined again."""
+    chain, person = slow_chain, Person.at(slow_chain, tmp_path)
+    process = person.start("deploy", "--yes")
+    Once("the contract in the pool", lambda: len(waiting(chain)) == 1).wait()
+    chain.mine()
+    Once("its permissions in the pool", lambda: len(waiting(chain)) == ORDERS - 1).wait()
+    deployed = next(intent for intent in person.intents() if intent.cause.startswith("deploy:"))
+    chain.reorg(1)
+    assert person.nonce == 0
+    while process.poll() is None:
+        Once("nothing but the next block", lambda: True, delay_s=0.3).wait()
+        chain.mine()
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert person.allowed(out.split('"')[1]) == [True, True, True]
+    assert person.nonce == ORDERS
+    again = next(intent for intent in person.intents() if intent.id == deployed.id)
+    assert again.tx_hash == deployed.attempts[0].tx_hash
+
+
+def test_a_node_that_stumbles_delays_and_does_not_end_it(slow_chain: DevChain, tmp_path: Path) -> None:
+    with fault_proxy(slow_chain) as proxy:
+        person = Person.at(slow_chain, tmp_path)
+        person.rpc(proxy.ws)
+        process = person.start("deploy", "--yes")
+        Once("the contract in the pool", lambda: len(waiting(slow_chain)) == 1).wait()
+        proxy.instead("eth_call", lambda _: Cut(), times=3)
+        while process.poll() is None:
+            slow_chain.mine()
+            Once("nothing but the next block", lambda: True, delay_s=0.3).wait()
+        assert process.returncode == 0, process.communicate()
+        process.communicate()
+        assert proxy.fired.count("eth_call") == 3
     assert person.nonce == ORDERS
 
 
