@@ -333,7 +333,7 @@ def test_only_what_is_liquidatable_is_planned_and_within_its_limits(case: Case, 
         assert health.liquidatable
         assert plan.repay_assets <= most
         assert plan.expected_repaid_assets <= plan.repay_assets
-        assert plan.expected_repaid_assets <= owed[plan.debt_asset]
+        assert plan.expected_repaid_assets <= owed.get(plan.debt_asset, 0)
         assert plan.expected_seized_assets <= held[plan.collateral_asset]
         assert plan.account == adapter.account(s.key)
         assert (plan.call.to, plan.call.data[:4]) in adapter.entry_points(s.market)
@@ -362,6 +362,10 @@ def test_only_what_is_liquidatable_is_planned_and_within_its_limits(case: Case, 
 
 
 def test_an_empty_wallet_liquidates_nothing(case: Case) -> None:
+    """Where a liquidation costs it tokens: margin that it keeps elsewhere is the simulation's to find missing."""
+    if not case.wallet_pays:
+        return
+
     @settings(max_examples=20)
     @given(case.situations)
     def check(s: Situation) -> None:

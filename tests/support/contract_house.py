@@ -133,13 +133,10 @@ async def running(
     protocols: Sequence[str] = ("aave_v3",),
     **executor: Any,
 ) -> AsyncIterator[Running]:
-    chain = contract.chain
-    monkeypatch.setenv("KEEPER_PRIVATE_KEY", chain.liquidator.private_key)
-    file = write_config(
-        path / "keeper.toml",
-        chain,
-        mode="live",
-        notifiers=(),
+    async with following(
+        contract.chain,
+        path,
+        monkeypatch,
         executor={"max_pending": 64, "liquidator": contract.address, **executor},
         venues=[
             contract.venue(),
@@ -150,7 +147,17 @@ async def running(
         submitters=submitters,
         breakers=breakers,
         protocols=protocols,
-    )
+    ) as keeper:
+        yield keeper
+
+
+@asynccontextmanager
+async def following(
+    chain: DevChain, path: Path, monkeypatch: pytest.MonkeyPatch, **tables: Any
+) -> AsyncIterator[Running]:
+    """A daemon's insides at the tip, live. tables: of the configuration, see `write_config`."""
+    monkeypatch.setenv("KEEPER_PRIVATE_KEY", chain.liquidator.private_key)
+    file = write_config(path / "keeper.toml", chain, mode="live", notifiers=(), **tables)
     house = House(file, load_config(file))
     store, rpc = house.open_store(), await house.connect()
     pipeline = house.pipeline(rpc, store, [], lambda: None)

@@ -28,13 +28,14 @@ class Situation:
 class Case:
     """situations: random ones, with healths on both sides of 1. log_market, logs: one of every event, well-formed,
     each touching something. obeyed: the situation after its owner did this much (raw units) of what a demand asks for,
-    by the protocol's own rounding."""
+    by the protocol's own rounding. wallet_pays: a liquidation takes the wallet's tokens, not margin kept elsewhere."""
 
     adapter: ProtocolAdapter[Any, Any]
     situations: st.SearchStrategy[Situation]
     log_market: Any
     logs: Sequence[Log]
     obeyed: Callable[[Situation, Demand, int], Situation]
+    wallet_pays: bool = True
 
 
 def topic(word: bytes) -> str:
