@@ -165,7 +165,8 @@ class Daemon:
 
     async def _step_to(self, head: Block, until_block: int | None) -> None:
         pipeline = self._pipeline
-        if not len(pipeline.window) or head.number - pipeline.window.tip.number > CATCH_UP_BLOCKS:
+        gap = head.number - pipeline.window.tip.number if len(pipeline.window) else None
+        if gap is None or gap > CATCH_UP_BLOCKS or pipeline.newcomers:
             await self.catch_up(head)
         for step in await self._steps_to(head):
             await pipeline.apply(step)
@@ -192,12 +193,27 @@ class Daemon:
         target = await self._target(head, to)
         window = self._pipeline.window
         if len(window) and target.number <= window.tip.number:
+            await self._admit_newcomers()
             return
         books = [(track.adapter, track.book) for track in self._pipeline.tracks]
         log.info("catching_up", to_block=target.number, head=head.number)
         updates = await backfill(self._rpc, self._store, books, target, self._progressed)
         self._pipeline.skip_to(target, updates, present=target.number >= head.number)
         log.info("caught_up", block=target.number, positions=sum(len(u.positions) for u in updates))
+
+    async def _admit_newcomers(self) -> None:
+        """Index protocols that were configured after the others, at the last final block, and follow all from there."""
+        pipeline, newcomers = self._pipeline, self._pipeline.newcomers
+        if not newcomers:
+            return
+        window = pipeline.window
+        if window.oldest.number < window.tip.number:
+            await pipeline.apply(Reverted(window.oldest.ref, window.above(window.oldest.number)))
+        tip = pipeline.window.tip
+        log.info("admitting_protocols", protocols=[track.name for track in newcomers], at_block=tip.number)
+        books = [(track.adapter, track.book) for track in newcomers]
+        updates = await backfill(self._rpc, self._store, books, tip, self._progressed)
+        pipeline.admit(newcomers, updates)
 
     def _progressed(self, step: Progress) -> None:
         self._patience.progressed()

@@ -214,6 +214,22 @@ class Pipeline:
             raise
         log.warning("chain_reorganized", ancestor=step.ancestor.number, depth=len(step.reverted))
 
+    @property
+    def newcomers(self) -> list[Track]:
+        """Protocols that nothing is stored of yet, although others have been followed."""
+        return [track for track in self.tracks if track.book.market is None] if len(self.window) else []
+
+    def admit(self, tracks: Sequence[Track], updates: Sequence[Update[Any, Any]]) -> None:
+        """Hold what a backfill found of newcomers at the tip. They are judged with the next block."""
+        facts = [fact for track, update in zip(tracks, updates, strict=True) for fact in track.facts(update)]
+        try:
+            with self._store.transaction() as tx:
+                tx.amend(CommittedBlock(self.window.tip, tuple(facts)))
+                for track in tracks:
+                    tx.clear_touches(track.name)
+        finally:
+            self.load()
+
     async def repair(self, track: Track, keys: Sequence[bytes]) -> None:
         """Read these positions, and the market, afresh at the tip, and hold what the chain says."""
         tip, adapter = self.window.tip, track.adapter

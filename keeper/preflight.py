@@ -23,6 +23,7 @@ from keeper.indexer.reads import drive
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.pending import PendingTransactions
 from keeper.protocols.addresses import checksummed
+from keeper.views import load_market
 from keeper.wire import Adapter, House
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ async def _on_chain(house: House, rpc: RpcClient) -> AsyncIterator[Finding]:
     tokens: set[bytes] = set()
     needs: list[tuple[str, Permission | SpenderPermission]] = []
     for adapter in house.adapters():
-        async for finding in _protocol(rpc, adapter, head, tokens, needs):
+        async for finding in _protocol(rpc, adapter, _known_market(house, adapter), head, tokens, needs):
             yield finding
     board = house.board
     if board is not None:
@@ -189,11 +190,15 @@ async def _contract(
 async def _protocol(
     rpc: RpcClient,
     adapter: Adapter,
+    known: Any,
     head: Block,
     tokens: set[bytes],
     needs: list[tuple[str, Permission | SpenderPermission]],
 ) -> AsyncIterator[Finding]:
-    """Its addresses, then its market; adds to the tokens with which liquidations can be paid, and to what they call."""
+    """Its addresses, then its market; adds to the tokens with which liquidations can be paid, and to what they call.
+
+    known: the market as indexed, which tells what contracts cannot list.
+    """
     for name, address in adapter.addresses().items():
         finding = await _try(f"{adapter.name} {name}", partial(_code, rpc, address))
         yield finding
@@ -203,7 +208,7 @@ async def _protocol(
 
     async def look() -> str:
         nonlocal market
-        market = (await drive([adapter.bootstrap()], lambda calls: rpc.call_many(calls, head.ref)))[0]
+        market = (await drive([adapter.bootstrap(known)], lambda calls: rpc.call_many(calls, head.ref)))[0]
         tokens.update(adapter.wallet_tokens(market))
         needs.extend(protocol_needs(adapter, market))
         return (
@@ -213,6 +218,15 @@ async def _protocol(
     yield await _try(f"{adapter.name} market", look)
     if market is not None:
         yield await _try(f"{adapter.name} prices", partial(_prices, rpc, adapter, market, head))
+
+
+def _known_market(house: House, adapter: Adapter) -> Any:
+    """None before anything was indexed, or when the store cannot be read, which is another line's matter."""
+    try:
+        with closing(house.open_store(read_only=True)) as store:
+            return load_market(store, adapter)
+    except KeeperError:
+        return None
 
 
 async def _code(rpc: RpcClient, address: bytes) -> str:

@@ -33,12 +33,17 @@ Tokens = Callable[[str, bytes], Token | None]
 # --- health -----------------------------------------------------------------------------------------------------------
 
 
+def load_market(store: Store, adapter: Adapter) -> Any:
+    """A protocol's market at the indexed tip; None when nothing was indexed yet."""
+    market = store.fact(adapter.name, "market", MARKET_KEY)
+    return None if market is None else adapter.load_market(market)
+
+
 def load_book(store: Store, adapter: Adapter) -> Book[Any, Any]:
     """A protocol's state at the indexed tip. market is None when nothing was indexed yet."""
-    market = store.fact(adapter.name, "market", MARKET_KEY)
     prices = store.fact(adapter.name, "prices", MARKET_KEY)
     return Book(
-        market=None if market is None else adapter.load_market(market),
+        market=load_market(store, adapter),
         prices={} if prices is None else load_prices(prices),
         positions={key: adapter.load_position(payload) for key, payload in store.facts(adapter.name, "position")},
     )

@@ -65,7 +65,7 @@ async def _one(
 
     market = (await drive([adapter.bootstrap(book.market)], execute))[0]
     liquidations: list[Liquidated] = []
-    cursor = store.cursor()
+    cursor = None if book.market is None else store.cursor()  # what others have seen says nothing of a newcomer
     seen_to = max(
         adapter.start_block - 1, store.scanned_to(adapter.name) or -1, cursor.number if cursor is not None else -1
     )

@@ -161,3 +161,40 @@ async def test_a_block_costs_as_many_round_trips_as_with_one_protocol(follower: 
     chain.mine()
     await following.take()
     assert {position for position, _ in liquidated(chain)} == set(positions)
+
+
+# --- a protocol that joins --------------------------------------------------------------------------------------------
+
+
+def test_a_protocol_added_to_the_configuration_is_indexed_beside_what_is_followed_already(
+    chain: DevChain, tmp_path: Path
+) -> None:
+    """From its own beginning, at the last final block: what was open before is found, nothing is told twice, and a
+    reorg of what is not final yet is followed by both."""
+    positions = open_positions(chain, 6)
+    chain.mine(3)
+    with open_inbox() as inbox, deploy(tmp_path, chain, inbox, protocols=["aave_v3"], finality=5) as keeper:
+        keeper.start()
+        chain.set_price("WETH", Decimal(1_900))
+        keeper.until_synced()
+        ours = [position.split(":")[1] for position in positions if position.startswith("aave:")]
+        keeper.until("calls", lambda: all(inbox.events(who) == ["opened"] for who in ours))
+        assert keeper.terminate() == 0
+    with open_inbox() as inbox, deploy(tmp_path, chain, inbox, protocols=KINDS, finality=5) as keeper:
+        assert keeper.run("check").returncode == 0
+        assert {row["protocol"] for row in keeper.ask("health")} == {"aave"}
+        keeper.start()
+        chain.mine()
+        keeper.until_synced()
+        assert keeper.said("admitting_protocols")
+        assert set(keeper.positions()) >= set(positions)
+        calls = {row["position"] for row in keeper.calls()}
+        assert calls >= {position for position in positions if position.startswith("aave:")}
+        chain.reorg(2)
+        chain.mine(3)
+        keeper.until_synced()
+        verified = keeper.run("health", "--verify")
+        assert (verified.returncode, "0 differences" in verified.stderr) == (0, True), verified.stderr
+        for who in ours:
+            told = [notice for notice in inbox.notices() if notice["position"] == f"aave:{who}"]
+            assert told == [], "it was told before"
