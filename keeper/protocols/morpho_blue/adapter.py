@@ -11,6 +11,7 @@ from typing import Any
 
 from keeper.core.errors import DecodeError
 from keeper.core.ports import Reads
+from keeper.core.stress import Lever, Override
 from keeper.core.types import (
     Assessment,
     Block,
@@ -35,7 +36,7 @@ from keeper.core.types import (
     Update,
 )
 from keeper.protocols.addresses import checksummed
-from keeper.protocols.morpho_blue import abi, demand, discover, health, liquidate, logs, prices, state, track
+from keeper.protocols.morpho_blue import abi, demand, discover, health, liquidate, logs, prices, state, stress, track
 from keeper.protocols.morpho_blue.accrue import Owed, accrued
 from keeper.protocols.morpho_blue.confirm import confirm_calls, native_view
 from keeper.protocols.morpho_blue.errors import explain_revert
@@ -206,6 +207,15 @@ class MorphoBlue:
         self, market: Market, prices: Prices, key: bytes, position: Position, now: int, receiver: bytes
     ) -> Sequence[LiquidationPair] | Skip:
         return liquidate.pairs(self._open(market, prices, key, position, now), now)
+
+    def stress(
+        self, market: Market, prices: Prices, key: bytes, position: Position, now: int, lever: Lever
+    ) -> Reads[Sequence[Override] | Skip]:
+        yield from ()  # nothing has to be read for it
+        sheet = self._sheet(market, prices, position, now)
+        if lever is Lever.THRESHOLD:
+            return stress.by_debt(market.morpho, sheet, prices, now)
+        return stress.by_price(sheet)
 
     def wallet_tokens(self, market: Market) -> Sequence[bytes]:
         """Loan tokens whose worth is known: nothing else is liquidated."""
