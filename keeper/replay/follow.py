@@ -92,7 +92,7 @@ class Follow:
         elif episode is not None and self._call is None:
             self._call = Call(now)
             outcome.calls.append(self._call)
-            outcome.began_low = not self._judged
+            outcome.began_low |= not self._judged
         if health is not None and health.factor_wad is not None:
             self._note(health.factor_wad / WAD)
         if (

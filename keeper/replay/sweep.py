@@ -137,7 +137,7 @@ def _checked(tables: Mapping[str, Any]) -> MarginCalls:
         return MarginCalls.model_validate(plain)
     except ValidationError as error:
         problems = explain(error, MarginCalls)
-    raise ConfigError("\n".join(f"--sweep: {problem}" for problem in problems))
+    raise ConfigError("\n".join(f"--sweep: {problem.removeprefix(': ')}" for problem in problems))
 
 
 def _tuples(one: Any) -> Any:
