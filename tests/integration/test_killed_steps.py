@@ -1,0 +1,212 @@
+"""SIGKILL at each step of a liquidation's life: the chain ends as if nothing had happened, nothing is sent twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keeper.devnet.chain import DevChain
+from tests.support.contract_house import Contract
+from tests.support.daemon import Keeper, deploy
+from tests.support.fault_node import Cut
+from tests.support.fault_proxy import FaultProxy, fault_proxy
+from tests.support.onchain import liquidations_on_chain, transactions_on_chain
+
+SIMULATE, SEND, RECEIPT = "eth_simulateV1", "eth_sendRawTransaction", "eth_getTransactionReceipt"
+DEAR_WEI = 100 * 10**9
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[Contract]:
+    """Three positions and our contract; blocks are mined by hand."""
+    with DevChain.start(manual_mining=True) as chain:
+        for who in chain.accounts[3:6]:
+            chain.aave.supply(who, "WETH", Decimal(10))
+            chain.aave.borrow(who, "USDC", Decimal(15_500))
+        yield Contract.deployed(chain)
+
+
+class Life:
+    """A daemon behind a proxy that can kill it in the middle of a request."""
+
+    def __init__(self, contract: Contract, proxy: FaultProxy, keeper: Keeper) -> None:
+        self.contract = contract
+        self.chain = contract.chain
+        self.proxy = proxy
+        self.keeper = keeper
+        self.killed = threading.Event()
+
+    def kill(self, _: Any = None) -> Cut:
+        """The answer never arrives: who asked is dead."""
+        os.kill(self.keeper.pid, signal.SIGKILL)
+        self.killed.set()
+        return Cut()
+
+    def kill_when_told(self, answer: Any) -> Any:
+        return answer if answer is None or self.killed.is_set() else self.kill()
+
+    def fall(self) -> None:
+        self.chain.move_pool("WETH", Decimal(1_780))
+        self.chain.set_price("WETH", Decimal(1_780))
+
+    def until(self, status: str) -> None:
+        """Every liquidation has come so far."""
+        self.keeper.until(
+            status, lambda: [row["status"] for row in self.keeper.liquidations()] == [status] * len(self.victims)
+        )
+
+    def dead(self) -> None:
+        assert self.killed.wait(60), f"there was no moment to kill at:\n{self.keeper.log_tail()}"
+        assert self.keeper.wait() == -signal.SIGKILL
+
+    @property
+    def victims(self) -> list[str]:
+        return self.chain.accounts[3:6]
+
+
+def alone(life: Life) -> None:
+    life.fall()
+    life.until("broadcast")
+
+
+def while_simulating(life: Life) -> None:
+    """Planned, and nothing written down."""
+    life.proxy.instead(SIMULATE, life.kill)
+    life.fall()
+    life.dead()
+    assert life.keeper.transactions() == []
+
+
+def before_broadcast(life: Life) -> None:
+    """Journalled, and not a byte has left."""
+    life.proxy.instead(SEND, life.kill)
+    life.fall()
+    life.dead()
+    assert {row["status"] for row in life.keeper.liquidations()} == {"planned"}
+    assert int(life.chain.rpc("txpool_status")["pending"], 16) == 0
+
+
+def before_the_answer(life: Life) -> None:
+    """Broadcast, and it does not know."""
+    life.proxy.tamper(SEND, life.kill)
+    life.fall()
+    life.dead()
+    assert {row["status"] for row in life.keeper.liquidations()} == {"planned"}
+    assert int(life.chain.rpc("txpool_status")["pending"], 16) > 0
+
+
+def before_the_receipt(life: Life) -> None:
+    """Mined, and it has not seen the block."""
+    life.fall()
+    life.until("broadcast")
+    life.proxy.tamper(RECEIPT, life.kill_when_told, times=10_000)
+    life.chain.mine()
+    life.dead()
+    assert {row["status"] for row in life.keeper.liquidations()} == {"broadcast"}
+    life.proxy.forget()
+
+
+def once_included(life: Life) -> None:
+    life.fall()
+    life.until("broadcast")
+    life.chain.mine()
+    life.until("included")
+    life.keeper.kill()
+
+
+def before_a_replacement(life: Life) -> None:
+    """The base fee rose; better paid transactions are journalled on the same nonces, and have not left."""
+    life.fall()
+    life.until("broadcast")
+    life.proxy.instead(SEND, life.kill)
+    for _ in range(6):
+        life.chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(DEAR_WEI))
+        life.chain.mine()
+        life.keeper.until("the block", lambda: life.killed.is_set() or life.keeper.is_synced())
+        if life.killed.wait(1):
+            break
+    life.dead()
+    attempts = [row["attempts"] for row in life.keeper.liquidations()]
+    assert max(len(of_one) for of_one in attempts) == 2
+
+
+def after_a_reorg(life: Life) -> None:
+    """Their block is gone, and they are about to be sent again."""
+    life.fall()
+    life.until("broadcast")
+    life.chain.mine()
+    life.until("included")
+    life.proxy.instead(SEND, life.kill)
+    life.chain.reorg(1)
+    life.dead()
+
+
+STEPS: dict[str, Callable[[Life], None]] = {
+    step.__name__: step
+    for step in (
+        alone,
+        while_simulating,
+        before_broadcast,
+        before_the_answer,
+        before_the_receipt,
+        once_included,
+        before_a_replacement,
+        after_a_reorg,
+    )
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_chain_ends_as_if_nothing_had_happened(deployed: Contract, tmp_path: Path, step: str):
+    """Each position is liquidated once, by a transaction of the journal, on nonces without a gap; the contract holds
+    what the accounts say that it gained."""
+    chain = deployed.chain
+    with chain.rewound(), fault_proxy(chain) as proxy:
+        chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(10**9))
+        chain.mine()
+        with deploy(
+            tmp_path,
+            chain,
+            mode="live",
+            rpc=[proxy.ws],
+            executor={"liquidator": deployed.address, "confirmations": 2},
+            venues=[deployed.venue()],
+            funding=[deployed.lender("morpho")],
+        ) as keeper:
+            life = Life(deployed, proxy, keeper)
+            keeper.start()
+            keeper.until_synced()
+            STEPS[step](life)
+            if step != "alone":
+                keeper.start()
+            for _ in range(20):
+                keeper.until_synced()
+                if {row["status"] for row in keeper.liquidations()} == {"confirmed"}:
+                    break
+                give_time_to_send(keeper)
+                chain.mine()
+            rows = keeper.liquidations()
+            journal = {row["tx_hash"]: row for row in keeper.transactions()}
+        assert Counter(who for who, _ in liquidations_on_chain(chain)) == Counter(life.victims)
+        assert Counter(row["account"] for row in rows) == Counter(life.victims)
+        assert {row["status"] for row in rows} == {"confirmed"}
+        mined = transactions_on_chain(chain, chain.liquidator.address)
+        assert {receipt["status"] for receipt in mined} == {"0x1"}
+        assert [journal[receipt["transactionHash"]]["nonce"] for receipt in mined] == list(range(len(mined)))
+        assert deployed.holds("USDC") == sum(int(row["realized"]["gains"][0]["amount"]) for row in rows) > 0
+
+
+def give_time_to_send(keeper: Keeper) -> None:
+    """Only a new block is acted on, so after a start there may be nothing to wait for."""
+    deadline = time.monotonic() + 0.5
+    while int(keeper.chain.rpc("txpool_status")["pending"], 16) == 0 and time.monotonic() < deadline:
+        time.sleep(0.02)
