@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import json
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from typing import Any
+from collections.abc import Sequence
+from contextlib import closing
 
-import structlog
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from keeper import observe
-from keeper.core.errors import ConfigError
+from keeper.core.errors import ConfigError, KeeperError
 from keeper.core.stress import Lever
-from keeper.devnet.anvil import Anvil
 from keeper.rehearsal import show
 from keeper.rehearsal.cast import Cast, choose_cast
 from keeper.rehearsal.findings import Finding, row, tallies
-from keeper.rehearsal.fork import Fork
-from keeper.rehearsal.relay import Relay
-from keeper.rehearsal.stage import Stage
+from keeper.rehearsal.run import Run
 from keeper.report import account_of
-from keeper.wire import House, open_house
-
-log = structlog.get_logger(__name__)
+from keeper.wire import open_house
 
 _INTERRUPTED = 130
-Found = Callable[[Finding], None]
 
 
 def rehearse(args: argparse.Namespace) -> int:
@@ -41,7 +30,6 @@ def rehearse(args: argparse.Namespace) -> int:
     if not args.verbose:
         observe.quieten("keeper.executor")  # it would say that it broadcast
     accounts = frozenset(account_of(text) for text in args.account)
-    lever = Lever(args.by)
     with closing(house.open_store(read_only=True)) as store, store.snapshot():
         blocks = store.blocks()
         if not blocks:
@@ -57,56 +45,19 @@ def rehearse(args: argparse.Namespace) -> int:
         if args.json:
             print(json.dumps(row(one), separators=(",", ":")), flush=True)
 
-    forked: dict[str, Any] = {}
     finished = True
-    if cast.keys:
-        with Relay(house) as relay, _anvil(relay.url, args.block) as anvil:
-            finished = asyncio.run(_rehearse_all(house, anvil, cast, lever, found, forked))
-    _report(args, cast, findings, finished=finished, forked=forked)
+    try:
+        if cast.keys:
+            finished = Run(house, cast, Lever(args.by), args.block, found, _say).complete()
+    except KeeperError:
+        if findings:  # what was found stays found
+            _report(args, cast, findings, finished=False)
+        raise
+    _report(args, cast, findings, finished=finished)
     return 0 if finished else _INTERRUPTED
 
 
-def _anvil(url: str, block: int | None) -> Anvil:
-    _say("starting a fork of the configured chain")
-    return Anvil.start(fork_url=url, fork_block=block)
-
-
-async def _rehearse_all(
-    house: House, anvil: Anvil, cast: Cast, lever: Lever, found: Found, forked: dict[str, Any]
-) -> bool:
-    """Whether all were rehearsed. After a first SIGINT or SIGTERM the one in hand is the last; a second ends it."""
-    stop, task = asyncio.Event(), asyncio.current_task()
-    loop = asyncio.get_running_loop()
-
-    def interrupt() -> None:
-        if stop.is_set() and task is not None:
-            task.cancel()
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupt)
-    fork = await Fork.connect(anvil.ws_url, house.config.chain.id)
-    try:
-        forked |= {"fork_block_number": fork.tip.number, "fork_block_hash": f"0x{fork.tip.hash.hex()}"}
-        stage = await Stage.set_up(house, fork, lever, cast.markets)
-        with _progress(len(cast.keys)) as advance:
-            for protocol, key in cast.keys:
-                if stop.is_set():
-                    return False
-                found(await stage.rehearse(protocol, key))
-                advance()
-    except asyncio.CancelledError:
-        return False
-    finally:
-        await fork.close()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-    return True
-
-
-def _report(
-    args: argparse.Namespace, cast: Cast, findings: Sequence[Finding], *, finished: bool, forked: dict[str, Any]
-) -> None:
+def _report(args: argparse.Namespace, cast: Cast, findings: Sequence[Finding], *, finished: bool) -> None:
     if args.json:
         summary = {
             "positions": cast.indexed,
@@ -117,7 +68,7 @@ def _report(
             "complete": finished,
             "lever": args.by,
             "indexed_block_number": cast.block.number,
-            **forked,
+            "forked_block_numbers": sorted({one.block.number for one in findings}),
             "protocols": {name: tally.row() for name, tally in tallies(findings).items()},
         }
         print(json.dumps({"summary": summary}, separators=(",", ":")), flush=True)
@@ -131,27 +82,6 @@ def _report(
             console.print("by price: only the oracle moved; pools would have moved as well, so profits are too high")
     if not finished:
         _say(f"interrupted after {len(findings)} of {len(cast.keys)} positions; what was found is above")
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal, a log line now and then elsewhere."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        done = 0
-
-        def count() -> None:
-            nonlocal done
-            done += 1
-            if done % 25 == 0 or done == total:
-                log.info("rehearsal_progressed", done=done, of=total)
-
-        yield count
-        return
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True) as bars:
-        task = bars.add_task("positions rehearsed", total=total)
-        yield lambda: bars.advance(task)
 
 
 def _say(text: str) -> None:

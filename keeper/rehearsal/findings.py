@@ -9,7 +9,7 @@ from typing import Any
 
 from keeper.core.records import Intent
 from keeper.core.stress import Lever
-from keeper.core.types import Health, Skip
+from keeper.core.types import BlockRef, Health, Skip
 from keeper.protocols.addresses import checksummed
 
 Json = dict[str, Any]
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 class Finding:
     """One position. Values are in base-currency units of its protocol (`base_decimals` of `currency`).
 
-    before: at the fork's first block; None when the position is closed.
+    block: that was forked. before: at the fork's first block; None when the position is closed.
     lever: what was moved to open it; None when nothing had to be.
     stressed, after: at the time of the liquidation, before and after it; after is None where nothing was sent.
     intent: what was sent and what became of it. reason: why nothing was, or why it failed.
@@ -32,6 +32,7 @@ class Finding:
     account: bytes
     base_decimals: int
     currency: str
+    block: BlockRef
     before: Health | None = None
     lever: Lever | None = None
     stressed: Health | None = None
@@ -73,6 +74,8 @@ def row(finding: Finding) -> Json:
         "lever": None if finding.lever is None else finding.lever.value,
         "base_decimals": finding.base_decimals,
         "currency": finding.currency,
+        "block_number": finding.block.number,
+        "block_hash": "0x" + finding.block.hash.hex(),
         "before": _health(finding.before),
         "stressed": _health(finding.stressed),
         "after": _health(finding.after),

@@ -28,8 +28,10 @@ class Fork:
     lower it because they are all but empty, prepare it."""
 
     def __init__(self, rpc: RpcClient, tip: Block, interval_s: int) -> None:
+        """tip: the forked block."""
         self.rpc = rpc
         self.tip = tip
+        self.origin = tip.ref
         self.interval_s = interval_s
         fee = tip.base_fee_wei
         self._preparing_fee_wei = None if fee is None else mul_div_up(fee, CHANGE_DENOMINATOR, CHANGE_DENOMINATOR - 1)

@@ -14,7 +14,7 @@ from keeper.core.ports import Store, Stressable
 from keeper.core.records import Intent, IntentStatus
 from keeper.core.secret import Secret
 from keeper.core.stress import CodeSet, Lever, Override, SentAs, cannot_stress
-from keeper.core.types import Assessment, Book, Health, Skip
+from keeper.core.types import Assessment, BlockRef, Book, Health, Skip
 from keeper.errand import Errand
 from keeper.executor.deployment import (
     PROXY,
@@ -25,6 +25,7 @@ from keeper.executor.deployment import (
     owner_of,
     standing,
 )
+from keeper.executor.planning.planner import Planner
 from keeper.executor.planning.readiness import protocol_needs
 from keeper.executor.planning.words import balance_of, number
 from keeper.executor.ports import Opportunity, Venue
@@ -33,6 +34,11 @@ from keeper.rehearsal.findings import Finding
 from keeper.rehearsal.fork import CALL_TIMEOUT_S, Fork
 from keeper.store import open_store
 from keeper.wire import Adapter, House
+
+_PER_BLOCK = 30
+
+NOT_REHEARSED = "not_rehearsed"
+"""Reason of what could not be read, which may well be readable elsewhere."""
 
 _NOTHING = Health(None, False, 0, 0)
 """Of a position that is closed."""
@@ -73,14 +79,14 @@ class Stage:
             try:
                 return await self.play(protocol, key)
             except KeeperError as error:
-                about = _about(adapter, self._markets[protocol], key)
-                return replace(about, reason=Skip("not_rehearsed", str(error)))
+                about = _about(adapter, self._markets[protocol], key, self.fork.origin)
+                return replace(about, reason=Skip(NOT_REHEARSED, str(error)))
 
     async def play(self, protocol: str, key: bytes) -> Finding:
         """As `rehearse`, without undoing anything."""
         adapter = self.adapters[protocol]
         book = await self._read(adapter, key, self._markets[protocol])
-        found = _about(adapter, book.market, key)
+        found = _about(adapter, book.market, key, self.fork.origin)
         if key not in book.positions:
             return replace(found, reason=Skip("closed", "it has been closed since it was indexed"))
         before = self._assess(adapter, book, key, self.fork.tip.timestamp)
@@ -106,33 +112,38 @@ class Stage:
     # --- steps
 
     async def _contract(self, account: bytes) -> bytes:
-        """Where our contract is, ready for this account."""
-        fork, executor = self.fork, self.house.config.executor
-        if executor.liquidator is not None:
-            owner = await fork.read(owner_of(executor.liquidator))
+        """Where our contract is, ready for this account: the configured one with the permissions that it has, or one
+        that has them all."""
+        fork, configured = self.fork, self.house.config.executor.liquidator
+        if configured is not None:
+            self._planner(configured)
+            owner = await fork.read(owner_of(configured))
             if owner is None:
                 raise ConfigError(
-                    f"0x{executor.liquidator.hex()} does not answer as our Liquidator; correct executor.liquidator"
+                    f"0x{configured.hex()} does not answer as our Liquidator; correct executor.liquidator"
                 )
-            await _must(fork, [SentAs(owner, allow_operator(executor.liquidator, account).call)])
-            return executor.liquidator
+            await _prepare(fork, [SentAs(owner, allow_operator(configured, account).call)])
+            return configured
         native = self.house.config.chain.wrapped_native
         if native is None:
             raise ConfigError("chain.wrapped_native is not set; our contract, and the price of gas, need it")
         code = init_code(bytes.fromhex(contract_file("keeper", "Liquidator")["bytecode"][2:]), account, native)
         contract = contract_address(code)
+        needs = [
+            need for name, adapter in self.adapters.items() for need in protocol_needs(adapter, self._markets[name])
+        ]
+        missing = await fork.read(standing(self._planner(contract), account, needs, code=code))
+        await _prepare(fork, [CodeSet(PROXY, PROXY_CODE), *(SentAs(account, order.call) for order in missing.orders)])
+        return contract
+
+    def _planner(self, contract: bytes) -> Planner:
         planner = self.house.planner(contract)
         if planner is None or not planner.venues or not planner.fundings:
             raise ConfigError(
                 "nothing to liquidate with: configure where to sell ([[venues]], such as uniswap_v3) and of whom to "
                 "borrow ([[funding]], such as aave_v3 or morpho); docs/liquidator.md has an example"
             )
-        needs = [
-            need for name, adapter in self.adapters.items() for need in protocol_needs(adapter, self._markets[name])
-        ]
-        missing = await fork.read(standing(planner, account, needs, code=code))
-        await _must(fork, [CodeSet(PROXY, PROXY_CODE), *(SentAs(account, order.call) for order in missing.orders)])
-        return contract
+        return planner
 
     async def _read(self, adapter: Adapter, key: bytes, market: Any) -> Book[Any, Any]:
         """The position and the prices as they are now, in this market."""
@@ -211,7 +222,7 @@ class Stage:
         return gas_value(intent.gas_cost_wei, native, venue.adapter.base_decimals(venue.book.market))
 
 
-def _about(adapter: Adapter, market: Any, key: bytes) -> Finding:
+def _about(adapter: Adapter, market: Any, key: bytes, block: BlockRef) -> Finding:
     """What is known of a position before it is rehearsed."""
     return Finding(
         adapter.name,
@@ -219,6 +230,7 @@ def _about(adapter: Adapter, market: Any, key: bytes) -> Finding:
         adapter.account(key),
         adapter.base_decimals(market),
         adapter.currency(market),
+        block,
     )
 
 
@@ -236,9 +248,11 @@ def _as_actor(house: House, key: Secret) -> House:
     return House(house.file, house.config.model_copy(update={"executor": executor}))
 
 
-async def _must(fork: Fork, overrides: Sequence[Override]) -> None:
-    if (refused := await fork.apply(overrides)) is not None:
-        raise ConfigError(f"our contract could not be prepared on the fork: {refused.detail}")
+async def _prepare(fork: Fork, overrides: Sequence[Override]) -> None:
+    """In as many blocks as it takes. Raises ConfigError when the fork refuses one."""
+    for start in range(0, len(overrides), _PER_BLOCK):
+        if (refused := await fork.apply(overrides[start : start + _PER_BLOCK])) is not None:
+            raise ConfigError(f"our contract could not be prepared on the fork: {refused.detail}")
 
 
 def _liquidation(store: Store) -> Intent | None:

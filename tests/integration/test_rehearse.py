@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
@@ -21,11 +23,16 @@ from keeper.core.units import WAD
 from keeper.devnet.chain import DevChain
 from keeper.devnet.rpc import Rpc, RpcError
 from keeper.indexer.rpc.client import RpcClient
+from keeper.rehearsal.cast import choose_cast
+from keeper.rehearsal.findings import Finding
 from keeper.rehearsal.relay import Relay
+from keeper.rehearsal.run import Run
 from keeper.rehearsal.stage import Stage
 from keeper.wire import House
 from tests.support import aave_v30
 from tests.support.contract_house import Contract
+from tests.support.fault_node import Refuse
+from tests.support.fault_proxy import fault_proxy
 from tests.support.rehearsals import Book, index, staged
 
 Json = dict[str, Any]
@@ -104,7 +111,7 @@ async def test_every_position_is_liquidated_or_told_why_not(book: Book, house: H
     summary = last["summary"]
     assert (summary["positions"], summary["without_debt"], summary["rehearsed"]) == (7, 2, 5)
     assert (summary["liquidated"], summary["complete"]) == (3, True)
-    assert summary["fork_block_number"] == book.chain.block_number
+    assert summary["forked_block_numbers"] == [book.chain.block_number] == [healthy["block_number"]]
     total = summary["protocols"]["aave"]
     assert total["reasons"] == {"no_route": 1, "unpriced": 1}
     assert int(total["profit"]) == sum(int(one["profit"] or 0) for one in lines)
@@ -341,6 +348,35 @@ async def test_nothing_to_sell_with_is_told_before_anything_is_tried(book: Book,
     with pytest.raises(ConfigError, match=r"\[\[venues\]\]"):
         async with staged(house):
             pass
+
+
+def test_what_a_node_forgets_is_rehearsed_on_a_new_fork(
+    book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upstream loses the state of the forked block after the first position; a block later it has one again."""
+    monkeypatch.setattr("keeper.rehearsal.relay._PAUSES_S", ())
+    findings: list[Finding] = []
+
+    def found(one: Finding) -> None:
+        findings.append(one)
+        if len(findings) == 1:
+            for method in ("eth_getStorageAt", "eth_getBalance", "eth_getCode", "eth_getTransactionCount"):
+                proxy.instead(method, lambda _: Refuse(-32000, "missing trie node"), times=1_000)
+
+    def said(told: str) -> None:
+        if "a new fork" in told:
+            proxy.forget()
+            book.chain.mine()
+
+    with book.chain.rewound(), fault_proxy(book.chain) as proxy:
+        house = asyncio.run(index(book.configuration(tmp_path, rpc=[proxy.ws]), book.chain.block_number))
+        with closing(house.open_store(read_only=True)) as store:
+            cast = choose_cast(store, house.adapters(), store.blocks()[-1])
+        assert Run(house, cast, Lever.THRESHOLD, None, found, said).complete()
+    assert [one.status for one in findings].count("liquidated") == 3
+    assert len({one.account for one in findings}) == len(findings) == 5
+    first, *others = (one.block.number for one in findings)
+    assert set(others) == {first + 1}
 
 
 async def test_only_reads_pass_to_the_chain_that_is_forked(book: Book, house: House) -> None:

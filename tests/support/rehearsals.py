@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -62,10 +62,11 @@ class Book:
     def key(self, name: str) -> bytes:
         return bytes.fromhex(self.accounts[name][2:])
 
-    def configuration(self, path: Path, **executor: Any) -> Path:
+    def configuration(self, path: Path, *, rpc: Sequence[str] = (), **executor: Any) -> Path:
         return write_config(
             path / "keeper.toml",
             self.chain,
+            rpc=rpc,
             notifiers=(),
             venues=[uniswap(self.chain)],
             funding=[aave_loans(self.chain)],
