@@ -41,6 +41,7 @@ class Owner:
     supplies: dict[str, str]
     debts: dict[str, str]
     emode: int = 0
+    protocol: str = "aave"
 
 
 @dataclass
@@ -145,8 +146,14 @@ def open_positions(chain: DevChain) -> list[Owner]:
         Owner("Eve", next(accounts), {"WBTC": "1"}, {"WETH": "22"}, BTC_ETH_EMODE),
         Owner("Fay", next(accounts), {"WETH": "10"}, {"USDC": "5000"}),
         Owner("Gus", next(accounts), {"WETH": "1"}, {"USDC": "1400"}),
+        Owner("Hal", next(accounts), {"WETH": "10"}, {"USDC": "15800"}, protocol="morpho"),
     ]
+    chain.morpho.supply(chain.accounts[-1], Decimal(1_000_000))
     for owner in owners:
+        if owner.protocol == "morpho":
+            chain.morpho.supply_collateral(owner.address, Decimal(owner.supplies["WETH"]))
+            chain.morpho.borrow(owner.address, Decimal(owner.debts["USDC"]))
+            continue
         if owner.emode:
             chain.aave.set_emode(owner.address, owner.emode)
         for symbol, amount in owner.supplies.items():
@@ -159,7 +166,7 @@ def open_positions(chain: DevChain) -> list[Owner]:
 def story(folder: Path) -> dict[str, Any]:
     began = time.monotonic()
     inbox = Inbox()
-    step("Anvil starts; Aave v3.6 and Uniswap v3 are deployed (the first time, fetched and compiled before)")
+    step("Anvil starts; Aave v3.6, Morpho Blue and Uniswap v3 are deployed (once, fetched and compiled before)")
     with DevChain.start() as chain, webhook_server(inbox) as url:
         owners = {owner.name: owner for owner in open_positions(chain)}
         chain.fund_liquidator()
@@ -167,6 +174,7 @@ def story(folder: Path) -> dict[str, Any]:
             folder / "keeper.toml",
             chain,
             mode="live",
+            protocols=["aave_v3", "morpho_blue"],
             notifiers=[{"kind": "webhook", "url": url, "secret": "env:DEMO_WEBHOOK_SECRET"}],
             executor={"confirmations": 3, "min_profit": "1.00"},
         )
@@ -197,12 +205,12 @@ def tell(chain: DevChain, keeper: Keeper, inbox: Inbox, owners: dict[str, Owner]
         keeper,
         lambda: (rows := keeper.ask("health")) and addresses <= {row["account"] for row in rows} and rows,
     )
-    check_parity(chain, rows)
-    step(f"{len(rows)} positions indexed; each health equals Pool.getUserAccountData to the last digit")
+    check_parity(chain, keeper, rows)
+    step(f"{len(rows)} positions on Aave and Morpho indexed; each equals its contract's own view to the last digit")
 
     chain.set_price("WETH", Decimal(1_840))
     chain.set_price("WBTC", Decimal(55_000))
-    called = [owners[name] for name in ("Ada", "Bela", "Cleo", "Dov", "Gus")]
+    called = [owners[name] for name in ("Ada", "Bela", "Cleo", "Dov", "Gus", "Hal")]
     wait_for("margin calls", keeper, lambda: all(inbox.of(owner.address, "opened") for owner in called))
     step(f"ether falls to $1840, bitcoin to $55000: {len(called)} owners are called for margin")
 
@@ -217,7 +225,7 @@ def tell(chain: DevChain, keeper: Keeper, inbox: Inbox, owners: dict[str, Owner]
 
     chain.set_price("WETH", Decimal(1_650))
     chain.set_price("WBTC", Decimal(50_000))
-    doomed = [owners[name] for name in ("Bela", "Cleo", "Dov", "Gus")]
+    doomed = [owners[name] for name in ("Bela", "Cleo", "Dov", "Gus", "Hal")]
     included = wait_for("our liquidations", keeper, lambda: settled(keeper, doomed, ("included", "confirmed")))
     step(f"ether falls to $1650, bitcoin to $50000: Keeper liquidates {len(included)} positions")
 
@@ -241,7 +249,7 @@ def tell(chain: DevChain, keeper: Keeper, inbox: Inbox, owners: dict[str, Owner]
     verify_on_chain(chain, confirmed)
     step(f"Keeper noticed, sent it again, and all {len(confirmed)} liquidations are confirmed on the new branch")
 
-    check_parity(chain, keeper.ask("health"))
+    check_parity(chain, keeper, keeper.ask("health"))
     code = keeper.stop()
     if code != 0:
         raise RuntimeError(f"Keeper exited with {code} after SIGTERM")
@@ -261,9 +269,16 @@ def settled(keeper: Keeper, doomed: list[Owner], statuses: tuple[str, ...]) -> l
     return rows if {owner.address for owner in doomed} <= {row["account"] for row in rows} else None
 
 
-def check_parity(chain: DevChain, rows: list[dict[str, Any]]) -> None:
-    """Keeper's native view equals the pool's own at the block it was judged at."""
+def check_parity(chain: DevChain, keeper: Keeper, rows: list[dict[str, Any]]) -> None:
+    """Keeper's native view equals the contracts' own at the block it was judged at: asked of the pool for Aave, and of
+    every protocol by another client."""
+    command = [*KEEPER, "health", "--verify", "--config", str(keeper.config)]
+    verified = subprocess.run(command, env=keeper.environment, capture_output=True, text=True)
+    if verified.returncode or "0 differences" not in verified.stderr:
+        raise RuntimeError(f"the contracts say otherwise: {verified.stderr}")
     for row in rows:
+        if row["kind"] != "aave_v3":
+            continue
         data = chain.aave.user_account_data(row["account"], row["block_number"])
         theirs = {
             "totalCollateralBase": data.total_collateral_base,
