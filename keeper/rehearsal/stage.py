@@ -245,7 +245,7 @@ def _as_actor(house: House, key: Secret) -> House:
         "confirmations": 1,
     }
     executor = house.config.executor.model_copy(update=alone)
-    return House(house.file, house.config.model_copy(update={"executor": executor}))
+    return House(house.file, house.config.model_copy(update={"executor": executor}), never_transacts=True)
 
 
 async def _prepare(fork: Fork, overrides: Sequence[Override]) -> None:

