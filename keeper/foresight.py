@@ -201,11 +201,14 @@ class Foresight:
         tracks = [track for track in pipeline.tracks if track.name in names]
         groups = [track.adapter.head_calls(track.book.market) for track in tracks]
         results, answers = await pipeline.executor.foresee(
-            ahead, [call for group in groups for call in group], tip.ref, landing_at, _about(ahead)
+            ahead, [call for group in groups for call in group], tip.ref, landing_at, _about(ahead, tip)
         )
         if not ahead.hint_of:
             if read_pending(answers[0]) is None:
                 self._forget(ahead.tx_hash)
+                return
+            if answers[2] != hex(ahead.nonce):  # another transaction of its sender has to be mined first
+                self._say("price_update_waits_for_another", ahead, tip, 0)
                 return
             ahead = replace(ahead, raw=_raw(answers[1], ahead.tx_hash))
         if results is None:
@@ -251,11 +254,16 @@ class Foresight:
         return execute
 
 
-def _about(ahead: Ahead) -> list[Request]:
-    """Whether it still waits, and its bytes; of what only a relay has, nothing."""
+def _about(ahead: Ahead, tip: Block) -> list[Request]:
+    """Whether it still waits, its bytes, and its sender's next nonce; of what only a relay has, nothing."""
     if ahead.hint_of:
         return []
-    return [("eth_getTransactionByHash", [ahead.name]), ("eth_getRawTransactionByHash", [ahead.name])]
+    at = {"blockHash": "0x" + tip.hash.hex()}
+    return [
+        ("eth_getTransactionByHash", [ahead.name]),
+        ("eth_getRawTransactionByHash", [ahead.name]),
+        ("eth_getTransactionCount", ["0x" + ahead.sender.hex(), at]),
+    ]
 
 
 def _raw(answer: Any, tx_hash: bytes) -> bytes | None:

@@ -23,8 +23,8 @@ _DISTINCT = 1024
 class Ahead:
     """tx_hash: of the transaction; of a hint, what its relay calls it by.
 
-    sender, call: what it does, empty where only its effect is known. raw: its bytes, where somebody told. fees: what it
-    offers; None for a transaction that is not public. nonce: of the sender.
+    sender, call, gas_limit: what it does, empty where only its effect is known. raw: its bytes, where somebody told.
+    fees: what it offers; None for a transaction that is not public. nonce: of the sender.
     writes: the updates in it. stand_ins: code by aggregator that answers as the update will, for where the transaction
     itself cannot be run. hint_of: the submitter whose relay told of it, empty for the mempool's.
     """
@@ -33,6 +33,7 @@ class Ahead:
     writes: tuple[Written, ...] = ()
     sender: bytes = b""
     call: TxCall | None = None
+    gas_limit: int = 0
     nonce: int = 0
     raw: bytes | None = None
     fees: Fees | None = None
@@ -57,6 +58,7 @@ def read_pending(answer: Any) -> Ahead | None:
             tx_hash=bytes.fromhex(answer["hash"][2:]),
             sender=bytes.fromhex(answer["from"][2:]),
             call=TxCall(bytes.fromhex(answer["to"][2:]), bytes.fromhex(data[2:]), int(answer["value"], 16)),
+            gas_limit=int(answer["gas"], 16),
             nonce=int(answer["nonce"], 16),
             fees=Fees(most, tip),
         )

@@ -181,23 +181,21 @@ class Behind:
         landing_at: int,
         venues: Mapping[str, Venue],
     ) -> Mapping[str, Judgement]:
-        """Of intents in the mempool whose update still waits: those to be given up, and why. The others wait with it,
-        at the fee that keeps them behind it."""
-        given_up: dict[str, Judgement] = {}
+        """Of intents in the mempool whose update still waits. Those not wanted are to be given up; the others wait with
+        it, at the fee that keeps them behind it."""
+        judgements: dict[str, Judgement] = {}
         for update in dict.fromkeys(map(update_of, following)):
             group = [intent for intent in following if update_of(intent) == update]
             trial = Trial(group, [], [])
             ahead = None if update is None else answers.ahead.get(update)
             outcome = await try_out(self._simulator, trial, block, landing_at, (), self._settings.deadline_s, ahead)
-            judged = judge_waiting(trial, outcome, venues, self._settings.native_asset)
+            judgements |= judge_waiting(trial, outcome, venues, self._settings.native_asset)
             for intent in group:
                 age = block.number - intent.judged_number
-                if judged[intent.id].wanted is False:
-                    given_up[intent.id] = judged[intent.id]
-                elif age >= self._settings.replace_after_blocks:
+                if age >= self._settings.replace_after_blocks:
                     reason = f"the price update it follows was not mined for {age} blocks"
-                    given_up[intent.id] = Judgement(wanted=False, reason=reason)
-        return given_up
+                    judgements[intent.id] = Judgement(wanted=False, reason=reason)
+        return judgements
 
     def _in_order(self, ahead: Ahead, market: Market) -> Market | Skip:
         """What gas costs where ours is to be ordered behind the update by its fee."""

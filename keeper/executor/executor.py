@@ -216,7 +216,8 @@ class Executor:
         asked = self._explainer.requests(failed)
         outcome = await try_out(self._simulator, trial, block.ref, landing_at, asked, self._settings.deadline_s)
         by_name = {venue.name: venue for venue in venues}
-        given_up = await self._behind.judge_following(following, answers, block.ref, landing_at, by_name)
+        followed = await self._behind.judge_following(following, answers, block.ref, landing_at, by_name)
+        given_up = {intent_id: judgement for intent_id, judgement in followed.items() if judgement.wanted is False}
         if stored is not None:
             await stored.wait()
         explained = self._explainer.explain(failed, outcome.answers, by_name)
@@ -239,7 +240,9 @@ class Executor:
         )
         drafts = [*orders, *self._selection.admit([*drafts, *said], market.fresh, block)]
         new = self._compose(self._composer, drafts, answers.sight.nonce, market.fresh, block.ref)
-        outgoing = sorted([*outgoing, *(intent.attempts[-1] for intent in new)], key=lambda attempt: attempt.nonce)
+        swallowed = [i for i in following if i.id not in busy and followed[i.id].wanted and _is_gone(i, answers)]
+        leaving = [*outgoing, *(intent.attempts[-1] for intent in (*new, *swallowed))]
+        outgoing = sorted(leaving, key=lambda attempt: attempt.nonce)
         if explained or changed or new:
             self._journal.record([*explained, *changed, *new])
             self.postings.learned()
@@ -308,3 +311,8 @@ class Executor:
         nonces = allocate(nonce, owned, len(drafts))
         now = self._clock()
         return [composer.intent(d, n, d.fees or fees, judged, now) for d, n in zip(drafts, nonces, strict=True)]
+
+
+def _is_gone(intent: Intent, answers: Answers) -> bool:
+    """Whether the node says that it does not have the intent's last transaction."""
+    return answers.sight.known.get(intent.attempts[-1].tx_hash) is False

@@ -102,7 +102,8 @@ class Simulator:
         sent = [self._call(call) for call in calls]
         state: dict[str, Any] = {"blockOverrides": _landing(block, landing_at), "calls": sent}
         if ahead is not None and ahead.call is not None:
-            sent.insert(0, call_object("0x" + ahead.sender.hex(), ahead.call))
+            update = call_object("0x" + ahead.sender.hex(), ahead.call)
+            sent.insert(0, {**update, "gas": hex(ahead.gas_limit)})
         elif ahead is not None:
             state["stateOverrides"] = _overrides(ahead)
         options = {"blockStateCalls": [state], "validation": False, "traceTransfers": False}

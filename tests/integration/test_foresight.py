@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from keeper.core.errors import RpcUnavailable
 from keeper.core.records import Intent, IntentStatus
 from keeper.devnet.chain import DevChain
 from keeper.foresight import MOST_TRACKED, Foresight
 from keeper.preflight import findings
 from tests.integration.test_flash_plans import assert_as_expected, borrow
 from tests.support.contract_house import Contract, Running, running
-from tests.support.updates import Updater
+from tests.support.updates import GWEI, Updater
 
 
 @pytest.fixture
@@ -83,6 +84,39 @@ async def test_what_follows_an_update_brings_what_was_expected_to_the_wei(
         assert ours == (at[0], at[1] + 1)
         assert contract.holds("USDC") == int(intent.plan["financing"]["gain_assets"]) > 0
         assert_as_expected(intent)
+
+
+async def test_what_no_node_took_is_sent_again_while_the_update_waits(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a crash between journal and network: the same bytes, with the next block in which the update waits."""
+    chain = contract.chain
+    borrow(chain, 1)
+    pool_falls(chain, 1_780)
+    updater = Updater(chain, max_fee_wei=5 * GWEI)
+    async with foreseeing(contract, tmp_path, monkeypatch, "send") as (keeper, _):
+        submit = keeper.rpc.submit_many
+
+        async def swallow(raws: Any) -> list[Any]:
+            return [RpcUnavailable("no answer") for _ in raws]
+
+        monkeypatch.setattr(keeper.rpc, "submit_many", swallow)
+        raw = updater.signed("WETH", 1_780)
+        update = chain.rpc("eth_sendRawTransaction", raw)
+        intent = await until_liquidating(keeper)
+        monkeypatch.setattr(keeper.rpc, "submit_many", submit)
+        chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(6 * GWEI))
+        chain.mine()
+        chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(GWEI))
+        chain.rpc("eth_sendRawTransaction", raw)  # Anvil forgets what a block could not take; others do not
+        await keeper.follow()
+        await keeper.mine(2)
+        [after] = keeper.liquidations()
+        assert after.status is IntentStatus.INCLUDED
+        assert after.tx_hash == intent.attempts[0].tx_hash
+        at, ours = updater.place(update), updater.place("0x" + intent.attempts[0].tx_hash.hex())
+        assert at is not None
+        assert ours == (at[0], at[1] + 1)
 
 
 async def test_a_prepared_plan_is_sent_without_a_search_when_its_update_is_mined(

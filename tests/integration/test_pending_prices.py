@@ -109,6 +109,36 @@ def test_an_update_that_opens_nothing_does_nothing(chain: DevChain, tmp_path: Pa
         assert keeper.transactions() == []
 
 
+def test_an_update_that_would_fail_is_not_followed(chain: DevChain, tmp_path: Path) -> None:
+    """Here for want of gas."""
+    updater = Updater(chain)
+    with deploy(tmp_path, chain, mode="live", executor=SEND) as keeper:
+        ready(keeper)
+        updater.send("WETH", 1_600, gas=40_000)
+        keeper.until("the update to be judged", lambda: keeper.said("price_update_would_fail"))
+        mine(keeper)
+        assert keeper.transactions() == []
+
+
+def test_an_update_behind_another_of_its_sender_is_followed_when_it_is_its_turn(
+    chain: DevChain, tmp_path: Path
+) -> None:
+    """Nobody knows whether a block takes the one before it."""
+    updater = Updater(chain)
+    with deploy(tmp_path, chain, mode="live", executor=SEND) as keeper:
+        ready(keeper)
+        first = updater.send("WBTC", 60_000, maxFeePerGas=5 * GWEI, maxPriorityFeePerGas=GWEI)
+        second = updater.send("WETH", 1_600, nonce=updater.nonce + 1, maxFeePerGas=5 * GWEI)
+        keeper.until("the second to be seen", lambda: keeper.said("price_update_waits_for_another"))
+        assert keeper.transactions() == []
+        pass_by(keeper, first, second)
+        assert keeper.transactions() == []
+        mine(keeper)
+        assert updater.place(second) is not None
+        [row] = until(keeper, "broadcast")
+        assert row["behind"] is None
+
+
 def test_when_the_update_is_replaced_ours_is_cancelled_and_never_reverts(chain: DevChain, tmp_path: Path) -> None:
     """In the mempool the most that it can cost is an empty transfer."""
     updater = Updater(chain)

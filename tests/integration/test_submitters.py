@@ -20,7 +20,7 @@ from keeper.devnet.anvil import Anvil
 from keeper.devnet.chain import DevChain
 from keeper.executor.executor import Executor
 from keeper.executor.ports import Route
-from keeper.executor.submitters import bundle, private, public, rpcs
+from keeper.executor.submitters import bundle, mev_share, private, public, rpcs
 from keeper.executor.submitters.everywhere import Everywhere
 from keeper.executor.submitters.http import Endpoint, Identity
 from keeper.executor.transaction import transaction_hash
@@ -59,6 +59,11 @@ def bundles(node: RpcClient, relay: Relay, **options: Any) -> Route:
 def privately(node: RpcClient, relay: Relay, **options: Any) -> Route:
     config = {"name": "relay", "url": Secret(relay.url), "identity": None, "blocks": 25, "fast": True, **options}
     return private.build(config, node, CHAIN_ID)
+
+
+def shared(node: RpcClient, relay: Relay, **options: Any) -> Route:
+    config = {"name": "share", "url": Secret(relay.url), "stream": Secret(relay.url), "identity": None, "blocks": 1}
+    return mev_share.build({**config, "builders": ("flashbots",), **options}, node, CHAIN_ID)
 
 
 @asynccontextmanager
@@ -202,7 +207,7 @@ async def test_silence_is_no_refusal(anvil: Anvil, relay: Relay) -> None:
 # --- through the executor ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [bundles, privately])
+@pytest.mark.parametrize("make", [bundles, privately, shared])
 async def test_liquidations_by_a_relay_are_confirmed(anvil: Anvil, relay: Relay, tmp_path: Path, make: Make) -> None:
     async with following(anvil, relay, tmp_path, make) as follower:
         open_gates(anvil, 1, 2, 3)
@@ -216,7 +221,7 @@ async def test_liquidations_by_a_relay_are_confirmed(anvil: Anvil, relay: Relay,
         assert len({intent.included_number for intent in intents(follower)}) == 1
 
 
-@pytest.mark.parametrize("make", [bundles, privately])
+@pytest.mark.parametrize("make", [bundles, privately, shared])
 async def test_what_a_relay_dropped_is_offered_again(anvil: Anvil, relay: Relay, tmp_path: Path, make: Make) -> None:
     """With each block in which it still waits; once it is taken it is mined once."""
     async with following(anvil, relay, tmp_path, make) as follower:

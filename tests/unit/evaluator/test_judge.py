@@ -318,3 +318,21 @@ def test_the_columns_follow_a_book_that_starts_empty(rules: BandRules) -> None:
     book = book_of(x01=holding(wad("1.05")))
     judge.apply(book, book.positions)
     assert len(judge.judge(book, block(2)).steps) == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_other_prices_would_open_is_found_exactly(seed: int) -> None:
+    """Whatever happened before, and without changing what is known: the screen misses nobody, the integers decide."""
+    world, found = World(seed), 0
+    for _ in range(60):
+        world.turn()
+        values = [WAD * world.random.randint(60, 130) // 100 for _ in range(ASSETS)]
+        foreseen = Book(world.book.market, prices_of(*values), world.book.positions)
+        at = world.now + world.random.randint(0, 1_000)
+        healths = {
+            key: ADAPTER.health(world.market, foreseen.prices, held, at) for key, held in foreseen.positions.items()
+        }
+        expected = sorted(key for key, health in healths.items() if health.liquidatable and not health.unpriced_assets)
+        assert world.judge.foreseen(foreseen, at) == expected
+        found += len(expected)
+    assert found

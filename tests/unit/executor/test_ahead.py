@@ -69,7 +69,7 @@ def test_a_pending_transaction_is_read_as_nodes_tell_it(prices: dict[str, str], 
     ahead = read_pending(told(**prices))
     assert ahead is not None
     assert ahead.fees == expected
-    assert (ahead.sender, ahead.nonce) == (b"\x22" * 20, 7)
+    assert (ahead.sender, ahead.nonce, ahead.gas_limit) == (b"\x22" * 20, 7, 9)
     assert ahead.call == TxCall(b"\x33" * 20, b"\xab\xcd", 5)
 
 
@@ -83,7 +83,7 @@ def test_what_is_mined_or_malformed_is_no_pending_transaction(answer: Any) -> No
 
 
 def told(**changes: Any) -> dict[str, Any]:
-    plain = {"hash": "0x" + "11" * 32, "from": "0x" + "22" * 20, "to": "0x" + "33" * 20, "nonce": "0x7"}
+    plain = {"hash": "0x" + "11" * 32, "from": "0x" + "22" * 20, "to": "0x" + "33" * 20, "nonce": "0x7", "gas": "0x9"}
     return {**plain, "input": "0xabcd", "value": "0x5", "blockNumber": None, **changes}
 
 

@@ -108,7 +108,14 @@ def test_only_a_revert_explains_a_failure() -> None:
 
 # --- behind a price update --------------------------------------------------------------------------------------------
 
-UPDATE = Ahead(b"\x0f" * 32, sender=b"\x55" * 20, call=TxCall(b"\x66" * 20, b"\xcc"), stand_ins={b"\x66" * 20: b"\xfe"})
+UPDATE = Ahead(
+    b"\x0f" * 32,
+    sender=b"\x55" * 20,
+    call=TxCall(b"\x66" * 20, b"\xcc"),
+    gas_limit=255,
+    stand_ins={b"\x66" * 20: b"\xfe"},
+)
+_COST = {"value": "0x0", "gas": "0xff"}
 EFFECT = {"0x" + "66" * 20: {"code": "0xfe"}}
 
 
@@ -119,7 +126,7 @@ async def test_the_update_is_run_first_and_what_follows_it_returns_is_told() -> 
     assert verdicts == [Verdict(True, 100, output=b"\x01\x02"), Verdict(True, 100)]
     [[(_, (options, _))]] = node.asked
     [state] = options["blockStateCalls"]
-    assert state["calls"][0] == {"from": "0x" + "55" * 20, "to": "0x" + "66" * 20, "input": "0xcc", "value": "0x0"}
+    assert state["calls"][0] == {"from": "0x" + "55" * 20, "to": "0x" + "66" * 20, "input": "0xcc", **_COST}
     assert "stateOverrides" not in state
 
 
