@@ -151,6 +151,13 @@ def build_parser() -> argparse.ArgumentParser:
     _json_flag(sub)
     _json_flag(add("transactions", _transactions, "every transaction we signed, with its fate"))
 
+    sub = add("solvency", _solvency, "each protocol's losses, what covers them, and what falling prices would open")
+    sub.add_argument(
+        "--move", type=_move, action="append", metavar="PERCENT", help="of volatile prices, such as -15; repeatable"
+    )
+    _json_flag(sub)
+    sub.set_defaults(alert_only=True)
+
     for name, run, help_ in (
         ("pause", _pause, "send no new transactions until `keeper resume`; works beside a running daemon"),
         ("resume", _resume, "go on after a pause or a tripped breaker; works beside a running daemon"),
@@ -259,6 +266,16 @@ def _count(text: str) -> int:
     return number
 
 
+def _move(text: str) -> int:
+    try:
+        percent = float(text.removesuffix("%"))
+    except ValueError:
+        percent = -100.0
+    if not -100 < percent <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no move of prices; give percent above -100, such as -15")
+    return round(percent * 100)
+
+
 def _check(args: argparse.Namespace) -> int:
     from keeper.wire import open_house
 
@@ -332,6 +349,12 @@ def _calls(args: argparse.Namespace) -> int:
     from keeper import report
 
     return report.calls(args)
+
+
+def _solvency(args: argparse.Namespace) -> int:
+    from keeper import solvency
+
+    return solvency.solvency(args)
 
 
 def _liquidations(args: argparse.Namespace) -> int:

@@ -21,6 +21,8 @@ from keeper.evaluator.house import (
     KeeperRecovered,
     KeeperUnhealthy,
     PriceRecovered,
+    ProtocolCovered,
+    ProtocolUncovered,
     StalePrice,
     Trouble,
     stands,
@@ -67,6 +69,23 @@ class Conditions:
         prefixes = (KeeperUnhealthy.prefix, StalePrice.prefix)
         found = (what for prefix in prefixes for what, told in self._standing(f"{prefix}:") if told == channel)
         return [self.store.deliveries(subject_of(what, channel))[-1].notice.title for what in found]
+
+    # --- protocols
+
+    def uncovered(self, trouble: Trouble) -> None:
+        """A protocol's losses are not covered. Every channel that wants such news hears of it."""
+        told, at, now = self.store.told(), self.store.cursor(), self.clock()
+        what = f"{ProtocolUncovered.prefix}:{trouble.about}"
+        self._put(
+            ProtocolUncovered(channel, at, now, trouble)
+            for channel in self.router.of_event(NoticeEvent.UNCOVERED)
+            if not stands(told, what, channel)
+        )
+
+    def covered(self, protocol: str, said: str) -> None:
+        at, now = self.store.cursor(), self.clock()
+        standing = self._standing(f"{ProtocolUncovered.prefix}:{protocol}@")
+        self._put(ProtocolCovered(channel, at, now, protocol, said) for _, channel in standing)
 
     # --- prices
 

@@ -33,6 +33,7 @@ from pydantic import (
 from keeper.configbreakers import Breakers
 from keeper.confignotices import Digest, Explorer, Names, Operator, PageTemplate
 from keeper.configrouting import BOARD, Acknowledgements, NotifierCommon, check_routes
+from keeper.configsolvency import Solvency
 from keeper.configtable import InTable, Table, explain, options_table
 from keeper.configtypes import (
     Address,
@@ -376,6 +377,7 @@ class Config(Table):
     names: Names = Names.model_validate({})
     operator: Operator = Operator.model_validate({})
     digest: Digest = Digest.model_validate({})
+    solvency: Solvency = Solvency.model_validate({})
 
     @field_validator("protocols", "notifiers", "venues", "funding", "submitters")
     @classmethod

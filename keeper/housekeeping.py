@@ -20,6 +20,7 @@ from keeper.indexer.rpc.client import RpcClient
 from keeper.names import Names
 from keeper.pipeline import Pipeline
 from keeper.retention import Retention
+from keeper.solvency import SolvencyWatch
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +46,8 @@ class Housekeeping:
         digests: Digests,
         channels: Sequence[str],
         retention: Retention | None = None,
+        solvency: SolvencyWatch | None = None,
+        solvency_s: float = 900.0,
     ) -> None:
         self._rpc = rpc
         self._store = store
@@ -55,6 +58,8 @@ class Housekeeping:
         self._digests = digests
         self._channels = channels
         self._retention = retention
+        self._solvency = solvency
+        self._solvency_s = solvency_s
         self._feeds = FeedWatch(conditions)
         self._prune_at = 0.0
 
@@ -66,6 +71,9 @@ class Housekeeping:
             (self.prune, PRUNE_S),
         ):
             scheduler.add_job(self._guarded, "interval", [job], seconds=seconds, id=job.__name__)
+        if self._solvency is not None:
+            look = self._solvency.look
+            scheduler.add_job(self._guarded, "interval", [look], seconds=self._solvency_s, id="solvency")
         # Every minute, not at the hour alone: a process that was down, or blind, at that moment makes up for it.
         scheduler.add_job(self._guarded, CronTrigger(minute="*", timezone="UTC"), [self.digest], id="digest")
 

@@ -166,8 +166,10 @@ class House:
         from keeper.digest import Digests
         from keeper.housekeeping import Housekeeping
         from keeper.retention import Retention
+        from keeper.solvency import SolvencyWatch
 
         digest, days = self.config.digest, self.config.store.keep_days
+        watched = self.config.solvency
         asking = [one.name for one in self.config.notifiers if one.settings["digest"]]
         return Housekeeping(
             rpc,
@@ -179,6 +181,15 @@ class House:
             Digests(store, conditions, asking, digest.hour_utc, digest.closest),
             [one.name for one in self.config.notifiers],
             None if days is None else Retention(store, days * 86_400, time.time),
+            SolvencyWatch(
+                rpc,
+                pipeline,
+                turn,
+                conditions,
+                {adapter.name: adapter for adapter in self.adapters()},
+                watched.min_coverage_wad,
+            ),
+            watched.every_minutes * 60,
         )
 
     def _page(self, plugin: Plugin) -> str:

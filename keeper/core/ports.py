@@ -20,6 +20,7 @@ from keeper.core.records import (
 from keeper.core.stress import Lever, Override
 from keeper.core.types import (
     Assessment,
+    Backing,
     Band,
     Block,
     BlockRef,
@@ -243,6 +244,19 @@ class Stressable(Protocol[M_contra, A_contra]):
         changed along with it (a threshold is shared): everything is reverted before the next position's turn.
         A Skip says why this lever cannot do it: nothing is owed, an asset has no price, …
         """
+        ...
+
+
+@runtime_checkable
+class Solvent(Protocol[M_contra]):
+    """What an adapter offers beside `ProtocolAdapter` so that the solvency of the protocol can be watched."""
+
+    def backing(self, market: M_contra, prices: Prices) -> Reads[Backing]:
+        """What the protocol itself has lost and holds at this block. What has no price counts nothing."""
+        ...
+
+    def moved(self, market: M_contra, prices: Prices, move_bps: int) -> Prices:
+        """Prices after whatever is volatile here moved by so many hundredths of a percent against the base currency."""
         ...
 
 

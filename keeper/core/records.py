@@ -49,6 +49,8 @@ class NoticeEvent(StrEnum):
     PRICE_RECOVERED = "price_recovered"
     UNHEALTHY = "unhealthy"  # of Keeper itself: it cannot do what people rely on
     RECOVERED = "recovered"
+    UNCOVERED = "uncovered"  # of a protocol: its reserves no longer cover its losses as they should
+    COVERED = "covered"
     DIGEST = "digest"  # of a day
     TEST = "test"  # of nothing: that a channel works
     SUMMARY = "summary"  # of many positions: what a channel would have been told one by one
@@ -61,6 +63,7 @@ class NoticeEvent(StrEnum):
             NoticeEvent.ESCALATED,
             NoticeEvent.STALE_PRICE,
             NoticeEvent.UNHEALTHY,
+            NoticeEvent.UNCOVERED,
         )
 
     @property
@@ -74,7 +77,11 @@ class NoticeEvent(StrEnum):
     @property
     def ends(self) -> bool:
         """Whether it is news only for those who heard of the beginning."""
-        return self.ends_episode or self in (NoticeEvent.PRICE_RECOVERED, NoticeEvent.RECOVERED)
+        return self.ends_episode or self in (
+            NoticeEvent.PRICE_RECOVERED,
+            NoticeEvent.RECOVERED,
+            NoticeEvent.COVERED,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,6 +217,18 @@ class Assessment:
 
 
 @dataclass(frozen=True, slots=True)
+class Backing:
+    """What a protocol itself has lost, and what it holds against losses, in base currency units.
+
+    deficit_value: bad debt that nobody owes any more and that is still to be covered. reserve_value: reserves or
+    insurance that would cover losses; None where there are none by design, and lenders bear every loss at once.
+    """
+
+    deficit_value: int
+    reserve_value: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Linear:
     """A position's collateral and requirement as sums over shared factors, for the vectorised screen.
 

@@ -31,6 +31,7 @@ def write_config(
     submitters: Sequence[Mapping[str, Value]] = (),
     breakers: Mapping[str, Value] | None = None,
     jobs: Mapping[str, Value] | None = None,
+    more: Mapping[str, Mapping[str, Value]] | None = None,
 ) -> Path:
     """Write the file and return its path.
 
@@ -38,6 +39,7 @@ def write_config(
     rpc: by default the chain's websocket. accounts: watch only these. protocols: what is tracked, a table each.
     node, protocol, margin_calls, executor, breakers, jobs: further keys of [chain], the first [[protocols]] and so on
     as in the configuration reference, replacing the ones here. venues, funding, submitters: whole tables.
+    more: any other tables, by name.
     A relative store path is relative to the file.
     """
     tables = [
@@ -64,6 +66,7 @@ def write_config(
         *(_table("[[submitters]]", **one) for one in submitters),
         *([_table("[breakers]", **breakers)] if breakers else []),
         *([_table("[jobs]", **jobs)] if jobs else []),
+        *(_table(f"[{name}]", **values) for name, values in (more or {}).items()),
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n\n".join(tables) + "\n", "utf-8")

@@ -287,6 +287,32 @@ class KeeperRecovered(HouseNotice):
         return {"trouble": self.what, "summary": self.said}
 
 
+# --- protocols --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolUncovered(KeeperUnhealthy):
+    """A protocol's losses are no longer covered as they should be: where losses begin to be everybody's."""
+
+    event = NoticeEvent.UNCOVERED
+    prefix = "solvency"
+
+    def title(self) -> Phrase:
+        return (Strong("Losses are not covered"), f": {self.trouble.summary}")
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolCovered(KeeperRecovered):
+    event = NoticeEvent.COVERED
+    prefix = "solvency"
+
+    def title(self) -> Phrase:
+        return (Strong("Losses are covered again"), f": {self.said}")
+
+
+# --- breakers ---------------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class BreakerTripped(HouseNotice):
     """A breaker stopped our transactions. remedy: a sentence."""

@@ -67,6 +67,7 @@ IS_LIQUIDATION_ALLOWED = _selector("7a5d20ea")  # isLiquidationAllowed()
 
 SYMBOL = _selector("95d89b41")  # symbol()
 BALANCE_OF = _selector("70a08231")  # balanceOf(address)
+RESERVE_TREASURY_ADDRESS = _selector("ae167335")  # RESERVE_TREASURY_ADDRESS()
 TOTAL_SUPPLY = _selector("18160ddd")  # totalSupply()
 SCALED_BALANCE_OF = _selector("1da24f3e")  # scaledBalanceOf(address)
 SCALED_TOTAL_SUPPLY = _selector("b1bf962d")  # scaledTotalSupply()

@@ -13,6 +13,7 @@ from keeper.core.ports import Reads
 from keeper.core.stress import Lever, Override
 from keeper.core.types import (
     Assessment,
+    Backing,
     Block,
     Book,
     BreachPrice,
@@ -32,12 +33,25 @@ from keeper.core.types import (
     Token,
     Update,
 )
-from keeper.protocols.aave_v3 import abi, demand, discover, health, liquidate, logs, prices, state, stress, track
+from keeper.protocols.aave_v3 import (
+    abi,
+    demand,
+    discover,
+    health,
+    liquidate,
+    logs,
+    prices,
+    solvency,
+    state,
+    stress,
+    track,
+)
 from keeper.protocols.aave_v3.errors import explain_revert
 from keeper.protocols.aave_v3.options import Options
 from keeper.protocols.aave_v3.sheet import Indices, Sheet, indices, sheet
 from keeper.protocols.aave_v3.state import Account, Market
 from keeper.protocols.addresses import checksummed
+from keeper.protocols.moves import moved
 
 
 class AaveV3:
@@ -107,6 +121,14 @@ class AaveV3:
 
     def liquidation_filter(self, market: Market) -> LogFilter:
         return logs.liquidation_filter(market)
+
+    # --- the protocol as a whole
+
+    def backing(self, market: Market, prices: Prices) -> Reads[Backing]:
+        return solvency.backing(market, prices)
+
+    def moved(self, market: Market, prices: Prices, move_bps: int) -> Prices:
+        return moved(prices, market.by_asset, move_bps)
 
     # --- stored form
 

@@ -7,6 +7,7 @@ moment last asked about.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from keeper.core.errors import DecodeError
@@ -14,6 +15,7 @@ from keeper.core.ports import Reads
 from keeper.core.stress import Lever, Override
 from keeper.core.types import (
     Assessment,
+    Backing,
     Block,
     Book,
     BreachPrice,
@@ -35,6 +37,7 @@ from keeper.core.types import (
     Token,
     Update,
 )
+from keeper.core.units import BPS
 from keeper.protocols.addresses import checksummed
 from keeper.protocols.morpho_blue import abi, demand, discover, health, liquidate, logs, prices, state, stress, track
 from keeper.protocols.morpho_blue.accrue import Owed, accrued
@@ -119,6 +122,20 @@ class MorphoBlue:
         """Whoever borrows has pledged before. SupplyCollateral(id, caller, onBehalf, assets): the owner is indexed."""
         event = bytes.fromhex(abi.SUPPLY_COLLATERAL[2:])
         return None if self._scope.wanted else LogTrace(self._scope.morpho, (event, None, None, bytes(12) + account))
+
+    # --- the protocol as a whole
+
+    def backing(self, market: Market, prices: Prices) -> Reads[Backing]:
+        """None: what a liquidation leaves unpaid is taken from the lenders of its market at once."""
+        yield from ()
+        return Backing(0, None)
+
+    def moved(self, market: Market, prices: Prices, move_bps: int) -> Prices:
+        """Every collateral against its loan token, by what its oracle says: dollars play no part in a market."""
+        return {
+            key: replace(price, value=max(price.value * (BPS + move_bps) // BPS, 1)) if key in market.by_id else price
+            for key, price in prices.items()
+        }
 
     # --- stored form
 

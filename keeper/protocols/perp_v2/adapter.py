@@ -10,6 +10,7 @@ from keeper.core.ports import Reads
 from keeper.core.stress import Lever, Override
 from keeper.core.types import (
     Assessment,
+    Backing,
     Block,
     Book,
     BreachPrice,
@@ -30,6 +31,7 @@ from keeper.core.types import (
     Update,
 )
 from keeper.protocols.addresses import checksummed
+from keeper.protocols.moves import moved
 from keeper.protocols.perp_v2 import abi, demand, health, liquidate, logs, margin, reading, state, stress, track
 from keeper.protocols.perp_v2.errors import explain_revert
 from keeper.protocols.perp_v2.options import Options
@@ -111,6 +113,19 @@ class PerpV2:
 
     def liquidation_filter(self, market: Market) -> LogFilter:
         return logs.liquidation_filter(market)
+
+    # --- the protocol as a whole
+
+    def backing(self, market: Market, prices: Prices) -> Reads[Backing]:
+        """The insurance fund. It settles bad debt at once, so what it has lost is not told by itself; in debt, it is a
+        deficit."""
+        results = yield [Call(market.insurance_fund, abi.GET_INSURANCE_FUND_CAPACITY)]
+        unit = 10 ** (_BASE_DECIMALS - market.settlement_decimals)
+        capacity = reading.signed(results[0], 0, "getInsuranceFundCapacity()") * unit
+        return Backing(max(-capacity, 0), max(capacity, 0))
+
+    def moved(self, market: Market, prices: Prices, move_bps: int) -> Prices:
+        return moved(prices, {*market.by_base, *market.by_collateral}, move_bps)
 
     # --- stored form
 

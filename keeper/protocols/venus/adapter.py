@@ -13,6 +13,7 @@ from keeper.core.ports import Reads
 from keeper.core.stress import Lever, Override
 from keeper.core.types import (
     Assessment,
+    Backing,
     Block,
     Book,
     BreachPrice,
@@ -32,8 +33,10 @@ from keeper.core.types import (
     Token,
     Update,
 )
+from keeper.core.units import WAD
 from keeper.protocols import words
 from keeper.protocols.addresses import checksummed
+from keeper.protocols.moves import moved
 from keeper.protocols.venus import abi, demand, health, liquidate, logs, reading, state, stress, track
 from keeper.protocols.venus.errors import explain_revert
 from keeper.protocols.venus.options import Options
@@ -111,6 +114,20 @@ class Venus:
 
     def liquidation_filter(self, market: Market) -> LogFilter:
         return logs.liquidation_filter(market)
+
+    # --- the protocol as a whole
+
+    def backing(self, market: Market, prices: Prices) -> Reads[Backing]:
+        """Bad debt that healing left, and the markets' reserves."""
+        yield from ()  # the market says it all
+        known = [(one, prices[one.asset].value) for one in market.markets if one.asset in prices]
+        return Backing(
+            sum(one.bad_debt * price // WAD for one, price in known),
+            sum(one.total_reserves * price // WAD for one, price in known),
+        )
+
+    def moved(self, market: Market, prices: Prices, move_bps: int) -> Prices:
+        return moved(prices, market.by_asset, move_bps)
 
     # --- stored form
 

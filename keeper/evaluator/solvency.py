@@ -1,0 +1,138 @@
+"""Can a protocol pay everybody: what is lost already, what would be lost, and what stands ready to cover it.
+
+Losses beyond collateral are spread over lenders or taken from other traders' profits once reserves and insurance are
+used up: this says how far that is. Exact where it counts present losses; the share at risk under other prices is the
+float screen's, which is off by less than it shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from keeper.core.ports import ProtocolAdapter, Solvent
+from keeper.core.types import Backing, Book
+from keeper.core.units import WAD
+from keeper.evaluator.columns import Columns, vector_of
+from keeper.evaluator.metrics import metrics_of
+
+MOVES_BPS = (-500, -1_000, -2_000, -3_000)
+
+
+@dataclass(frozen=True, slots=True)
+class AtRisk:
+    """What is open to liquidation once prices moved. collateral_value: at present prices, base currency units."""
+
+    move_bps: int
+    positions: int
+    collateral_value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Solvency:
+    """Values in base currency units. unknown: positions that nobody can judge, for want of a price.
+
+    collateral_value, debt_value: of every position that is known. underwater: positions worth less than they owe;
+    shortfall_value: by how much in all. backing: what the protocol itself has lost and holds.
+    """
+
+    positions: int
+    unknown: int
+    collateral_value: int
+    debt_value: int
+    underwater: int
+    shortfall_value: int
+    backing: Backing
+    at_risk: tuple[AtRisk, ...]
+
+    @property
+    def loss_value(self) -> int:
+        """Lost already, and lost if every position under water were closed now."""
+        return self.backing.deficit_value + self.shortfall_value
+
+    @property
+    def coverage_wad(self) -> int | None:
+        """Reserves over losses, rounded down; None when there are no losses."""
+        if not self.loss_value:
+            return None
+        return (self.backing.reserve_value or 0) * WAD // self.loss_value
+
+    def share_wad(self, risk: AtRisk) -> int:
+        return risk.collateral_value * WAD // self.collateral_value if self.collateral_value else 0
+
+
+class Assessing:
+    """One protocol looked at in small steps, so that whoever shares the thread is not kept waiting.
+
+    book: values that no longer change. now: unix seconds of the block they are from.
+    """
+
+    def __init__(
+        self,
+        adapter: ProtocolAdapter[Any, Any],
+        book: Book[Any, Any],
+        now: int,
+        moves_bps: Sequence[int] = MOVES_BPS,
+    ) -> None:
+        self._adapter = adapter
+        self._book = book
+        self._now = now
+        self._moves = tuple(moves_bps)
+        self._columns = Columns()
+        self._values: dict[bytes, int] = {}
+        self._found = Solvency(0, 0, 0, 0, 0, 0, Backing(0), ())
+
+    def steps(self, at_once: int = 50) -> Iterator[None]:
+        """Yields after so many positions, each some twenty microseconds."""
+        adapter, market, prices = self._adapter, self._book.market, self._book.prices
+        for number, (key, position) in enumerate(self._book.positions.items(), 1):
+            self._take(key, position)
+            if number % at_once == 0:
+                yield
+        if not isinstance(adapter, Solvent):
+            return
+        for move_bps in self._moves:
+            risk = self._at_risk(move_bps, adapter.moved(market, prices, move_bps))
+            self._found = replace(self._found, at_risk=(*self._found.at_risk, risk))
+            yield
+
+    def result(self, backing: Backing) -> Solvency:
+        return replace(self._found, backing=backing)
+
+    def _take(self, key: bytes, position: Any) -> None:
+        adapter, book, found = self._adapter, self._book, self._found
+        health = adapter.health(book.market, book.prices, position, self._now)
+        if health.unpriced_assets:
+            self._found = replace(found, positions=found.positions + 1, unknown=found.unknown + 1)
+            return
+        equity = 0
+        if health.factor_wad is not None and health.factor_wad < WAD:
+            metrics = metrics_of(adapter.assess(book.market, book.prices, position, self._now))
+            equity = 0 if metrics is None else metrics.equity_value
+        self._found = replace(
+            found,
+            positions=found.positions + 1,
+            collateral_value=found.collateral_value + health.collateral_value,
+            debt_value=found.debt_value + health.debt_value,
+            underwater=found.underwater + (equity < 0),
+            shortfall_value=found.shortfall_value + max(-equity, 0),
+        )
+        if health.factor_wad is not None:
+            self._values[key] = health.collateral_value
+            self._columns.put(key, adapter.linear(book.market, position))
+
+    def _at_risk(self, move_bps: int, moved: Any) -> AtRisk:
+        """Rows that only integers can judge are judged by them."""
+        adapter, book, columns = self._adapter, self._book, self._columns
+        vector = vector_of(adapter.factors(book.market, moved, self._now))
+        collateral, requirement = columns.totals(vector)
+        below = np.flatnonzero(collateral < requirement)
+        doubtful = np.flatnonzero(np.isnan(collateral) | np.isnan(requirement))
+        keys = {key for row in below if (key := columns.key(int(row))) is not None}
+        for key in (key for row in doubtful if (key := columns.key(int(row))) is not None):
+            if adapter.health(book.market, moved, book.positions[key], self._now).liquidatable:
+                keys.add(key)
+        return AtRisk(move_bps, len(keys), sum(self._values[key] for key in keys))

@@ -1,0 +1,205 @@
+"""`keeper solvency`, and the job that watches it: each protocol's losses and what stands ready to cover them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from keeper.conditions import Conditions
+from keeper.core.ports import ProtocolAdapter, Solvent
+from keeper.core.types import Backing, Block, BlockRef, Book, Call, CallResult
+from keeper.core.units import format_units
+from keeper.evaluator.house import Trouble
+from keeper.evaluator.solvency import MOVES_BPS, Assessing, Solvency
+from keeper.indexer.reads import drive
+from keeper.pipeline import Pipeline
+from keeper.views import load_book
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from keeper.indexer.rpc.client import RpcClient
+
+log = structlog.get_logger(__name__)
+
+Adapter = ProtocolAdapter[Any, Any]
+
+
+async def assess(
+    rpc: RpcClient, adapter: Adapter, book: Book[Any, Any], block: Block, moves_bps: Sequence[int] = MOVES_BPS
+) -> Solvency:
+    """A protocol at one block, given a book that nobody changes meanwhile. Lets others run every millisecond or so."""
+    backing = Backing(0)
+    if isinstance(adapter, Solvent):
+        backing = (await drive([adapter.backing(book.market, book.prices)], _at(rpc, block.ref)))[0]
+    assessing = Assessing(adapter, book, block.timestamp, moves_bps)
+    for _ in assessing.steps():
+        await asyncio.sleep(0)
+    return assessing.result(backing)
+
+
+def _at(rpc: RpcClient, block: BlockRef) -> Any:
+    async def execute(calls: Sequence[Call]) -> Sequence[CallResult]:
+        return await rpc.call_many(calls, block)
+
+    return execute
+
+
+def still(book: Book[Any, Any]) -> Book[Any, Any]:
+    """The book as it is now: its values are frozen, only the mapping is copied."""
+    return replace(book, positions=dict(book.positions))
+
+
+def row(adapter: Adapter, market: Any, block: Block, found: Solvency) -> Mapping[str, Any]:
+    """As `--json` prints it. Values are integers in base currency units, as decimal strings; shares and coverage are
+    decimals, rounded down."""
+    backing = found.backing
+    return {
+        "protocol": adapter.name,
+        "kind": adapter.kind,
+        "block_number": block.number,
+        "block_hash": "0x" + block.hash.hex(),
+        "currency": adapter.currency(market),
+        "currency_decimals": adapter.base_decimals(market),
+        "positions": found.positions,
+        "unknown_positions": found.unknown,
+        "collateral_value": str(found.collateral_value),
+        "debt_value": str(found.debt_value),
+        "underwater_positions": found.underwater,
+        "shortfall_value": str(found.shortfall_value),
+        "deficit_value": str(backing.deficit_value),
+        "reserve_value": None if backing.reserve_value is None else str(backing.reserve_value),
+        "coverage": None if found.coverage_wad is None else format_units(found.coverage_wad, 18, 4),
+        "at_risk": [
+            {
+                "move": format_units(risk.move_bps, 4),
+                "positions": risk.positions,
+                "collateral_value": str(risk.collateral_value),
+                "share": format_units(found.share_wad(risk), 18, 6),
+            }
+            for risk in found.at_risk
+        ],
+    }
+
+
+# --- the daemon's -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class SolvencyWatch:
+    """latest: by protocol, what was last found; kept for whoever shows it.
+
+    adapters: of its own, by name, since an adapter remembers the moment that it was last asked about. turn: held while
+    the books are copied, not while they are added up.
+    """
+
+    rpc: RpcClient
+    pipeline: Pipeline
+    turn: asyncio.Lock
+    conditions: Conditions
+    adapters: Mapping[str, Adapter]
+    min_coverage_wad: int | None
+    latest: dict[str, Solvency] = field(default_factory=dict)
+
+    async def look(self) -> None:
+        async with self.turn:
+            if not len(self.pipeline.window):
+                return
+            tip = self.pipeline.window.tip
+            books = {track.name: still(track.book) for track in self.pipeline.tracks if track.book.market is not None}
+        for name, book in books.items():
+            found = await assess(self.rpc, self.adapters[name], book, tip)
+            self.latest[name] = found
+            log.info("solvency_assessed", **row(self.adapters[name], book.market, tip, found))
+            self._tell(name, self.adapters[name], book, found)
+
+    def _tell(self, name: str, adapter: Adapter, book: Book[Any, Any], found: Solvency) -> None:
+        if self.min_coverage_wad is None:
+            return
+        least = format_units(self.min_coverage_wad, 18)
+        coverage = found.coverage_wad
+        if coverage is None or coverage >= self.min_coverage_wad:
+            self.conditions.covered(name, f"{name} covers its losses {least} times or more")
+            return
+        decimals, currency = adapter.base_decimals(book.market), adapter.currency(book.market)
+        held = found.backing.reserve_value
+
+        def amount(value: int) -> str:
+            return f"{format_units(value, decimals, 2)} {currency}".strip()
+
+        trouble = Trouble(
+            name,
+            f"reserves of {name} are {format_units(coverage, 18, 4)} of its losses, below {least}",
+            (
+                f"Lost already: {amount(found.backing.deficit_value)}. Under water: {found.underwater} positions, by "
+                f"{amount(found.shortfall_value)}.",
+                "It has no reserves: lenders bear losses." if held is None else f"Reserves: {amount(held)}.",
+            ),
+            "What is not covered is taken from lenders, or from traders who gain.",
+        )
+        self.conditions.uncovered(trouble)
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def solvency(args: argparse.Namespace) -> int:
+    from keeper.wire import open_house
+
+    house = open_house(args)
+    moves = args.move or MOVES_BPS
+
+    async def everything() -> list[Mapping[str, Any]]:
+        with closing(house.open_store(read_only=True)) as store:
+            blocks = store.blocks()
+            if not blocks:
+                return []
+            rpc = await house.connect()
+            try:
+                rows = []
+                for adapter in house.adapters():
+                    book = load_book(store, adapter)
+                    if book.market is not None:
+                        found = await assess(rpc, adapter, book, blocks[-1], moves)
+                        rows.append(row(adapter, book.market, blocks[-1], found))
+                return rows
+            finally:
+                await rpc.close()
+
+    from keeper.report import show
+
+    return show(args, [dict(one) for one in asyncio.run(everything())], _table, "protocols")
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> Table:
+    from keeper.report import new_table
+
+    moves = [f"at {_percent(one['move'])}" for one in rows[0]["at_risk"]]
+    table = new_table("protocol", "debt", "under water", "lost", "reserves", "covered", *moves)
+    for one in rows:
+        decimals = one["currency_decimals"]
+        shares = [f"{_percent(risk['share'])}\n[dim]{risk['positions']}[/]" for risk in one["at_risk"]]
+        table.add_row(
+            one["protocol"],
+            f"{_value(one['debt_value'], decimals)} {one['currency']}",
+            f"{_value(one['shortfall_value'], decimals)}\n[dim]{one['underwater_positions']}[/]",
+            _value(one["deficit_value"], decimals),
+            "-" if one["reserve_value"] is None else _value(one["reserve_value"], decimals),
+            "no loss" if one["coverage"] is None else _percent(one["coverage"]),
+            *shares,
+        )
+    return table
+
+
+def _value(units: str, decimals: int) -> str:
+    return f"{int(units) // 10**decimals:,}"
+
+
+def _percent(share: str) -> str:
+    return f"{float(share) * 100:.4g} %"
