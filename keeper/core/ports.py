@@ -327,7 +327,8 @@ class Transaction(Protocol):
         ...
 
     def revert_to(self, ancestor: BlockRef) -> frozenset[tuple[str, str, bytes]]:
-        """Delete every version above the ancestor, move the cursor to it, and drop the pending notices judged above.
+        """Delete every version above the ancestor, move the cursor to it, and drop the notices judged above that nobody
+        can have seen. One that was, or may have been, told on any channel is told on all: belief is one for a position.
         Returns (protocol, kind, key) of all that changed. Raises UnrecoverableReorg when the ancestor is not stored."""
         ...
 

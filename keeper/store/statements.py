@@ -346,8 +346,18 @@ SETTLE_CARRIED = Statement(
     .where(_carried, _unsettled),
     ("new_status", "new_sent_at", "new_error", "of_carrier", "of_channel"),
 )
+_elsewhere = deliveries.alias("elsewhere")
+_seen_elsewhere = (
+    select(_elsewhere.c.seq)
+    .where(
+        _elsewhere.c.notice_id == deliveries.c.notice_id,
+        or_(*(_elsewhere.c.status == _constant(seen) for seen in (DeliveryStatus.SENDING, DeliveryStatus.SENT))),
+    )
+    .exists()
+)
 _orphaned = and_(
     _unseen,
+    ~_seen_elsewhere,  # what somebody may have heard is believed, so everybody hears it, and of its end
     deliveries.c.notice_id.in_(select(notices.c.id).where(notices.c.block_number > _at("number"))),
 )
 ORPHANED_POSITIONS = Statement(select(deliveries.c.position).where(_orphaned).distinct(), ("number",))

@@ -97,15 +97,40 @@ def test_reverting_drops_pending_notices_of_orphaned_blocks_only(store):
     settle(store, "sent", DeliveryStatus.SENT)
     with store.transaction() as transaction:
         transaction.claim("air", "hook")
-        transaction.claim("pending", "chat")
     revert(store, 2)
     assert {(one.notice.id, one.channel): one.status.value for one in store.deliveries()} == {
         ("below", "hook"): "pending",
         ("sent", "hook"): "sent",
         ("air", "hook"): "sending",
         ("pending", "hook"): "dropped",
-        ("pending", "chat"): "sending",
+        ("pending", "chat"): "dropped",
     }
+
+
+def test_what_one_channel_told_of_an_orphaned_block_the_others_tell_too(store):
+    """Belief is one for a position: else a call that is still true would never be told on the others."""
+    commit(store, *(committed(number) for number in (1, 2, 3)))
+    tell(
+        store,
+        notice("half", 3, of="a"),
+        notice("air", 3, of="b"),
+        notice("nobody", 3, of="c"),
+        channels=("hook", "chat"),
+    )
+    settle(store, "half", DeliveryStatus.SENT)
+    with store.transaction() as transaction:
+        assert transaction.claim("air", "hook")
+    revert(store, 2)
+    statuses = {(one.notice.id, one.channel): one.status for one in store.deliveries()}
+    assert statuses == {
+        ("half", "hook"): DeliveryStatus.SENT,
+        ("half", "chat"): DeliveryStatus.PENDING,
+        ("air", "hook"): DeliveryStatus.SENDING,
+        ("air", "chat"): DeliveryStatus.PENDING,
+        ("nobody", "hook"): DeliveryStatus.DROPPED,
+        ("nobody", "chat"): DeliveryStatus.DROPPED,
+    }
+    assert set(store.told()) == {"a", "b"}
 
 
 def test_a_dropped_notice_cannot_be_claimed(store):

@@ -79,9 +79,14 @@ class ModelStore:
         orphaned = [committed for committed in self.history if committed.block.number > ancestor.number]
         self.history = [committed for committed in self.history if committed.block.number <= ancestor.number]
         self.marks = {protocol: min(mark, ancestor.number) for protocol, mark in self.marks.items()}
+        seen = {
+            told.notice.id
+            for told in self.told_in_order
+            if told.status in (DeliveryStatus.SENDING, DeliveryStatus.SENT)
+        }
         self.told_in_order = [
             replace(told, status=DeliveryStatus.DROPPED, error="its block was orphaned")
-            if told.status in UNSEEN and told.notice.block_number > ancestor.number
+            if told.status in UNSEEN and told.notice.block_number > ancestor.number and told.notice.id not in seen
             else told
             for told in self.told_in_order
         ]
