@@ -90,8 +90,7 @@ class Stage:
         if key not in book.positions:
             return replace(found, reason=Skip("closed", "it has been closed since it was indexed"))
         before = self._assess(adapter, book, key, self.fork.tip.timestamp)
-        under_water = _under_water(before.health)
-        found = replace(found, before=before.health, symbols=_symbols(before), bad_debt=under_water)
+        found = replace(found, before=before.health, symbols=_symbols(before), bad_debt=_under_water(before))
         overrides = await self._overrides(adapter, book, key, before.health)
         if isinstance(overrides, Skip):
             return replace(found, reason=overrides)
@@ -106,7 +105,7 @@ class Stage:
         if not stressed.health.liquidatable:
             detail = f"health {stressed.health.factor_wad} when the liquidation would land: the lever did not reach it"
             return replace(found, reason=Skip("still_healthy", detail))
-        found = replace(found, bad_debt=_under_water(stressed.health))
+        found = replace(found, bad_debt=_under_water(stressed))
         return await self._liquidate(Venue(adapter, book), key, landing_at, stressed, found)
 
     # --- steps
@@ -192,7 +191,8 @@ class Stage:
             finally:
                 await executor.close()
         after = await self._after(venue.adapter, venue.book, key)
-        found = replace(found, intent=intent, after=after, gain_assets=gained, gas_base=self._gas(venue, intent))
+        left = _NOTHING if after is None else after.health
+        found = replace(found, intent=intent, after=left, gain_assets=gained, gas_base=self._gas(venue, intent))
         if intent.status is not IntentStatus.CONFIRMED:
             detail = intent.reason or "it was not in the block that it was sent for"
             return replace(found, reason=Skip(intent.status.value, detail))
@@ -206,11 +206,10 @@ class Stage:
         token, contract = (bytes.fromhex(financing[name][2:]) for name in ("gain_token", "contract"))
         return number((await self.fork.call([balance_of(token, contract)]))[0]) or 0
 
-    async def _after(self, adapter: Adapter, book: Book[Any, Any], key: bytes) -> Health:
+    async def _after(self, adapter: Adapter, book: Book[Any, Any], key: bytes) -> Assessment | None:
+        """None when it is closed."""
         found = await self._read(adapter, key, await self.fork.read(adapter.bootstrap(book.market)))
-        if key not in found.positions:
-            return _NOTHING
-        return adapter.health(found.market, found.prices, found.positions[key], self.fork.tip.timestamp)
+        return self._assess(adapter, found, key, self.fork.tip.timestamp) if key in found.positions else None
 
     def _assess(self, adapter: Adapter, book: Book[Any, Any], key: bytes, at: int) -> Assessment:
         return adapter.assess(book.market, book.prices, book.positions[key], at)
@@ -263,17 +262,23 @@ def _symbols(assessment: Assessment) -> dict[bytes, str]:
     return {one.asset: one.symbol for one in (*assessment.collaterals, *assessment.debts)}
 
 
-def _under_water(health: Health) -> int:
-    """What is owed beyond what everything pledged is worth; nothing is said of what has no price."""
-    return 0 if health.unpriced_assets else max(health.debt_value - health.collateral_value, 0)
+def _under_water(position: Assessment | None) -> int:
+    """What is owed beyond what everything pledged is worth; of a margin account, its negative equity. Nothing is said
+    of what has no price."""
+    if position is None or position.health.unpriced_assets:
+        return 0
+    if position.margin is not None:
+        return max(-position.margin.equity_value, 0)
+    return max(position.health.debt_value - position.health.collateral_value, 0)
 
 
-def _unpaid(venue: Venue, intent: Intent, stressed: Assessment, after: Health) -> int:
+def _unpaid(venue: Venue, intent: Intent, stressed: Assessment, after: Assessment | None) -> int:
     """What stays unpaid for good. Where nothing is pledged any more, that is all that was owed and not repaid: whether
     it still stands in the books, or the protocol wrote it off, is the same to whoever is owed."""
-    if after.collateral_value or intent.repaid_assets is None or intent.debt_asset is None:
+    debt = next((one for one in stressed.debts if one.asset == intent.debt_asset), None)
+    pledged = after is not None and after.health.collateral_value > 0
+    if pledged or debt is None or debt.asset not in venue.prices or intent.repaid_assets is None:
         return _under_water(after)
-    price = venue.prices[intent.debt_asset]
-    decimals = next(one.decimals for one in stressed.debts if one.asset == intent.debt_asset)
     base = venue.adapter.base_decimals(venue.book.market)
-    return max(stressed.health.debt_value - value_up(intent.repaid_assets, decimals, price, base), 0)
+    repaid = value_up(intent.repaid_assets, debt.decimals, venue.prices[debt.asset], base)
+    return max(stressed.health.debt_value - repaid, 0)

@@ -20,6 +20,7 @@ from keeper.core.errors import ConfigError, StateUnavailable
 from keeper.core.stress import Lever
 from keeper.core.types import Skip
 from keeper.core.units import WAD
+from keeper.devnet import protocols
 from keeper.devnet.chain import DevChain
 from keeper.devnet.rpc import Rpc, RpcError
 from keeper.indexer.rpc.client import RpcClient
@@ -279,6 +280,27 @@ async def test_an_old_market_is_opened_in_the_same_name(dev_chain: DevChain, tmp
             assert finding.stressed.liquidatable
             assert (finding.stressed.factor_wad or 0) > WAD * 99 // 100
             assert finding.liquidated, finding.reason
+
+
+async def test_every_protocol_can_be_rehearsed(dev_chain: DevChain, tmp_path: Path) -> None:
+    """Each opens its healthy positions, and nobody of the examples would leave bad debt. What only the wallet can pay,
+    like the margin of perpetuals, is named."""
+    for kind in protocols.kinds():
+        protocols.protocol(kind).open_examples(dev_chain)
+    file = Book(dev_chain).configuration(tmp_path, protocols=protocols.kinds())
+    house = await index(file, dev_chain.block_number)
+    with closing(house.open_store(read_only=True)) as store:
+        cast = choose_cast(store, house.adapters(), store.blocks()[-1])
+    async with staged(house) as stage:
+        findings = [await stage.rehearse(*one) for one in cast.keys]
+    assert {one.protocol for one in findings} == {adapter.name for adapter in house.adapters()}
+    assert {one.bad_debt for one in findings} == {0}
+    assert all(one.stressed is not None and one.stressed.liquidatable for one in findings), findings
+    reasons = {(one.protocol, one.reason.code) for one in findings if one.reason is not None}
+    assert reasons <= {("perp", "needs_margin")}, reasons
+    for one in findings:
+        if one.intent is not None:
+            assert one.intent.profit_realized == one.intent.profit_expected
 
 
 async def test_our_configured_contract_is_rehearsed_with_the_permissions_that_it_has(

@@ -62,11 +62,14 @@ class Book:
     def key(self, name: str) -> bytes:
         return bytes.fromhex(self.accounts[name][2:])
 
-    def configuration(self, path: Path, *, rpc: Sequence[str] = (), **executor: Any) -> Path:
+    def configuration(
+        self, path: Path, *, rpc: Sequence[str] = (), protocols: Sequence[str] = ("aave_v3",), **executor: Any
+    ) -> Path:
         return write_config(
             path / "keeper.toml",
             self.chain,
             rpc=rpc,
+            protocols=protocols,
             notifiers=(),
             venues=[uniswap(self.chain)],
             funding=[aave_loans(self.chain)],
