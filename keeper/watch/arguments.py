@@ -32,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser, file: Callable[[str], object]
         "--budget", type=_count, default=1200, metavar="N", help="most requests to the node per hour (1200)"
     )
     for name, help_ in (
-        ("call", "open a margin call below this health (1.10)"),
-        ("urgent", "escalate below this health (1.03)"),
-        ("target", "the health that a cure restores (1.25)"),
+        ("call", "open a margin call below this health (default: by the volatility of the position)"),
+        ("urgent", "escalate below this health"),
+        ("target", "the health that a cure restores"),
     ):
         parser.add_argument(f"--{name}", metavar="HF", help=help_)
     parser.add_argument(

@@ -15,8 +15,10 @@ import structlog
 from keeper import observe
 from keeper.core.errors import ConfigError, StateUnavailable
 from keeper.core.ports import Watchable
-from keeper.core.types import Block, Call, CallResult
+from keeper.core.types import Block, Book, Call, CallResult
+from keeper.evaluator.adaptive import Adaptive
 from keeper.evaluator.bands import BandRules
+from keeper.evaluator.lines import Lines
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.pool import RpcSettings
 from keeper.patience import Patience
@@ -71,7 +73,7 @@ async def _watch(args: argparse.Namespace, deployment: Deployment) -> int:
         house = next(iter(houses.values()))
         eyes = Eyes(rpc, watched_adapters(house))
         if args.once:
-            return await _once(args.json, rpc, eyes, owners, house.rules(), stop)
+            return await _once(args.json, rpc, eyes, owners, house.rule(), stop)
         desks = []
         for account, one in houses.items():
             blind_s = max(one.config.chain.stale_after_s, BLIND_LOOKS * args.every)
@@ -81,7 +83,7 @@ async def _watch(args: argparse.Namespace, deployment: Deployment) -> int:
 
 
 async def _once(
-    as_json: bool, rpc: RpcClient, eyes: Eyes, owners: Sequence[Owner], rules: BandRules, stop: asyncio.Event
+    as_json: bool, rpc: RpcClient, eyes: Eyes, owners: Sequence[Owner], rule: BandRules | Adaptive, stop: asyncio.Event
 ) -> int:
     """One assessment per position; nothing is stored and nobody is told."""
 
@@ -99,7 +101,15 @@ async def _once(
     block = await Patience(stop, _ATTEMPTS)("look", attempt)
     if block is None:
         return 0
-    rows = list(show.rows_of(eyes, block, rules))
+    lines = Lines(rule)
+
+    def rules_of(name: str, key: bytes) -> BandRules:
+        sight = eyes.sights[name]
+        return lines.of(
+            eyes.adapters[name], Book(sight.market, sight.prices, dict(sight.positions)), key, block.timestamp
+        )
+
+    rows = list(show.rows_of(eyes, block, rules_of))
     show.print_rows(rows, block, as_json=as_json)
     if not rows:
         print(f"keeper: {show.nothing_found(owners, eyes, rpc.chain_id)}", file=sys.stderr)
@@ -120,24 +130,27 @@ async def _follow(
     desks: Sequence[Desk],
     stop: asyncio.Event,
 ) -> int:
-    """Look until told to stop. The first look is shown; without any position, and never having had one, it is the last,
-    unless asked to wait."""
-    rules, first = house.rules(), True
+    """Look until told to stop. The first positions are shown; without any, and never having had one, that is said once
+    everything was searched, and is the end unless asked to wait."""
+    first, shown, known = True, False, any(not desk.is_new for desk in desks)
+
+    def rules_of(name: str, key: bytes) -> BandRules:
+        account = eyes.adapters[name].account(key)
+        return next(desk for desk in desks if desk.account == account).rules_of(name, key)
 
     def seen(block: Block) -> None:
-        nonlocal first
-        rows = list(show.rows_of(eyes, block, rules)) if first or args.json else []
-        if first or args.json:
-            show.print_rows(rows, block, as_json=args.json)
+        nonlocal first, shown
+        rows = list(show.rows_of(eyes, block, rules_of)) if args.json or not shown else []
+        show.print_rows(rows, block, as_json=args.json)
+        shown = shown or bool(rows)
         if first:
-            known = any(not desk.is_new for desk in desks)
-            if not rows and not known and not args.wait:
-                raise ConfigError(f"{show.nothing_found(owners, eyes, rpc.chain_id)}; add --wait to watch for one")
             names = [show.named(owner) for owner in owners]
             log.info("watching", accounts=names, chain_id=rpc.chain_id, block=block.number, positions=len(rows))
         first = False
+        if not (shown or known or args.wait) and watcher.has_searched:
+            raise ConfigError(f"{show.nothing_found(owners, eyes, rpc.chain_id)}; add --wait to watch for one")
 
-    watcher = Watcher(rpc, eyes, desks, rules, house.config.chain.finality, seen)
+    watcher = Watcher(rpc, eyes, desks, house.config.chain.finality, seen)
     pace = Pace(args.every, args.every / NEAR_PART, args.budget)
     following = asyncio.create_task(watcher.follow(pace, stop), name="watch")
     tasks = [following, *(task for desk in desks for task in desk.start())]

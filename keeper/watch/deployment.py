@@ -99,6 +99,7 @@ class Deployment:
             "margin_calls": margin,
         }
         if self._notifiers:
+            tables.pop("operator", None)  # it names the file's notifiers
             tables["notifiers"] = ({"kind": "console"}, *copy.deepcopy(self._notifiers))
         elif not tables.get("notifiers"):
             tables["notifiers"] = ({"kind": "console"},)
@@ -146,9 +147,13 @@ def notifier_kind(url: str, flag: str) -> str:
 
 
 def _fitted(margin: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
-    """The lines with those given on the command line. The watch line is never below a call line that was given alone,
-    and the target leaves a cure room. What is no number is left as it is, to be told where it is checked."""
-    lines = {**margin, **given}
+    """The lines with those given on the command line, which then hold by health for every position. The watch line is
+    never below a call line that was given alone, and the target leaves a cure room. What is no number is left as it is,
+    to be told where it is checked."""
+    if not given:
+        return dict(margin)
+    lines = {**margin, **given, "by": "health"}
+    lines.pop("volatility", None)
     if "call" not in given:
         return lines
     try:

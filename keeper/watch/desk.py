@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keeper.core.ports import Notifier, Store
-from keeper.core.types import Block, Health, Liquidated, Update
+from keeper.core.types import Band, Block, Liquidated, Update
+from keeper.evaluator.bands import BandRules
 from keeper.feeds import FeedWatch
 from keeper.headwatch import HeadWatch
 from keeper.indexer.rpc.client import RpcClient
@@ -105,15 +106,22 @@ class Desk:
         with self._store.transaction() as tx:
             tx.set_meta(f"trail:{name}", trail.dump())
 
-    def healths(self) -> Iterator[Health]:
-        """Of every position, at the block it was last looked at."""
+    def rules_of(self, name: str, key: bytes) -> BandRules:
+        """The lines of a position, at the block it was last looked at."""
+        track, tip = self.track(name), self.tip
+        return track.judge.rules if tip is None else track.judge.rules_of(track.book, key, tip.timestamp)
+
+    def is_near(self) -> bool:
+        """Whether a position was below its watch line when last looked at, or could not be judged."""
         if (tip := self.tip) is None:
-            return
+            return False
         for track in self.pipeline.tracks:
             for key in track.book.positions:
                 health = track.judge.health(track.book, key, tip.timestamp)
-                if health is not None:
-                    yield health
+                band = Band.SAFE if health is None else self.rules_of(track.name, key).band(health)
+                if band is None or band >= Band.WATCH:
+                    return True
+        return False
 
     def begin_at(self, final: Block) -> None:
         """Hold a final block and nothing else, so that every look can be taken back."""

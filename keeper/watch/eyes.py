@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from keeper.core.errors import LogRangeTooLarge, RpcRefused
+from keeper.core.errors import LogRangeTooLarge, RetryableError, RpcRefused
 from keeper.core.reads import drive
 from keeper.core.types import Block, Call, CallResult, Liquidated
 from keeper.indexer.rpc.client import RpcClient
@@ -24,6 +25,7 @@ SEARCH_S = 300.0
 AFRESH_S = 6 * 3600.0
 """How often a market is discovered again, for what neither renewing it nor the protocol's own view gives away."""
 
+LOGS_TIMEOUT_S = 30.0
 MOST_LOG_REQUESTS = 40
 """Spent on the logs of one gap: a node that serves ten blocks at once tells of the last few hundred only."""
 
@@ -68,21 +70,23 @@ class Eyes:
         return sights
 
     async def liquidations(self, name: str, first: int, last: int) -> list[Liquidated]:
-        """Those of one protocol in these blocks, or in as many of them as the node is willing to tell of."""
+        """Those of one protocol in these blocks, or in as many of them as the node is willing to tell of: nobody must
+        wait for a warning because the past is not told."""
         adapter, market, asked = self.adapters[name], self.sights[name].market, self._rpc.requests
         found: list[Liquidated] = []
         try:
-            async for _, to_block, logs in scan(self._rpc, adapter.liquidation_filter(market), first, last):
-                found += adapter.liquidations(market, logs)
-                if to_block < last and self._rpc.requests - asked > MOST_LOG_REQUESTS:
-                    raise LogRangeTooLarge(f"{last - to_block} blocks are left after {MOST_LOG_REQUESTS} requests")
-        except (LogRangeTooLarge, RpcRefused) as error:
+            async with asyncio.timeout(LOGS_TIMEOUT_S):
+                async for _, to_block, logs in scan(self._rpc, adapter.liquidation_filter(market), first, last):
+                    found += adapter.liquidations(market, logs)
+                    if to_block < last and self._rpc.requests - asked > MOST_LOG_REQUESTS:
+                        raise LogRangeTooLarge(f"{last - to_block} blocks are left after {MOST_LOG_REQUESTS} requests")
+        except (RetryableError, RpcRefused, TimeoutError) as error:
             log.warning(
                 "liquidations_unknown",
                 protocol=name,
                 from_block=first,
                 to_block=last,
-                error=str(error),
+                error=str(error) or f"not told within {LOGS_TIMEOUT_S:.0f} s",
                 remedy="an end is told as cured or repaid though it may have been a liquidation; use another node",
             )
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -21,12 +21,17 @@ from keeper.watch.eyes import Eyes
 Json = dict[str, Any]
 
 
-def rows_of(eyes: Eyes, block: Block, rules: BandRules) -> Iterator[Json]:
+RulesOf = Callable[[str, bytes], BandRules]
+"""The lines of a position, by protocol and key."""
+
+
+def rows_of(eyes: Eyes, block: Block, rules_of: RulesOf) -> Iterator[Json]:
     """Each position as `keeper health --json` shows it, with what its owner may do and what would breach it."""
     for name, adapter in eyes.adapters.items():
         sight = eyes.sights[name]
         for key, position in sorted(sight.positions.items()):
             state = (sight.market, sight.prices, position, block.timestamp)
+            rules = rules_of(name, key)
             row = views.health_row(adapter, sight.market, key, adapter.assess(*state), block, rules)
             demands = adapter.demands(*state, rules.target_wad)
             breaches = adapter.breach_prices(*state)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from keeper.core.errors import LogRangeTooLarge, RpcMalformed, RpcRefused
+from keeper.core.errors import LogRangeTooLarge, RetryableError, RpcMalformed, RpcRateLimited, RpcRefused
 from keeper.core.ports import Traceable
 from keeper.core.types import LogFilter, LogTrace
 from keeper.indexer.logs import LogQuery, read_logs
@@ -23,6 +23,9 @@ from keeper.indexer.rpc.wire import WireLog, strict, to_hex
 from keeper.watch.look import Watched
 
 log = structlog.get_logger(__name__)
+
+TIMEOUT_S = 10.0
+_ANYBODY = bytes(20)
 
 OVERLAP_BLOCKS = 64
 """Asked again each time: what a reorg replaced near the head is found on the new branch."""
@@ -61,10 +64,12 @@ class Tracer:
         self.refused = False
 
     def is_complete(self, adapter: Watched, trail: Trail) -> bool:
-        return self.refused or (trail.high is not None and trail.low <= adapter.start_block)
+        """Whether nothing older is left to search, where anything is searched at all."""
+        nothing = self.refused or not isinstance(adapter, Traceable) or adapter.trace(_ANYBODY) is None
+        return nothing or (trail.high is not None and trail.low <= adapter.start_block)
 
     async def extend(self, adapter: Watched, account: bytes, trail: Trail, head: int, most: int) -> Trail:
-        """The trail up to this head, and further back, by at most so many requests. Raises RetryableError."""
+        """The trail up to this head, and further back, by at most so many requests; as it is when the node fails."""
         trace = trace_of(adapter, account)
         if trace is None or self.refused:
             return trail
@@ -83,6 +88,12 @@ class Tracer:
             except LogRangeTooLarge as error:
                 self._span = min(suggested_blocks(error) or 1 << 62, max(1, (last - first + 1) // 4))
                 continue
+            except RetryableError as error:
+                # wide ranges may simply take this node too long; an assessment must not wait for them
+                if not isinstance(error, RpcRateLimited):
+                    self._span = max(1, (last - first + 1) // 4)
+                log.warning("account_logs_delayed", protocol=adapter.name, error=str(error))
+                break
             except RpcRefused as error:
                 self.refused = True
                 log.warning("account_logs_refused", protocol=adapter.name, error=str(error), remedy=REMEDY)
@@ -110,6 +121,7 @@ class Tracer:
         found = await self._rpc.read(
             [("eth_getLogs", [wanted])],
             lambda answer: query.accept(read_logs(strict(answer.results[0])), what, first, last),
+            timeout_s=TIMEOUT_S,
         )
         for one in found:
             for given, asked in zip(one.topics, trace.topics, strict=False):

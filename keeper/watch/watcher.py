@@ -17,9 +17,15 @@ from dataclasses import dataclass, field
 import structlog
 
 from keeper.core.chain import Reverted
-from keeper.core.errors import DecodeError, RetryableError, RpcRateLimited, StateUnavailable, UnrecoverableReorg
-from keeper.core.types import Band, Block, Liquidated
-from keeper.evaluator.bands import BandRules
+from keeper.core.errors import (
+    DecodeError,
+    RetryableError,
+    RpcRateLimited,
+    RpcRefused,
+    StateUnavailable,
+    UnrecoverableReorg,
+)
+from keeper.core.types import Block, Liquidated
 from keeper.indexer.follow import canonical_ancestor
 from keeper.indexer.rpc.client import RpcClient
 from keeper.watch.desk import Desk
@@ -30,6 +36,8 @@ from keeper.watch.trail import Tracer
 log = structlog.get_logger(__name__)
 
 FINALITY_S = 600.0
+PRESUMED_FINAL = 1_000
+"""Blocks after which one is final where the node does not know the tag."""
 
 FIRST_TRACES, MORE_TRACES = 1, 10
 """Requests for an account's logs before the first assessment, which should not wait, and at each look after it."""
@@ -70,14 +78,12 @@ class Watcher:
         rpc: RpcClient,
         eyes: Eyes,
         desks: Sequence[Desk],
-        rules: BandRules,
         finality: str | int,
         seen: Callable[[Block], None] = lambda block: None,
     ) -> None:
         self._rpc = rpc
         self._eyes = eyes
         self._desks = tuple(desks)
-        self._rules = rules
         self._finality = finality
         self._seen = seen
         self._final = 0
@@ -95,6 +101,7 @@ class Watcher:
             asked, began, limited = self._rpc.requests, time.monotonic(), False
             try:
                 await self.look()
+                await self.search()
                 failures = 0
             except (RetryableError, DecodeError) as error:
                 failures += 1
@@ -105,19 +112,11 @@ class Watcher:
             rest = pace.rest_s(
                 requests=self._rpc.requests - asked,
                 took_s=time.monotonic() - began,
-                near=failures > 0 or self._near(),
+                near=failures > 0 or not self.has_searched or any(desk.is_near() for desk in self._desks),
                 limited=limited,
             )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), rest)
-
-    def _near(self) -> bool:
-        """Whether any position was below the watch line, or could not be judged."""
-        return any(
-            band is None or band >= Band.WATCH
-            for desk in self._desks
-            for band in (self._rules.band(health) for health in desk.healths())
-        )
 
     # --- one look
 
@@ -137,7 +136,8 @@ class Watcher:
         await self._ask_finality(head)
         for desk in self._desks:
             await self._leave_orphaned(desk, headers)
-        await self._trace(head)
+        if not self._eyes.sights:
+            await self._trace(head.number, FIRST_TRACES)
         accounts = [desk.account for desk in self._desks]
         sights = await self._eyes.see(head, accounts, {name: self._held(name) for name in self._eyes.adapters})
         for desk in self._desks:
@@ -153,21 +153,33 @@ class Watcher:
             touches=none.union(*(desk.trail(name).touches for desk in self._desks)),
         )
 
-    async def _trace(self, head: Block) -> None:
-        """Search the accounts' logs where positions are listed nowhere: what is new now and then, what is old little by
-        little."""
-        first, now = not self._eyes.sights, time.monotonic()
+    # --- searching
+
+    @property
+    def has_searched(self) -> bool:
+        """Whether everything that can be found by searching was, as of some moment."""
+        trails = ((adapter, desk.trail(name)) for desk in self._desks for name, adapter in self._eyes.adapters.items())
+        return all(self._tracer.is_complete(adapter, trail) for adapter, trail in trails)
+
+    async def search(self) -> None:
+        """The accounts' logs where positions are listed nowhere: what is old little by little, what is new now and
+        then. What is found is seen at the next look, so no assessment waits for a search."""
+        tips = [desk.tip for desk in self._desks]
+        now = time.monotonic()
         due = self._traced_at is None or now - self._traced_at >= SEARCH_S
+        if (due or not self.has_searched) and all(tips):
+            self._traced_at = now if due else self._traced_at
+            await self._trace(max(tip.number for tip in tips if tip is not None), MORE_TRACES)
+
+    async def _trace(self, head: int, most: int) -> None:
         for desk in self._desks:
             for name, adapter in self._eyes.adapters.items():
                 trail = desk.trail(name)
-                if not due and self._tracer.is_complete(adapter, trail):
-                    continue
-                most = FIRST_TRACES if first else MORE_TRACES
-                found = await self._tracer.extend(adapter, desk.account, trail, head.number, most)
+                found = await self._tracer.extend(adapter, desk.account, trail, head, most)
                 if found != trail:
                     desk.keep_trail(name, found)
-        self._traced_at = now if due else self._traced_at
+                    if self._tracer.is_complete(adapter, found) and not self._tracer.is_complete(adapter, trail):
+                        log.info("account_logs_searched", protocol=name, account=desk.account, found=len(found.touches))
 
     def _lags(self, head: Block) -> bool:
         """Whether the node is only late, as far as one can tell."""
@@ -184,10 +196,13 @@ class Watcher:
             now = time.monotonic()
             if self._final_asked_at is not None and now - self._final_asked_at < FINALITY_S:
                 return
-            final = await self._rpc.block_by_number(self._finality)
+            try:
+                final = await self._rpc.block_by_number(self._finality)
+            except RpcRefused as error:
+                log.warning("finality_unknown", tag=self._finality, presumed_blocks=PRESUMED_FINAL, error=str(error))
+            known = head.number - PRESUMED_FINAL if final is None else final.number
+            self._final = max(self._final, min(head.number - 1, known))
             self._final_asked_at = now
-            if final is not None:
-                self._final = max(self._final, min(head.number - 1, final.number))
         new = [desk for desk in self._desks if desk.tip is None]
         if new and self._final < head.number:
             if final is None or final.number != self._final:

@@ -249,6 +249,7 @@ def test_isolated_positions_are_found_by_the_accounts_own_logs(
         watch.start("--wait")
         chain.set_price("WETH", Decimal(1_600))
         watch.until("the call", lambda: inbox.events(owner) == ["opened"])
+        watch.until("the search to end", lambda: watch.said("account_logs_searched"))
         settled = len(proxy.asked)
         watch.terminate()
         watch.start()

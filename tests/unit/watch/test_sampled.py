@@ -104,7 +104,7 @@ class Watch:
             Desk(owner, store, self._pipeline(owner, store)) for owner, store in zip(OWNERS, self.stores, strict=True)
         ]
         rpc = cast(RpcClient, self.rpc)
-        self.watcher = Watcher(rpc, ToyEyes(rpc, [WatchableToy()]), self.desks, RULES, "finalized")
+        self.watcher = Watcher(rpc, ToyEyes(rpc, [WatchableToy()]), self.desks, "finalized")
 
     def _pipeline(self, owner: bytes, store: Store) -> Pipeline:
         judge: Judge[Any, Any] = Judge(WatchableToy(), RULES, [owner], acts=False)
