@@ -28,6 +28,8 @@ _REFERENCES = tuple(
         "dc53858c",  # BASE_FEED_2()
         "56095e11",  # QUOTE_FEED_1()
         "acfbd39e",  # QUOTE_FEED_2()
+        "14139c62",  # collateralFeed(), the dev chain's oracle for Morpho, as the next
+        "afdaac3b",  # loanFeed()
     )
 )
 

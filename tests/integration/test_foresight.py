@@ -17,6 +17,7 @@ from keeper.devnet.chain import DevChain
 from keeper.foresight import MOST_TRACKED, Foresight
 from keeper.preflight import findings
 from tests.integration.test_flash_plans import assert_as_expected, borrow
+from tests.integration.test_morpho_liquidations import borrow as morpho_borrower
 from tests.support.contract_house import Contract, Running, running
 from tests.support.updates import GWEI, Updater
 
@@ -30,9 +31,9 @@ def contract() -> Iterator[Contract]:
 
 @asynccontextmanager
 async def foreseeing(
-    contract: Contract, path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+    contract: Contract, path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, **options: Any
 ) -> AsyncIterator[tuple[Running, Foresight]]:
-    async with running(contract, path, monkeypatch, lenders=["morpho"], pending_prices=mode) as keeper:
+    async with running(contract, path, monkeypatch, lenders=["morpho"], pending_prices=mode, **options) as keeper:
         foresight = await keeper.house.foresight(keeper.pipeline, asyncio.Lock())
         assert foresight is not None
         task = asyncio.create_task(foresight.run())
@@ -49,12 +50,12 @@ async def foreseeing(
             await foresight.close()
 
 
-async def until_liquidating(keeper: Running) -> Intent:
+async def until_liquidating(keeper: Running, count: int = 1) -> Intent:
+    """Until so many are on their way; the first of them."""
     async with asyncio.timeout(10):
-        while not keeper.liquidations():
+        while [intent.status for intent in keeper.liquidations()] != [IntentStatus.BROADCAST] * count:
             await asyncio.sleep(0.01)
-    [intent] = keeper.liquidations()
-    return intent
+    return keeper.liquidations()[0]
 
 
 def pool_falls(chain: DevChain, dollars: int) -> None:
@@ -84,6 +85,28 @@ async def test_what_follows_an_update_brings_what_was_expected_to_the_wei(
         assert ours == (at[0], at[1] + 1)
         assert contract.holds("USDC") == int(intent.plan["financing"]["gain_assets"]) > 0
         assert_as_expected(intent)
+
+
+async def test_an_update_opens_what_it_opens_in_every_protocol_that_stands_on_it(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Aave and a Morpho market price ether by one feed: both positions are liquidated in the update's block."""
+    chain, market = contract.chain, contract.chain.morpho.main
+    contract.allow_morpho()
+    borrow(chain, 1, 15_900)
+    borrower = morpho_borrower(market, 1, 16_900)
+    pool_falls(chain, 1_900)
+    updater = Updater(chain)
+    async with foreseeing(contract, tmp_path, monkeypatch, "send", protocols=("aave_v3", "morpho_blue")) as (keeper, _):
+        update = updater.send("WETH", 1_900)
+        await until_liquidating(keeper, 2)
+        await keeper.mine(4)
+        assert {intent.protocol for intent in keeper.liquidations()} == {"aave", "morpho"}
+        at = updater.place(update)
+        assert at is not None
+        assert {intent.included_number for intent in keeper.liquidations()} == {at[0]}
+        assert {intent.status for intent in keeper.liquidations()} == {IntentStatus.CONFIRMED}
+        assert market.position(borrower).borrow_shares == 0
 
 
 async def test_what_no_node_took_is_sent_again_while_the_update_waits(
@@ -180,6 +203,36 @@ async def test_a_flood_of_updates_is_bounded_and_the_newest_of_a_nonce_counts(
             assert first.tx_hash not in foresight._tracked
             assert len(foresight._tracked) == MOST_TRACKED
     assert [entry for entry in logs if entry["event"] == "price_updates_dropped"]
+
+
+async def test_a_head_interrupts_what_is_being_judged_and_it_is_judged_again(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the node takes to answer, a block has its turn at once, and the update is followed after it."""
+    chain = contract.chain
+    borrow(chain, 1)
+    pool_falls(chain, 1_780)
+    updater = Updater(chain)
+    async with foreseeing(contract, tmp_path, monkeypatch, "send") as (keeper, foresight):
+        executor, asked = keeper.pipeline.executor, asyncio.Event()
+        foresee = executor.foresee
+
+        async def never(*_: Any) -> Any:
+            asked.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(executor, "foresee", never)
+        updater.send("WETH", 1_780)
+        async with asyncio.timeout(10):
+            await asked.wait()
+            assert foresight._turn.locked()
+            foresight.head_comes()
+            async with foresight._turn:
+                assert keeper.store.intents() == []
+        monkeypatch.setattr(executor, "foresee", foresee)
+        foresight.head_taken()
+        intent = await until_liquidating(keeper)
+        assert "behind" in intent.plan
 
 
 async def test_check_says_what_the_node_can_foresee(
