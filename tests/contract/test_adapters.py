@@ -7,12 +7,14 @@ that a cure cures and one unit less does not, that a plan stays within its limit
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +33,7 @@ from tests.support.cases import Case, Situation
 
 KINDS = kinds(keeper.protocols.__name__)
 RECEIVER = b"\x77" * 20
+_REPOSITORY = Path(__file__).resolve().parents[2]
 THRESHOLDS = (1.0, 1.03, 1.1, 1.25)
 
 
@@ -298,6 +301,22 @@ def test_a_demand_cures_and_one_unit_less_does_not(case: Case, s: Situation) -> 
             short = health_of(case, case.obeyed(s, demand, demand.amount - 1)).factor_wad
             assert short is not None
             assert short < target
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_its_demands_are_proven_on_chain(kind: str) -> None:
+    """The property above asks our own integers; what restores the target on the real contracts, and that one unit less
+    does not, is shown by a test of this name in tests/integration/test_<protocol>_*.py."""
+    if not Path(plugin(keeper.protocols.__name__, kind).__file__ or "").is_relative_to(_REPOSITORY / "keeper"):
+        pytest.skip("a protocol from outside, which is proven where it is at home")
+    prefix = kind.partition("_")[0]
+    found = [
+        node.name
+        for path in sorted((_REPOSITORY / "tests" / "integration").glob(f"test_{prefix}*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    ]
+    assert [name for name in found if "demand" in name and name.endswith("on_chain_and_one_unit_less_does_not")], found
 
 
 @every

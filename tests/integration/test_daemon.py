@@ -304,6 +304,43 @@ def test_a_reorg_that_removes_a_cure_calls_again(dev_chain: DevChain, inbox: Inb
         assert_parity(dev_chain, keeper.health())
 
 
+def test_reorgs_of_an_escalation_and_of_a_liquidation_end_true(
+    dev_chain: DevChain, inbox: Inbox, tmp_path: Path
+) -> None:
+    """An escalation that is undone and happens again says nothing new; a liquidation that is undone calls again, and is
+    told again, with what was lost, when it happens for good."""
+    alice, other = dev_chain.accounts[:2]
+    borrow_against_ether(dev_chain, alice)
+    with deploy(tmp_path, dev_chain, inbox) as keeper:
+        keeper.start()
+        keeper.until_synced()
+        dev_chain.set_price("WETH", CALLED)
+        keeper.until_told(inbox, alice, "opened")
+        dev_chain.set_price("WETH", URGENT)
+        keeper.until_told(inbox, alice, "opened", "escalated")
+        dev_chain.reorg(1)
+        keeper.until_synced()
+        dev_chain.set_price("WETH", URGENT)
+        keeper.until_synced()
+        dev_chain.set_price("WETH", BREACHED)
+        keeper.until_told(inbox, alice, "opened", "escalated", "escalated")
+        lost = dev_chain.aave.liquidate(other, alice, "WETH", "USDC")
+        keeper.until_told(inbox, alice, "opened", "escalated", "escalated", "liquidated")
+        dev_chain.reorg(1)
+        keeper.until_told(inbox, alice, "opened", "escalated", "escalated", "liquidated", "opened")
+        for_good = dev_chain.aave.liquidate(other, alice, "WETH", "USDC")
+        keeper.until_told(inbox, alice, "opened", "escalated", "escalated", "liquidated", "opened", "liquidated")
+        assert [call["status"] for call in keeper.calls() if call["status"] == "open"] == []
+        for notice, receipt in zip(
+            [one for one in inbox.notices(alice) if one["event"] == "liquidated"], (lost, for_good), strict=True
+        ):
+            (loss,) = notice["losses"]
+            assert (loss["transaction"], loss["liquidator"], loss["ours"]) == (receipt.tx_hash, other, False)
+            assert 0 < int(loss["penalty_value"]) < int(loss["repaid_value"]) // 10
+            assert f"by {other}" in notice["text"]
+            assert "a penalty of" in notice["text"]
+
+
 def test_a_deep_reorg_leaves_what_a_fresh_index_finds(dev_chain: DevChain, inbox: Inbox, tmp_path: Path) -> None:
     """60 blocks with new users, payments, terms and prices in them are replaced by others."""
     alice, bob, carol, dave = dev_chain.accounts[:4]
