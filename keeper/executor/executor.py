@@ -227,7 +227,7 @@ class Executor:
         changed, outgoing = tend(
             [i for i in exposed if i.id not in busy and (i.id not in held or i.id in given_up)],
             {
-                **judge_waiting(trial, outcome, by_name, self._settings.native_asset, market.needed_fee_wei),
+                **judge_waiting(trial, outcome, by_name, self._settings.native_asset),
                 **given_up,
                 **self.postings.judge(exposed),
             },

@@ -113,11 +113,8 @@ def judge_waiting(
     outcome: Outcome,
     venues: Mapping[str, Venue],
     native_asset: bytes | None,
-    needed_fee_wei: int = 0,
 ) -> Mapping[str, Judgement]:
     """By intent. An approval is always wanted, and so is a cancellation: it holds a nonce that others may need.
-
-    needed_fee_wei: least maximum fee that the next block takes.
 
     A reorg can leave two for one cause, made one after the other: where calls do not see each other, the first counts.
     """
@@ -126,9 +123,6 @@ def judge_waiting(
     causes: set[str] = set()
     for intent, verdict in zip(trial.waiting, outcome.waiting, strict=True):
         judgement = _judge(intent, verdict, venues.get(intent.protocol), unseen, native_asset)
-        worth = judgement.worth_fee_wei
-        if intent.kind == BATCH and worth is not None and worth < needed_fee_wei:
-            judgement = Judgement(wanted=False, reason="what is left of the batch no longer pays for its gas")
         if intent.cause in causes and not (intent.kind in LIQUIDATES and outcome.in_sequence):
             judgement = Judgement(wanted=is_cancelling(intent), reason="an earlier transaction does the same")
         judgements[intent.id] = judgement

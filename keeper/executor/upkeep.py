@@ -57,7 +57,7 @@ def tend(
     changed: list[Intent] = []
     outgoing: list[Attempt] = []
     for intent in waiting:
-        judgement = judgements[intent.id]
+        judgement = _unless_at_a_loss(intent, judgements[intent.id], market)
         last = intent.attempts[-1]
         action = decide(
             intent,
@@ -88,6 +88,16 @@ def tend(
                 block=sight.block.number,
             )
     return changed, outgoing
+
+
+def _unless_at_a_loss(intent: Intent, judgement: Judgement, market: Market) -> Judgement:
+    """No longer wanted where the next block could hold it and would cost more than it still brings: somebody traded
+    before us, or most of a batch is gone. What was meant to lose is left alone."""
+    last, worth = intent.attempts[-1], judgement.worth_fee_wei
+    price = min(last.max_fee_wei, market.base_fee_wei + last.max_priority_fee_wei)
+    if worth is None or worth >= price or last.max_fee_wei < market.base_fee_wei or (intent.profit_expected or 0) < 0:
+        return judgement
+    return Judgement(wanted=False, reason=f"gas costs {price} wei, what it still brings pays up to {worth}")
 
 
 def _renew(

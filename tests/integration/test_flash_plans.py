@@ -24,7 +24,7 @@ def contract() -> Iterator[Contract]:
         yield Contract.deployed(chain)
 
 
-def borrow(chain: DevChain, number: int, dollars: int = 15_500, ether: int = 10) -> str:
+def borrow(chain: DevChain, number: int, dollars: int = 15_500, ether: int | Decimal = 10) -> str:
     who = chain.make_account(number, Decimal(5))
     chain.aave.supply(who, "WETH", Decimal(ether))
     chain.aave.borrow(who, "USDC", Decimal(dollars))

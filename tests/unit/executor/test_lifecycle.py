@@ -196,7 +196,7 @@ def test_a_cancellation_is_not_cancelled_again() -> None:
 
 
 def tended(
-    waiting: list[Intent], judgement: Judgement, *, known: bool | None, needed: int, cap: int = 500
+    waiting: list[Intent], judgement: Judgement, *, known: bool | None, needed: int, cap: int = 500, sent: int = 10
 ) -> tuple[list[Intent], list[Any]]:
     fresh = Fees(needed * 2 * GWEI, GWEI) if needed * 2 <= cap else None
     last = waiting[0].attempts[-1].tx_hash
@@ -205,7 +205,7 @@ def tended(
         waiting,
         {w.id: judgement for w in waiting},
         sight,
-        {last: 10},
+        {last: sent},
         Market(needed * GWEI, fresh, cap * GWEI, needed * GWEI, 0),
         COMPOSER,
         replace_after_blocks=3,
@@ -256,6 +256,21 @@ def test_a_replacement_offers_what_new_ones_pay_and_never_more_than_it_brings(wo
     [changed], [attempt] = tended([intent()], Judgement(wanted=True, worth_fee_wei=worth * GWEI), known=True, needed=15)
     assert attempt.max_fee_wei == offered * GWEI
     assert changed.attempts[-1] == attempt
+
+
+def test_what_would_be_mined_at_a_loss_is_cancelled_at_once() -> None:
+    """At 10 gwei the next block could take it, for 9 and its tip; what others left of it pays 8."""
+    [given_up], [cancel] = tended([intent()], Judgement(wanted=True, worth_fee_wei=8 * GWEI), known=True, needed=9)
+    assert cancel.purpose == "cancel"
+    assert "what it still brings" in str(given_up.reason)
+
+
+def test_a_loss_that_was_planned_is_no_reason_to_cancel() -> None:
+    losing = replace(intent(), profit_expected=-1)
+    at_a_loss = Judgement(wanted=True, worth_fee_wei=8 * GWEI)
+    assert tended([losing], at_a_loss, known=True, needed=9, sent=20) == ([], [])
+    [_], [cancel] = tended([intent()], at_a_loss, known=True, needed=9, sent=20)
+    assert cancel.purpose == "cancel"
 
 
 def test_where_the_profit_leaves_no_room_for_a_bump_it_waits() -> None:
