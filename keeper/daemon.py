@@ -29,6 +29,7 @@ from keeper.jobs import Jobs
 from keeper.notifier.outbox import Deliverer
 from keeper.patience import Patience
 from keeper.pipeline import Pipeline
+from keeper.remembering import remember
 from keeper.supervisor import Supervisor
 from keeper.wire import House
 
@@ -90,6 +91,7 @@ class Daemon:
         head = await self._patience("start", self._newest)
         if head is None:
             return
+        await self._remember()
         await self._arrive(head, until_block)
         # What was loaded stays. Walking it, the collector would stop a block for 50 ms per 100,000 positions.
         gc.collect()
@@ -101,6 +103,12 @@ class Daemon:
             await self._arrive(block, until_block)
             if self._done(until_block):
                 break
+
+    async def _remember(self) -> None:
+        """An index that was made before lines followed volatility has observed nothing yet."""
+        for track in self._pipeline.tracks if len(self._pipeline.window) else ():
+            if track.book.market is not None:
+                await remember(self._rpc, track, track.book.market, track.book.prices, self._pipeline.window.tip)
 
     async def _heads(self) -> AsyncIterator[Block]:
         """Heads until told to stop, without ever leaving a head half taken."""
@@ -198,6 +206,8 @@ class Daemon:
         books = [(track.adapter, track.book) for track in self._pipeline.tracks]
         log.info("catching_up", to_block=target.number, head=head.number)
         updates = await backfill(self._rpc, self._store, books, target, self._progressed)
+        for track, update in zip(self._pipeline.tracks, updates, strict=True):
+            await remember(self._rpc, track, update.market or track.book.market, update.prices, target)
         self._pipeline.skip_to(target, updates, present=target.number >= head.number)
         log.info("caught_up", block=target.number, positions=sum(len(u.positions) for u in updates))
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from keeper.core.encoding import dump_prices, load_prices
 from keeper.core.ports import ProtocolAdapter, Store
 from keeper.core.records import MARKET_KEY, Fact
-from keeper.core.types import Book, LogFilter, Update
+from keeper.core.types import Book, LogFilter, Prices, Update
 from keeper.evaluator.episode_json import dump_episode, load_episode
 from keeper.evaluator.episodes import Episode
 from keeper.evaluator.judge import Judge
+from keeper.evaluator.seed import Round
 from keeper.evaluator.volatility import Volatility
 from keeper.evaluator.volatility_json import dump_volatility, load_volatility
 from keeper.telling import Teller
@@ -25,6 +26,7 @@ class Track:
     judge: Judge[Any, Any]
     teller: Teller
     _filtered: tuple[Any, LogFilter] | None = None
+    _unstored: bool = False  # the volatility was remembered, and no block was stored since
 
     @property
     def name(self) -> str:
@@ -40,6 +42,7 @@ class Track:
 
     def load(self, store: Store) -> None:
         """Become what the store says."""
+        self._unstored = False
         market = store.fact(self.name, "market", MARKET_KEY)
         prices = store.fact(self.name, "prices", MARKET_KEY)
         self.book.market = None if market is None else self.adapter.load_market(market)
@@ -74,9 +77,16 @@ class Track:
         payload = store.fact(self.name, "volatility", MARKET_KEY)
         return None if payload is None else load_volatility(payload)
 
+    def remember(self, prices: Prices, histories: Mapping[bytes, Sequence[Round]], now: int) -> None:
+        """Begin with what feeds remember; stored with the next block."""
+        self.judge.remember(histories, prices, now)
+        self._unstored = self.judge.volatility is not None
+
     def advance(self, timestamp: int) -> list[Fact]:
         """Before a block of this time: what the prices so far say about volatility, if a bar ended, to be stored."""
-        if not self.judge.advance(self.book, timestamp) or self.judge.volatility is None:
+        advanced, unstored = self.judge.advance(self.book, timestamp), self._unstored
+        self._unstored = False
+        if not (advanced or unstored) or self.judge.volatility is None:
             return []
         return [Fact(self.name, "volatility", MARKET_KEY, dump_volatility(self.judge.volatility))]
 

@@ -22,7 +22,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from keeper.core.ports import ProtocolAdapter
-from keeper.core.types import Band, Block, Book, BreachPrice, Health, Linear, Liquidated, Slack, Token
+from keeper.core.types import Band, Block, Book, BreachPrice, Health, Linear, Liquidated, Prices, Slack, Token
 from keeper.core.units import BPS, WAD
 from keeper.evaluator.adaptive import Adaptive
 from keeper.evaluator.bands import BandRules
@@ -31,6 +31,7 @@ from keeper.evaluator.episodes import Episode, document, step, undocumented
 from keeper.evaluator.judgement import Dossier, Judgement, open_to_liquidation
 from keeper.evaluator.lines import Lines, sigmas_away
 from keeper.evaluator.screen import Screen, maybe_below, surely_below
+from keeper.evaluator.seed import seeded
 from keeper.evaluator.standing import Standing
 from keeper.evaluator.volatility import Volatility
 
@@ -38,6 +39,8 @@ M = TypeVar("M")
 A = TypeVar("A")
 
 _BREACH = 1.0
+REMEMBERED = 2
+"""So many times as long ago as the longest memory reaches is worth knowing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,24 @@ class Judge(Generic[M, A]):
         self._standing.forget()
         if self._lines.adapt:
             self._screen.unsort()
+
+    def wants_history(self, market: M) -> frozenset[bytes]:
+        """Assets whose past prices would tell where lines lie, while nothing was observed yet."""
+        if not isinstance(self._lines.rule, Adaptive) or self.volatility is not None:
+            return frozenset()
+        return frozenset(asset for asset in self.adapter.follows(market) if asset is not None)
+
+    @property
+    def longest_memory_s(self) -> int:
+        """0 where lines do not follow volatility."""
+        rule = self._lines.rule
+        return max(rule.memories_s) if isinstance(rule, Adaptive) else 0
+
+    def remember(self, histories: Mapping[bytes, Sequence[tuple[int, int]]], prices: Prices, now: int) -> None:
+        """Observe what feeds remember (`seeded`), as far back as the longest memory reaches."""
+        rule = self._lines.rule
+        if isinstance(rule, Adaptive):
+            self.observe(seeded(rule.memories_s, histories, prices, now, REMEMBERED * self.longest_memory_s))
 
     def advance(self, book: Book[M, A], timestamp: int) -> bool:
         """Fold what ended before this time into the volatility, at the book's prices, which held until then; whether
