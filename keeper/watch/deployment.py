@@ -106,7 +106,7 @@ class Deployment:
         origin = Origin(self._file.resolve().parent, self._environment)
         config = check_tables(tables, origin, self._where)
         observe.hide(config.secrets())
-        return House(self._file, config)
+        return House(self._file, config, never_transacts=True)
 
     def file(self, chain_id: int, account: bytes) -> Path:
         """The account's database."""
