@@ -14,7 +14,6 @@ from itertools import islice
 
 from keeper.conditions import Conditions
 from keeper.core.ports import Store
-from keeper.core.records import NoticeEvent
 from keeper.core.types import Block
 from keeper.evaluator import wording as words
 from keeper.evaluator.episode_json import load_episode
@@ -67,8 +66,6 @@ class Digests:
 
     def _tell(self, channel: str, last: Told, this: Told, tracks: Sequence[Track], tip: Block) -> None:
         conditions, route = self.conditions, self.conditions.router[channel]
-        if route.events and NoticeEvent.DIGEST not in route.events:
-            return
         notice = DailyDigest(
             channel=channel,
             at=tip.ref,
