@@ -20,7 +20,8 @@ from keeper.executor.legs import legs_of
 
 Json = dict[str, Any]
 
-_PURPOSES = ("liquidations", "failed", "cancelled", "approvals")
+_PURPOSES = ("liquidations", "failed", "cancelled", "approvals", "orders", "notices")
+_BY_KIND = {"approval": "approvals", "order": "orders", "notice": "notices"}
 
 
 def daily_rows(store: Store) -> Iterator[Json]:
@@ -99,7 +100,7 @@ def _purpose(intent: Intent) -> str:
         return "failed"
     if intent.status is IntentStatus.ABANDONED:
         return "cancelled"
-    return "approvals" if intent.kind == "approval" else "liquidations"
+    return _BY_KIND.get(intent.kind, "liquidations")
 
 
 def _wad(amount: int, decimals: int) -> int:

@@ -15,7 +15,7 @@ from keeper.abis import contract as contract_file
 from keeper.core.errors import ConfigError, OrderFailed, StateUnavailable, StoreInUse
 from keeper.core.ports import Store
 from keeper.core.reads import drive
-from keeper.core.types import BlockRef, Call, Price
+from keeper.core.types import BlockRef, Book, Call, Price
 from keeper.core.units import format_units
 from keeper.deployment.bill import Bill, coins
 from keeper.deployment.counter import Counter, Missing
@@ -34,6 +34,7 @@ from keeper.executor.planning.planner import Planner
 from keeper.executor.planning.ports import Permission, SpenderPermission
 from keeper.executor.planning.readiness import protocol_needs
 from keeper.executor.planning.words import BALANCE_OF, call, number
+from keeper.executor.ports import Venue
 from keeper.indexer.rpc.client import RpcClient
 from keeper.protocols.addresses import checksummed
 from keeper.report import account_of
@@ -60,6 +61,7 @@ def skim_all(args: argparse.Namespace) -> int:
 class Visit:
     """What both commands stand on, read at one block. needs: of all protocols. tokens: that they list.
 
+    venues: every market at that block, whose prices value gas.
     native: price of the native coin, counted in so many decimals of a currency.
     """
 
@@ -71,6 +73,7 @@ class Visit:
     block: BlockRef
     needs: list[tuple[str, Permission | SpenderPermission]] = field(default_factory=list)
     tokens: set[bytes] = field(default_factory=set)
+    venues: list[Venue] = field(default_factory=list)
     native: Price | None = None
     base_decimals: int = 8
     currency: str = ""
@@ -111,6 +114,7 @@ async def visiting(args: argparse.Namespace) -> AsyncIterator[Visit]:
                 visit.tokens.update(adapter.wallet_tokens(market))
                 results = await rpc.call_many(adapter.head_calls(market), head.ref)
                 prices = (await visit.read(adapter.snapshot(market, [], head, results, {}))).prices
+                visit.venues.append(Venue(adapter, Book(market, prices)))
                 if visit.native is None and native in prices:
                     visit.native, visit.currency = prices[native], adapter.currency(market)
                     visit.base_decimals = adapter.base_decimals(market)
@@ -235,7 +239,9 @@ async def carry_out_orders(
     args: argparse.Namespace, visit: Visit, contract: bytes | None, missing: Missing, command: str
 ) -> bool:
     """Whether everything is done; False for a dry run, and where nobody agreed."""
-    counter = Counter(visit.house.acting(contract), visit.rpc, visit.store, visit.account, missing, _saying(command))
+    counter = Counter(
+        visit.house.acting(contract), visit.rpc, visit.store, visit.account, missing, _saying(command), visit.venues
+    )
     try:
         await counter.open()
         waiting, missing_now = counter.on_their_way(), await counter.missing()

@@ -26,6 +26,7 @@ from keeper.executor.fees import choose_fees, next_base_fee
 from keeper.executor.legs import LIQUIDATES
 from keeper.executor.lifecycle import is_spent, nonce_of, succeeded
 from keeper.executor.offer import padded_gas
+from keeper.executor.ports import Venue
 from keeper.executor.simulate import Simulator, Verdict
 from keeper.indexer.rpc.client import RpcClient
 from keeper.wire import House
@@ -40,9 +41,21 @@ _FORECAST_BLOCKS = 6
 
 
 class Counter:
-    """house: acting. `open`, then `bill` whatever is missing, then `carry_out`."""
+    """house: acting. venues: by whose prices gas is accounted for.
 
-    def __init__(self, house: House, rpc: RpcClient, store: Store, account: bytes, missing: Missing, say: Say) -> None:
+    `open`, then `bill` whatever is missing, then `carry_out`.
+    """
+
+    def __init__(
+        self,
+        house: House,
+        rpc: RpcClient,
+        store: Store,
+        account: bytes,
+        missing: Missing,
+        say: Say,
+        venues: Sequence[Venue] = (),
+    ) -> None:
         self._house = house
         self._rpc = rpc
         self._store = store
@@ -51,7 +64,7 @@ class Counter:
         self._say = say
         self._executor: Executor = house.executor(rpc, store)
         self._simulator = Simulator(rpc, account)
-        self._errand = Errand(self._executor, store, rpc)
+        self._errand = Errand(self._executor, store, rpc, venues)
         self._began_at = 0.0
         self._names: dict[str, str] = {}
         self._told: dict[str, str] = {}

@@ -141,6 +141,11 @@ def test_the_contract_is_deployed_with_everything_that_check_asks_for(chain: Dev
     rows = [json.loads(line) for line in person.says("transactions", "--json")[0].splitlines()]
     assert [(row["nonce"], row["kind"]) for row in rows] == [(nonce, "order") for nonce in range(ORDERS)]
     assert rows[0]["cause"] == f"deploy:{contract.lower()}"
+    [day] = [json.loads(line) for line in person.says("liquidations", "--daily", "--json")[0].splitlines()]
+    spent = sum(intent.gas_cost_wei or 0 for intent in person.intents())
+    assert day["gas"] == {purpose: str(spent if purpose == "orders" else 0) for purpose in day["gas"]}
+    assert (day["liquidations"], day["unpriced"]) == (0, 0)
+    assert int(day["net_wad"]) == pytest.approx(-spent * 2_000, rel=1e-6)
 
     assert person.deployed() == contract
     for file in (tmp_path / "var").iterdir():

@@ -45,17 +45,21 @@ def test_a_day_tells_expected_and_realized_profit_and_all_gas_by_what_it_was_for
         mined("c", IntentStatus.FAILED, profit_expected=30 * BASE),
         mined("d", IntentStatus.ABANDONED, profit_expected=20 * BASE),
         replace(mined("e"), kind="approval", protocol=""),
+        replace(mined("f"), kind="order", protocol=""),
+        replace(mined("g"), kind="notice", protocol=""),
     )
     assert row["day"] == "2026-01-01"
     assert (row["liquidations"], row["statuses"]) == (4, {"abandoned": 1, "confirmed": 2, "failed": 1})
     assert (row["profit_expected_wad"], row["profit_realized_wad"]) == (str(60 * WAD), str(59 * WAD))
-    assert (row["difference_wad"], row["net_wad"]) == (str(-WAD), str(53 * WAD))
-    assert row["gas_wei"] == str(5 * 10**15)
+    assert (row["difference_wad"], row["net_wad"]) == (str(-WAD), str(49 * WAD))
+    assert row["gas_wei"] == str(7 * 10**15)
     assert row["gas"] == {
         "liquidations": str(2 * 10**15),
         "failed": str(10**15),
         "cancelled": str(10**15),
         "approvals": str(10**15),
+        "orders": str(10**15),
+        "notices": str(10**15),
     }
     assert list(row["protocols"]) == ["aave"]
     assert row["protocols"]["aave"]["net_wad"] == str(55 * WAD)
