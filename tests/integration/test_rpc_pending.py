@@ -15,7 +15,7 @@ from keeper.indexer.rpc import pending as module
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.pending import PendingTransactions
 from keeper.indexer.rpc.pool import RpcSettings
-from tests.support.fault_node import FakeChain, FaultNode, Refuse
+from tests.support.fault_node import FakeChain, FaultNode, Hang, Refuse
 
 WANTED, OTHER = "0x" + "aa" * 20, "0x" + "bb" * 20
 
@@ -46,8 +46,8 @@ async def node() -> AsyncIterator[FaultNode]:
 
 
 @asynccontextmanager
-async def listening(url: str) -> AsyncIterator[Listener]:
-    rpc = await RpcClient.connect([url], 31337, settings=RpcSettings(call_timeout_s=2.0))
+async def listening(url: str, timeout_s: float = 2.0) -> AsyncIterator[Listener]:
+    rpc = await RpcClient.connect([url], 31337, settings=RpcSettings(call_timeout_s=timeout_s))
     listener = Listener(rpc)
     task = asyncio.create_task(listener.feed.run())
     try:
@@ -126,6 +126,23 @@ async def test_check_says_what_would_be_pushed(node: FaultNode, refusals: int, e
             assert await Listener(rpc).feed.probe() == expected
     finally:
         await rpc.close()
+
+
+async def test_a_question_without_an_answer_leaves_no_subscription_behind(node: FaultNode) -> None:
+    """The connection lives on, and so would what it pushes: we end it, and listen again."""
+    closed: list[str] = []
+    node.on("eth_unsubscribe", lambda subscription: closed.append(subscription) or True)
+    node.on("eth_getTransactionByHash", lambda tx_hash: transaction(int(tx_hash, 16)))
+    node.fail("eth_getTransactionByHash", Hang())
+    async with listening(node.ws, timeout_s=0.3) as listener:
+        await subscribed(node)
+        await node.push(transaction(1)["hash"])
+        async with asyncio.timeout(10):
+            while node.count("eth_subscribe") < 2:
+                await asyncio.sleep(0.01)
+        assert len(closed) == 1
+        await node.push(transaction(2)["hash"])
+        await listener.until(1)
 
 
 async def test_after_a_lost_connection_it_listens_again(node: FaultNode) -> None:

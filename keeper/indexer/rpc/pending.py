@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -102,10 +103,17 @@ class PendingTransactions:
             return transport, await transport.subscribe(_KIND, timeout_s, lossy=True), "their hashes"
 
     async def _follow(self, endpoint: Endpoint) -> None:
-        _, subscription, what = await self._subscribe(endpoint)
+        transport, subscription, what = await self._subscribe(endpoint)
         log.info("pending_transactions_followed", endpoint=endpoint.name, pushed=what)
         self._said, self._pause_s = "", _FIRST_PAUSE_S
-        await self.catch_up()
+        try:
+            await self.catch_up()
+            await self._listen(subscription)
+        finally:
+            with suppress(KeeperError):
+                await transport.unsubscribe(subscription, self._rpc.settings.call_timeout_s)
+
+    async def _listen(self, subscription: Subscription) -> None:
         before = self.dropped
         while True:
             raws = [await subscription.get(), *subscription.waiting(_BREATH - 1)]
