@@ -16,8 +16,9 @@ from keeper.notifier.summary import summarize
 AT_ONCE = 8
 """Notices in flight per channel; they are of different positions, so their order among themselves is free."""
 
-LOOKED_AT = 1_000
-"""Positions whose waiting notices are looked at together; more than this are told in several summaries."""
+LOOKED_AT = 500
+"""Positions whose waiting notices are looked at together. More than this are told in several summaries, so that none is
+larger than receivers take (nginx refuses a body of a megabyte)."""
 
 MINUTE_S = 60.0
 

@@ -16,6 +16,18 @@ from keeper.evaluator.page import Code, Page, Phrase, Section, headline, html, l
 
 SUBJECT = "summary"
 FEW = 5
+_BRIEF = (
+    "id",
+    "event",
+    "position",
+    "account",
+    "protocol",
+    "episode",
+    "band",
+    "health_wad",
+    "block_number",
+    "block_hash",
+)
 
 
 def summarize(channel: str, deliveries: Sequence[Delivery]) -> Notice:
@@ -42,7 +54,7 @@ def summarize(channel: str, deliveries: Sequence[Delivery]) -> Notice:
         "block_number": newest.block_number,
         "block_hash": "0x" + newest.block_hash.hex(),
         "demands": [],
-        "notices": [notice.body for notice in notices],
+        "notices": [notice.body if len(notices) <= FEW else _brief(notice) for notice in notices],
     }
     return Notice(
         id=notice_id,
@@ -60,6 +72,12 @@ def summarize(channel: str, deliveries: Sequence[Delivery]) -> Notice:
         title=headline(page),
         html=html(page),
     )
+
+
+def _brief(notice: Notice) -> dict[str, Any]:
+    """What a notice says, without how to cure it and where to look: a storm told in full would be too large for many
+    receivers, and one that is refused for its size never arrives."""
+    return {key: notice.body.get(key) for key in _BRIEF}
 
 
 def _sections(notices: Sequence[Notice]) -> list[Section]:

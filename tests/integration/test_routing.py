@@ -141,6 +141,7 @@ async def test_in_a_storm_every_band_change_is_told_in_order_within_the_limit(
         minutes = (time.time() - started) / 2.0
         bodies = [json.loads(request.body) for request in told.requests]
     assert first <= 10
+    assert max(len(request.body) for request in told.requests) < 700_000
     assert len(bodies) <= 10 * (int(minutes) + 1)
     wanted = by_position([(one.position, one.id) for one in (*notices, later)])
     assert by_position(said(bodies)) == wanted
