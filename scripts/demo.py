@@ -147,12 +147,25 @@ def open_positions(chain: DevChain) -> list[Owner]:
         Owner("Fay", next(accounts), {"WETH": "10"}, {"USDC": "5000"}),
         Owner("Gus", next(accounts), {"WETH": "1"}, {"USDC": "1400"}),
         Owner("Hal", next(accounts), {"WETH": "10"}, {"USDC": "15800"}, protocol="morpho"),
+        Owner("Ida", chain.make_account(1), {"WETH": "10"}, {"USDC": "13900"}, protocol="venus"),
+        Owner("Jon", chain.make_account(2), {"USDC": "2820"}, {}, protocol="perp"),
     ]
-    chain.morpho.supply(chain.accounts[-1], Decimal(1_000_000))
+    lender = chain.accounts[-1]
+    chain.morpho.supply(lender, Decimal(1_000_000))
+    chain.venus.supply(lender, "USDC", Decimal(1_000_000))
+    open_perpetuals(chain)
     for owner in owners:
         if owner.protocol == "morpho":
             chain.morpho.supply_collateral(owner.address, Decimal(owner.supplies["WETH"]))
             chain.morpho.borrow(owner.address, Decimal(owner.debts["USDC"]))
+            continue
+        if owner.protocol == "venus":
+            chain.venus.supply(owner.address, "WETH", Decimal(owner.supplies["WETH"]))
+            chain.venus.borrow(owner.address, "USDC", Decimal(owner.debts["USDC"]))
+            continue
+        if owner.protocol == "perp":
+            chain.perp.deposit(owner.address, Decimal(owner.supplies["USDC"]))
+            chain.perp.trade(owner.address, Decimal(10))
             continue
         if owner.emode:
             chain.aave.set_emode(owner.address, owner.emode)
@@ -163,10 +176,33 @@ def open_positions(chain: DevChain) -> list[Owner]:
     return owners
 
 
+def open_perpetuals(chain: DevChain) -> None:
+    """Somebody who makes the market, an insurance fund, and margin of our own to take positions over with."""
+    maker = chain.make_account(3)
+    chain.perp.deposit(maker, Decimal(5_000_000))
+    chain.perp.add_liquidity(maker, Decimal(2_000), Decimal(4_000_000), 1_000, 4_000)
+    chain.fund(chain.perp.deployment.insurance_fund, "USDC", Decimal(1_000_000))
+    chain.perp.deposit(chain.liquidator.address, Decimal(100_000))
+
+
+def ether_falls(chain: DevChain, dollars: int) -> None:
+    """Everywhere: in the feed that lenders read, and in the perpetuals' own market, whose mark price is an average."""
+    whale = chain.make_account(4)
+    chain.set_price("WETH", Decimal(dollars))
+    chain.warp(1)
+    chain.perp.publish_price()
+    chain.perp.deposit(whale, Decimal(2_000_000))
+    chain.perp.move_market(whale, Decimal(dollars), lot=Decimal(60))
+    chain.warp(30)
+    chain.mine()
+
+
 def story(folder: Path) -> dict[str, Any]:
     began = time.monotonic()
     inbox = Inbox()
-    step("Anvil starts; Aave v3.6, Morpho Blue and Uniswap v3 are deployed (once, fetched and compiled before)")
+    step(
+        "Anvil starts; Aave v3.6, Morpho Blue, Venus, Perp v2 and Uniswap v3 are deployed (once, fetched and compiled)"
+    )
     with DevChain.start() as chain, webhook_server(inbox) as url:
         owners = {owner.name: owner for owner in open_positions(chain)}
         chain.fund_liquidator()
@@ -174,7 +210,7 @@ def story(folder: Path) -> dict[str, Any]:
             folder / "keeper.toml",
             chain,
             mode="live",
-            protocols=["aave_v3", "morpho_blue"],
+            protocols=["aave_v3", "morpho_blue", "venus", "perp_v2"],
             notifiers=[{"kind": "webhook", "url": url, "secret": "env:DEMO_WEBHOOK_SECRET"}],
             executor={"confirmations": 3, "min_profit": "1.00"},
         )
@@ -206,11 +242,11 @@ def tell(chain: DevChain, keeper: Keeper, inbox: Inbox, owners: dict[str, Owner]
         lambda: (rows := keeper.ask("health")) and addresses <= {row["account"] for row in rows} and rows,
     )
     check_parity(chain, keeper, rows)
-    step(f"{len(rows)} positions on Aave and Morpho indexed; each equals its contract's own view to the last digit")
+    step(f"{len(rows)} positions on four protocols indexed; each equals its contract's own view to the last digit")
 
-    chain.set_price("WETH", Decimal(1_840))
+    ether_falls(chain, 1_840)
     chain.set_price("WBTC", Decimal(55_000))
-    called = [owners[name] for name in ("Ada", "Bela", "Cleo", "Dov", "Gus", "Hal")]
+    called = [owners[name] for name in ("Ada", "Bela", "Cleo", "Dov", "Gus", "Hal", "Ida", "Jon")]
     wait_for("margin calls", keeper, lambda: all(inbox.of(owner.address, "opened") for owner in called))
     step(f"ether falls to $1840, bitcoin to $55000: {len(called)} owners are called for margin")
 
@@ -223,9 +259,9 @@ def tell(chain: DevChain, keeper: Keeper, inbox: Inbox, owners: dict[str, Owner]
     amount = Decimal(demand["amount"]).scaleb(-chain.tokens[symbol].decimals)
     step(f"Ada adds exactly what her notice asked for, {amount:.6f} {symbol}, and is told that she is cured")
 
-    chain.set_price("WETH", Decimal(1_650))
+    ether_falls(chain, 1_650)
     chain.set_price("WBTC", Decimal(50_000))
-    doomed = [owners[name] for name in ("Bela", "Cleo", "Dov", "Gus", "Hal")]
+    doomed = [owners[name] for name in ("Bela", "Cleo", "Dov", "Gus", "Hal", "Ida", "Jon")]
     included = wait_for("our liquidations", keeper, lambda: settled(keeper, doomed, ("included", "confirmed")))
     step(f"ether falls to $1650, bitcoin to $50000: Keeper liquidates {len(included)} positions")
 

@@ -11,9 +11,19 @@ from keeper.configtable import plugin
 
 FOLDER = Path(__file__).parents[2] / "configs"
 FILES = sorted(FOLDER.glob("*.toml"))
-KINDS = {"base": ["aave_v3", "morpho_blue"], "bnb": ["venus"] * 5, "ethereum": ["aave_v3", "morpho_blue"]}
-CHAINS = {"arbitrum": 42161, "base": 8453, "bnb": 56, "ethereum": 1}
-ADDRESSES = {"aave_v3": "pool_addresses_provider", "morpho_blue": "morpho", "venus": "comptroller"}
+KINDS = {
+    "base": ["aave_v3", "morpho_blue"],
+    "bnb": ["venus"] * 5,
+    "ethereum": ["aave_v3", "morpho_blue"],
+    "optimism": ["perp_v2"],
+}
+CHAINS = {"arbitrum": 42161, "base": 8453, "bnb": 56, "ethereum": 1, "optimism": 10}
+ADDRESSES = {
+    "aave_v3": "pool_addresses_provider",
+    "morpho_blue": "morpho",
+    "perp_v2": "clearing_house",
+    "venus": "comptroller",
+}
 
 
 def test_the_chains_we_promise_are_there() -> None:

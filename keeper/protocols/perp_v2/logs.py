@@ -72,6 +72,8 @@ def _take(market: Market, log: RawLog, seen: Seen) -> None:
         touch.bases.add(_address(log, place))
     if (place := _TOKEN_TOPIC.get(event)) is not None:
         touch.tokens.add(_address(log, place))
+    if event in (abi.COLLATERAL_LIQUIDATED, abi.BAD_DEBT_SETTLED):
+        seen.of(market.insurance_fund)  # whose balance pays, or is paid, without an event of its own
     if event == abi.COLLATERAL_LIQUIDATED:
         seen.of(_address(log, 3))
     elif event == abi.POSITION_LIQUIDATED:
