@@ -17,7 +17,7 @@ from keeper.executor.choose import Chosen
 from keeper.executor.compose import Draft, Leg
 from keeper.executor.legs import BATCH
 from keeper.executor.liquidator_calls import MAX_PLANS, PLAN_SIZE, encode_execute_each, split_logs
-from keeper.executor.offer import bid, padded_gas, rates_of
+from keeper.executor.offer import bid, native_price, padded_gas, rates_of
 from keeper.executor.ports import Settings
 from keeper.executor.settle import as_simulated, forecast
 from keeper.executor.simulate import Verdict
@@ -44,7 +44,7 @@ def group(chosen: Sequence[Chosen], market: Market, settings: Settings) -> list[
 def _is_small(one: Chosen, market: Market, settings: Settings) -> bool:
     """Whether what it would save is worth it. What pays its builder is to be fast, so it goes alone."""
     plan, venue = one.plan, one.opportunity.venue
-    native = None if settings.native_asset is None else venue.prices.get(settings.native_asset)
+    native = native_price(venue, settings.native_asset)
     if plan.financing is None or plan.call.value_wei or native is None or len(plan.call.data) - 4 > PLAN_SIZE:
         return False
     saved = gas_value(_SAVED_GAS * market.needed_fee_wei, native, venue.adapter.base_decimals(venue.book.market))
@@ -68,7 +68,7 @@ def draft_batch(
     alone: what the simulation of each by itself said, whose gas decides the parts. decimals: by token.
     """
     venue, call = members[0].opportunity.venue, call_of(members)
-    native = None if settings.native_asset is None else venue.prices.get(settings.native_asset)
+    native = native_price(venue, settings.native_asset)
     if native is None or together is None or not together.succeeded or not together.gas_used:
         return None
     weights = [verdict.gas_used or 0 for verdict in alone if verdict is not None]

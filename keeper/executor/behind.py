@@ -147,7 +147,7 @@ class Behind:
         if self._financier is not None:
             self._financier.prepared.keep([c for c in trial.chosen if c.plan.financing is not None], block.number)
         deadline_s = self._settings.deadline_s
-        outcome = await try_out(self._simulator, trial, block.ref, landing_at, (), deadline_s, ahead)
+        outcome = await try_out(self._simulator, trial, block.ref, landing_at, deadline_s, ahead)
         drafts = selection.accept(trial, outcome, market, answers, block)
         if not drafts or not sends:
             causes = [draft.cause for draft in drafts]
@@ -188,7 +188,7 @@ class Behind:
             group = [intent for intent in following if update_of(intent) == update]
             trial = Trial(group, [], [])
             ahead = None if update is None else answers.ahead.get(update)
-            outcome = await try_out(self._simulator, trial, block, landing_at, (), self._settings.deadline_s, ahead)
+            outcome = await try_out(self._simulator, trial, block, landing_at, self._settings.deadline_s, ahead)
             judgements |= judge_waiting(trial, outcome, venues, self._settings.native_asset)
             for intent in group:
                 age = block.number - intent.judged_number

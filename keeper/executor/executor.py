@@ -78,7 +78,7 @@ class Executor:
         self._account = who or b""
         self._journal = Journal(store, settings.cooldown_blocks, settings.lasting_cooldown_s)
         self._watch = Watch(self._journal, self._account, settings, clock)
-        self._explainer = Explainer(self._account, self._journal, clock)
+        self._explainer = Explainer(rpc, self._account, self._journal, clock, settings.deadline_s)
         self._simulator = Simulator(rpc, self._account)
         self._dispatch = Dispatch(sender, self._journal, clock, settings.deadline_s)
         self._composer = None if signer is None else Composer(signer, settings.chain_id)
@@ -213,14 +213,12 @@ class Executor:
         failed = self._watch.take_unexplained()
         if not (exposed or trial.chosen or failed or orders or said):
             return
-        asked = self._explainer.requests(failed)
-        outcome = await try_out(self._simulator, trial, block.ref, landing_at, asked, self._settings.deadline_s)
+        outcome = await try_out(self._simulator, trial, block.ref, landing_at, self._settings.deadline_s)
         by_name = {venue.name: venue for venue in venues}
         followed = await self._behind.judge_following(following, answers, block.ref, landing_at, by_name)
         given_up = {intent_id: judgement for intent_id, judgement in followed.items() if judgement.wanted is False}
         if stored is not None:
             await stored.wait()
-        explained = self._explainer.explain(failed, outcome.answers, by_name)
         drafts = self._selection.accept(trial, outcome, market, answers, block)
         if self._settings.mode is not Mode.LIVE or self._composer is None:
             return
@@ -243,12 +241,13 @@ class Executor:
         swallowed = [i for i in following if i.id not in busy and followed[i.id].wanted and _is_gone(i, answers)]
         leaving = [*outgoing, *(intent.attempts[-1] for intent in (*new, *swallowed))]
         outgoing = sorted(leaving, key=lambda attempt: attempt.nonce)
-        if explained or changed or new:
-            self._journal.record([*explained, *changed, *new])
+        if changed or new:
+            self._journal.record([*changed, *new])
             self.postings.learned()
         if outgoing:
             self._sent_at.update((attempt.tx_hash, block.number) for attempt in outgoing)
             await self._dispatch.send(outgoing)
+        await self._explainer.explain(failed, by_name)
 
     def refusal(self, cause: str) -> Skip | None:
         """Why nothing is being done about what acts on this cause; None when it was not refused."""

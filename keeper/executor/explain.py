@@ -6,6 +6,7 @@ is asked again on the states before and after its block: what succeeds before it
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,12 +17,13 @@ from keeper.core.errors import KeeperError, RpcRefused
 from keeper.core.records import Intent
 from keeper.core.types import TxCall
 from keeper.executor.journal import Journal
-from keeper.executor.ports import Request, Venue
+from keeper.executor.ports import Request, Rpc, Venue
 from keeper.executor.simulate import call_object, revert_of
 from keeper.executor.transaction import decode_signed
 
 log = structlog.get_logger(__name__)
 
+_METHOD_NOT_FOUND = -32601
 _TRACER = {"tracer": "callTracer", "tracerConfig": {"withLog": False}}
 
 
@@ -35,29 +37,45 @@ class Failure:
 
 
 class Explainer:
-    """Remembers whether the node traces, so that a missing method is asked for once."""
+    """Remembers whether the node traces, so that a missing method is asked for once. deadline_s: of the node."""
 
-    def __init__(self, account: bytes, journal: Journal, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, rpc: Rpc, account: bytes, journal: Journal, clock: Callable[[], float], deadline_s: float
+    ) -> None:
+        self._rpc = rpc
+        self._deadline_s = deadline_s
         self._account = "0x" + account.hex()
         self._journal = journal
         self._clock = clock
         self._traces = True
 
-    def requests(self, failed: Sequence[Intent]) -> list[Request]:
-        """To be answered in this order to `explain` of the same intents."""
-        return [request for intent in failed for request in self._ask(intent)]
+    async def explain(self, failed: Sequence[Intent], venues: Mapping[str, Venue]) -> None:
+        """Journal the reason of each for which the node knows it. Never an error, and asked for once: a reason
+        that is not told now stays unknown.
 
-    def explain(self, failed: Sequence[Intent], answers: Sequence[Any], venues: Mapping[str, Venue]) -> list[Intent]:
-        """Those of which the node could say why, with the protocol's reason. Each is asked about once."""
+        In its own time, when everything else of a block is done: a trace can take a node long.
+        """
+        if not failed:
+            return
+        asked = [request for intent in failed for request in self._ask(intent)]
+        size = len(asked) // len(failed)
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                answers = await self._rpc.batch(asked)
+        except (TimeoutError, KeeperError) as error:
+            log.warning("failures_not_explained", count=len(failed), error=str(error) or "the node did not answer")
+            return
         explained = []
-        size = 3 if self._traces else 2
-        for index, intent in enumerate(failed):
-            *traces, before, after = answers[size * index : size * (index + 1)]
-            reason = self._reason(intent, traces[0] if traces else None, before, after, venues.get(intent.protocol))
+        for index, before in enumerate(failed):
+            intent = self._journal.get(before.id) or before
+            *traces, earlier, later = answers[size * index : size * (index + 1)]
+            venue = venues.get(intent.protocol)
+            reason = self._reason(intent, traces[0] if traces else None, earlier, later, venue)
             if reason is not None:
                 log.info("transaction_failure_explained", intent=intent.id, cause=intent.cause, reason=reason)
                 explained.append(replace(intent, reason=reason, updated_at=self._clock()))
-        return explained
+        if explained:
+            self._journal.record(explained)
 
     def _ask(self, intent: Intent) -> list[Request]:
         number = intent.included_number or 0
@@ -73,7 +91,7 @@ class Explainer:
         return hex(number) if known is None else {"blockHash": "0x" + known.hex()}
 
     def _reason(self, intent: Intent, trace: Any, before: Any, after: Any, venue: Venue | None) -> str | None:
-        if isinstance(trace, RpcRefused):
+        if isinstance(trace, RpcRefused) and (trace.code == _METHOD_NOT_FOUND or "method" in str(trace).lower()):
             self._traces = False
             log.info("traces_unsupported", error=str(trace))
         failure = read_trace(trace)

@@ -24,6 +24,8 @@ def legs_of(intent: Intent) -> list[Intent]:
     legs: Sequence[Mapping[str, Any]] = intent.plan["legs"]
     became: Sequence[Mapping[str, Any]] = intent.realized.get("legs") or [{}] * len(legs)
     gas, wei = shares(legs, intent.gas_used or 0), shares(legs, intent.gas_cost_wei or 0)
+    if (worth := intent.realized.get("gas")) is not None and "legs" not in intent.realized:
+        became = [{"gas": str(part)} for part in shares(legs, int(worth))]
     return [
         _leg(intent, number, leg, outcome, gas[number], wei[number])
         for number, (leg, outcome) in enumerate(zip(legs, became, strict=True))

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from keeper.core.types import LiquidationPlan
+from keeper.core.types import LiquidationPlan, Price
 from keeper.executor.accounts import Rates, rates_at
 from keeper.executor.fees import Fees, forecast_base_fee, tip_from_profit
 from keeper.executor.ports import Settings, Venue
 from keeper.executor.upkeep import Market
+
+
+def native_price(venue: Venue, native_asset: bytes | None) -> Price | None:
+    """None without a native asset, or without the venue's price for it."""
+    return None if native_asset is None else venue.prices.get(native_asset)
 
 
 def rates_of(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from keeper.core.types import Block, Skip
+from keeper.executor.accept import accept
 from keeper.executor.choose import WALLET_ONLY, Approval, Chosen, Refused, approvals_for, approved_pair, choose
 from keeper.executor.compose import Draft
 from keeper.executor.fees import Fees
@@ -16,7 +17,7 @@ from keeper.executor.journal import Journal
 from keeper.executor.ports import Mode, Opportunity, Settings, Venue
 from keeper.executor.questions import Answers
 from keeper.executor.transaction import decode_signed
-from keeper.executor.trial import Outcome, Trial, accept
+from keeper.executor.trial import Outcome, Trial
 from keeper.executor.upkeep import Market
 
 log = structlog.get_logger(__name__)

@@ -56,8 +56,29 @@ def test_whatever_a_node_answers_is_read_or_is_not_known(answer: Any) -> None:
 
 
 class Journal:
+    def __init__(self) -> None:
+        self.recorded: list[Intent] = []
+
     def hash_of(self, number: int) -> bytes | None:
         return None
+
+    def get(self, intent_id: str) -> Intent | None:
+        return None
+
+    def record(self, intents: Sequence[Intent]) -> None:
+        self.recorded += intents
+
+
+class Node:
+    """Answers what it is told to; how much it was asked."""
+
+    def __init__(self) -> None:
+        self.answers: Sequence[Any] = ()
+        self.asked = 0
+
+    async def batch(self, requests: Sequence[Any]) -> Sequence[Any]:
+        self.asked = len(requests)
+        return self.answers
 
 
 class Protocol:
@@ -79,11 +100,16 @@ REVERTED, SUCCEEDED = RpcRefused("execution reverted", 3, HEALTHY), "0x"
 NO_METHOD = RpcRefused("the method does not exist", -32601)
 
 
-def explained(answers: Sequence[Any], explainer: Explainer | None = None) -> str | None:
-    explainer = explainer or Explainer(SIGNER.address, cast(Any, Journal()), lambda: 0.0)
-    assert len(explainer.requests([failed()])) == len(answers)
-    found = explainer.explain([failed()], answers, {"pool": cast(Any, Protocol())})
-    return found[0].reason if found else None
+class Asking:
+    def __init__(self) -> None:
+        self.node, self.journal = Node(), Journal()
+        self.explainer = Explainer(self.node, SIGNER.address, cast(Any, self.journal), lambda: 0.0, 1.0)
+
+    async def reason(self, *answers: Any) -> str | None:
+        self.journal.recorded, self.node.answers = [], answers
+        await self.explainer.explain([failed()], {"pool": cast(Any, Protocol())})
+        assert self.node.asked == len(answers)
+        return self.journal.recorded[0].reason if self.journal.recorded else None
 
 
 @pytest.mark.parametrize(
@@ -106,16 +132,33 @@ def explained(answers: Sequence[Any], explainer: Explainer | None = None) -> str
         (("nonsense", RpcUnavailable("busy"), None), None),
     ],
 )
-def test_the_trace_says_what_happened_and_the_replays_whether_somebody_was_faster(
+async def test_the_trace_says_what_happened_and_the_replays_whether_somebody_was_faster(
     answers: Sequence[Any], reason: str | None
 ) -> None:
-    assert explained(answers) == reason
+    assert await Asking().reason(*answers) == reason
 
 
-def test_a_node_without_traces_is_asked_for_one_once() -> None:
-    explainer = Explainer(SIGNER.address, cast(Any, Journal()), lambda: 0.0)
-    assert explained((NO_METHOD, REVERTED, REVERTED), explainer) == "reverted: healthy"
-    assert explained((REVERTED, REVERTED), explainer) == "reverted: healthy"
+async def test_a_node_without_traces_is_asked_for_one_once() -> None:
+    asking = Asking()
+    assert await asking.reason(NO_METHOD, REVERTED, REVERTED) == "reverted: healthy"
+    assert await asking.reason(REVERTED, REVERTED) == "reverted: healthy"
+
+
+async def test_a_trace_that_fails_once_is_asked_for_again() -> None:
+    asking = Asking()
+    assert await asking.reason(RpcRefused("transaction not found", -32000), REVERTED, REVERTED) == "reverted: healthy"
+    assert await asking.reason(frame(POOL, b"sold out"), REVERTED, REVERTED) == "reverted: sold out"
+
+
+async def test_a_node_that_says_nothing_leaves_the_reason_unknown() -> None:
+    asking = Asking()
+
+    async def silent(_: Sequence[Any]) -> Sequence[Any]:
+        raise RpcUnavailable("gone")
+
+    asking.node.batch = silent  # type: ignore[method-assign] # the node stops answering
+    await asking.explainer.explain([failed()], {})
+    assert asking.journal.recorded == []
 
 
 @pytest.mark.parametrize(
