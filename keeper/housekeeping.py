@@ -24,8 +24,8 @@ from keeper.solvency import SolvencyWatch
 
 log = structlog.get_logger(__name__)
 
-NAMES_S = 60.0
-FEEDS_S = 15.0
+NAMES_S = 15.0
+FEEDS_S = 10.0
 REFUSED_S = 15.0
 PRUNE_S = 1.0
 PRUNE_AGAIN_S = 3600.0
@@ -74,8 +74,8 @@ class Housekeeping:
         if self._solvency is not None:
             look = self._solvency.look
             scheduler.add_job(self._guarded, "interval", [look], seconds=self._solvency_s, id="solvency")
-        # Every minute, not at the hour alone: a process that was down, or blind, at that moment makes up for it.
-        scheduler.add_job(self._guarded, CronTrigger(minute="*", timezone="UTC"), [self.digest], id="digest")
+        # All the time, not at the hour alone: a process that was down, or blind, at that moment makes up for it.
+        scheduler.add_job(self._guarded, CronTrigger(second="*/10", timezone="UTC"), [self.digest], id="digest")
 
     async def names(self) -> None:
         """Look up what accounts are called that notices are, or may soon be, about."""

@@ -53,7 +53,7 @@ class Names:
         with self.store.transaction() as tx:
             for account, name in found.items():
                 tx.set_meta(_key(account), json.dumps({"at": now, "name": name}))
-        log.debug("names_looked_up", accounts=len(accounts), named=sum(name is not None for name in found.values()))
+        log.info("names_looked_up", accounts=len(accounts), named=sum(name is not None for name in found.values()))
 
     def _remembered(self, account: bytes) -> str | None:
         at, name = self._kept(account) or (0.0, None)

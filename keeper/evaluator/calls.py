@@ -157,8 +157,11 @@ class CallNotice:
         at, metrics = self.at, self.at.metrics
         if metrics is None or at.health is None:
             return
-        said = f"Collateral {at.value(at.health.collateral_value)}, debt {at.value(at.health.debt_value)}"
-        said += f", equity {at.value(metrics.equity_value)}"
+        collateral, debt = at.health.collateral_value, at.health.debt_value
+        if abs(collateral - debt - metrics.equity_value) * 1000 <= collateral:
+            said = f"Collateral {at.value(collateral)}, debt {at.value(debt)}, equity {at.value(metrics.equity_value)}"
+        else:  # perpetuals: what is required is no debt, and what stands for it no collateral
+            said = f"Equity {at.value(metrics.equity_value)}, exposure {at.value(metrics.exposure_value)}"
         if metrics.effective_leverage_wad is not None:
             said += f", leverage {words.times(metrics.effective_leverage_wad)}"
         yield said + "."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,6 +18,7 @@ from keeper.devnet.tokens import FeedMode
 from tests.support.daemon import deploy
 from tests.support.inbox import Inbox, open_inbox
 from tests.support.onchain import assert_parity, liquidations_on_chain
+from tests.support.registry import Registry
 
 CALLED, URGENT, BREACHED = Decimal(1_840), Decimal(1_720), Decimal(1_600)
 """Prices of ether, from 2000 down, at which `borrow_against_ether` is called, urgent, open to liquidation."""
@@ -471,6 +473,17 @@ def test_a_stale_feed_is_named_in_the_notice_and_in_the_records(
         keeper.until_synced()
         assert keeper.health()[alice]["stale_assets"] == [ether]
         keeper.until("the feed to be named", lambda: keeper.said("feed_unhealthy"))
+        keeper.until("the notice of it", lambda: of_prices(inbox) == ["stale_price"])
+        (stale,) = [one for one in inbox.notices() if one["event"] == "stale_price"]
+        assert (stale["asset"], stale["positions"]) == (ether, [f"aave:{alice}"])
+        assert stale["price_updated_at"] < dev_chain.timestamp - 86_400
+        dev_chain.set_price("WETH", CALLED)
+        keeper.until("its end", lambda: of_prices(inbox) == ["stale_price", "price_recovered"])
+        assert inbox.events(alice) == ["opened"]
+
+
+def of_prices(inbox: Inbox) -> list[str]:
+    return [notice["event"] for notice in inbox.notices() if "price" in notice["event"]]
 
 
 # --- what governance changes ------------------------------------------------------------------------------------------
@@ -550,6 +563,8 @@ def test_reconciliation_repairs_what_differs_from_the_chain_and_says_so(
         assert keeper.health()[alice] != sound
         keeper.start()
         keeper.until("the repair", lambda: any(line["repaired"] for line in keeper.said("positions_reconciled")))
+        keeper.until("the operator to hear", lambda: of_keeper(inbox) == ["unhealthy", "recovered"])
+        assert alice in next(one for one in inbox.notices() if one["event"] == "unhealthy")["text"]
         (difference, *_) = keeper.said("position_differs_from_chain")
         assert difference["level"] == "error"
         assert alice.lower() in difference["position"].lower()
@@ -557,3 +572,51 @@ def test_reconciliation_repairs_what_differs_from_the_chain_and_says_so(
         dev_chain.set_price("WETH", CALLED)
         keeper.until_told(inbox, alice, "opened")
         assert_parity(dev_chain, keeper.health())
+
+
+# --- names and the day ------------------------------------------------------------------------------------------------
+
+
+def test_accounts_are_called_by_their_names_and_a_day_is_told_once(
+    dev_chain: DevChain, inbox: Inbox, tmp_path: Path
+) -> None:
+    """By ENS, looked up beside the blocks; and the digest of a day comes once, whatever restarts."""
+    alice, bob = dev_chain.accounts[:2]
+    borrow_against_ether(dev_chain, alice, bob)
+    registry = Registry(dev_chain)
+    registry.named(bytes.fromhex(alice[2:]), "alice.eth")
+    registry.claims(bytes.fromhex(bob[2:]), "alice.eth")
+    names = {"ens_registry": "0x" + registry.address.hex()}
+    margin_calls = {"accounts": [alice, bob]}
+    with deploy(tmp_path, dev_chain, inbox, margin_calls=margin_calls, more={"names": names}) as keeper:
+        asking = keeper.config.read_text().replace('kind = "webhook"', 'kind = "webhook"\ndigest = true')
+        keeper.config.write_text(asking)
+        keeper.start()
+        keeper.until_synced()
+        keeper.until("the names", lambda: keeper.said("names_looked_up"))
+        dev_chain.set_price("WETH", CALLED)
+        keeper.until_told(inbox, alice, "opened")
+        keeper.until_told(inbox, bob, "opened")
+        (notice,) = inbox.notices(alice)
+        assert notice["name"] == "alice.eth"
+        assert notice["text"].startswith("Margin call: alice.eth (0x")
+        assert inbox.notices(bob)[0]["name"] is None
+        keeper.until("the digest's first day to be noted", lambda: day_of(tmp_path))
+        keeper.terminate()
+        with closing(sqlite3.connect(tmp_path / "var" / "keeper.db")) as database, database:
+            database.execute("UPDATE meta SET value = replace(value, ?, '2020-01-01')", (day_of(tmp_path),))
+        for _ in range(2):
+            keeper.start()
+            keeper.until("the digest", lambda: [one for one in inbox.notices() if one["event"] == "digest"])
+            keeper.until("the digest to be noted", lambda: day_of(tmp_path) != "2020-01-01")
+            keeper.terminate()
+        (digest,) = [one for one in inbox.notices() if one["event"] == "digest"]
+        assert (digest["watched"], {call["account"] for call in digest["open_calls"]}) == (2, {alice, bob})
+        assert "(alice.eth) on aave: health" in digest["text"]
+
+
+def day_of(folder: Path) -> str | None:
+    """The day whose digest was told last."""
+    with closing(sqlite3.connect(folder / "var" / "keeper.db")) as database:
+        row = database.execute("SELECT value FROM meta WHERE key = 'digest:webhook'").fetchone()
+    return None if row is None else str(json.loads(row[0])["day"])

@@ -266,3 +266,28 @@ async def test_a_chain_that_returns_to_a_branch_it_had_left_is_told_again() -> N
         await one.follow()
         one.deliver_all()
         assert [event for _, event in one.heard] == ["opened", "withdrawn", "opened"]
+
+
+async def test_a_call_says_where_the_health_came_from_also_after_a_restart() -> None:
+    """Judged from what the store keeps of earlier blocks: the position, its debt and the price as they were then."""
+    told = []
+    for restart in (False, True):
+        node = ToyNode()
+        node.mine(positions={ACCOUNTS[0]: (WAD, 10 * WAD)})
+        with daemon(node) as one:
+            first = Update(Market(), prices_of(20 * WAD, WAD), {ACCOUNTS[0]: Holdings({0: WAD}, {1: 10 * WAD})})
+            one.pipeline.skip_to(node.canonical[0].block, [first], present=True)
+            await one.follow()
+            node.mine(positions={ACCOUNTS[0]: (WAD, 12 * WAD)})
+            await one.follow()
+            if restart:
+                one.restart()
+            node.mine(price=16 * WAD)
+            await one.follow()
+            (delivery,) = one.store.outbox(0.0)
+            told.append(delivery.notice)
+    assert told[0] == told[1]
+    assert told[0].body["health_wad"][:3] == "106"
+    earlier = told[0].body["earlier"]
+    assert (earlier["health_wad"][:3], earlier["timestamp"]) == ("159", node.canonical[0].block.timestamp)
+    assert "falling, from 1.59" in told[0].text

@@ -23,6 +23,7 @@ from keeper.core.types import (
     Health,
     Holding,
     Liquidated,
+    Margin,
     Price,
     Token,
 )
@@ -190,6 +191,16 @@ def test_a_notice_of_an_isolated_position_names_its_market() -> None:
     named = replace(DOSSIER, assessment=replace(assessment, market_name="WETH/USDC 86% @everyone <b>"))
     found = notice(NoticeEvent.OPENED, due=due, dossier=named)
     assert " on lab, market WETH/USDC 86% everyone b (0xabababab…)" in found.title
+
+
+def test_a_margin_account_is_told_its_equity_and_exposure() -> None:
+    """Of perpetuals nothing is owed in the way of a loan."""
+    margin = Margin(500 * 10**8, 100 * 10**8, 60 * 10**8, 100 * 10**8, 500 * 10**8, None, ((WETH, 1_000 * 10**8),))
+    required = replace(health("8.3"), collateral_value=500 * 10**8, debt_value=60 * 10**8)
+    assessment = Assessment(required, HOLDINGS[:1], HOLDINGS[1:], {}, margin=margin)
+    found = notice(NoticeEvent.OPENED, dossier=replace(DOSSIER, assessment=assessment), health=required)
+    assert "Equity 500 USD, exposure 1,000 USD, leverage 2x." in found.text
+    assert "debt" not in found.text
 
 
 def test_the_words_are_a_function_of_what_is_said() -> None:

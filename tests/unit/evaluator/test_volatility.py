@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from keeper.core.errors import ConfigError
-from keeper.core.types import Book, Price
+from keeper.core.types import Block, BlockRef, Book, Price
 from keeper.core.units import WAD
 from keeper.evaluator.adaptive import LEAST, Adaptive, lines_at
 from keeper.evaluator.exposure import family
+from keeper.evaluator.judge import Judge
 from keeper.evaluator.lines import Lines
 from keeper.evaluator.volatility import BAR_S, BARS_PER_DAY, MOST_PAIRED, RETURN_BARS, Volatility
 from keeper.evaluator.volatility_json import dump_volatility, load_volatility
 from tests.support.linear_market import Holdings, LinearMarket, Market, asset
+from tests.unit.evaluator.builders import RULES
 
 DAY = 86_400
 ADAPTER = LinearMarket()
@@ -185,3 +187,25 @@ def test_what_makes_no_rule_is_refused(wrong: dict[str, object]) -> None:
 
 def test_returns_go_over_four_hours() -> None:
     assert RETURN_BARS * BAR_S == 4 * 3600
+
+
+def test_a_breach_is_told_in_sigmas_of_its_price_and_of_the_health() -> None:
+    """The fall to the breach over a day's volatility, the health's distance over its own; nothing by health alone."""
+    rule, bars = Adaptive(memories_s=(20 * DAY,)), 60 * BARS_PER_DAY
+    path = walk(0.04, 5, bars)
+    volatility = observed(rule, bars, lambda bar: (path[bar] / path[-1], 1.0)).volatility
+    held = Holdings({0: 10**22}, {1: 10**24 * 8_000 // 10_000 // 108})
+    market, prices = Market(rates_ray=(0, 0, 0, 0)), {asset(0): price(1.0), asset(1): price(1.0)}
+    for rules, known in ((rule, True), (RULES, False)):
+        judge: Judge[Market, Holdings] = Judge(ADAPTER, rules, acts=False)
+        book = Book(market, prices, {b"k" * 20: held})
+        judge.reload(book, [], volatility)
+        block = Block(BlockRef(1, b"1" * 32), b"", bars * BAR_S)
+        (step,) = judge.document(book, judge.judge(book, block, changed=book.positions)).steps
+        dossier = step.dossier
+        assert dossier is not None
+        if known:  # the toy's one breach is at -5 %
+            assert dict(dossier.sigmas)[asset(0)] == pytest.approx(-math.log(0.95) / 0.04, rel=0.2)
+            assert dossier.health_sigmas == pytest.approx(math.log(1.08) / 0.04, rel=0.2)
+        else:
+            assert (dossier.sigmas, dossier.health_sigmas) == ((), None)
