@@ -15,6 +15,7 @@ from keeper.abis import contract as contract_file
 from keeper.core.errors import ConfigError, OrderFailed, StateUnavailable, StoreInUse
 from keeper.core.ports import Store
 from keeper.core.reads import drive
+from keeper.core.records import MARKET_KEY
 from keeper.core.types import BlockRef, Book, Call, Price
 from keeper.core.units import format_units
 from keeper.deployment.bill import Bill, coins
@@ -109,7 +110,9 @@ async def visiting(args: argparse.Namespace) -> AsyncIterator[Visit]:
                 raise StateUnavailable("the node has no latest block; it may still be starting")
             visit = Visit(house, rpc, store, signer.address, native or b"", head.ref)
             for adapter in house.adapters():
-                market = await visit.read(adapter.bootstrap())
+                payload = store.fact(adapter.name, "market", MARKET_KEY)
+                known = None if payload is None else adapter.load_market(payload)  # what contracts cannot list
+                market = await visit.read(adapter.bootstrap(known))
                 visit.needs += protocol_needs(adapter, market)
                 visit.tokens.update(adapter.wallet_tokens(market))
                 results = await rpc.call_many(adapter.head_calls(market), head.ref)
