@@ -185,6 +185,11 @@ class PerpV2:
     def factors(self, market: Market, prices: Prices, now: int) -> Sequence[float]:
         return health.factors(market, prices)
 
+    def follows(self, market: Market) -> Sequence[bytes | None]:
+        """A position follows its mark price; its funding, dollars, and what is only judged exactly follow none."""
+        bases = [one for base in market.bases for one in (base.base, None)]
+        return [None, *bases, *(kind.token for kind in market.collaterals), None]
+
     def slack(self, market: Market) -> Slack:
         return health.slack(market)
 
