@@ -86,7 +86,6 @@ async def _once(
     as_json: bool, rpc: RpcClient, eyes: Eyes, owners: Sequence[Owner], rule: BandRules | Adaptive, stop: asyncio.Event
 ) -> int:
     """One assessment per position; nothing is stored and nobody is told."""
-
     accounts = [owner.account for owner in owners]
     unfinished: list[tuple[str, bytes]] = []
 

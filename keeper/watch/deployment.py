@@ -81,8 +81,8 @@ class Deployment:
     def house(self, chain_id: int, account: bytes, name: str = "") -> House:
         """The deployment of one account, alert-only. name: what notices call it."""
         tables = copy.deepcopy(self._tables) or dict(as_tuples(dict(shipped_for(chain_id).tables)))
-        for name in _LEFT_OUT:
-            tables.pop(name, None)
+        for left_out in _LEFT_OUT:
+            tables.pop(left_out, None)
         chain = {**_table(tables, "chain"), "id": chain_id}
         if self._wishes.rpc:
             chain["rpc"] = tuple(self._wishes.rpc)

@@ -25,6 +25,9 @@ SEARCH_S = 300.0
 AFRESH_S = 6 * 3600.0
 """How often a market is discovered again, for what neither renewing it nor the protocol's own view gives away."""
 
+AGAIN_S = 600.0
+"""Between two attempts at a market in which our view of a position is not the protocol's own."""
+
 LOGS_TIMEOUT_S = 30.0
 MOST_LOG_REQUESTS = 40
 """Spent on the logs of one gap: a node that serves ten blocks at once tells of the last few hundred only."""
@@ -49,6 +52,7 @@ class Eyes:
         self.differing: tuple[str, ...] = ()
         self._searched_at: float | None = None
         self._afresh_at = time.monotonic()
+        self._doubted_at = float("-inf")
 
     async def see(self, head: Block, accounts: Collection[bytes], held: Mapping[str, Held]) -> Mapping[str, Sight]:
         """Everything these accounts have at this block. held: by protocol, what is known of them."""
@@ -57,12 +61,14 @@ class Eyes:
         afresh = now - self._afresh_at >= AFRESH_S
         sights = await self._look_at(list(self.adapters), head, accounts, held, search=search, afresh=afresh)
         wrong = self._wrong(sights, head)
-        if wrong and self.sights and not afresh:
+        if wrong and self.sights and not afresh and now - self._doubted_at >= AGAIN_S:
+            self._doubted_at = now
             log.info("market_discovered_again", protocols=sorted(wrong), block=head.number)
             sights |= await self._look_at(sorted(wrong), head, accounts, held, search=search, afresh=True)
             wrong = self._wrong(sights, head)
+        before = self.differing
         self.differing = tuple(self.adapters[name].position_id(key) for name in sorted(wrong) for key in wrong[name])
-        for position in self.differing:
+        for position in set(self.differing) - set(before):
             log.error("position_differs_from_chain", position=position, block=head.number)
         self.sights = sights
         self._searched_at = now if search else self._searched_at

@@ -49,12 +49,14 @@ from pathlib import Path
 import keeper
 from keeper.abis import contract, protocol_abi
 from keeper.config import load_config
+from keeper.shipped import shipped
 from keeper.store import open_store
 from keeper.devnet.contracts import __name__ as contracts
 from importlib.resources import files
 
 assert Path.cwd() not in Path(keeper.__file__).parents
 data = Path(keeper.__file__).parent / "_data"
+assert {1, 8453, 42161} <= shipped().keys()
 assert contract("keeper", "Liquidator")["bytecode"] and protocol_abi("aave_v3")
 for file in sorted((data / "configs").glob("*.toml")):
     load_config(file, environment={"KEEPER_RPC_URL": "wss://node.example"})

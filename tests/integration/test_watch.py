@@ -15,6 +15,7 @@ import pytest
 
 from keeper.devnet.chain import DevChain
 from keeper.devnet.configuration import write_config
+from keeper.devnet.protocols import kinds, protocol
 from keeper.watch.pace import BURST
 from tests.support.daemon import deploy
 from tests.support.fault_node import Http, Refuse
@@ -124,6 +125,7 @@ def test_owners_hear_once_of_each_step_across_restarts(
     assert inbox.events(bela) == []
     (opened, *_) = inbox.notices(ada)
     assert opened["demands"]
+    assert opened["text"].splitlines()[0].startswith(f"Margin call: {ada}")  # by the account, which has no name
     assert opened["block_hash"] == "0x" + chain.block_hash(opened["block_number"]).hex()
     assert sorted(path.name for path in watch.state.glob("*.db")) == sorted(
         f"{chain.chain_id}-{account.lower()}.db" for account in (ada, bela)
@@ -222,6 +224,20 @@ def test_every_protocol_is_looked_at_at_once(tmp_path: Path, chain: DevChain, pr
         chain.set_price("WETH", Decimal(1_590))
         watch.until("a call each", lambda: inbox.events(owner).count("opened") == 3)
     assert len({notice["position"] for notice in inbox.notices(owner)}) == 3
+
+
+def test_an_example_of_every_protocol_is_found_and_verified(tmp_path: Path, chain: DevChain, proxy: FaultProxy) -> None:
+    """Whatever the dev chain can deploy: exit 0 says that our view is the protocol's own."""
+    for kind in kinds():
+        account = protocol(kind).open_examples(chain)[0].account
+        config = write_config(tmp_path / f"{kind}.toml", chain, protocols=(kind,))
+        settled = len(proxy.asked)
+        once = Watching(tmp_path, account, "--rpc", proxy.http, "--config", str(config)).run("--once", "--json")
+        assert once.returncode == 0, (kind, once.stderr)
+        rows = [json.loads(line) for line in once.stdout.splitlines()]
+        assert {(row["kind"], row["account"]) for row in rows} == {(kind, account)}
+        asked = Counter(method for method, _ in proxy.asked[settled:])
+        assert sum(asked.values()) <= 15, (kind, asked)
 
 
 def test_isolated_positions_are_found_by_the_accounts_own_logs(

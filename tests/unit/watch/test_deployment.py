@@ -41,6 +41,20 @@ def test_every_shipped_chain_can_be_watched_without_a_file(chain_id: int, tmp_pa
     assert config.protocols
 
 
+def test_an_account_given_by_name_is_called_so(tmp_path: Path) -> None:
+    """And by its address otherwise."""
+    assert deployment(state=tmp_path).house(1, ADA, "ada.eth").config.names.labels == {ADA: "ada.eth"}
+    assert deployment(state=tmp_path).house(1, ADA).config.names.labels == {}
+
+
+def test_isolated_markets_are_named_where_there_are_some(tmp_path: Path) -> None:
+    market = "0x" + "11" * 32
+    config = deployment(markets=(market,), state=tmp_path).house(1, ADA).config
+    assert {one.name: one.settings.get("markets") for one in config.protocols} == {"aave": None, "morpho": (market,)}
+    with pytest.raises(ConfigError, match="has isolated markets; leave it out"):
+        deployment(markets=(market,), state=tmp_path).house(56, ADA)
+
+
 def test_notifiers_are_apprise_services_or_webhooks_beside_the_terminal(tmp_path: Path) -> None:
     house = deployment(notify=("ntfy://topic-of-mine", "https://hooks.example/keeper"), state=tmp_path).house(1, ADA)
     assert [one.kind for one in house.config.notifiers] == ["console", "apprise", "webhook"]
