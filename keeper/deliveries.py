@@ -50,6 +50,7 @@ def acknowledge(args: argparse.Namespace) -> int:
     house.requests().leave(ACKNOWLEDGE, time.time(), episode=episode, by=by)
     print(f"acknowledged by {by}: {deliveries[-1].notice.title}")
     print(f"not told any more: {', '.join(stopped)}" if stopped else "nobody else was to be told of it")
+    print("the daemon takes it within a second, or at its next start")
     if late:
         print(f"already being told: {', '.join(late)}")
     return 0

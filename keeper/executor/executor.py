@@ -236,6 +236,7 @@ class Executor:
             replace_after_blocks=self._settings.replace_after_blocks,
             now=self._clock(),
         )
+        said = self.postings.payable(said, drafts, market.fresh, answers.wallet.native_wei)
         drafts = [*orders, *self._selection.admit([*drafts, *said], market.fresh, block)]
         new = self._compose(self._composer, drafts, answers.sight.nonce, market.fresh, block.ref)
         swallowed = [i for i in following if i.id not in busy and followed[i.id].wanted and _is_gone(i, answers)]

@@ -133,7 +133,10 @@ class Postings:
 
     def due(self, fees: Fees | None) -> list[Draft]:
         """What to send now, within the limits. fees: what a new transaction would pay."""
-        if fees is None or not self._wanted:
+        if not self._wanted:
+            return []
+        if fees is None:
+            self._hold_back("gas below executor.max_fee_gwei")
             return []
         now = self._clock()
         self._made |= {intent.id: intent for intent in self._journal if intent.kind == KIND}
@@ -157,6 +160,27 @@ class Postings:
                 Draft(KIND, posting.cause, posting.call, posting.gas_limit, "", posting.position, posting.account)
             )
         return drafts
+
+    def payable(
+        self, said: list[Draft], before: Sequence[Draft], fees: Fees | None, native_wei: int | None
+    ) -> list[Draft]:
+        """Of what is due, from the first, what the wallet can pay for at its most, after what is on its way and what
+        comes before: a transaction without money would hold up everything behind it.
+
+        native_wei: what the wallet holds; None when that is not known.
+        """
+        if fees is None:
+            return []
+        free_wei = (native_wei or 0) - self._journal.committed_wei()
+        free_wei -= sum(draft.most_wei(fees) for draft in before)
+        payable = []
+        for draft in said:
+            free_wei -= draft.most_wei(fees)
+            if free_wei < 0:
+                self._hold_back("native coin in the wallet")
+                break
+            payable.append(draft)
+        return payable
 
     def judge(self, waiting: Sequence[Intent]) -> Mapping[str, Judgement]:
         """Whether what an earlier block left on its way is still worth saying."""

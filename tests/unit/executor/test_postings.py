@@ -210,6 +210,20 @@ async def test_no_more_is_spent_in_a_day_than_is_allowed(desk: Desk) -> None:
     await stop(*tasks)
 
 
+async def test_nothing_is_sent_that_the_wallet_cannot_pay_for(desk: Desk) -> None:
+    """It would hold up all that comes after its nonce; what is on its way, and liquidations, come first."""
+    tasks = [await desk.asking(desk.tell(notice(number, position=f"aave:{number}"))) for number in range(2)]
+    said = desk.postings.due(FEES)
+    assert len(desk.postings.payable(said, (), FEES, 2 * MOST)) == 2
+    assert len(desk.postings.payable(said, (), FEES, 2 * MOST - 1)) == 1
+    assert len(desk.postings.payable(said, said[:1], FEES, 2 * MOST)) == 1
+    desk.intent(desk.tell(notice(9, position="aave:9")), IntentStatus.BROADCAST)
+    assert len(desk.postings.payable(said, (), FEES, 2 * MOST)) == 1
+    assert desk.postings.payable(said, (), FEES, None) == []
+    assert desk.postings.payable(said, (), None, 2 * MOST) == []
+    await stop(*tasks)
+
+
 # --- truth ------------------------------------------------------------------------------------------------------------
 
 
