@@ -121,6 +121,8 @@ class Conditions:
 
     def _put(self, notices: Iterable[HouseNotice]) -> None:
         composed = [(notice.channel, notice.notice()) for notice in notices]
+        # What a channel refused for good was said; it is not believed, but neither is it news.
+        composed = [(channel, one) for channel, one in composed if self.store.delivery(one.id, channel) is None]
         if not composed:
             return
         with self.store.transaction() as tx:

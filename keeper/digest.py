@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 
 from keeper.conditions import Conditions
@@ -88,8 +89,8 @@ class Digests:
         found = []
         for track in tracks:
             judge, adapter, market = track.judge, track.adapter, track.book.market
-            mine = ((key, health) for key, health in judge.nearest(track.book, now) if _cares(route, track, key))
-            for key, health in islice(mine, self.closest):
+            nearest = judge.nearest(track.book, now, partial(_cares, route, track))
+            for key, health in islice(nearest, self.closest):
                 debt = words.value(health.debt_value, adapter.base_decimals(market), adapter.currency(market))
                 assert health.factor_wad is not None  # the nearest owe something
                 found.append(Near(track.name, adapter.account(key), health.factor_wad, debt))

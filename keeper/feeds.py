@@ -17,6 +17,7 @@ AT_ONCE = 1_000
 class _Round:
     waiting: list[bytes] = field(default_factory=list)
     bad: dict[bytes, list[Affected]] = field(default_factory=dict)
+    missing: set[bytes] = field(default_factory=set)  # of those, the ones without any usable price
 
 
 class FeedWatch:
@@ -41,10 +42,13 @@ class FeedWatch:
             if health is not None and (health.debt_value or health.unpriced_assets):
                 self._note(round_, track, key, health)
         if not round_.waiting:
-            self._conditions.feeds(track.name, round_.bad, lambda asset: _feed(track, asset))
+            self._conditions.feeds(
+                track.name, round_.bad, lambda asset: _feed(track, asset, asset not in round_.missing)
+            )
             self._rounds[track.name] = _Round()
 
     def _note(self, round_: _Round, track: Track, key: bytes, health: Health) -> None:
+        round_.missing.update(health.unpriced_assets)
         for asset in {*health.stale_assets, *health.unpriced_assets}:
             one = Affected(
                 position=track.adapter.position_id(key),
@@ -55,13 +59,13 @@ class FeedWatch:
             round_.bad.setdefault(asset, []).append(one)
 
 
-def _feed(track: Track, asset: bytes) -> Feed:
+def _feed(track: Track, asset: bytes, priced: bool) -> Feed:
     price, market = track.book.prices.get(asset), track.book.market
     token = None if market is None else track.adapter.token(market, asset)
     return Feed(
         protocol=track.name,
         asset=asset,
         symbol="" if token is None else token.symbol,
-        priced=price is not None,
+        priced=priced,
         updated_at=None if price is None else price.updated_at,
     )

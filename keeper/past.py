@@ -20,11 +20,10 @@ class Past:
     """One protocol at the oldest kept block within the last hour; nothing where that is the tip itself."""
 
     def __init__(self, store: Store, adapter: ProtocolAdapter[Any, Any], window: Window) -> None:
+        """Costs nothing until it is asked."""
         self._store = store
         self._adapter = adapter
-        now = window.tip.timestamp
-        recent = (block for block in window.blocks if block.timestamp >= now - HORIZON_S)
-        self._block: Block | None = next((block for block in recent if block.timestamp < now), None)
+        self._window = window
 
     def __call__(self, key: bytes) -> Earlier | None:
         """None where nothing is known of it: it did not exist, or had no usable price."""
@@ -34,6 +33,12 @@ class Past:
         position = self._adapter.load_position(payload)
         health = self._adapter.health(self._market, self._prices, position, block.timestamp)
         return None if health.unpriced_assets else Earlier(health.factor_wad, block.timestamp)
+
+    @cached_property
+    def _block(self) -> Block | None:
+        now = self._window.tip.timestamp
+        recent = (block for block in self._window.blocks if block.timestamp >= now - HORIZON_S)
+        return next((block for block in recent if block.timestamp < now), None)
 
     @cached_property
     def _market(self) -> Any | None:

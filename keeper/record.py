@@ -17,6 +17,7 @@ from keeper import report, views
 from keeper.core.errors import ConfigError
 from keeper.core.ports import Store
 from keeper.core.units import format_units
+from keeper.evaluator.page import one_line
 from keeper.trail import iso, trail_rows
 from keeper.trailforms import Origin, csv_lines, html_lines
 from keeper.wire import House, open_house
@@ -134,10 +135,10 @@ def _print(console: Console, call: Json) -> None:
     console.print(Text(f"call {call['id']}, position {call['position']}", style="dim"))
     for entry in call["trail"]:
         line = Text(f"\n{iso(entry['at'])}  ")
-        line.append(_headline(entry), style=views.band_style(entry["band"]) if entry.get("band") else "")
+        line.append(one_line(_headline(entry)), style=views.band_style(entry["band"]) if entry.get("band") else "")
         console.print(line)
         for detail in _evidence(entry):
-            console.print(Text(f"    {detail}"))
+            console.print(Text(f"    {one_line(detail)}"))
     for demand in call["demands"]:
         amount = format_units(int(demand["amount"]), demand["decimals"])
         console.print(Text(f"demanded: {demand['action'].replace('_', ' ')} {amount} {demand['symbol']}"))

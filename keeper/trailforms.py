@@ -90,7 +90,7 @@ def _detail(entry: Json) -> str:
 
 def _csv(cells: Sequence[str]) -> str:
     line = io.StringIO()
-    csv.writer(line).writerow(_harmless(cell) for cell in cells)
+    csv.writer(line).writerow(_harmless("\n".join(map(one_line, cell.splitlines()))) for cell in cells)
     return line.getvalue()
 
 

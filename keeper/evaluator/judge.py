@@ -14,7 +14,7 @@ every position that may be open to liquidation at the time of the block we can l
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Generic, TypeVar
@@ -323,13 +323,13 @@ class Judge(Generic[M, A]):
         line = np.maximum(self._lines.bounds(self._screen.columns), self.rules.watch_wad / WAD)
         return {*self._open, *self._keys(self._screen.everything_below(vector, slack, line))}
 
-    def nearest(self, book: Book[M, A], now: int) -> Iterator[tuple[bytes, Health]]:
+    def nearest(self, book: Book[M, A], now: int, wanted: Callable[[bytes], bool]) -> Iterator[tuple[bytes, Health]]:
         """Positions of accounts that we call, nearest to liquidation first by the floats, with their exact health; not
-        those that owe nothing or cannot be judged."""
+        those that owe nothing or cannot be judged. wanted: by key, which of them to look at."""
         if book.market is None:
             return
         for key in self._screen.nearest(self._vector(book, now)):
-            health = self.health(book, key, now) if self.calls(key) else None
+            health = self.health(book, key, now) if self.calls(key) and wanted(key) else None
             if health is not None and health.factor_wad is not None and not health.unpriced_assets:
                 yield key, health
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 
 from keeper.core.records import (
@@ -110,8 +111,9 @@ def to_delivery(row: Row) -> Delivery:
         body=json.loads(body),
         text=text,
         markdown=markdown,
-        title=title,
-        html=html,
+        # Without them it was written before notices had these forms.
+        title=title or text.partition("\n")[0],
+        html=html or f"<pre>{escape(text)}</pre>",
     )
     return Delivery(notice, channel, DeliveryStatus(status), attempts, due_at, sent_at, error, created_at, carrier)
 
