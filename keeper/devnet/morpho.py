@@ -30,6 +30,8 @@ PARAMS = "(address,address,address,address,uint256)"
 NOBODY = "0x" + "00" * 20
 _LIQUIDATE = f"liquidate({PARAMS},address,uint256,uint256,bytes)"
 
+_TERMS = "(uint256,uint256,uint256,uint256,uint256,address)"
+
 Params = tuple[str, str, str, str, int]
 
 
@@ -49,7 +51,10 @@ class MorphoMarket:
     Whoever pays is first given the tokens they lack and approves Morpho.
     """
 
-    def __init__(self, client: Client, tokens: Tokens, morpho: str, params: Params, loan: str, collateral: str) -> None:
+    def __init__(
+        self, client: Client, tokens: Tokens, morpho: str, params: Params, loan: str, collateral: str, factory: str
+    ) -> None:
+        self.factory = factory
         self.client = client
         self.tokens = tokens
         self.morpho = morpho
@@ -98,6 +103,28 @@ class MorphoMarket:
         self._provided(liquidator, self.loan, 4 * position.owed_assets + 10)
         return self._send(liquidator, _LIQUIDATE, borrower, seized, shares, b"")
 
+    def authorize(self, owner: str, whom: str, authorized: bool = True) -> Receipt:
+        signature = "setAuthorization(address,bool)"
+        return self.client.send(owner, self.morpho, signature, whom, authorized)
+
+    def offer_pre_liquidation(
+        self,
+        lltv_wad: int,
+        close_factors_wad: tuple[int, int],
+        incentives_wad: tuple[int, int],
+        oracle: str | None = None,
+    ) -> str:
+        """Address of a contract that may liquidate between this threshold and the market's, for whoever authorizes it.
+
+        Factors and incentives at the one and at the other. oracle: the market's own by default.
+        """
+        terms = (lltv_wad, *close_factors_wad, *incentives_wad, oracle or self.params[2])
+        create = f"createPreLiquidation(bytes32,{_TERMS})"
+        anybody = self.client.call(self.morpho, "owner()(address)")
+        made: str = self.client.call(self.factory, f"{create}(address)", self.id, terms)
+        self.client.send(anybody, self.factory, create, self.id, terms, gas=4_000_000)
+        return made
+
     def accrue(self, who: str) -> Receipt:
         return self._send(who, f"accrueInterest({PARAMS})")
 
@@ -135,14 +162,17 @@ class Morpho:
     `params`, `market_id` and the actions here are those of `main`.
     """
 
-    def __init__(self, client: Client, tokens: Tokens, address: str, params: Params, adaptive: str, admin: str) -> None:
+    def __init__(
+        self, client: Client, tokens: Tokens, address: str, params: Params, adaptive: str, factory: str, admin: str
+    ) -> None:
         self.client = client
         self.tokens = tokens
         self.address = address
         self.params = params
         self.adaptive = adaptive
+        self.factory = factory
         self.admin = admin
-        self.main = MorphoMarket(client, tokens, address, params, "USDC", "WETH")
+        self.main = MorphoMarket(client, tokens, address, params, "USDC", "WETH", factory)
         self.markets = {"WETH/USDC": self.main}
 
     @property
@@ -151,25 +181,28 @@ class Morpho:
 
     @classmethod
     def deployed(cls, client: Client, tokens: Tokens, admin: str) -> Morpho:
-        """Seven transactions. Nothing is supplied yet."""
+        """Eight transactions. Nothing is supplied yet."""
         address = client.deploy(admin, build()["Morpho"], (admin,))
         parts, weth, usdc = morpho_artifacts(), tokens["WETH"], tokens["USDC"]
         rate = client.deploy(admin, parts["UtilizationRate"])
         oracle = client.deploy(admin, parts["FeedOracle"], (weth.feed, weth.decimals, usdc.feed, usdc.decimals))
         adaptive = client.deploy(admin, parts["AdaptiveCurve"], (address,))
+        factory = client.deploy(admin, parts["PreLiquidationFactory"], (address,))
         params = (usdc.address, weth.address, oracle, rate, LLTV_WAD)
         client.send(admin, address, "enableIrm(address)", rate)
         client.send(admin, address, "enableIrm(address)", adaptive)
         client.send(admin, address, "enableLltv(uint256)", LLTV_WAD)
         client.send(admin, address, f"createMarket({PARAMS})", params)
-        return cls(client, tokens, address, params, adaptive, admin)
+        return cls(client, tokens, address, params, adaptive, factory, admin)
 
     def on(self, client: Client, tokens: Tokens) -> Morpho:
         """The same contracts on another chain that forked this one."""
-        again = Morpho(client, tokens, self.address, self.params, self.adaptive, self.admin)
+        again = Morpho(client, tokens, self.address, self.params, self.adaptive, self.factory, self.admin)
         for name, one in self.markets.items():
             if one is not self.main:
-                again.markets[name] = MorphoMarket(client, tokens, self.address, one.params, one.loan, one.collateral)
+                again.markets[name] = MorphoMarket(
+                    client, tokens, self.address, one.params, one.loan, one.collateral, self.factory
+                )
         return again
 
     def add_market(
@@ -195,7 +228,7 @@ class Morpho:
         if not self.client.call(self.address, "isLltvEnabled(uint256)(bool)", lltv_wad):
             self.client.send(self.admin, self.address, "enableLltv(uint256)", lltv_wad)
         self.client.send(self.admin, self.address, f"createMarket({PARAMS})", params)
-        market = MorphoMarket(self.client, self.tokens, self.address, params, loan, collateral)
+        market = MorphoMarket(self.client, self.tokens, self.address, params, loan, collateral, self.factory)
         name = f"{collateral}/{loan}"
         self.markets[name if name not in self.markets else f"{name} {lltv_wad / 10**16:g}%"] = market
         return market

@@ -58,6 +58,13 @@ def address_list(result: CallResult, what: str) -> list[bytes]:
     return [(word & (1 << 160) - 1).to_bytes(20, "big") for word in words(result, 2 + length, what)[2:]]
 
 
+def address_of(value: int) -> bytes:
+    """Of a word. Raises DecodeError when it is larger than an address."""
+    if value >> 160:
+        raise DecodeError(f"{value:#x} is no address")
+    return value.to_bytes(20, "big")
+
+
 def text(result: CallResult) -> str:
     """A symbol, from a string or from the bytes32 that some old tokens return; empty when there is none."""
     if result is None or len(result) < 32:

@@ -234,3 +234,89 @@ def test_a_market_that_is_not_there_is_a_configuration_error(dev_chain: DevChain
     missing: Follower[Market, Position] = Follower(dev_chain, adapter(dev_chain, ("0x" + "77" * 32,)))
     with pytest.raises(ConfigError, match=r"market 0x7777.* does not exist at this block"):
         missing.index()
+
+
+# --- pre-liquidation --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", [1, 3], ids=["rich", "poor"])
+def test_whoever_authorized_an_offer_is_liquidated_by_its_terms_and_to_the_wei(dev_chain: DevChain, part: int) -> None:
+    """Between the offer's threshold and the market's: the one who authorized it, and not the one who did not."""
+    alice, bob, lender = dev_chain.accounts[:3]
+    market = dev_chain.morpho.main
+    market.supply(lender, Decimal(1_000_000))
+    for who in (alice, bob):
+        market.supply_collateral(who, Decimal(10))
+        market.borrow(who, Decimal(15_000))
+    follower: Follower[Market, Position] = Follower(dev_chain, adapter(dev_chain))
+    follower.index()
+    offer = market.offer_pre_liquidation(80 * 10**16, (30 * 10**16, 90 * 10**16), (101 * 10**16, 103 * 10**16))
+    market.authorize(alice, offer)
+    dev_chain.set_price("WETH", Decimal(1_800))
+    follower.follow()
+    assert follower.tip is not None
+    now, keys = follower.tip.timestamp + 1, [market.id + bytes.fromhex(who[2:]) for who in (alice, bob)]
+    healths = [
+        follower.adapter.health(follower.market, follower.book.prices, follower.book.positions[key], now)
+        for key in keys
+    ]
+    assert [one.liquidatable for one in healths] == [True, False]
+    views = [
+        follower.adapter.assess(follower.market, follower.book.prices, follower.book.positions[key], now).native
+        for key in keys
+    ]
+    assert [view["isHealthy"] for view in views] == [True, True]  # Morpho itself would not
+
+    loan = bytes.fromhex(market.params[0][2:])
+    liquidator = bytes.fromhex(_LIQUIDATOR[2:])
+    args = (follower.market, follower.book.prices, keys[0], follower.book.positions[keys[0]], now)
+    plan = follower.adapter.plan(*args, {loan: 9_000 * 10**6 // part}, liquidator)
+    assert isinstance(plan, LiquidationPlan)
+    dev_chain.rpc("anvil_setBalance", _LIQUIDATOR, hex(10**21))
+    dev_chain.tokens.provide(_LIQUIDATOR, "USDC", plan.repay_assets, offer)
+    dev_chain.anvil.set_next_timestamp(now)
+    dev_chain.client.send_data(_LIQUIDATOR, "0x" + plan.call.to.hex(), plan.call.data, "preLiquidate")
+    follower.follow()
+    [seen] = follower.liquidations
+    assert (seen.key, seen.account.hex(), seen.liquidator) == (keys[0], alice[2:].lower(), liquidator)
+    assert (seen.repaid_assets, seen.seized_assets) == (plan.expected_repaid_assets, plan.expected_seized_assets)
+    assert dev_chain.balance(_LIQUIDATOR, "WETH") == plan.expected_seized_assets
+    assert seen.repaid_assets > 2_500 * 10**6
+    fresh: Follower[Market, Position] = Follower(dev_chain, adapter(dev_chain))
+    fresh.index()
+    assert (fresh.book.positions, fresh.book.market) == (follower.book.positions, follower.book.market)
+
+
+def test_an_offer_begins_exactly_where_its_breach_price_says_and_ends_with_its_authorization(
+    dev_chain: DevChain,
+) -> None:
+    """The contract refuses one unit above; and once it is no longer authorized, the position is the market's alone."""
+    alice, bob, lender = dev_chain.accounts[:3]
+    oracle = settable(dev_chain, 2_000 * 10**24)
+    market = dev_chain.morpho.add_market("WETH", "USDC", irm="0x" + "00" * 20, oracle=oracle)
+    market.supply(lender, Decimal(1_000_000))
+    market.supply_collateral(alice, Decimal(10))
+    market.borrow(alice, Decimal(15_000))
+    offer = market.offer_pre_liquidation(80 * 10**16, (10**17, 10**18), (101 * 10**16, 103 * 10**16))
+    market.authorize(alice, offer)
+    follower: Follower[Market, Position] = Follower(dev_chain, adapter(dev_chain))
+    follower.index()
+    key = market.id + bytes.fromhex(alice[2:])
+    [breach] = follower.adapter.breach_prices(
+        follower.market, follower.book.prices, follower.book.positions[key], dev_chain.timestamp
+    )
+    dev_chain.tokens.provide(bob, "USDC", 10**10, offer)
+    pre_liquidate = "preLiquidate(address,uint256,uint256,bytes)"
+    dev_chain.send(bob, oracle, "set(uint256)", breach.price + 1)
+    with pytest.raises(Reverted):
+        dev_chain.send(bob, offer, pre_liquidate, alice, 0, 10**12, b"")
+    dev_chain.send(bob, oracle, "set(uint256)", breach.price)
+    dev_chain.send(bob, offer, pre_liquidate, alice, 0, 10**12, b"")
+
+    market.authorize(alice, offer, False)
+    dev_chain.send(bob, oracle, "set(uint256)", 1_800 * 10**24)
+    follower.follow()
+    position = follower.book.positions[key]
+    assert position.authorized == ()
+    health = follower.adapter.health(follower.market, follower.book.prices, position, dev_chain.timestamp)
+    assert not health.liquidatable

@@ -162,3 +162,23 @@ async def test_check_names_what_the_contract_may_not_call(
         assert {line.what: line.detail for line in lines if not line.ok} == {}
         assert [line for line in lines if line.what == "liquidator to morpho"]
         assert any("morpho market" in line.what for line in lines)
+
+
+async def test_a_position_is_liquidated_by_the_offer_that_its_owner_authorized(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With borrowed money, since an offer is paid at once: in part, before Morpho itself would, as expected."""
+    chain, market = contract.chain, contract.chain.morpho.main
+    who = borrow(market, 1, 15_000)
+    offer = market.offer_pre_liquidation(80 * 10**16, (30 * 10**16, 90 * 10**16), (103 * 10**16, 105 * 10**16))
+    market.authorize(who, offer)
+    contract.liquidator.allow_call(offer, "preLiquidate(address,uint256,uint256,bytes)")
+    async with running(contract, tmp_path, monkeypatch, lenders=["aave_v3", "morpho"], protocols=PROTOCOLS) as keeper:
+        fall(chain, 1_800)
+        await keeper.follow()
+        intent = (await settled(keeper))[0]
+        assert intent.plan["financing"]["funding"] == "morpho"
+        assert intent.repaid_assets == int(intent.plan["expected_repaid_assets"])
+        assert intent.seized_assets == int(intent.plan["expected_seized_assets"])
+        assert 0 < market.position(who).owed_assets < 15_000 * 10**6
+        assert contract.holds("USDC") >= int(intent.plan["financing"]["gain_assets"]) > 0

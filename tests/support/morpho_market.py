@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from keeper.core.units import WAD
 from keeper.protocols.morpho_blue import MorphoBlue, build
 from keeper.protocols.morpho_blue.accrue import accrued
 from keeper.protocols.morpho_blue.arithmetic import ORACLE_PRICE_SCALE
+from keeper.protocols.morpho_blue.offers import Offer
 from keeper.protocols.morpho_blue.prices import rate_key
 from keeper.protocols.morpho_blue.state import Lending, Market, Position
 
@@ -18,13 +20,21 @@ NOW = 1_800_000_000
 MORPHO = b"\xbb" * 20
 LOAN, COLLATERAL = b"\xa0" * 20, b"\xa1" * 20
 ID = b"\x1d" * 32
+FACTORY = b"\xfa" * 20
+OFFER = b"\x0f" * 20
 ACCOUNT = b"\x11" * 20
 KEY = ID + ACCOUNT
 
 
 def adapter(**options: Any) -> MorphoBlue:
     """Its loan token is worth a dollar."""
-    known = {"name": "morpho", "start_block": 0, "morpho": MORPHO, "price_references": {"0x" + LOAN.hex(): "1"}}
+    known = {
+        "name": "morpho",
+        "start_block": 0,
+        "morpho": MORPHO,
+        "pre_liquidation_factory": FACTORY,
+        "price_references": {"0x" + LOAN.hex(): "1"},
+    }
     return build(known | options)
 
 
@@ -92,4 +102,22 @@ def worlds(draw: st.DrawFn) -> tuple[Market, Prices, Position]:
     wanted = draw(st.floats(0.3, 1.5))
     needed = int(owed.by(shares) * wanted) * WAD // one.lltv_wad * ORACLE_PRICE_SCALE // priced[ID].value
     collateral = min(max(needed + draw(st.integers(-2, 2)), 0), (1 << 127))
-    return market(one), priced, Position(ID, shares, collateral)
+    if not draw(st.booleans()):
+        return market(one), priced, Position(ID, shares, collateral)
+    offer = draw(offers(one))
+    if draw(st.booleans()):
+        offer = replace(offer, oracle=one.oracle)
+    else:
+        priced = {**priced, b"pre" + OFFER: Price(priced[ID].value * draw(st.integers(90, 110)) // 100, 18)}
+    offered = market(one).with_offers({OFFER: offer})
+    return offered, priced, Position(ID, shares, collateral, (OFFER,))
+
+
+@st.composite
+def offers(draw: st.DrawFn, one: Lending) -> Offer:
+    """Terms that the contract's constructor accepts, with an oracle of its own."""
+    most = WAD * WAD // one.lltv_wad
+    incentives = sorted(draw(st.tuples(st.integers(WAD, most), st.integers(WAD, most))))
+    closes = sorted(draw(st.tuples(st.integers(1, WAD), st.integers(1, 2 * WAD))))
+    lltv = draw(st.integers(one.lltv_wad // 2, one.lltv_wad - 1))
+    return Offer(OFFER, ID, lltv, *closes, *incentives, b"\x0e" * 20, used=True)

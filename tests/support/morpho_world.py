@@ -25,6 +25,7 @@ def adapter(chain: DevChain, markets: tuple[str, ...] = ()) -> MorphoBlue:
             "start_block": 0,
             "morpho": bytes.fromhex(chain.morpho.address[2:]),
             "markets": markets,
+            "pre_liquidation_factory": bytes.fromhex(chain.morpho.factory[2:]),
             "price_references": {token.address: token.feed for token in chain.tokens.by_symbol.values()},
         }
     )
@@ -42,6 +43,7 @@ class World:
         self.random = random.Random(seed)
         self.users = [f"0x{self.random.getrandbits(160):040x}" for _ in range(users)]
         self._start_prices = {symbol: chain.price(symbol) for symbol in chain.tokens.by_symbol}
+        self.offers: list[tuple[MorphoMarket, str]] = []
         morpho = chain.morpho
         settable = chain.client.deploy(morpho.admin, morpho_artifacts()["SettableOracle"], (10**48,))
         self.settable = settable
@@ -93,11 +95,20 @@ class World:
     @property
     def _usual(self) -> list[Callable[[], object]]:
         common = [self.pledge] * 4 + [self.borrow] * 5 + [self.repay] * 2 + [self.unpledge] * 2
-        return [*common, self.supply, self.withdraw, self.accrue, self.liquidate, self.liquidate]
+        return [*common, self.supply, self.withdraw, self.accrue, self.liquidate, self.liquidate, self.authorize]
 
     @property
     def _rare(self) -> list[Callable[[], object]]:
-        return [self.move_price, self.move_price, self.move_oracle, self.break_feed, self.fee, self.create]
+        return [
+            self.move_price,
+            self.move_price,
+            self.move_oracle,
+            self.move_oracle,
+            self.break_feed,
+            self.fee,
+            self.create,
+            self.offer,
+        ]
 
     # --- actions
 
@@ -164,9 +175,9 @@ class World:
 
     def move_oracle(self) -> None:
         """The settable oracle: some price, zero, or a revert; and back."""
-        answer = self.random.choice((10**48, 9 * 10**47, 0, 1))
+        answer = self.random.choice((10**48, 10**48, 9 * 10**47, 0, 1))
         self.chain.send(self.user(), self.settable, "set(uint256)", answer)
-        self.chain.send(self.user(), self.settable, "setBroken(bool)", self.random.random() < 0.3)
+        self.chain.send(self.user(), self.settable, "setBroken(bool)", self.random.random() < 0.5)
 
     def break_feed(self) -> None:
         symbol = self.random.choice(["WBTC", "DAI"])
@@ -179,3 +190,22 @@ class World:
         if len(self.markets) < 9:
             market = self.chain.morpho.add_market("WETH", "USDC", lltv_wad=self.random.choice((385, 770, 915)) * 10**15)
             market.supply(self.user(), self.units("USDC", 10_000))
+
+    def offer(self) -> None:
+        """A pre-liquidation contract of random terms, sometimes with an oracle of its own."""
+        if len(self.offers) < 6:
+            market = self.market()
+            lltv = market.params[4] * self.random.randint(70, 99) // 100
+            most = 10**36 // market.params[4] - 10**18
+            incentives = sorted(10**18 + int(most * self.random.random()) for _ in range(2))
+            closes = sorted(int(10**18 * self.random.uniform(0.05, 1)) for _ in range(2))
+            oracle = self.settable if self.random.random() < 0.3 else None
+            made = market.offer_pre_liquidation(lltv, (closes[0], closes[1]), (incentives[0], incentives[1]), oracle)
+            self.offers.append((market, made))
+
+    def authorize(self) -> None:
+        """Whoever has a position there, more often than not."""
+        if self.offers:
+            market, made = self.random.choice(self.offers)
+            owners = [user for user in self.users if market.position(user).collateral_assets] or self.users
+            market.authorize(self.random.choice(owners), made, self.random.random() < 0.8)

@@ -14,7 +14,7 @@ def own_artifacts() -> dict[str, Artifact]:
 
 def morpho_artifacts() -> dict[str, Artifact]:
     """Oracles and interest rate models, which Morpho markets need beside it."""
-    return _compiled("devnet-morpho", "MorphoParts.sol")
+    return _compiled("devnet-morpho", "MorphoParts.sol", "MorphoPreLiquidation.sol")
 
 
 def venus_artifacts() -> dict[str, Artifact]:

@@ -23,6 +23,7 @@ def table(chain: DevChain) -> dict[str, Value]:
         "kind": "morpho_blue",
         "name": "morpho",
         "morpho": chain.morpho.address,
+        "pre_liquidation_factory": chain.morpho.factory,
         "price_references": {token.address: token.feed for token in chain.tokens.by_symbol.values()},
         "start_block": chain.start_block,
     }

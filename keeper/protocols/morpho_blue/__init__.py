@@ -7,6 +7,7 @@ state       Market (of which each isolated one is a Lending) and Position, and t
 prices      what is asked in every block; accrue: interest up to a moment
 discover    reading markets; logs: what events say; track: blocks and snapshots
 health      judging, and the weights of the screen; demand: cures and breach prices; liquidate: plans
+offers      pre-liquidation contracts and their terms
 confirm     the contract's own view; errors: reverts in words
 adapter     all of it as a ProtocolAdapter
 """
@@ -28,7 +29,12 @@ def build(config: Mapping[str, Any]) -> MorphoBlue:
     morpho = config.get("morpho")
     if not isinstance(morpho, bytes) or len(morpho) != 20:
         raise ConfigError(f"morpho is {morpho!r}; give the contract's address of 20 bytes")
-    options = Options(morpho, config.get("markets", ()), config.get("price_references", {}))
+    options = Options(
+        morpho,
+        config.get("markets", ()),
+        config.get("price_references", {}),
+        config.get("pre_liquidation_factory"),
+    )
     return MorphoBlue(config["name"], config["start_block"], options)
 
 

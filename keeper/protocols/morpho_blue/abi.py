@@ -26,6 +26,11 @@ POSITION = _selector("93c52062")  # position(bytes32,address)
 ACCRUE_INTEREST = _selector("151c1ade")  # accrueInterest(params)
 LIQUIDATE = _selector("d8eabcb8")  # liquidate(params,address,uint256,uint256,bytes)
 
+IS_AUTHORIZED = _selector("65e4ad9e")  # isAuthorized(address,address)
+ID = _selector("b3cea217")  # ID(), of a pre-liquidation contract, as the next two
+PRE_LIQUIDATION_PARAMS = _selector("1d553cee")  # preLiquidationParams()
+PRE_LIQUIDATE = _selector("3078f50a")  # preLiquidate(address,uint256,uint256,bytes)
+
 PRICE = _selector("a035b1fe")  # price()
 RATE_AT_TARGET = _selector("01977b57")  # rateAtTarget(bytes32)
 BORROW_RATE_VIEW = _selector("8c00bf6b")  # borrowRateView(params, market)
@@ -48,6 +53,10 @@ SUPPLY_COLLATERAL = "0xa3b9472a1399e17e123f3c2e6586c23e504184d504de59cdaa2b375e8
 WITHDRAW_COLLATERAL = "0xe80ebd7cc9223d7382aab2e0d1d6155c65651f83d53c8b9b06901d167e321142"  # WithdrawCollateral(…)
 LIQUIDATED = "0xa4946ede45d0c6f06a0f5ce92c9ad3b4751452d2fe0e25010783bcab57a67e41"  # Liquidate(…)
 
+SET_AUTHORIZATION = "0xd5e969f01efe921d3f766bdebad25f0a05e3f237311f56482bf132d0326309c0"  # SetAuthorization(…)
+CREATE_PRE_LIQUIDATION = "0xc36ddf254f2ae7c3a2c82dc525fed9a804cdaf8102b19b3caa5aeda5afcca382"  # CreatePreLiquidation(…)
+PRE_LIQUIDATED = "0xd5b01f148b35d6069b626af105bf8881bc2e30ee1ce3de4630903abab0ba8580"  # PreLiquidate(…)
+
 SHAPES = {  # topics and words of data of each event, and which topic names the owner of the position it changes
     CREATE_MARKET: (2, 5, None),
     SET_FEE: (2, 1, None),
@@ -60,12 +69,22 @@ SHAPES = {  # topics and words of data of each event, and which topic names the 
     WITHDRAW_COLLATERAL: (4, 2, 2),
     LIQUIDATED: (4, 5, 3),
 }
+PRE_SHAPES = {  # the same of what pre-liquidation adds: none of it names a market first
+    SET_AUTHORIZATION: (4, 1),
+    CREATE_PRE_LIQUIDATION: (2, 7),
+    PRE_LIQUIDATED: (4, 3),
+}
 
 
 def borrow_rate_view(irm: bytes, params: tuple[bytes | int, ...], totals: tuple[int, ...]) -> Call:
     """params: loan token, collateral token, oracle, model, lltv. totals: supply assets and shares, borrow assets and
     shares, time of the last update, fee."""
     return Call(irm, encode(BORROW_RATE_VIEW, *params, *totals))
+
+
+def pre_liquidate(borrower: bytes, repaid_shares: int) -> bytes:
+    """Call data without a callback."""
+    return encode(PRE_LIQUIDATE, borrower, 0, repaid_shares, 4 * 32, 0)
 
 
 def liquidate(params: tuple[bytes | int, ...], borrower: bytes, seized_assets: int, repaid_shares: int) -> bytes:

@@ -43,9 +43,9 @@ from keeper.protocols.morpho_blue import abi, demand, discover, health, liquidat
 from keeper.protocols.morpho_blue.accrue import Owed, accrued
 from keeper.protocols.morpho_blue.confirm import confirm_calls, native_view
 from keeper.protocols.morpho_blue.errors import explain_revert
-from keeper.protocols.morpho_blue.health import Sheet
+from keeper.protocols.morpho_blue.health import Line, Sheet
 from keeper.protocols.morpho_blue.options import Options
-from keeper.protocols.morpho_blue.prices import rate_key
+from keeper.protocols.morpho_blue.prices import offer_price, rate_key
 from keeper.protocols.morpho_blue.state import Lending, Market, Position
 
 _ID = logs.ID_SIZE
@@ -67,13 +67,14 @@ class MorphoBlue:
 
     def addresses(self) -> Mapping[str, bytes]:
         feeds = {f"price reference of 0x{one.token.hex()}": one.feed for one in self._scope.references if one.feed}
-        return {"morpho": self._scope.morpho, **feeds}
+        factory = {"pre_liquidation_factory": self._scope.factory} if self._scope.factory else {}
+        return {"morpho": self._scope.morpho, **factory, **feeds}
 
     def bootstrap(self, known: Market | None = None) -> Reads[Market]:
         return discover.bootstrap(self._scope.morpho, self._scope.wanted, known)
 
     def filter(self, market: Market) -> LogFilter:
-        return logs.log_filter(self._scope.morpho)
+        return logs.log_filter(self._scope.morpho, self._scope.factory, market)
 
     def head_calls(self, market: Market) -> Sequence[Call]:
         return prices.head_calls(market, self._scope.references)
@@ -84,13 +85,13 @@ class MorphoBlue:
         return track.sync(self._scope, book, block, logs, head)
 
     def touches(self, market: Market, logs_: Sequence[RawLog]) -> Sequence[bytes]:
-        return logs.touch_keys(self._fold(logs_))
+        return logs.touch_keys(self._scope.fold(market, logs_))
 
     def feeds(self, market: Market) -> Reads[Mapping[bytes, Sequence[bytes]]]:
         return prices.feeds(market, self._scope.references)
 
     def liquidations(self, market: Market, logs_: Sequence[RawLog]) -> Sequence[Liquidated]:
-        return logs.liquidated(market, self._fold(logs_))
+        return logs.liquidated(market, self._scope.fold(market, logs_))
 
     def whole(self, market: Market, key: bytes) -> Sequence[bytes]:
         return [key]
@@ -103,7 +104,7 @@ class MorphoBlue:
         head: Sequence[CallResult],
         held: Mapping[bytes, Position] | None = None,
     ) -> Reads[Update[Market, Position]]:
-        return track.snapshot(self._scope, market, touches, block, head)
+        return track.snapshot(self._scope, market, touches, block, head, held or {})
 
     # --- following a few accounts by state alone
 
@@ -198,7 +199,10 @@ class MorphoBlue:
         return health.factors(market, prices, lambda lending: self._owed(market, prices, lending, now))
 
     def follows(self, market: Market) -> Sequence[bytes | None]:
-        return [one for lending in market.lendings for one in (lending.id, None)]  # a price is in loan tokens already
+        slots: list[bytes | None] = []
+        for lending in market.lendings:
+            slots += (lending.id, None)  # a price is in loan tokens already
+        return [*slots, None]
 
     def slack(self, market: Market) -> Slack:
         return health.slack(market)
@@ -240,10 +244,11 @@ class MorphoBlue:
         return sorted({lending.loan for lending in market.lendings} & worth)
 
     def spenders(self, market: Market) -> Sequence[bytes]:
-        return [market.morpho]
+        return [market.morpho, *(offer.contract for offer in market.offers if offer.used)]
 
     def entry_points(self, market: Market) -> Sequence[tuple[bytes, bytes]]:
-        return [(market.morpho, abi.LIQUIDATE)]
+        offering = [(offer.contract, abi.PRE_LIQUIDATE) for offer in market.offers if offer.used]
+        return [(market.morpho, abi.LIQUIDATE), *offering]
 
     def explain_revert(self, data: bytes) -> str:
         return explain_revert(data)
@@ -256,10 +261,9 @@ class MorphoBlue:
 
     # --- inside
 
-    def _fold(self, logs_: Sequence[RawLog]) -> logs.Seen:
-        return logs.fold(self._scope.morpho, self._scope.wanted, logs_)
-
-    def _open(self, market: Market, prices: Prices, key: bytes, position: Position, now: int) -> liquidate.Open | Skip:
+    def _open(
+        self, market: Market, prices: Prices, key: bytes, position: Position, now: int
+    ) -> liquidate.Open | liquidate.Offered | Skip:
         sheet = self._sheet(market, prices, position, now)
         return liquidate.open_position(market.morpho, key[_ID:], sheet, prices.get(sheet.lending.loan))
 
@@ -274,7 +278,13 @@ class MorphoBlue:
             None if price is None else price.value,
             position.borrow_shares,
             position.collateral_assets,
+            self._lines(market, prices, position),
         )
+
+    def _lines(self, market: Market, prices: Prices, position: Position) -> tuple[Line, ...]:
+        offers = (market.by_contract[contract] for contract in position.authorized if contract in market.by_contract)
+        priced = ((offer, offer_price(market, offer, prices)) for offer in offers)
+        return tuple(Line(offer, price) for offer, price in priced if price is not None)
 
     def _owed(self, market: Market, prices: Prices, lending: Lending, now: int) -> Owed | None:
         known = self._accrued_for

@@ -34,12 +34,12 @@ def _top_up(sheet: Sheet, target_wad: int) -> Demand | None:
     needed = div_up(target_wad * (sheet.borrowed or 0), WAD)
 
     def cured(assets: int) -> bool:
-        limit = after(assets).max_borrow
+        limit = after(assets).limit
         return limit is not None and limit >= needed
 
     most = _MOST_COLLATERAL - sheet.collateral_assets
     if sheet.price_e36:
-        while most > 1 and after(most).max_borrow is None:
+        while most > 1 and after(most).limit is None:
             most //= 2
     if most < 1 or not cured(most):
         return None
@@ -89,7 +89,7 @@ def breach_prices(sheet: Sheet) -> tuple[BreachPrice, ...]:
     present = sheet.price_e36
     if unpriced(sheet) or not sheet.borrow_shares or not sheet.collateral_assets or not present:
         return ()
-    edge = breach_edge(lambda price: replace(sheet, price_e36=price).liquidatable, present)
+    edge = breach_edge(lambda price: sheet.at_price(price).liquidatable, present)
     if edge is None:
         return ()
     lending = sheet.lending

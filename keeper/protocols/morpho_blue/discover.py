@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from keeper.core.errors import ConfigError, DecodeError
+from keeper.core.errors import ConfigError
 from keeper.core.multicall import MULTICALL3
 from keeper.core.ports import Reads
 from keeper.core.types import Call, CallResult
@@ -14,7 +14,7 @@ from keeper.core.units import WAD
 from keeper.protocols.morpho_blue import abi
 from keeper.protocols.morpho_blue.irm import adaptive_curve_rate
 from keeper.protocols.morpho_blue.state import Lending, Market
-from keeper.protocols.words import call, maybe_uint, text, uint, words
+from keeper.protocols.words import address_of, call, maybe_uint, text, uint, words
 
 K = TypeVar("K")
 
@@ -55,7 +55,8 @@ def bootstrap(morpho: bytes, wanted: Collection[bytes], known: Market | None) ->
     for id_ in missing:
         if id_ not in found:
             raise ConfigError(f"market 0x{id_.hex()} does not exist at this block; correct `markets` or `start_block`")
-    return Market(morpho, ()).with_lendings({**renewed, **found})
+    offers = () if known is None else known.offers
+    return Market(morpho, (), offers).with_lendings({**renewed, **found})
 
 
 # --- what moves -------------------------------------------------------------------------------------------------------
@@ -135,7 +136,7 @@ def read_new(morpho: bytes, ids: Iterable[bytes], now: int) -> Reads[dict[bytes,
 
 def _lending(id_: bytes, params: list[int], totals: list[int]) -> Lending:
     """What Morpho itself says of it; nothing yet of its tokens and its model."""
-    loan, collateral, oracle, irm = (_address(value) for value in params[:4])
+    loan, collateral, oracle, irm = (address_of(value) for value in params[:4])
     supply, supply_shares, borrow, borrow_shares, updated_at, fee = totals
     return Lending(
         id=id_,
@@ -199,9 +200,3 @@ def _adaptive(found: Mapping[bytes, Lending], targets: Mapping[bytes, int], now:
             for number, (utilization_wad, age_s) in enumerate(_PROBES)
         )
     }
-
-
-def _address(value: int) -> bytes:
-    if value >> 160:
-        raise DecodeError(f"{value:#x} is no address")
-    return value.to_bytes(20, "big")

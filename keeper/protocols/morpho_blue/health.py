@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keeper.core.types import Assessment, Health, Holding, Linear, Price, Prices, Slack
 from keeper.core.units import BPS, UINT256_MAX, WAD, mul_div_down, mul_div_up
@@ -14,6 +14,7 @@ from keeper.protocols.morpho_blue.arithmetic import (
     liquidation_incentive,
     max_borrow,
 )
+from keeper.protocols.morpho_blue.offers import Offer
 from keeper.protocols.morpho_blue.prices import BASE_DECIMALS
 from keeper.protocols.morpho_blue.state import Lending, Market, Position
 
@@ -35,14 +36,24 @@ def limit(collateral_assets: int, price_e36: int | None, lltv_wad: int) -> int |
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """A threshold that the owner has agreed to beside the market's. price_e36: of the offer's own oracle."""
+
+    offer: Offer
+    price_e36: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sheet:
-    """One position at one moment. owed: all that its market owes, None when nobody can tell; price_e36: likewise."""
+    """One position at one moment. owed: all that its market owes, None when nobody can tell; price_e36: likewise.
+    lines: of pre-liquidation contracts that its owner has authorized, and whose oracle answers."""
 
     lending: Lending
     owed: Owed | None
     price_e36: int | None
     borrow_shares: int
     collateral_assets: int
+    lines: tuple[Line, ...] = ()
 
     @property
     def borrowed(self) -> int | None:
@@ -50,18 +61,36 @@ class Sheet:
 
     @property
     def max_borrow(self) -> int | None:
+        """By the market's own threshold."""
         return limit(self.collateral_assets, self.price_e36, self.lending.lltv_wad)
 
     @property
+    def limit(self) -> int | None:
+        """By the lowest threshold that applies: above it somebody may liquidate."""
+        limits = [
+            self.max_borrow,
+            *(limit(self.collateral_assets, one.price_e36, one.offer.pre_lltv_wad) for one in self.lines),
+        ]
+        known = [one for one in limits if one is not None]
+        return min(known) if limits[0] is not None else None
+
+    def at_price(self, price_e36: int) -> Sheet:
+        """The same when the market's oracle says so."""
+        lines = tuple(
+            replace(one, price_e36=price_e36) if one.offer.oracle == self.lending.oracle else one for one in self.lines
+        )
+        return replace(self, price_e36=price_e36, lines=lines)
+
+    @property
     def factor_wad(self) -> int | None:
-        """max_borrow over borrowed, rounded down; None when nothing is owed, or when nobody can tell."""
-        most, owes = self.max_borrow, self.borrowed
+        """limit over borrowed, rounded down; None when nothing is owed, or when nobody can tell."""
+        most, owes = self.limit, self.borrowed
         return None if most is None or not owes else most * WAD // owes
 
     @property
     def liquidatable(self) -> bool:
-        """By the contract's own comparison. False when nobody can tell."""
-        most, owes = self.max_borrow, self.borrowed
+        """By the contracts' own comparison. False when nobody can tell."""
+        most, owes = self.limit, self.borrowed
         return most is not None and owes is not None and most < owes
 
 
@@ -139,7 +168,8 @@ def native(owes: int | None, collateral_assets: int, most: int | None) -> Mappin
 # --- the screen -------------------------------------------------------------------------------------------------------
 #
 # Slot 2k is the collateral of the k-th market, slot 2k + 1 its debt, both in raw units of its loan token: a row is of
-# one market only, so rows need no common currency.
+# one market only, so rows need no common currency. The last slot is always NaN: it sends positions with thresholds of
+# their own to exact judgement.
 
 
 def linear(market: Market, position: Position) -> Linear:
@@ -147,7 +177,11 @@ def linear(market: Market, position: Position) -> Linear:
     if place is None:
         return Linear((), ())
     weight = position.collateral_assets * (market.lendings[place].lltv_wad / WAD)
-    required = ((2 * place + 1, float(position.borrow_shares)),) if position.borrow_shares else ()
+    required: tuple[tuple[int, float], ...] = ()
+    if position.borrow_shares:
+        required = ((2 * place + 1, float(position.borrow_shares)),)
+    if position.borrow_shares and position.authorized:
+        required = (*required, (2 * len(market.lendings), 1.0))
     return Linear(((2 * place, weight),), required)
 
 
@@ -159,12 +193,12 @@ def factors(market: Market, prices: Prices, owed: Callable[[Lending], Owed | Non
         total = owed(lending) if lending.borrow_shares else None
         values.append(float("nan") if price is None else price.value / ORACLE_PRICE_SCALE)
         values.append(float("nan") if total is None else (total.assets + 1) / (total.shares + VIRTUAL_SHARES))
-    return values
+    return [*values, float("nan")]
 
 
 def slack(market: Market) -> Slack:
     """Each of three roundings costs at most one raw loan unit; for thresholds of health below 16."""
-    return Slack(relative=1e-9, absolute=32.0, grains=(0.0,) * (2 * len(market.lendings)))
+    return Slack(relative=1e-9, absolute=32.0, grains=(0.0,) * (2 * len(market.lendings) + 1))
 
 
 def same_weights(before: Market, after: Market) -> bool:

@@ -25,10 +25,12 @@ from keeper.protocols.morpho_blue.arithmetic import (
     w_mul_down,
 )
 from keeper.protocols.morpho_blue.health import Sheet, base_value, unpriced
+from keeper.protocols.morpho_blue.offers import Offer, Terms, terms_at
 
 _MARGIN_BPS = 1  # interest accrues until the transaction lands; this is an hour of it at 87 % a year
 _ROUNDINGS = 2  # raw units by which a repayment for a fixed seizure can differ when interest moved the shares' price
 _GAS = 350_000
+_GAS_OF_OFFERS = 150_000
 _CALLBACK_AT = 4 + 9 * 32  # of liquidate: the length of `data`
 
 
@@ -121,7 +123,56 @@ class Open:
         return gained - (base_value(lending, outcome.repaid_assets, self.worth, up=True) or 0)
 
 
-def open_position(morpho: bytes, account: bytes, sheet: Sheet, worth: Price | None) -> Open | Skip:
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A position that its owner lets be liquidated in part, by one of the contracts authorized for it."""
+
+    sheet: Sheet
+    owed: Owed
+    offer: Offer
+    price_e36: int
+    terms: Terms
+    worth: Price
+    account: bytes
+
+    def by_shares(self, shares: int) -> Outcome:
+        quoted = w_mul_down(to_assets_down(shares, self.owed.assets, self.owed.shares), self.terms.incentive_wad)
+        seized = mul_div_down(quoted, ORACLE_PRICE_SCALE, self.price_e36)
+        repaid = self.owed.by(shares)
+        return Outcome(False, shares, repaid, seized, _with_margin(repaid))
+
+    def largest(self) -> Outcome:
+        return self.by_shares(self.terms.repayable_shares)
+
+    def plan(self, offered_assets: int, now: int) -> LiquidationPlan | Skip:
+        payable = offered_assets * BPS // (BPS + _MARGIN_BPS) - _ROUNDINGS
+        shares = to_shares_down(max(payable, 0), self.owed.assets, self.owed.shares)
+        outcome = self.by_shares(min(shares, self.terms.repayable_shares))
+        lending = self.sheet.lending
+        if outcome.seized_assets <= 0 or outcome.seized_assets > self.sheet.collateral_assets:
+            return Skip("dust", f"{offered_assets} raw units of {lending.loan_symbol} would seize nothing")
+        contract = self.offer.contract
+        gained = mul_div_down(outcome.seized_assets, self.sheet.price_e36 or 0, ORACLE_PRICE_SCALE)
+        profit = (base_value(lending, gained, self.worth) or 0) - (
+            base_value(lending, outcome.repaid_assets, self.worth, up=True) or 0
+        )
+        return LiquidationPlan(
+            account=self.account,
+            debt_asset=lending.loan,
+            repay_assets=outcome.most_repaid_assets,
+            collateral_asset=lending.collateral,
+            expected_repaid_assets=outcome.repaid_assets,
+            expected_seized_assets=outcome.seized_assets,
+            profit_base=profit,
+            judged_at=now,
+            health_wad=self.sheet.factor_wad,
+            call=TxCall(contract, abi.pre_liquidate(self.account, outcome.repaid_shares)),
+            approval=(lending.loan, contract, outcome.most_repaid_assets),
+            gas_limit_hint=_GAS + _GAS_OF_OFFERS,
+        )
+
+
+def open_position(morpho: bytes, account: bytes, sheet: Sheet, worth: Price | None) -> Open | Offered | Skip:
     """What can be sized, or why nobody may, or should, liquidate this position now."""
     lending, unknown = sheet.lending, unpriced(sheet)
     if unknown:
@@ -139,11 +190,28 @@ def open_position(morpho: bytes, account: bytes, sheet: Sheet, worth: Price | No
             "could be compared with gas; add it to price_references"
         )
         return Skip("unreferenced", detail)
+    if (sheet.max_borrow or 0) >= (sheet.borrowed or 0):
+        return _best_offer(account, sheet, sheet.owed, worth)
     incentive = liquidation_incentive(lending.lltv_wad)
     return Open(sheet, sheet.owed, sheet.price_e36, incentive, worth, morpho, account)
 
 
-def plan(found: Open | Skip, now: int, wallet: Mapping[bytes, int]) -> LiquidationPlan | Skip:
+def _best_offer(account: bytes, sheet: Sheet, owed: Owed, worth: Price) -> Offered | Skip:
+    """The one that seizes most, of those between whose thresholds the position is."""
+    found = []
+    for line in sheet.lines:
+        shares, collateral = sheet.borrow_shares, sheet.collateral_assets
+        terms = terms_at(line.offer, sheet.lending.lltv_wad, shares, collateral, owed.by(shares), line.price_e36)
+        if terms is not None:
+            found.append(Offered(sheet, owed, line.offer, line.price_e36, terms, worth, account))
+    if not found:
+        return Skip(
+            "no_offer", "its owner's pre-liquidation contracts hold it for liquidatable on Morpho, which does not"
+        )
+    return max(found, key=lambda one: one.largest().seized_assets)
+
+
+def plan(found: Open | Offered | Skip, now: int, wallet: Mapping[bytes, int]) -> LiquidationPlan | Skip:
     """The largest liquidation that the wallet can pay for: its incentive is a part of what is repaid."""
     if isinstance(found, Skip):
         return found
@@ -157,7 +225,7 @@ def plan(found: Open | Skip, now: int, wallet: Mapping[bytes, int]) -> Liquidati
     return sized
 
 
-def pairs(found: Open | Skip, now: int) -> Sequence[LiquidationPair] | Skip:
+def pairs(found: Open | Offered | Skip, now: int) -> Sequence[LiquidationPair] | Skip:
     if isinstance(found, Skip):
         return found
     largest = found.largest()
@@ -165,7 +233,15 @@ def pairs(found: Open | Skip, now: int) -> Sequence[LiquidationPair] | Skip:
         return Skip("dust", "its whole debt would seize nothing")
     lending = found.sheet.lending
     size = partial(found.plan, now=now)
-    return [LiquidationPair(lending.loan, lending.collateral, largest.most_repaid_assets, size, calls_back=True)]
+    return [
+        LiquidationPair(
+            lending.loan,
+            lending.collateral,
+            largest.most_repaid_assets + _ROUNDINGS,
+            size,
+            calls_back=isinstance(found, Open),
+        )
+    ]
 
 
 def _with_margin(assets: int) -> int:

@@ -17,26 +17,48 @@ ID_SIZE = 32
 _WORD = 66  # characters of "0x" and one word
 _NO_PREFIX = "0x" + "0" * 24
 _TOPICS = frozenset(bytes.fromhex(topic[2:]) for topic in abi.SHAPES)
+_PRE_TOPICS = frozenset(bytes.fromhex(topic[2:]) for topic in abi.PRE_SHAPES)
 
 
-def log_filter(morpho: bytes) -> LogFilter:
-    return LogFilter(frozenset({morpho}), _TOPICS)
+def log_filter(morpho: bytes, factory: bytes, market: Market) -> LogFilter:
+    """factory: of pre-liquidation contracts; empty: nobody looks at them. Of those in force, their own events."""
+    if not factory:
+        return LogFilter(frozenset({morpho}), _TOPICS)
+    offering = {offer.contract for offer in market.offers if offer.used}
+    return LogFilter(frozenset({morpho, factory, *offering}), _TOPICS | _PRE_TOPICS)
 
 
 @dataclass(slots=True)
 class Seen:
-    """markets: ids. positions: (market id, account). made: loan and collateral token by id, of markets created here."""
+    """markets: ids. positions: (market id, account). made: loan and collateral token by id, of markets created here.
+    offers: pre-liquidation contracts made here. authorizations: (account, whom it authorizes, or no longer)."""
 
     markets: set[bytes] = field(default_factory=set)
+    offers: set[bytes] = field(default_factory=set)
+    authorizations: set[tuple[bytes, bytes]] = field(default_factory=set)
     positions: set[tuple[bytes, bytes]] = field(default_factory=set)
     made: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)
     liquidations: list[RawLog] = field(default_factory=list)
 
 
-def fold(morpho: bytes, wanted: Collection[bytes], logs: Iterable[RawLog]) -> Seen:
-    """wanted: ids of the markets that matter; empty: all. Logs of other contracts and markets are passed over."""
+def fold(
+    morpho: bytes,
+    wanted: Collection[bytes],
+    logs: Iterable[RawLog],
+    factory: bytes = b"",
+    offering: Collection[bytes] = (),
+) -> Seen:
+    """wanted: ids of the markets that matter; empty: all. Logs of other contracts and markets are passed over.
+
+    factory, offering: of pre-liquidation contracts, and those known; empty: nobody looks at them.
+    """
     ours, seen = f"0x{morpho.hex()}", Seen()
+    makes, offers = f"0x{factory.hex()}", {f"0x{contract.hex()}" for contract in offering}
     for log in logs:
+        if factory and log.topics and log.topics[0] in abi.PRE_SHAPES:
+            if log.address in (ours, makes) or log.address in offers:
+                _fold_pre_liquidation(log, log.address == ours, log.address == makes, seen)
+            continue
         if log.address != ours:
             continue
         if not log.topics:
@@ -60,10 +82,56 @@ def fold(morpho: bytes, wanted: Collection[bytes], logs: Iterable[RawLog]) -> Se
     return seen
 
 
+def _fold_pre_liquidation(log: RawLog, by_morpho: bool, by_factory: bool, seen: Seen) -> None:
+    event = log.topics[0]
+    topics, words = abi.PRE_SHAPES[event]
+    if len(log.topics) != topics or len(log.data) != 2 + 64 * words:
+        raise malformed(log, f"{topics} topics and {words} words of data were expected")
+    if by_morpho and event == abi.SET_AUTHORIZATION:
+        seen.authorizations.add((address(log, log.topics[2]), address(log, log.topics[3])))
+    elif by_factory and event == abi.CREATE_PRE_LIQUIDATION:
+        seen.offers.add(address(log, log.topics[1]))
+    elif not by_morpho and not by_factory and event == abi.PRE_LIQUIDATED:
+        seen.positions.add((word(log, log.topics[1]), address(log, log.topics[3])))
+        seen.liquidations.append(log)
+
+
 def touch_keys(seen: Seen) -> list[bytes]:
-    """A market's id, alone or followed by an account."""
+    """A market's id, alone or followed by an account; an account and whom it authorizes; an offer's contract."""
     touched = {id_ for id_, _ in seen.positions}
-    return sorted([*(seen.markets - touched), *(id_ + account for id_, account in seen.positions)])
+    return sorted(
+        [
+            *(seen.markets - touched),
+            *(id_ + account for id_, account in seen.positions),
+            *(account + other for account, other in seen.authorizations),
+            *seen.offers,
+        ]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """What touch keys say again."""
+
+    markets: frozenset[bytes]
+    positions: frozenset[tuple[bytes, bytes]]
+    authorizations: frozenset[tuple[bytes, bytes]]
+    offers: frozenset[bytes]
+
+
+def touched(keys: Iterable[bytes], wanted: Collection[bytes]) -> Touched:
+    """Told apart by their size."""
+    by_size: dict[int, set[bytes]] = {20: set(), 32: set(), 40: set(), 52: set()}
+    for key in keys:
+        if len(key) in (20, 40) or not wanted or key[:ID_SIZE] in wanted:
+            by_size[len(key)].add(key)
+    positions = frozenset((key[:ID_SIZE], key[ID_SIZE:]) for key in by_size[52])
+    return Touched(
+        markets=frozenset(by_size[32]) | {id_ for id_, _ in positions},
+        positions=positions,
+        authorizations=frozenset((key[:20], key[20:]) for key in by_size[40]),
+        offers=frozenset(by_size[20]),
+    )
 
 
 def liquidated(market: Market, seen: Seen) -> tuple[Liquidated, ...]:
@@ -80,7 +148,7 @@ def _liquidated(market: Market, seen: Seen, log: RawLog) -> Liquidated:
         account=borrower,
         liquidator=caller,
         debt_asset=loan,
-        repaid_assets=_number(log, 0),
+        repaid_assets=_number(log, 0),  # the same places in PreLiquidate
         collateral_asset=collateral,
         seized_assets=_number(log, 2),
         transaction_hash=word(log, log.transaction_hash),

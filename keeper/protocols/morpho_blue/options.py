@@ -28,6 +28,14 @@ class Options:
         },
     )
 
+    pre_liquidation_factory: bytes | None = field(
+        default=None,
+        metadata={
+            "doc": "The PreLiquidationFactory: positions whose owners authorized one of its contracts are judged, and "
+            "liquidated, by its threshold. Without it nobody looks at them."
+        },
+    )
+
     def scope(self) -> Scope:
         """Raises ConfigError for an id, an address or an amount that does not read."""
         references = (self._reference(token, worth) for token, worth in self.price_references.items())
@@ -36,6 +44,7 @@ class Options:
             self.morpho,
             frozenset(_bytes(id_, 32, "markets name") for id_ in self.markets),
             tuple(found[token] for token in sorted(found)),
+            self.pre_liquidation_factory or b"",
         )
 
     def _reference(self, token: str, worth: str) -> Reference:

@@ -4,7 +4,8 @@ Oracles answer in loan tokens, so a market is judged without knowing what anythi
 worth decides only whether a liquidation pays for its gas, and is believed of nobody but the configuration: anybody can
 deploy a token that calls itself USDC, and a market whose oracle says what they like.
 
-Keys of prices: a market's id for its oracle's answer, "rate" and the id for its model's, a token for its worth.
+Keys of prices: a market's id for its oracle's answer, "rate" and the id for its model's, "pre" and the contract for
+that of an offer's own oracle, a token for its worth.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from keeper.core.ports import Reads
 from keeper.core.types import Call, CallResult, Price, Prices
 from keeper.protocols.feeds import aggregators
 from keeper.protocols.morpho_blue import abi
+from keeper.protocols.morpho_blue.offers import Offer
 from keeper.protocols.morpho_blue.state import Lending, Market
 from keeper.protocols.words import maybe_uint
 
@@ -38,6 +40,22 @@ def rate_key(id_: bytes) -> bytes:
     return b"rate" + id_
 
 
+def offer_price(market: Market, offer: Offer, prices: Prices) -> int | None:
+    """What the oracle of an offer says, which is mostly the market's own; None when it says nothing."""
+    lending = market.by_id.get(offer.market)
+    own = lending is None or lending.oracle != offer.oracle
+    said = prices.get(b"pre" + offer.contract if own else offer.market)
+    return None if said is None else said.value
+
+
+def _own_oracles(market: Market) -> Iterator[tuple[Offer, Lending]]:
+    """Offers in force that have an oracle of their own."""
+    for offer in market.offers:
+        lending = market.by_id.get(offer.market)
+        if offer.used and lending is not None and lending.oracle != offer.oracle:
+            yield offer, lending
+
+
 def head_calls(market: Market, references: Sequence[Reference]) -> list[Call]:
     """Each once, in an order that depends on the market alone."""
     return list(dict.fromkeys(_all_calls(market, references)))
@@ -53,13 +71,16 @@ def _all_calls(market: Market, references: Sequence[Reference]) -> Iterator[Call
             yield _price_call(lending)
         if lending.asks_rate:
             yield rate_call(lending)
+    for offer, _ in _own_oracles(market):
+        yield Call(offer.oracle, abi.PRICE)
 
 
 def feeds(market: Market, references: Sequence[Reference]) -> Reads[dict[bytes, tuple[bytes, ...]]]:
     """What the oracles of markets in use stand on, and the references."""
     sources = {lending.id: [lending.oracle] for lending in market.lendings if lending.priced}
     worth = {one.token: [one.feed] for one in references if one.constant is None}
-    return aggregators({**sources, **worth})
+    own = {b"pre" + offer.contract: [offer.oracle] for offer, _ in _own_oracles(market)}
+    return aggregators({**sources, **worth, **own})
 
 
 def _price_call(lending: Lending) -> Call:
@@ -91,6 +112,9 @@ def read_head(market: Market, references: Sequence[Reference], answers: Mapping[
             prices[lending.id] = Price(value, max(lending.price_decimals, 0))
         if lending.asks_rate and (rate := maybe_uint(answers.get(rate_call(lending)))) is not None:
             prices[rate_key(lending.id)] = Price(rate, 18)
+    for offer, lending in _own_oracles(market):
+        if (value := maybe_uint(answers.get(Call(offer.oracle, abi.PRICE)))) is not None:
+            prices[b"pre" + offer.contract] = Price(value, max(lending.price_decimals, 0))
     return prices
 
 

@@ -6,10 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from keeper.core.errors import DecodeError
 from keeper.protocols.morpho_blue import abi
+from keeper.protocols.morpho_blue.offers import Offer
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +83,11 @@ class Lending:
 
 @dataclass(frozen=True)
 class Market:
-    """One Morpho and all its markets, by ascending id."""
+    """One Morpho and all its markets, by ascending id; and pre-liquidation contracts, by ascending address."""
 
     morpho: bytes
     lendings: tuple[Lending, ...]
+    offers: tuple[Offer, ...] = ()
 
     @cached_property
     def by_id(self) -> Mapping[bytes, Lending]:
@@ -100,14 +104,35 @@ class Market:
         kept = {**self.by_id, **changed}
         return replace(self, lendings=tuple(kept[id_] for id_ in sorted(kept)))
 
+    @cached_property
+    def by_contract(self) -> Mapping[bytes, Offer]:
+        return {offer.contract: offer for offer in self.offers}
+
+    @cached_property
+    def offers_for(self) -> Mapping[bytes, tuple[Offer, ...]]:
+        """By market."""
+        ids = {offer.market for offer in self.offers}
+        return {id_: tuple(offer for offer in self.offers if offer.market == id_) for id_ in ids}
+
+    def with_offers(self, changed: Mapping[bytes, Offer]) -> Market:
+        """The same with these, by contract, replaced or added."""
+        if not changed:
+            return self
+        kept = {**self.by_contract, **changed}
+        return replace(self, offers=tuple(kept[contract] for contract in sorted(kept)))
+
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """One account in one market, in raw units; what it owes is shares of the market's debt."""
+    """One account in one market, in raw units; what it owes is shares of the market's debt.
+
+    authorized: pre-liquidation contracts of this market that its owner has authorized, in ascending order.
+    """
 
     market: bytes
     borrow_shares: int
     collateral_assets: int
+    authorized: tuple[bytes, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -119,13 +144,13 @@ class Position:
 
 def dump_market(market: Market) -> bytes:
     """Each market is written once and remembered: a block changes a few of hundreds."""
-    rows = ",".join(map(_dump_lending, market.lendings))
-    return f'["{market.morpho.hex()}",[{rows}]]'.encode()
+    lendings, offers = (",".join(map(_dump, rows)) for rows in (market.lendings, market.offers))
+    return f'["{market.morpho.hex()}",[{lendings}],[{offers}]]'.encode()
 
 
 @lru_cache(maxsize=1 << 13)
-def _dump_lending(lending: Lending) -> str:
-    values = (getattr(lending, field.name) for field in fields(lending))
+def _dump(one: Lending | Offer) -> str:
+    values = (getattr(one, field.name) for field in fields(one))
     row = [value.hex() if isinstance(value, bytes) else value for value in values]
     return json.dumps(row, separators=(",", ":"))
 
@@ -133,34 +158,39 @@ def _dump_lending(lending: Lending) -> str:
 def load_market(payload: bytes) -> Market:
     """Raises DecodeError when the payload was not written by `dump_market`."""
     try:
-        morpho, rows = json.loads(payload)
-        return Market(bytes.fromhex(morpho), tuple(_load_lending(row) for row in rows))
+        morpho, lendings, offers = json.loads(payload)
+        return Market(
+            bytes.fromhex(morpho),
+            tuple(_load(Lending, row) for row in lendings),
+            tuple(_load(Offer, row) for row in offers),
+        )
     except (ValueError, TypeError) as error:
         raise DecodeError(
             f"a stored morpho_blue market does not read ({error}); index again from start_block"
         ) from error
 
 
-def _load_lending(row: list[Any]) -> Lending:
-    known = fields(Lending)
+def _load(kind: type[T], row: list[Any]) -> T:
+    known = list(getattr(kind, "__dataclass_fields__", {}).values())
     if len(row) != len(known):
-        raise ValueError(f"a market has {len(known)} fields, {len(row)} were stored")
+        raise ValueError(f"{kind.__name__} has {len(known)} fields, {len(row)} were stored")
     values: list[Any] = [
         bytes.fromhex(value) if field.type == "bytes" else value for field, value in zip(known, row, strict=True)
     ]
-    return Lending(*values)
+    return kind(*values)
 
 
 def dump_position(position: Position) -> bytes:
-    row = [position.market.hex(), position.borrow_shares, position.collateral_assets]
+    authorized = [contract.hex() for contract in position.authorized]
+    row = [position.market.hex(), position.borrow_shares, position.collateral_assets, authorized]
     return json.dumps(row, separators=(",", ":")).encode()
 
 
 def load_position(payload: bytes) -> Position:
     """Raises DecodeError when the payload was not written by `dump_position`."""
     try:
-        market, shares, collateral = json.loads(payload)
-        return Position(bytes.fromhex(market), shares, collateral)
+        market, shares, collateral, authorized = json.loads(payload)
+        return Position(bytes.fromhex(market), shares, collateral, tuple(map(bytes.fromhex, authorized)))
     except (ValueError, TypeError) as error:
         raise DecodeError(
             f"a stored morpho_blue position does not read ({error}); index again from start_block"

@@ -57,7 +57,7 @@ def by_price(sheet: Sheet) -> Sequence[Override] | Skip:
         return refusal or []
 
     def healthy(price: int) -> bool:
-        factor = replace(sheet, price_e36=price).factor_wad
+        factor = sheet.at_price(price).factor_wad
         return factor is None or factor >= _OPEN_WAD
 
     price = least(healthy, 1, sheet.price_e36 or 1) - 1

@@ -15,6 +15,7 @@ _FILES = sorted((Path(__file__).parents[3] / "abis" / "morpho_blue").glob("*.jso
 _ENTRIES: list[dict[str, Any]] = [entry for file in _FILES for entry in json.loads(file.read_text())["abi"]]
 _EVENTS = {entry["name"]: entry for entry in _ENTRIES if entry["type"] == "event"}
 _OWNERS = {"onBehalf", "borrower"}
+_OF_OFFERS = {"SetAuthorization", "CreatePreLiquidation", "PreLiquidate"}
 _OF_POSITIONS = {"Borrow", "Repay", "SupplyCollateral", "WithdrawCollateral", "Liquidate"}
 
 
@@ -36,13 +37,17 @@ def test_every_selector_is_that_of_a_function_in_the_abi_files() -> None:
 
 def test_every_event_has_the_topics_the_words_and_the_owner_that_its_abi_says() -> None:
     """Only events that change a position name one here: suppliers of loan tokens are nobody's concern."""
-    shapes = {}
+    shapes, offered = {}, {}
     for name, entry in _EVENTS.items():
         indexed = [value["name"] for value in entry["inputs"] if value["indexed"]]
         words = sum(len(value.get("components", "1")) for value in entry["inputs"] if not value["indexed"])
+        if name in _OF_OFFERS:
+            offered[f"0x{keccak(text=signature(entry)).hex()}"] = (1 + len(indexed), words)
+            continue
         owner = next((i for i, one in enumerate(indexed, 1) if one in _OWNERS and name in _OF_POSITIONS), None)
         shapes[f"0x{keccak(text=signature(entry)).hex()}"] = (1 + len(indexed), words, owner)
     assert shapes == abi.SHAPES
+    assert offered == abi.PRE_SHAPES
 
 
 def test_abi_files_say_where_they_come_from() -> None:
@@ -55,3 +60,5 @@ def test_a_liquidation_encodes_as_eth_abi_does() -> None:
     types = ["(address,address,address,address,uint256)", "address", "uint256", "uint256", "bytes"]
     expected = abi.LIQUIDATE + encode(types, [params, b"\x06" * 20, 7, 8, b""])
     assert abi.liquidate(params, b"\x06" * 20, 7, 8) == expected
+    types = ["address", "uint256", "uint256", "bytes"]
+    assert abi.pre_liquidate(b"\x06" * 20, 9) == abi.PRE_LIQUIDATE + encode(types, [b"\x06" * 20, 0, 9, b""])
