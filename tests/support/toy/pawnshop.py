@@ -40,6 +40,7 @@ from keeper.core.types import (
 )
 from keeper.core.units import BPS, WAD, div_up, mul_div_up
 from keeper.protocols.addresses import checksummed
+from keeper.protocols.feeds import aggregators
 
 TOKEN, DOLLAR, FEED = (bytes.fromhex(s) for s in ("fc0c546a", "51adeb57", "37a7b7d8"))  # token() dollar() feed()
 PAWNS, STANDING = bytes.fromhex("5dea5017"), bytes.fromhex("58616803")  # pawns(address) standing(address)
@@ -115,6 +116,9 @@ class Pawnshop:
     def liquidations(self, market: Market, logs: Sequence[RawLog]) -> tuple[Liquidated, ...]:
         ours = [log for log in logs if log.address == f"0x{market.shop.hex()}" and log.topics[:1] == (LIQUIDATED,)]
         return tuple(_liquidated(market, log) for log in ours)
+
+    def feeds(self, market: Market) -> Reads[Mapping[bytes, Sequence[bytes]]]:
+        return aggregators({market.token: [market.feed]})
 
     def whole(self, market: Market, key: bytes) -> Sequence[bytes]:
         return [key]
