@@ -20,8 +20,8 @@ from keeper.executor.legs import legs_of
 
 Json = dict[str, Any]
 
-_PURPOSES = ("liquidations", "failed", "cancelled", "approvals", "orders", "notices")
-_BY_KIND = {"approval": "approvals", "order": "orders", "notice": "notices"}
+_PURPOSES = ("liquidations", "failed", "cancelled", "approvals", "preparations", "orders", "notices")
+_BY_KIND = {"approval": "approvals", "preparation": "preparations", "order": "orders", "notice": "notices"}
 
 
 def daily_rows(store: Store) -> Iterator[Json]:

@@ -205,7 +205,8 @@ class Attempt:
 class Intent:
     """One thing we decided to do on chain, from decision to settlement.
 
-    kind: liquidation | approval | filler (an empty transfer for a nonce nobody owns) | order (of a person, as by
+    kind: liquidation | approval | preparation (what a plan needs done first) | filler (an empty transfer for a nonce
+        nobody owns) | order (of a person, as by
     `keeper deploy`).
     cause: what it acts on; while an intent of a cause waits to be mined no other is made.
     plan: the LiquidationPlan as JSON-ready values (amounts as decimal strings), empty for approvals.

@@ -8,8 +8,8 @@ from dataclasses import replace
 from keeper.core.types import Skip
 from keeper.executor.accounts import Statement
 from keeper.executor.batch import draft_batch
-from keeper.executor.choose import Approval, Chosen, Refused
-from keeper.executor.compose import Draft, draft_approval, draft_liquidation
+from keeper.executor.choose import Chosen, First, Refused, goes_before
+from keeper.executor.compose import Draft, draft_first, draft_liquidation
 from keeper.executor.fees import Fees
 from keeper.executor.offer import bid, native_price, padded_gas, rates_of
 from keeper.executor.ports import Settings
@@ -38,7 +38,7 @@ def accept(
     """
     tried = dict(zip(trial.approvals, outcome.approvals, strict=True))
     in_flight = being_approved(trial.waiting)
-    approving: dict[Approval, Draft] = {}
+    approving: dict[First, Draft] = {}
     drafts: list[Draft] = []
     refused: list[Refused] = []
     batches = _batches(trial, outcome, market, wallet.decimals, settings)
@@ -47,19 +47,20 @@ def accept(
         if index in batched:
             continue
         pair = chosen.plan.approval[:2] if chosen.plan.approval is not None else None
-        first = [a for a in trial.approvals if (a.token, a.spender) == pair]
-        unseen = pair is not None and not outcome.in_sequence and bool(first or pair[0] in in_flight)
+        first = [one for one in trial.approvals if goes_before(one, chosen)]
+        waits = bool(first or chosen.plan.prepare or (pair is not None and pair[0] in in_flight))
+        unseen = waits and not outcome.in_sequence
         objection = _objection([tried[a] for a in first])
         result: Draft | Skip
         if objection is not None:
             result = objection
         elif unseen:
-            result = Skip("awaiting_approval", "the token it pays with is being approved first")
+            result = Skip("awaiting_approval", "what it takes is approved, or prepared, first")
         else:
             result = _draft(chosen, verdict, market, wallet.decimals, settings)
-        needed: dict[Approval, Draft] = {}
+        needed: dict[First, Draft] = {}
         if isinstance(result, Draft) or (unseen and objection is None):
-            needed = {a: _draft_approval(a, tried[a]) for a in first if a not in approving}
+            needed = {one: _draft_first(one, tried[one]) for one in first if one not in approving}
         most_wei = sum(d.most_wei(fees) for d in (*needed.values(), result) if isinstance(d, Draft))
         if most_wei > native_wei:
             result = _too_poor(most_wei, native_wei)
@@ -103,14 +104,14 @@ def _batches(
 def _objection(approvals: Sequence[Verdict | None]) -> Skip | None:
     """Why what needs these approvals cannot go on."""
     if any(verdict is None for verdict in approvals):
-        return Skip("not_simulated", "the node did not say whether its approval would succeed")
+        return Skip("not_simulated", "the node did not say whether what goes before it would succeed")
     if any(verdict is not None and not verdict.succeeded for verdict in approvals):
-        return Skip("approval_failed", "the wallet cannot approve the token it pays with")
+        return Skip("approval_failed", "the wallet cannot approve, or prepare, what it takes")
     return None
 
 
-def _draft_approval(approval: Approval, verdict: Verdict | None) -> Draft:
-    return draft_approval(approval, padded_gas(_gas(verdict, _APPROVAL_GAS)))
+def _draft_first(first: First, verdict: Verdict | None) -> Draft:
+    return draft_first(first, padded_gas(_gas(verdict, _APPROVAL_GAS)))
 
 
 def _draft(

@@ -49,6 +49,18 @@ class Approval:
         return TxCall(to=self.token, data=_APPROVE + words)
 
 
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What a plan needs done first. cause: of the position, and which of its steps."""
+
+    cause: str
+    call: TxCall
+
+
+First = Approval | Preparation
+"""What goes before a liquidation, in a transaction of its own."""
+
+
 def approved_pair(call: TxCall) -> tuple[bytes, bytes]:
     """(token, spender) of an approval's call."""
     return call.to, call.data[16:36]
@@ -134,6 +146,25 @@ def approvals_for(
             approvals.append(Approval(token, spender, 0, reset=True))
         approvals.append(Approval(token, spender, amount if exactly else UINT256_MAX))
     return approvals
+
+
+def preparations_for(chosen: Sequence[Chosen], in_flight: frozenset[str]) -> list[Preparation]:
+    """What these plans need done first, in this order. in_flight: causes of what is on its way."""
+    found = [
+        Preparation(f"{_prepares(one)}{step}", call) for one in chosen for step, call in enumerate(one.plan.prepare)
+    ]
+    return [one for one in found if one.cause not in in_flight]
+
+
+def goes_before(first: First, chosen: Chosen) -> bool:
+    """Whether a plan needs this done first."""
+    if isinstance(first, Preparation):
+        return first.cause.startswith(_prepares(chosen))
+    return chosen.plan.approval is not None and (first.token, first.spender) == chosen.plan.approval[:2]
+
+
+def _prepares(chosen: Chosen) -> str:
+    return f"prepare:{chosen.opportunity.position}:"
 
 
 def _plan(

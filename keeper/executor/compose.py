@@ -11,7 +11,7 @@ from keeper.core.ports import Signer
 from keeper.core.records import Attempt, Intent, IntentStatus
 from keeper.core.types import BlockRef, Financing, LiquidationPlan, TxCall, UnsignedTransaction
 from keeper.executor.accounts import Statement, dump_statement
-from keeper.executor.choose import Approval, Chosen
+from keeper.executor.choose import Approval, Chosen, First
 from keeper.executor.fees import Fees
 from keeper.executor.lifecycle import add_attempt, nonce_of
 from keeper.executor.transaction import decode_signed, transaction_hash
@@ -82,8 +82,9 @@ def draft_liquidation(
     )
 
 
-def draft_approval(approval: Approval, gas_limit: int) -> Draft:
-    return Draft(kind="approval", cause=approval.cause, call=approval.call, gas_limit=gas_limit)
+def draft_first(first: First, gas_limit: int) -> Draft:
+    kind = "approval" if isinstance(first, Approval) else "preparation"
+    return Draft(kind=kind, cause=first.cause, call=first.call, gas_limit=gas_limit)
 
 
 def draft_filler(account: bytes, nonce: int) -> Draft:

@@ -8,7 +8,16 @@ import structlog
 
 from keeper.core.types import Block, Skip
 from keeper.executor.accept import accept
-from keeper.executor.choose import WALLET_ONLY, Approval, Chosen, Refused, approvals_for, approved_pair, choose
+from keeper.executor.choose import (
+    WALLET_ONLY,
+    Chosen,
+    First,
+    Refused,
+    approvals_for,
+    approved_pair,
+    choose,
+    preparations_for,
+)
 from keeper.executor.compose import Draft
 from keeper.executor.fees import Fees
 from keeper.executor.financier import Financier
@@ -80,8 +89,8 @@ class Selection:
 
     async def choose(
         self, block: Block, opportunities: Sequence[Opportunity], answers: Answers, landing_at: int, market: Market
-    ) -> tuple[list[Approval], list[Chosen]]:
-        """What to try out of the opportunities, with the approvals that it needs first."""
+    ) -> tuple[list[First], list[Chosen]]:
+        """What to try out of the opportunities, with what it needs approved or prepared first."""
         causes = {opportunity.cause: opportunity for opportunity in opportunities}
         self._told = {cause: told for cause, told in self._told.items() if cause in causes}
         self._planned_at = {cause: number for cause, number in self._planned_at.items() if cause in causes}
@@ -129,7 +138,8 @@ class Selection:
         )
         plans = [c.plan for c in chosen]
         exactly = settings.approve_exactly
-        return approvals_for(plans, wallet.allowances, committed, in_flight, exactly=exactly), chosen
+        approvals = approvals_for(plans, wallet.allowances, committed, in_flight, exactly=exactly)
+        return [*approvals, *preparations_for(chosen, frozenset(i.cause for i in unspent))], chosen
 
     def accept(self, trial: Trial, outcome: Outcome, market: Market, answers: Answers, block: Block) -> list[Draft]:
         if market.fresh is None or not trial.chosen:

@@ -14,7 +14,7 @@ from keeper.core.records import Intent
 from keeper.core.types import BlockRef, Price, TxCall
 from keeper.executor.ahead import Ahead
 from keeper.executor.batch import call_of
-from keeper.executor.choose import Approval, Chosen, approved_pair
+from keeper.executor.choose import Chosen, First, approved_pair
 from keeper.executor.legs import BATCH, LIQUIDATES, legs_of
 from keeper.executor.lifecycle import is_cancelling
 from keeper.executor.liquidator_calls import split_logs
@@ -37,7 +37,7 @@ class Trial:
     """
 
     waiting: Sequence[Intent]
-    approvals: Sequence[Approval]
+    approvals: Sequence[First]
     chosen: Sequence[Chosen]
     batches: Sequence[tuple[int, ...]] = ()
 

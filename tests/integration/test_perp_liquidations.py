@@ -63,7 +63,7 @@ def test_a_demand_cures_on_chain_and_one_unit_less_does_not(chain: DevChain, sho
     assert (margin.account_value * WAD // margin.requirement >= TARGET) == (short == 0)
 
 
-def test_a_position_is_taken_over_only_within_the_limit_and_not_with_orders(chain: DevChain) -> None:
+def test_a_position_is_taken_over_only_within_the_limit_and_once_its_orders_are_cancelled(chain: DevChain) -> None:
     trader, maker = leveraged(chain, 2), leveraged(chain, 3)
     chain.perp.add_liquidity(maker, Decimal("0.1"), Decimal(0), 2_100, 2_600)
     fall(chain, 1_800)
@@ -80,7 +80,7 @@ def test_a_position_is_taken_over_only_within_the_limit_and_not_with_orders(chai
     for who, most_usd, code in (
         (trader, 0, "inherits_position"),
         (trader, 100, "inherits_too_much"),
-        (maker, 10**6, "open_orders"),
+        (maker, 100, "inherits_too_much"),
     ):
         refused = plan(who, most_usd)
         assert isinstance(refused, Skip)
@@ -88,6 +88,10 @@ def test_a_position_is_taken_over_only_within_the_limit_and_not_with_orders(chai
     allowed = plan(trader, 10**6)
     assert isinstance(allowed, LiquidationPlan)
     assert allowed.profit_base > 0
+    assert not allowed.prepare
+    after_cancelling = plan(maker, 10**6)
+    assert isinstance(after_cancelling, LiquidationPlan)
+    assert len(after_cancelling.prepare) == 1
 
 
 async def test_the_house_takes_over_a_position_and_books_the_discount(
@@ -107,3 +111,23 @@ async def test_the_house_takes_over_a_position_and_books_the_discount(
         assert chain.perp.size(us) > 0
         assert intent.seized_assets == pytest.approx(int(intent.plan["expected_seized_assets"]), rel=1e-3)
         assert chain.perp.margin(trader).requirement == 0 or chain.perp.size(trader) < 10 * WAD
+
+
+async def test_orders_are_cancelled_first_in_the_same_block(
+    chain: DevChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two transactions of ours, one after the other; each is told for what it is."""
+    trader, us = leveraged(chain, 2), chain.liquidator.address
+    chain.perp.add_liquidity(trader, Decimal("0.1"), Decimal(0), 2_100, 2_600)
+    chain.perp.deposit(us, Decimal(100_000))
+    async with following(chain, tmp_path, monkeypatch, protocols=["perp_v2"]) as keeper:
+        fall(chain, 1_800)
+        chain.mine_by_hand()
+        await keeper.follow()
+        await keeper.mine(4)
+        [intent] = keeper.liquidations()
+        assert intent.status is IntentStatus.CONFIRMED, intent.reason
+        [prepared] = [one for one in keeper.store.intents() if one.kind == "preparation"]
+        assert prepared.included_number == intent.included_number
+        assert chain.perp.size(us) > 0
+        assert not chain.call(chain.perp.deployment.account_balance, "hasOrder(address)(bool)", trader)

@@ -80,5 +80,12 @@ def worlds(draw: st.DrawFn) -> tuple[Market, Prices, Account]:
     account = Account(ACCOUNT, balance, draw(st.integers(-(10**15), 10**15)), tuple(positions), deposits, orders)
     makers = ()
     if orders:
-        makers = ((ACCOUNT, MakerView(draw(st.integers(-(10**6), 10**9)) * 10**12, draw(st.integers(0, 10**21)))),)
+        makers = (
+            (
+                ACCOUNT,
+                MakerView(
+                    draw(st.integers(-(10**6), 10**9)) * 10**12, draw(st.integers(0, notional * MM_PPM // 10**6))
+                ),
+            ),
+        )
     return market(bases=bases, makers=makers), prices(*dollars), account

@@ -22,6 +22,7 @@ GET_IM_RATIO = _selector("543ce73a")  # getImRatio()
 GET_LIQUIDATION_PENALTY_RATIO = _selector("fedf924b")  # getLiquidationPenaltyRatio()
 GET_INSURANCE_FUND_CAPACITY = _selector("213037c4")  # getInsuranceFundCapacity()
 LIQUIDATE = _selector("86b9d81f")  # liquidate(address,address)
+CANCEL_ALL_EXCESS_ORDERS = _selector("cc3606dc")  # cancelAllExcessOrders(address,address)
 MODIFY_OWED_REALIZED_PNL = _selector("874044f3")  # modifyOwedRealizedPnl(address,int256), for a rehearsal on a fork
 
 # --- accounts ---------------------------------------------------------------------------------------------------------

@@ -228,7 +228,7 @@ class PerpV2:
         return []
 
     def entry_points(self, market: Market) -> Sequence[tuple[bytes, bytes]]:
-        return [(market.clearing_house, abi.LIQUIDATE)]
+        return [(market.clearing_house, selector) for selector in (abi.LIQUIDATE, abi.CANCEL_ALL_EXCESS_ORDERS)]
 
     def explain_revert(self, data: bytes) -> str:
         return explain_revert(data)

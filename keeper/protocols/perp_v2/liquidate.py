@@ -46,12 +46,11 @@ def plan(
         return Skip("own_account", "an account cannot take over its own position")
     if not position.liquidatable:
         return Skip("healthy", f"account value {position.account_value_wad} covers {position.requirement_wad}")
-    if position.whole is not None:
-        return Skip("open_orders", "its orders have to be cancelled first: ClearingHouse.cancelAllExcessOrders")
     if not most_usd_wad:
         return Skip("inherits_position", "a liquidation leaves us with the position; set max_inherited_usd to allow it")
     reasons: dict[str, str] = {}
-    plans = list(_plans(market, key, position, now, most_usd_wad, exit_cost_bps, reasons))
+    planned = _plans if position.whole is None else _maker_plans
+    plans = list(planned(market, key, position, now, most_usd_wad, exit_cost_bps, reasons))
     if plans:
         return max(plans, key=lambda one: one.profit_base)
     return next((Skip(code, detail) for code, detail in reasons.items()), Skip("nothing", "it has no position"))
@@ -64,6 +63,76 @@ def pairs(market: Market, position: Sheet) -> Sequence[LiquidationPair] | Skip:
     return Skip("needs_margin", "it takes margin in the vault, which no lender gives: the wallet's own account pays")
 
 
+def _maker_plans(
+    market: Market,
+    key: bytes,
+    position: Sheet,
+    now: int,
+    most_usd_wad: int,
+    exit_cost_bps: int,
+    reasons: dict[str, str],
+) -> Iterator[LiquidationPlan]:
+    """Of an account with orders, which anybody may cancel once it is below its margin, and has to before it can be
+    liquidated. What it then holds in each market only the cancelling shows; all of it together is bounded by what its
+    margin is required for."""
+    notional = position.requirement_wad * PPM // market.mm_ratio_ppm
+    if notional > most_usd_wad:
+        reasons.setdefault("inherits_too_much", _too_much(notional, "its markets", most_usd_wad))
+        return
+    traded = sorted(position.lines, key=lambda line: (-abs(line.size_wad), line.base))
+    open_ones = [line for line in traded if market.by_base[line.base].open]
+    if not open_ones:
+        reasons.setdefault("closed", "none of its markets is open")
+        return
+    gain = discount(notional, market.penalty_ppm, insolvent=position.account_value_wad < 0)
+    cancel = tuple(
+        TxCall(market.clearing_house, words.encode(abi.CANCEL_ALL_EXCESS_ORDERS, key, line.base)) for line in open_ones
+    )
+    profit = gain - notional * exit_cost_bps // BPS
+    if profit <= 0:
+        reasons.setdefault("unprofitable", _no_gain("its markets", gain))
+        return
+    yield _plan_of(market, key, position, open_ones[0].base, notional, profit, now, prepare=cancel)
+
+
+def _too_much(notional_wad: int, what: str, most_usd_wad: int) -> str:
+    return (
+        f"it would leave us with {format_units(notional_wad, 18, 2)} dollars of {what}, "
+        f"max_inherited_usd is {format_units(most_usd_wad, 18)}"
+    )
+
+
+def _no_gain(what: str, gain_wad: int) -> str:
+    return f"the discount on {what} is {format_units(gain_wad, 18, 2)} dollars, leaving the position costs more"
+
+
+def _plan_of(
+    market: Market,
+    key: bytes,
+    position: Sheet,
+    base: bytes,
+    notional_wad: int,
+    profit_wad: int,
+    now: int,
+    prepare: tuple[TxCall, ...] = (),
+) -> LiquidationPlan:
+    return LiquidationPlan(
+        account=key,
+        debt_asset=market.settlement,
+        repay_assets=0,
+        collateral_asset=market.settlement,
+        expected_repaid_assets=0,
+        expected_seized_assets=discount(notional_wad, market.penalty_ppm, insolvent=False) // position.unit,
+        profit_base=profit_wad,
+        judged_at=now,
+        health_wad=position.health_wad,
+        call=TxCall(market.clearing_house, words.encode(abi.LIQUIDATE, key, base)),
+        approval=None,
+        gas_limit_hint=_GAS,
+        prepare=prepare,
+    )
+
+
 def _plans(
     market: Market,
     key: bytes,
@@ -73,7 +142,6 @@ def _plans(
     exit_cost_bps: int,
     reasons: dict[str, str],
 ) -> Iterator[LiquidationPlan]:
-    unit = position.unit
     for line in position.lines:
         if not line.size_wad:
             continue
@@ -84,31 +152,11 @@ def _plans(
         size = liquidatable_size(position, line)
         notional = abs(towards_zero(size * line.price_wad, WAD))
         if notional > most_usd_wad:
-            reasons.setdefault(
-                "inherits_too_much",
-                f"it would leave us with {format_units(notional, 18, 2)} dollars of {one.symbol}, "
-                f"max_inherited_usd is {format_units(most_usd_wad, 18)}",
-            )
+            reasons.setdefault("inherits_too_much", _too_much(notional, one.symbol, most_usd_wad))
             continue
         gain = discount(notional, market.penalty_ppm, insolvent=position.account_value_wad < 0)
         profit = gain - notional * exit_cost_bps // BPS
         if profit <= 0:
-            reasons.setdefault(
-                "unprofitable",
-                f"the discount on {one.symbol} is {format_units(gain, 18, 2)} dollars, leaving the position costs more",
-            )
+            reasons.setdefault("unprofitable", _no_gain(one.symbol, gain))
             continue
-        yield LiquidationPlan(
-            account=key,
-            debt_asset=market.settlement,
-            repay_assets=0,
-            collateral_asset=market.settlement,
-            expected_repaid_assets=0,
-            expected_seized_assets=discount(notional, market.penalty_ppm, insolvent=False) // unit,
-            profit_base=profit,
-            judged_at=now,
-            health_wad=position.health_wad,
-            call=TxCall(market.clearing_house, words.encode(abi.LIQUIDATE, key, line.base)),
-            approval=None,
-            gas_limit_hint=_GAS,
-        )
+        yield _plan_of(market, key, position, line.base, notional, profit, now)
