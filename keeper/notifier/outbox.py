@@ -81,10 +81,13 @@ class Deliverer:
     async def run(self) -> None:
         """Deliver until cancelled or drained, which may be nothing at all. Raises StoreError when the store fails."""
         self._bury_unreachable()
-        async with asyncio.TaskGroup() as group:
-            self._workers = [group.create_task(self._work(channel)) for channel in self._channels]
-            if self._requests is not None:
-                group.create_task(self._listen(self._requests))
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._workers = [group.create_task(self._work(channel)) for channel in self._channels]
+                if self._requests is not None:
+                    group.create_task(self._listen(self._requests))
+        except ExceptionGroup as failed:
+            raise _first_of(failed) from failed
         await self._draining.wait()  # without a channel there is nothing to do, but it is no end either
 
     async def drain(self, timeout_s: float) -> None:
@@ -100,22 +103,40 @@ class Deliverer:
                 worker.cancel()
 
     async def _work(self, channel: Notifier) -> None:
+        """One after the other of each position, several positions at once; one that hangs holds up only its own."""
         news, route = self._news[channel.name], self._router[channel.name]
-        while True:
-            news.clear()
-            if route.escalates is not None:
-                self._obey()  # what was acknowledged by now is not escalated
-            now = self._clock()
-            due = take(self._store, route, now)
-            if due.claimed:
-                await asyncio.gather(*(self._deliver(channel, route, delivery) for delivery in due.claimed))
-            elif due.moved:
-                continue
-            elif self._draining.is_set():
-                return
-            else:
-                next_due = self._store.next_due(channel.name, now) if due.look_again_at is None else due.look_again_at
-                await self._rest(news, next_due)
+        flying: dict[asyncio.Task[None], str] = {}
+
+        def landed(sending: asyncio.Task[None]) -> None:
+            del flying[sending]
+            news.set()
+
+        async with asyncio.TaskGroup() as sends:
+            while True:
+                news.clear()
+                if route.escalates is not None:
+                    self._obey()  # what was acknowledged by now is not escalated
+                now = self._clock()
+                due = take(self._store, route, now, frozenset(flying.values()))
+                for delivery in due.claimed:
+                    sending = sends.create_task(self._deliver(channel, route, delivery))
+                    flying[sending] = delivery.notice.id
+                    sending.add_done_callback(landed)
+                if due.claimed or due.moved:
+                    await asyncio.sleep(0)
+                elif not self._draining.is_set():
+                    await self._rest(news, self._next_look(channel.name, now, due.look_again_at, bool(flying)))
+                elif flying:
+                    await news.wait()
+                else:
+                    return
+
+    def _next_look(self, channel: str, now: float, look_again_at: float | None, flying: bool) -> float | None:
+        """When there may be something to send, if no news comes before. While something is on its way, what is due next
+        cannot be told from it, so soon."""
+        if look_again_at is not None:
+            return look_again_at
+        return now + LISTEN_S if flying else self._store.next_due(channel, now)
 
     async def _listen(self, requests: Requests) -> None:
         """Notice within a second what people ask, although no channel has anything to do."""
@@ -203,6 +224,14 @@ class Deliverer:
             for delivery in lost:
                 self._settle(delivery, DeliveryStatus.DEAD, error="this channel is no longer configured")
                 log.error("notice_without_channel", channel=delivery.channel, notice=delivery.notice.id)
+
+
+def _first_of(failed: ExceptionGroup[Exception]) -> Exception:
+    """What went wrong, without the groups around it: a full disk is to be told as one."""
+    error: Exception = failed
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _words(error: Exception) -> str:

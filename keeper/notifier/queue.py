@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -35,16 +35,21 @@ class Next:
     moved: bool = False
 
 
-def take(store: Store, route: Route, now: float) -> Next:
-    """Claim what the channel may be sent now. Everything it rests on is in the store, so a crash changes nothing."""
+def take(store: Store, route: Route, now: float, flying: Collection[str] = ()) -> Next:
+    """Claim what the channel may be sent now. Everything it rests on is in the store, so a crash changes nothing.
+
+    flying: ids of notices that are being sent at this moment, and not to be taken for what an earlier life left.
+    """
     ruled = route.per_minute is not None or route.quiet is not None
-    heads = store.outbox(now, LOOKED_AT if ruled else AT_ONCE, channel=route.channel)
-    if not heads:
+    looked_at = (LOOKED_AT if ruled else AT_ONCE) + len(flying)
+    heads = [one for one in store.outbox(now, looked_at, channel=route.channel) if one.notice.id not in flying]
+    at_once = AT_ONCE - len(flying)
+    if not heads or at_once <= 0:
         return Next(())
     decisions = [decide(_line(store, route, head), route, now) for head in heads]
     budget, oldest = _budget(store, route, now)
     chosen = batch(
-        [one.ready for one in decisions if one.ready], budget, AT_ONCE, now=now, nightly=route.quiet is not None
+        [one.ready for one in decisions if one.ready], budget, at_once, now=now, nightly=route.quiet is not None
     )
     with store.transaction() as tx:
         moved = _apply(tx, route, decisions, now)

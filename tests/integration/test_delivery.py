@@ -11,11 +11,12 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tenacity import wait_fixed
 
-from keeper.core.errors import NoticeRefused
+from keeper.core.errors import NoticeRefused, StoreError
 from keeper.core.ports import Notifier, Store
 from keeper.core.records import DeliveryStatus, Notice, NoticeEvent
 from keeper.core.secret import Secret
@@ -273,3 +274,21 @@ async def test_without_a_channel_delivering_goes_on_until_it_is_drained(store: S
     await deliverer.drain(1.0)
     async with asyncio.timeout(1.0):
         await running
+
+
+async def test_a_store_that_fails_ends_delivering_with_its_own_error(store: Store) -> None:
+    """A full disk is told as what it is, with its remedy, whichever task met it."""
+    channel = Scripted("hook")
+    put(store, [notice()], [channel])
+    taken = store.transaction
+
+    def full() -> Any:
+        if channel.sent:
+            raise StoreError("the disk is full: free space")
+        return taken()
+
+    store.transaction = full  # type: ignore[method-assign]
+    with pytest.raises(StoreError, match="free space"):
+        async with asyncio.timeout(5.0):
+            await Deliverer(store, [channel], time.time, QUICK).run()
+    store.transaction = taken  # type: ignore[method-assign]

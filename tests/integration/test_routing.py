@@ -351,6 +351,27 @@ async def test_channels_that_answer_500_hang_or_reset_delay_no_other(
         ]
 
 
+async def test_a_notice_that_hangs_holds_up_only_its_own_position(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The receiver never answers the first request; forty others, and later ones, arrive while it hangs."""
+    monkeypatch.setattr("keeper.notifier.webhook.TIMEOUT_S", 30.0)
+    notices = [notice(number, position=f"aave:{number}") for number in range(41)]
+    behind = notice(99, position="aave:0", event=NoticeEvent.CURED)
+    async with receiver([HANG]) as told:
+        channel = hook(told, "hook")
+        put(store, [notices[0]], ["hook"])
+        async with delivering(store, channel, router=Router(())) as deliverer:
+            await told.until(1)
+            put(store, [behind, *notices[1:]], ["hook"])
+            deliverer.wake()
+            await until(lambda: statuses(store, "hook").count("sent") == 40)
+            ids = [json.loads(request.body)["id"] for request in told.requests]
+        assert ids[0] == "notice-0"
+        assert len(ids) == len(set(ids)) == 41
+        assert "notice-99" not in ids
+
+
 async def test_what_is_given_up_is_listed_and_can_be_revived(store: Store, tmp_path: Path) -> None:
     requests = Requests(tmp_path / "requests")
     async with receiver(otherwise=503) as told:
