@@ -89,6 +89,13 @@ def test_a_delivery_in_the_air_is_sent_again(store, database):
     again.close()
 
 
+def test_a_notice_from_before_there_was_html_is_sent_with_what_it_says(store):
+    """It may still wait when the program is replaced; a mail without words would be worse than a plain one."""
+    tell(store, notice("old", 1, title="", html="", text="Health < 1.1\nBlock 1"))
+    (delivery,) = store.outbox(1.0)
+    assert (delivery.notice.title, delivery.notice.html) == ("Health < 1.1", "<pre>Health &lt; 1.1\nBlock 1</pre>")
+
+
 def test_reverting_drops_pending_notices_of_orphaned_blocks_only(store):
     """Judged above the ancestor and unsent: dropped. Sent, in the air, or judged below: kept."""
     commit(store, *(committed(number) for number in range(1, 5)))
