@@ -14,16 +14,13 @@ import structlog
 from keeper.core.ports import Store
 from keeper.core.records import NoticeEvent
 from keeper.evaluator.directory import Directory
+from keeper.evaluator.feed_notices import Affected, Feed, PriceRecovered, StalePrice
 from keeper.evaluator.house import (
-    Affected,
-    Feed,
     HouseNotice,
     KeeperRecovered,
     KeeperUnhealthy,
-    PriceRecovered,
     ProtocolCovered,
     ProtocolUncovered,
-    StalePrice,
     Trouble,
     stands,
     subject_of,

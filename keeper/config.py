@@ -57,7 +57,7 @@ from keeper.core.secret import Secret
 from keeper.core.units import BPS
 
 WAD_ONE = 10**18
-RESERVED = ("breakers", "keeper", "prices", "digest", "summary")
+RESERVED = ("breakers", "solvency", "keeper", "prices", "digest", "summary")
 
 
 class Chain(Table):

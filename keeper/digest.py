@@ -17,9 +17,9 @@ from keeper.conditions import Conditions
 from keeper.core.ports import Store
 from keeper.core.types import Block
 from keeper.evaluator import wording as words
+from keeper.evaluator.daily_digest import DailyDigest, Happening, Near, OpenCall
 from keeper.evaluator.episode_json import load_episode
 from keeper.evaluator.episodes import Episode, Mark
-from keeper.evaluator.house import DailyDigest, Happening, Near, OpenCall
 from keeper.notifier.routing import Route
 from keeper.track import Track
 

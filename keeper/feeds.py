@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from keeper.conditions import Conditions
 from keeper.core.types import Block, Health
-from keeper.evaluator.house import Affected, Feed
+from keeper.evaluator.feed_notices import Affected, Feed
 from keeper.track import Track
 
 AT_ONCE = 1_000

@@ -10,7 +10,7 @@ from keeper.core.encoding import load_prices
 from keeper.core.ports import ProtocolAdapter, Store
 from keeper.core.records import MARKET_KEY
 from keeper.core.types import Block, Prices
-from keeper.evaluator.calls import Earlier
+from keeper.evaluator.situation import Earlier
 
 HORIZON_S = 3_600
 """Where finality is further back than this, a trend is told of the last hour."""

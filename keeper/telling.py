@@ -13,11 +13,11 @@ from typing import Any
 from keeper.core.ports import Store
 from keeper.core.records import Notice, Told
 from keeper.core.types import Book
-from keeper.evaluator.calls import Earlier
 from keeper.evaluator.directory import Directory
 from keeper.evaluator.episode_json import load_episode
 from keeper.evaluator.episodes import Episode, EpisodeStatus
 from keeper.evaluator.judge import Judge, Ruling
+from keeper.evaluator.situation import Earlier
 from keeper.evaluator.tell import suspects, tell
 from keeper.notifier.routing import Router
 

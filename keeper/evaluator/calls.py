@@ -7,71 +7,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from keeper.core.records import Notice, NoticeEvent
-from keeper.core.types import Band, Block, BreachPrice, Demand, Health
+from keeper.core.types import Band, BreachPrice, Demand
 from keeper.core.units import WAD, format_units, mul_div_down
 from keeper.evaluator import wording as words
-from keeper.evaluator.bands import BandRules
 from keeper.evaluator.directory import Directory
 from keeper.evaluator.episode_json import breach_json, demand_json
 from keeper.evaluator.episodes import Loss
-from keeper.evaluator.judgement import Dossier
-from keeper.evaluator.metrics import Metrics, metrics_of
-from keeper.evaluator.notices import Due
 from keeper.evaluator.page import Code, Page, Phrase, Section, Strong, headline, html, lines, listing, markdown, text
-
-
-@dataclass(frozen=True, slots=True)
-class Earlier:
-    """What the same position's health was at an earlier block; None: nothing was owed."""
-
-    health_wad: int | None
-    timestamp: int
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """A position at the block at which something is said of it.
-
-    health: None when the position no longer exists. earlier: None where nothing earlier is known.
-    """
-
-    due: Due
-    account: bytes
-    protocol: str
-    block: Block
-    health: Health | None
-    dossier: Dossier
-    rules: BandRules
-    directory: Directory
-    earlier: Earlier | None = None
-
-    @property
-    def factor_wad(self) -> int | None:
-        return None if self.health is None else self.health.factor_wad
-
-    @property
-    def band(self) -> Band:
-        """Where the position stands now; of an open episode with its memory."""
-        if not self.due.event.closes and self.due.truth is not None:
-            return self.due.truth.band
-        return Band.SAFE if self.health is None else self.rules.band(self.health) or Band.SAFE
-
-    @property
-    def metrics(self) -> Metrics | None:
-        return None if self.dossier.assessment is None else metrics_of(self.dossier.assessment)
-
-    def symbol(self, asset: bytes) -> str:
-        token = dict(self.dossier.tokens).get(asset)
-        return self.directory.show(asset) if token is None else words.clean_symbol(token.symbol)
-
-    def amount(self, asset: bytes, assets: int) -> str:
-        token = dict(self.dossier.tokens).get(asset)
-        if token is None:
-            return f"{assets} units of {self.directory.show(asset)}"
-        return words.amount(assets, token.decimals, token.symbol)
-
-    def value(self, units: int | None) -> str | None:
-        return None if units is None else words.value(units, self.dossier.currency_decimals, self.dossier.currency)
+from keeper.evaluator.situation import Earlier, Situation
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 from keeper.core.records import Notice, NoticeEvent, Told
 from keeper.core.types import Band, BlockRef
 from keeper.evaluator import wording as words
-from keeper.evaluator.directory import Directory
 from keeper.evaluator.page import (
     Code,
     Page,
@@ -25,12 +24,11 @@ from keeper.evaluator.page import (
     headline,
     html,
     lines,
-    listing,
     markdown,
     text,
 )
 
-_LISTED = 20
+LISTED = 20
 """More positions than this are counted, not named."""
 
 
@@ -113,6 +111,11 @@ class HouseNotice:
         )
 
 
+def most(items: Sequence[Phrase]) -> list[Phrase]:
+    """The first of these, and how many more there are."""
+    return [*items[:LISTED], (f"and {len(items) - LISTED} more",)] if len(items) > LISTED else list(items)
+
+
 def subject_of(what: str, channel: str) -> str:
     return f"{what}@{channel}"
 
@@ -121,109 +124,6 @@ def stands(told: Mapping[str, Told], what: str, channel: str) -> bool:
     """Whether the readers of a channel believe that this is wrong."""
     believed = told.get(subject_of(what, channel))
     return believed is not None and not believed.event.closes
-
-
-# --- prices -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Affected:
-    """A position that depends on a feed. health_wad None: unknown, or nothing is owed."""
-
-    position: str
-    account: bytes
-    health_wad: int | None
-    called: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """The price of one asset in one protocol. updated_at: of its last round; None where the feed does not tell."""
-
-    protocol: str
-    asset: bytes
-    symbol: str
-    priced: bool
-    updated_at: int | None = None
-
-    @property
-    def about(self) -> str:
-        return f"{self.protocol}:0x{self.asset.hex()}"
-
-
-@dataclass(frozen=True, slots=True)
-class _OfFeed(HouseNotice):
-    feed: Feed
-    directory: Directory
-
-    prefix = "prices"
-    band = Band.WATCH
-
-    @property
-    def about(self) -> str:
-        return self.feed.about
-
-    def facts(self) -> Mapping[str, Any]:
-        feed = self.feed
-        return {
-            "protocol": feed.protocol,
-            "asset": self.directory.show(feed.asset),
-            "symbol": words.clean_symbol(feed.symbol),
-            "priced": feed.priced,
-            "price_updated_at": feed.updated_at,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class StalePrice(_OfFeed):
-    """A feed is older than it may be, or gives no usable price: of the positions that depend on it nothing new can be
-    told, or nothing at all."""
-
-    affected: Sequence[Affected]
-
-    event = NoticeEvent.STALE_PRICE
-
-    def title(self) -> Phrase:
-        feed, symbol = self.feed, words.clean_symbol(self.feed.symbol)
-        what = f"Price of {symbol} is stale" if feed.priced else f"No usable price of {symbol}"
-        return (Strong(what), " on ", Code(feed.protocol))
-
-    def sections(self) -> Iterator[Section]:
-        feed = self.feed
-        if feed.updated_at is not None:
-            age = words.duration(self.now - feed.updated_at)
-            yield lines(f"Its last round is {age} old ({words.when(feed.updated_at)}).")
-        if feed.priced:
-            yield lines("Health is judged with the old price, as the protocol does; it may be off.")
-        else:
-            yield lines("These positions cannot be judged, by us or by the protocol, until there is a price again.")
-        yield listing("Positions that depend on it", [self._line(one) for one in self.affected[:_LISTED]])
-        if len(self.affected) > _LISTED:
-            yield lines(f"And {len(self.affected) - _LISTED} more.")
-
-    def _line(self, one: Affected) -> Phrase:
-        health = "health unknown" if one.health_wad is None else f"health {words.four_places(one.health_wad)}"
-        return (*self.directory.in_full(one.account), f": {health}{', called' if one.called else ''}")
-
-    def facts(self) -> Mapping[str, Any]:
-        # Two names at once: super() without arguments does not work in a class that slots made anew.
-        return {**_OfFeed.facts(self), "positions": [one.position for one in self.affected]}
-
-
-@dataclass(frozen=True, slots=True)
-class PriceRecovered(_OfFeed):
-    event = NoticeEvent.PRICE_RECOVERED
-
-    def title(self) -> Phrase:
-        return (
-            Strong(f"Price of {words.clean_symbol(self.feed.symbol)} is fresh again"),
-            " on ",
-            Code(self.feed.protocol),
-        )
-
-    def sections(self) -> Iterator[Section]:
-        if self.feed.updated_at is not None:
-            yield lines(f"Its last round is of {words.when(self.feed.updated_at)}.")
 
 
 # --- Keeper itself ----------------------------------------------------------------------------------------------------
@@ -346,127 +246,3 @@ class BreakerTripped(HouseNotice):
 
     def facts(self) -> Mapping[str, Any]:
         return {"block_number": self.block, "breaker": self.name, "detail": self.detail}
-
-
-# --- the day ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class OpenCall:
-    protocol: str
-    account: bytes
-    band: Band
-    health_wad: int | None
-    since: int  # unix seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Near:
-    """A position near liquidation. value: of its debt, in words."""
-
-    protocol: str
-    account: bytes
-    health_wad: int
-    debt: str
-
-
-@dataclass(frozen=True, slots=True)
-class Happening:
-    """A step of an episode since the last digest. detail: in words, may be empty."""
-
-    protocol: str
-    account: bytes
-    event: str
-    timestamp: int
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DailyDigest(HouseNotice):
-    """day: "2026-11-26", in UTC. since: unix seconds, where the last one ended. troubles: what is wrong at present."""
-
-    day: str
-    since: float
-    directory: Directory
-    watched: int
-    calls: Sequence[OpenCall] = ()
-    closest: Sequence[Near] = ()
-    happened: Sequence[Happening] = ()
-    troubles: Sequence[str] = ()
-
-    event = NoticeEvent.DIGEST
-    prefix = "digest"
-    band = Band.WATCH
-
-    @property
-    def about(self) -> str:
-        return "daily"
-
-    def occasion(self) -> str:
-        """One per day and channel, whatever happens in between."""
-        return self.day
-
-    def title(self) -> Phrase:
-        calls = (
-            "no open call"
-            if not self.calls
-            else "1 open call"
-            if len(self.calls) == 1
-            else f"{len(self.calls)} open calls"
-        )
-        return (Strong(f"Daily digest of {self.day}"), f": {calls}, {self.watched} positions watched")
-
-    def sections(self) -> Iterator[Section]:
-        yield listing("Needs attention", self.troubles)
-        yield listing("Open calls", _most([self._call(call) for call in self.calls]))
-        yield listing("Closest to liquidation", [self._near(near) for near in self.closest])
-        yield listing(f"Since {words.when(self.since)}", _most([self._happening(one) for one in self.happened]))
-        if not self.happened:
-            yield lines(f"Nothing happened since {words.when(self.since)}.")
-
-    def _call(self, call: OpenCall) -> Phrase:
-        health = "unknown" if call.health_wad is None else words.four_places(call.health_wad)
-        open_for = words.duration(self.now - call.since)
-        return (
-            *self.directory.in_full(call.account),
-            f" on {call.protocol}: health {health}, {call.band.label}, open for {open_for}",
-        )
-
-    def _near(self, near: Near) -> Phrase:
-        health = words.four_places(near.health_wad)
-        return (*self.directory.in_full(near.account), f" on {near.protocol}: health {health}, debt {near.debt}")
-
-    def _happening(self, one: Happening) -> Phrase:
-        said = f" on {one.protocol}: {one.event}, {words.when(one.timestamp)}"
-        return (*self.directory.in_full(one.account), said + (f"; {one.detail}" if one.detail else ""))
-
-    def facts(self) -> Mapping[str, Any]:
-        show = self.directory.show
-        return {
-            "day": self.day,
-            "since": int(self.since),
-            "watched": self.watched,
-            "open_calls": [
-                {
-                    "protocol": call.protocol,
-                    "account": show(call.account),
-                    "band": call.band.label,
-                    "health_wad": None if call.health_wad is None else str(call.health_wad),
-                    "since": call.since,
-                }
-                for call in self.calls
-            ],
-            "closest": [
-                {"protocol": near.protocol, "account": show(near.account), "health_wad": str(near.health_wad)}
-                for near in self.closest
-            ],
-            "happened": [
-                {"protocol": one.protocol, "account": show(one.account), "event": one.event, "timestamp": one.timestamp}
-                for one in self.happened
-            ],
-            "troubles": list(self.troubles),
-        }
-
-
-def _most(items: Sequence[Phrase]) -> list[Phrase]:
-    return [*items[:_LISTED], (f"and {len(items) - _LISTED} more",)] if len(items) > _LISTED else list(items)

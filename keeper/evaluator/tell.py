@@ -8,11 +8,12 @@ from typing import TypeVar
 
 from keeper.core.records import Notice, NoticeEvent, Told
 from keeper.core.types import Book
-from keeper.evaluator.calls import Earlier, Situation, compose
+from keeper.evaluator.calls import compose
 from keeper.evaluator.directory import Directory
 from keeper.evaluator.episodes import Episode, withdrawn
 from keeper.evaluator.judge import Judge, Ruling
 from keeper.evaluator.notices import due_all
+from keeper.evaluator.situation import Earlier, Situation
 
 M = TypeVar("M")
 A = TypeVar("A")

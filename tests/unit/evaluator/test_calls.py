@@ -27,11 +27,12 @@ from keeper.core.types import (
     Price,
     Token,
 )
-from keeper.evaluator.calls import NOTICES, Earlier, Situation, compose
+from keeper.evaluator.calls import NOTICES, compose
 from keeper.evaluator.directory import Directory
 from keeper.evaluator.episodes import Episode, EpisodeStatus, Loss, step
 from keeper.evaluator.judgement import Dossier
 from keeper.evaluator.notices import Due
+from keeper.evaluator.situation import Earlier, Situation
 from tests.support.snapshots import matches
 from tests.unit.evaluator.builders import ALICE, POSITION, RULES, block, health, judged, wad
 

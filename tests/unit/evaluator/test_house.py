@@ -12,20 +12,16 @@ from hypothesis import given
 
 from keeper.core.records import NoticeEvent
 from keeper.core.types import Band, BlockRef
+from keeper.evaluator.daily_digest import DailyDigest, Happening, Near, OpenCall
 from keeper.evaluator.directory import Directory
+from keeper.evaluator.feed_notices import Affected, Feed, PriceRecovered, StalePrice
 from keeper.evaluator.house import (
-    Affected,
     BreakerTripped,
-    DailyDigest,
-    Feed,
-    Happening,
     HouseNotice,
     KeeperRecovered,
     KeeperUnhealthy,
-    Near,
-    OpenCall,
-    PriceRecovered,
-    StalePrice,
+    ProtocolCovered,
+    ProtocolUncovered,
     Trouble,
 )
 from tests.support.snapshots import matches
@@ -62,6 +58,8 @@ NOTICES: dict[str, HouseNotice] = {
     "unhealthy": KeeperUnhealthy("ops", AT, NOW, TROUBLE),
     "recovered": KeeperRecovered("ops", AT, NOW, "heads", "blocks are being taken again"),
     "tripped": BreakerTripped("", None, NOW, "gas_per_hour", "0.2 spent, 0.1 allowed", 123, "Look, then resume."),
+    "uncovered": ProtocolUncovered("ops", AT, NOW, Trouble("aave", "aave: 5 of 9 USD are covered", ("Lost: 9 USD.",))),
+    "covered": ProtocolCovered("ops", AT, NOW, "aave", "aave: all of 9 USD"),
     "digest": DIGEST,
 }
 
@@ -77,9 +75,9 @@ def test_every_event_reads_as_it_was_approved(event: str) -> None:
 
 
 def test_there_is_a_class_for_every_event_of_no_position() -> None:
-    """A summary is made of other notices."""
+    """A summary is made of other notices, and a test message is of nothing."""
     of_none = {event.value for event in NoticeEvent if not event.of_episode}
-    assert of_none - {"summary"} == set(NOTICES)
+    assert of_none - {"summary", "test"} == set(NOTICES)
 
 
 def test_the_same_is_said_under_the_same_id() -> None:
@@ -103,7 +101,7 @@ def test_a_long_list_is_cut_with_its_count() -> None:
     """A feed that a whole market depends on must not fill a mailbox."""
     many = tuple(Affected(f"aave:{number}", number.to_bytes(20, "big"), wad("1.1"), False) for number in range(500))
     stale = StalePrice("mail", AT, NOW, FEED, DIRECTORY, many).notice()
-    assert stale.text.count(": health 1.1000") == 20 and "And 480 more." in stale.text
+    assert stale.text.count(": health 1.1000") == 20 and "and 480 more" in stale.text
     assert len(stale.body["positions"]) == 500
     calls = tuple(OpenCall("aave", one.account, Band.CALL, wad("1.05"), 0) for one in many)
     assert "and 480 more" in replace(DIGEST, calls=calls).notice().text
