@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from keeper.core.errors import StoreError
 from keeper.core.ports import Notifier, Store
 from keeper.core.types import Band, Block, Liquidated, Update
 from keeper.evaluator.bands import BandRules
@@ -53,7 +54,11 @@ class Desk:
 
         Raises StoreInUse when another process watches this account.
         """
-        store = house.open_store()
+        try:
+            store = house.open_store()
+        except StoreError as error:
+            error.add_note("keeper watch keeps one file per chain and account; --store DIR puts it into another folder")
+            raise
         try:
             channels = house.notifiers()
             deliverer = house.deliverer(store, channels)

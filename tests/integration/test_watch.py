@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from keeper.devnet.aave import ReserveTerms
 from keeper.devnet.chain import DevChain
 from keeper.devnet.configuration import write_config
 from keeper.devnet.protocols import kinds, protocol
@@ -66,6 +67,33 @@ def test_the_first_assessment_takes_at_most_fifteen_requests(
     assert row["account"] == ada
     assert len(proxy.asked) <= 15, Counter(method for method, _ in proxy.asked)
     assert {method for method, _ in proxy.asked} <= {"eth_chainId", "eth_getBlockByNumber", "eth_call"}
+
+
+def test_a_market_of_sixty_assets_takes_no_more(tmp_path: Path, dev_chain: DevChain) -> None:
+    """As many as Aave's largest. Nothing is asked again alone, although half of the probes are of functions that the
+    contracts do not have; and a look stays at four requests."""
+    terms = ReserveTerms(6800, 7300, 10700, 2000, 1000, (4500, 0, 700, 30000))
+    for number in range(56):
+        dev_chain.aave.init_reserve(f"T{number}", 18, Decimal(1), terms)
+    owner = dev_chain.accounts[0]
+    dev_chain.aave.supply(owner, "WETH", Decimal(10))
+    dev_chain.aave.borrow(owner, "USDC", Decimal(8_000))
+    config = write_config(tmp_path / "keeper.toml", dev_chain)
+    with fault_proxy(dev_chain) as proxy:
+        arguments = (owner, "--rpc", proxy.http, "--config", str(config))
+        with watching(tmp_path, *arguments) as watch:
+            once = watch.run("--once", "--json")
+            assert (once.returncode, len(once.stdout.splitlines())) == (0, 1), once.stderr
+            assert len(proxy.asked) <= 15, Counter(method for method, _ in proxy.asked)
+            settled = len(proxy.asked)
+            watch.start()
+            assert len(proxy.asked) - settled <= 15
+            settled = len(proxy.asked)
+            dev_chain.mine()
+            watch.until("a look", lambda: calls(proxy, settled) >= 2)
+            looked = len(proxy.asked)
+            watch.until("an idle look", lambda: len(proxy.asked) > looked)
+            assert calls(proxy, settled) == 2
 
 
 def test_an_assessment_is_the_health_object_with_demands_and_breach_prices(
@@ -407,4 +435,5 @@ def test_two_watches_of_one_account_do_not_tell_twice(tmp_path: Path, chain: Dev
         second = watch.run()
         assert second.returncode == 1
         assert "Traceback" not in second.stderr
-        assert ".db" in second.stderr
+        assert "is in use by process" in second.stderr
+        assert "--store DIR" in second.stderr
