@@ -84,3 +84,18 @@ def test_what_nobody_could_value_is_counted_as_such_and_its_gas_is_not_lost() ->
     unknown = replace(mined("u"), realized={"at": MIDNIGHT, "gas": None, "base_decimals": None})
     [row] = rows(unknown, replace(unknown, id="f", status=IntentStatus.FAILED))
     assert (row["unpriced"], row["gas_wei"], row["net_wad"]) == (2, str(2 * 10**15), "0")
+
+
+def test_a_batch_counts_as_each_of_its_liquidations_and_its_gas_once() -> None:
+    """Of two legs one failed alone: it cost its part, and the other brought what it says."""
+    expected = {"profit": str(20 * BASE), "gas_wei": str(10**15)}
+    leg = {"cause": "a", "position": "aave:0x01", "account": "0x01", "debt_asset": "0x01", "collateral_asset": "0x02"}
+    statement = {"profit": str(19 * BASE), "repaid": "1", "seized": "1"}
+    batch = replace(mined("b"), kind="batch", plan={"legs": [{**leg, "expected": expected}] * 2})
+    outcomes = [{"gas": str(BASE), "statement": statement}, {"gas": str(BASE), "failed": "reverted: healthy"}]
+    [row] = rows(replace(batch, realized={**batch.realized, "legs": outcomes}))
+    assert (row["liquidations"], row["statuses"]) == (2, {"confirmed": 1, "failed": 1})
+    assert (row["profit_expected_wad"], row["profit_realized_wad"]) == (str(20 * WAD), str(19 * WAD))
+    assert (row["net_wad"], row["gas_wei"]) == (str(18 * WAD), str(10**15))
+    [whole] = rows(replace(batch, status=IntentStatus.FAILED))
+    assert (whole["statuses"], whole["net_wad"], whole["unpriced"]) == ({"failed": 2}, str(-2 * WAD), 0)
