@@ -96,12 +96,12 @@ def lines_at(distance: float) -> BandRules:
     """The lines of a position that is called at this log health, as multiples of 0.0001.
 
     Urgent at three tenths of the way, watched from 2.3 times it; leaving a band takes a fifth of what the call keeps.
-    A cure restores 2.5 times the distance, but no more than 0.15 beyond the call: the wilder the prices the farther, up
+    A cure restores 2.5 times the distance, from 0.02 to 0.2 beyond the call: the wilder the prices the farther, up
     to what an owner can be asked for.
     """
     call = _grid(math.exp(distance))
     hysteresis = max(_grid((call / _GRID - 1) / 5), 1)
-    target = _grid(math.exp(distance + min(1.5 * distance, 0.15)))
+    target = _grid(math.exp(distance + max(min(1.5 * distance, 0.2), 0.02)))
     return BandRules(
         watch_wad=max(_grid(math.exp(2.3 * distance)), call) * (WAD // _GRID),
         call_wad=call * (WAD // _GRID),

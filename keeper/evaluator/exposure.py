@@ -19,13 +19,23 @@ from keeper.core.ports import ProtocolAdapter
 from keeper.core.types import Linear, Prices
 from keeper.evaluator.adaptive import Adaptive
 from keeper.evaluator.columns import Columns, Rows, Side
-from keeper.evaluator.volatility import BAR_S, BARS_PER_DAY, Floats, Volatility, equilibrium, log_price
+from keeper.evaluator.volatility import (
+    BAR_S,
+    BARS_PER_DAY,
+    RETURN_BARS,
+    SHORT_BARS,
+    Floats,
+    Volatility,
+    equilibrium,
+    log_price,
+)
 
 MARGIN = 1e-3  # relative: how far a line may move until the next bar, far above what floats and interest can do
 PARITY = 0.03  # prices nearer than this are presumed to be pegged to one another
 _SHIFT = 2  # an adapter's slot 0 is ours 2, as in `columns`
 _CHUNK = 4_096
 _DUST = 1e-9  # of an exposure, that is none
+_TREMBLING = 0.1  # of the variance of four-hour returns, that counts whatever trembles
 
 Weights = Mapping[int, float]
 """Exposure by place of an asset."""
@@ -47,9 +57,7 @@ class Movements:
         self.last: Floats = np.append(volatility.closes[-1], np.nan)[known]  # log prices at which shares are taken
         self._data = np.pad(volatility.data, ((0, 0), (0, 1)))[:, known]
         self._kin = _kin([_symbol(adapter, market, asset) for asset in self.assets])
-        moments = np.pad(volatility.moments, ((0, 0), (0, 1), (0, 1))[: volatility.moments.ndim])
-        paired = moments.ndim == 3
-        self._moments = moments[:, known[:, None], known[None, :]] if paired else moments[:, known]
+        self._moments, self._short = (_of(moments, known) for moments in (volatility.moments, volatility.short))
         if rule.parkinson:
             self._use_ranges(np.pad(volatility.ranges, ((0, 0), (0, 1)))[:, known])
         whole = np.array([equilibrium(memory) for memory in volatility.memories_s])
@@ -64,8 +72,7 @@ class Movements:
         """
         weights = np.where(np.abs(weights) < _DUST, 0.0, weights)
         used: NDArray[np.bool_] = np.asarray(weights != 0, np.bool_)
-        variance = self._variance(places)
-        observed = np.stack([np.einsum("pi,pi->p", weights @ one, weights) for one in variance])
+        observed = self._observed(places, weights)
         data = np.where(used, self._data[:, None, places], np.inf).min(axis=2, initial=np.inf)
         data = np.where(np.isfinite(data), data, 0.0)
         prior = np.where(used, self._prior[:, None, places], 0.0).max(axis=2, initial=0.0)
@@ -73,28 +80,29 @@ class Movements:
         presumed = np.where(self._pegged(places, used), *variances)
         weight = data + prior
         with np.errstate(divide="ignore", invalid="ignore"):
-            found = (np.clip(observed, 0.0, None) * data + prior * presumed) / weight
+            found = (observed * data + prior * presumed) / weight
         return np.asarray(np.sqrt(np.where(weight > 0, found, 0.0)), np.float64)
 
-    def _variance(self, places: NDArray[np.intp]) -> Floats:
-        """Covariances per day of these assets, by memory."""
+    def _observed(self, places: NDArray[np.intp], weights: Floats) -> Floats:
+        """Variance per day that was seen (memories × positions), without what trembles but goes nowhere.
+
+        With s² of trembling, returns over n bars have n σ² + 2 s²; from two n follows σ². But for a remainder, since a
+        price that trembles may do so more than it did.
+        """
         data = self._data[:, places]
         both = np.minimum(data[:, :, None], data[:, None, :])  # two are seen together since the younger is seen
-        if self._moments.ndim == 3:
-            moments = self._moments[:, places[:, None], places[None, :]]
-        else:
-            moments = self._moments[:, places, None] * np.eye(len(places))
-        return np.where(both > 0, moments / np.where(both > 0, both, 1.0), 0.0) * BARS_PER_DAY
+        long, short = (_quadratic(moments, both, places, weights) for moments in (self._moments, self._short))
+        steady = (RETURN_BARS * long - SHORT_BARS * short) / (RETURN_BARS - SHORT_BARS)
+        return np.maximum(steady, _TREMBLING * np.clip(long, 0.0, None)) * BARS_PER_DAY
 
     def _use_ranges(self, ranges: Floats) -> None:
         """Take each asset's variance from its ranges, and correlations from its closes."""
-        if self._moments.ndim == 2:
-            self._moments = ranges
-            return
-        own = np.einsum("mii->mi", self._moments)
+        paired = self._moments.ndim == 3
+        own = np.einsum("mii->mi", self._moments) if paired else self._moments
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(own > 0, np.sqrt(ranges / own), 1.0)
-        self._moments = self._moments * ratio[:, :, None] * ratio[:, None, :]
+        scale = ratio[:, :, None] * ratio[:, None, :] if paired else ratio**2
+        self._moments, self._short = self._moments * scale, self._short * scale
 
     def _pegged(self, places: NDArray[np.intp], used: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which positions hold and owe what is presumed to be worth the same: by price, or named as one family.
@@ -219,6 +227,22 @@ def family(symbol: str) -> str:
     upper = symbol.upper()
     named = [name for name, parts in _FAMILIES.items() if any(part in upper for part in parts)]
     return named[0] if len(named) == 1 else ""
+
+
+def _of(moments: Floats, places: NDArray[np.intp]) -> Floats:
+    """The moments of these assets; -1 is one that nobody saw yet."""
+    padded = np.pad(moments, ((0, 0), (0, 1), (0, 1))[: moments.ndim])
+    return padded[:, places[:, None], places[None, :]] if moments.ndim == 3 else padded[:, places]
+
+
+def _quadratic(moments: Floats, both: Floats, places: NDArray[np.intp], weights: Floats) -> Floats:
+    """Mean square per bar (memories × positions) of what weights (positions × places) make of the returns."""
+    if moments.ndim == 3:
+        chosen = moments[:, places[:, None], places[None, :]]
+    else:
+        chosen = moments[:, places, None] * np.eye(len(places))
+    mean = np.where(both > 0, chosen / np.where(both > 0, both, 1.0), 0.0)
+    return np.stack([np.einsum("pi,pi->p", weights @ one, weights) for one in mean])
 
 
 def _symbol(adapter: ProtocolAdapter[Any, Any], market: Any, asset: bytes) -> str:

@@ -4,8 +4,11 @@ Time is cut into bars of 15 minutes, and a bar has the last price in it; a bar w
 the end of each bar every asset's return over the last four hours, r, adds r r' to a matrix of moments, and what was
 there decays by half in each `memory`. So for a position whose log health moves by w·r, w' M w / (time) is an
 exponentially weighted average of its *own* squared four-hour returns: exact for constant w, whatever the number of
-assets, and the correlations of a pair are in it. Four hours, because prices of pegged assets tremble from quarter to
-quarter without going anywhere, and summed squares of short returns would take that for risk.
+assets, and the correlations of a pair are in it.
+
+A price that trembles around where it is, as of a pegged asset on an exchange, would pass for a risky one. But what
+trembles adds as much to a return over one hour as to one over four, while what wanders adds a quarter: the same moments
+of hourly returns are kept as well, and `exposure` takes the difference.
 
 Of more than MOST_PAIRED assets, as in a market of isolated pairs of which each has a price of its own, only the own
 moments of each are kept, and prices are taken to move independently.
@@ -32,6 +35,7 @@ Floats = NDArray[np.float64]
 
 BAR_S = 900
 RETURN_BARS = 16
+SHORT_BARS = 4
 BARS_PER_DAY = 86_400 // BAR_S
 MOST_PAIRED = 128
 LONGEST_GAP_BARS = BARS_PER_DAY  # silence beyond a day says nothing about how prices moved in it
@@ -44,6 +48,7 @@ class Volatility:
     bar: number of the bar that runs now: unix time // BAR_S. memories_s: seconds in which what was seen decays by half.
     closes: log prices at the ends of the last RETURN_BARS + 1 bars, oldest first (17 × n); NaN where unknown.
     moments: decayed sums of r r' / RETURN_BARS (m × n × n, or m × n when there are too many assets).
+    short: the same of returns over SHORT_BARS, per bar as well.
     ranges: decayed sums, by asset, of Parkinson's estimate of a bar's variance from the high and the low of the same
         closes (m × n).
     data, blank: decayed bars observed, and decayed bars that are missing to the beginning (m × n).
@@ -54,6 +59,7 @@ class Volatility:
     assets: tuple[bytes, ...]
     closes: Floats
     moments: Floats
+    short: Floats
     ranges: Floats
     data: Floats
     blank: Floats
@@ -67,6 +73,7 @@ class Volatility:
             assets=(),
             closes=np.empty((RETURN_BARS + 1, 0)),
             moments=np.empty((memories, 0, 0)),
+            short=np.empty((memories, 0, 0)),
             ranges=np.empty((memories, 0)),
             data=np.empty((memories, 0)),
             blank=np.empty((memories, 0)),
@@ -107,6 +114,7 @@ class Volatility:
             assets=self.assets + new,
             closes=np.pad(self.closes, ((0, 0), (0, more)), constant_values=np.nan),
             moments=_widened(self.moments, more),
+            short=_widened(self.short, more),
             ranges=np.pad(self.ranges, ((0, 0), (0, more))),
             data=np.pad(self.data, ((0, 0), (0, more))),
             blank=np.concatenate((self.blank, blank), axis=1),
@@ -120,27 +128,41 @@ class Volatility:
 
     def _folded(self, close: Floats) -> Volatility:
         closes = np.concatenate((self.closes[1:], close[np.newaxis]))
-        known = ~np.isnan(closes)
-        span = known.sum(axis=0) - 1  # bars over which each return goes: fewer than RETURN_BARS for a young asset
-        first = np.where(span >= 0, np.argmax(known, axis=0), 0)
-        returns = np.nan_to_num(close - closes[first, np.arange(len(self.assets))])
-        low = np.nan_to_num(np.where(known, closes, np.inf).min(axis=0), posinf=0.0)
-        high = np.nan_to_num(np.where(known, closes, -np.inf).max(axis=0), neginf=0.0)
-        range_variance = (high - low) ** 2 / (4 * math.log(2))
-        seen = np.clip(span, 0, RETURN_BARS) / RETURN_BARS
-        decay = np.array([2.0 ** (-BAR_S / memory) for memory in self.memories_s])
-        if self.moments.ndim == 3:
-            moments = self.moments * decay[:, None, None] + np.outer(returns, returns) / RETURN_BARS
+        if np.isnan(closes).any():
+            known = ~np.isnan(closes)
+            span = known.sum(axis=0) - 1  # bars over which each return goes: fewer for a young asset
+            returns = _returns(close, closes, span)
+            low = np.nan_to_num(np.where(known, closes, np.inf).min(axis=0), posinf=0.0)
+            high = np.nan_to_num(np.where(known, closes, -np.inf).max(axis=0), neginf=0.0)
+            seen = np.clip(span, 0, RETURN_BARS) / RETURN_BARS
+            hours = np.clip(span, 1, SHORT_BARS)
+            short = _returns(close, closes, np.minimum(span, SHORT_BARS)) * np.sqrt(seen / hours)
         else:
-            moments = self.moments * decay[:, None] + returns**2 / RETURN_BARS
+            returns, low, high = close - closes[0], closes.min(axis=0), closes.max(axis=0)
+            seen = np.ones(len(self.assets))
+            short = (close - closes[-1 - SHORT_BARS]) / math.sqrt(SHORT_BARS)
+        decay = np.array([2.0 ** (-BAR_S / memory) for memory in self.memories_s])
         return replace(
             self,
             closes=closes,
-            moments=moments,
-            ranges=self.ranges * decay[:, None] + range_variance / RETURN_BARS,
+            moments=_decayed(self.moments, decay, returns / math.sqrt(RETURN_BARS)),
+            short=_decayed(self.short, decay, short),
+            ranges=self.ranges * decay[:, None] + (high - low) ** 2 / (4 * math.log(2)) / RETURN_BARS,
             data=self.data * decay[:, None] + seen,
             blank=self.blank * decay[:, None] + (1 - seen),
         )
+
+
+def _returns(close: Floats, closes: Floats, bars: NDArray[np.intp]) -> Floats:
+    """Over so many bars by asset; 0 where nothing is known."""
+    before = closes[np.clip(len(closes) - 1 - bars, 0, len(closes) - 1), np.arange(len(close))]
+    return np.nan_to_num(close - before)
+
+
+def _decayed(moments: Floats, decay: Floats, returns: Floats) -> Floats:
+    if moments.ndim == 3:
+        return moments * decay[:, None, None] + np.outer(returns, returns)
+    return moments * decay[:, None] + returns**2
 
 
 def _widened(moments: Floats, more: int) -> Floats:

@@ -11,7 +11,7 @@ from keeper.core.errors import StoreError
 from keeper.evaluator.volatility import Floats, Volatility
 
 _FORM = 1
-_ARRAYS = ("closes", "moments", "ranges", "data", "blank")
+_ARRAYS = ("closes", "moments", "short", "ranges", "data", "blank")
 
 
 def dump_volatility(volatility: Volatility) -> bytes:

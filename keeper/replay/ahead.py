@@ -60,7 +60,7 @@ class Spans:
 def spans_of(distances: Floats) -> Spans:
     """The lines at these log distances (bars × positions), as `adaptive.lines_at` draws them, but for the rounding."""
     call = np.exp(distances)
-    target = np.exp(distances + np.minimum(1.5 * distances, 0.15))
+    target = np.exp(distances + np.clip(1.5 * distances, 0.02, 0.2))
     hysteresis = np.maximum((call - 1) / 5, 1e-4)
     closes = np.maximum(call + hysteresis, target - hysteresis)
     return Spans(np.maximum(np.exp(2.3 * distances), call), call, np.exp(0.3 * distances), hysteresis, closes)

@@ -1,0 +1,96 @@
+"""The shipped lines on recorded prices, where those are at hand: what is reported in docs/volatility.md, in part.
+
+The report of each test is printed (`pytest -s`). The whole of it: scripts/calibrate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from keeper.config import MarginCalls
+from keeper.replay.engine import replay
+from keeper.replay.history import read_history
+from keeper.replay.outcome import Outcome, summary
+from keeper.replay.positions import read_positions
+from keeper.thresholds import rule_of, settings_of
+from scripts.calibratelib import borrowers
+from scripts.calibratelib.series import Series, load
+from scripts.calibratelib.windows import REPORT, Window, write
+from tests.unit.replay.files import silent
+
+DATA = Path(__file__).parents[3].parent / "shared" / "data"
+SHIPPED = MarginCalls.model_validate({})
+
+
+@pytest.fixture(scope="module")
+def recorded() -> dict[str, Series]:
+    if not DATA.is_dir():
+        pytest.skip("no recorded prices beside this checkout (../shared/data)")
+    return dict(load(DATA))
+
+
+def replayed(files: tuple[Path, Path]) -> list[Outcome]:
+    history = read_history(files[0], silent)
+    return replay(history, read_positions(files[1], history.assets), rule_of(SHIPPED), silent)
+
+
+def report(title: str, outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Of positions that began above 1.10, as scripts/calibrate counts."""
+    above = [one for one in outcomes if float(one.position.rpartition("-")[2]) > 1.10]
+    leads = [one.lead_s or 0 for one in above if one.liquidatable_at is not None]
+    months = summary(above, settings_of(SHIPPED))["position_months"] or 1
+    found = {
+        "breached": len(leads),
+        "15 min": sum(lead >= 900 for lead in leads) / max(len(leads), 1),
+        "1 hour": sum(lead >= 3600 for lead in leads) / max(len(leads), 1),
+        "needless": sum(call.is_needless for one in above for call in one.calls) / months,
+        "worst day": max(one.worst_day for one in outcomes),
+    }
+    print(title, found)
+    return found
+
+
+def windows(kind: str, *series: str) -> list[Window]:
+    return [one for one in REPORT if one.kind == kind and one.series in series]
+
+
+def test_the_crash_of_17_august_2023_on_polygon(recorded: dict[str, Series], tmp_path: Path) -> None:
+    """By the minute, out of the calmest weeks in years, 8 % within an hour."""
+    for window in windows("crash week", "august 2023"):
+        found = report(window.name, replayed(write(window, recorded[window.series], tmp_path, warm=False)))
+        assert found["15 min"] == 1.0
+        assert found["1 hour"] >= 0.75
+        assert found["worst day"] <= 4
+
+
+def test_the_crash_of_november_2022(recorded: dict[str, Series], tmp_path: Path) -> None:
+    window = next(one for one in windows("crash week", "hourly") if one.begin == "1667692800")
+    found = report(window.name, replayed(write(window, recorded["hourly"], tmp_path, warm=True)))
+    assert found["breached"] > 100
+    assert found["1 hour"] >= 0.97
+
+
+def test_calm_months_of_real_oracle_rounds(recorded: dict[str, Series], tmp_path: Path) -> None:
+    for window in windows("calm month", "rounds")[:2]:
+        found = report(window.name, replayed(write(window, recorded["rounds"], tmp_path, warm=True)))
+        assert found["needless"] <= 0.20
+
+
+def test_a_dollar_that_trembles_on_an_exchange(recorded: dict[str, Series], tmp_path: Path) -> None:
+    """USDC by quarters of an hour, ±0.3 % from one to the next: nobody is called for it."""
+    for window in windows("pegged", "usdc no_depeg_1", "usdc no_depeg_3"):
+        outcomes = replayed(write(window, recorded[window.series], tmp_path, warm=False))
+        assert report(window.name, outcomes)["needless"] == 0
+
+
+def test_real_borrowers_through_two_years(recorded: dict[str, Series], tmp_path: Path) -> None:
+    """Three accounts with the balances they had: what came near liquidation was called, early, and told briefly."""
+    outcomes = replayed(borrowers.write(DATA / "positions" / "bhemen", recorded["hourly"], tmp_path))
+    for one in outcomes:
+        print(one.position, "lowest", round(one.low, 3), [(call.reason, round(call.low, 3)) for call in one.calls])
+        assert one.worst_day <= 4
+    assert len(outcomes) == 3
+    assert sum(len(one.calls) for one in outcomes) > 0
