@@ -75,7 +75,7 @@ def text(page: Page) -> str:
     shown = [headline(page)]
     for section in _filled(page):
         if section.heading:
-            shown.append(f"{one_line(section.heading)}:")
+            shown.append(f"{section.heading}:")
         mark = "  - " if section.heading else ""
         shown += [mark + _plain(item) for item in section.items]
     return "\n".join(shown)
@@ -83,9 +83,9 @@ def text(page: Page) -> str:
 
 def markdown(page: Page) -> str:
     """CommonMark, of the part that every chat understands."""
-    blocks = ["".join(map(_marked, page.title))]
+    blocks = [_marked_line(page.title)]
     for section in _filled(page):
-        items = ["".join(map(_marked, item)) for item in section.items]
+        items = [_marked_line(item) for item in section.items]
         if section.heading:
             blocks.append(f"{_escaped(section.heading)}:\n\n" + "\n".join(f"- {item}" for item in items))
         else:
@@ -107,7 +107,12 @@ def html(page: Page) -> str:
 
 
 def _filled(page: Page) -> Sequence[Section]:
-    return [section for section in page.sections if section.items]
+    """Without what says nothing."""
+    return [
+        Section(one_line(section.heading).strip(), items)
+        for section in page.sections
+        if (items := tuple(item for item in section.items if _plain(item).strip()))
+    ]
 
 
 # --- plain text -------------------------------------------------------------------------------------------------------
@@ -144,14 +149,29 @@ def _escaped(words: str) -> str:
     return _SPECIAL.sub(r"\\\1", one_line(words))
 
 
+_OPENS_BLOCK = re.compile(r"([-+=]|\d+(?=[.)](\s|$)))")
+
+
+def _marked_line(phrase: Phrase) -> str:
+    """A phrase on a line of its own, which its first characters must not make a list, a heading or code."""
+    line = "".join(map(_marked, phrase)).strip()
+    opening = _OPENS_BLOCK.match(line)
+    if opening is None:
+        return line
+    end = opening.end() if opening[0].isdigit() else 0
+    return f"{line[:end]}\\{line[end:]}"
+
+
 def _marked(span: Span) -> str:
     match span:
         case str():
             return _escaped(span)
         case Code():
-            return f"`{one_line(span.text).replace('`', '')}`"
+            words = one_line(span.text).replace("`", "").strip()
+            return f"`{words}`" if words else ""
         case Strong():
-            return f"**{_escaped(span.text.strip())}**"  # the marks may not stand beside a space
+            words = _escaped(span.text).strip()  # the marks may not stand beside a space
+            return f"**{words}**" if words else ""
         case Link():
             return f"[{_escaped(span.text)}]({one_line(span.url).replace(')', '%29').replace(' ', '%20')})"
 
