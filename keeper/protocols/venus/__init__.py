@@ -1,4 +1,7 @@
-"""Venus isolated pools, and plain Compound v2 comptrollers where the same rules hold; exact to the last wei.
+"""Venus isolated pools, exact to the last wei; and the rules of Compound v2 comptrollers where they differ.
+
+The isolated pools are proven against the real contracts. Of Compound v2 only its recorded events are: what it computes
+otherwise follows its source, and no Compound v2 has been run beside this. Venus' core pool, with VAI, is neither.
 
 options     configuration keys
 abi         selectors and topics

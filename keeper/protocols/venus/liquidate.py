@@ -58,11 +58,17 @@ class Part:
         return numerator * WAD // denominator * repaid // WAD if denominator else 0
 
     def _received(self, repaid: int, seized: int) -> Outcome:
-        """The protocol's part leaves the market before the rest is redeemed, which moves the rate by its rounding."""
+        """The protocol's part leaves the market, or becomes its reserves, before the rest is redeemed, which moves the
+        rate by its rounding."""
         one, now = self.collateral.market, self.collateral.accrued
-        kept = protocol_part(seized, one.seize_share_wad, self.market.incentive_wad)
-        cash = now.cash - now.exchange_rate_wad * kept // WAD
-        rate = exchange_rate(one, now.total_borrows, now.total_reserves, now.total_supply - kept, cash)
+        kept = protocol_part(self.market, one, seized)
+        worth = now.exchange_rate_wad * kept // WAD
+        cash, reserves = now.cash, now.total_reserves
+        if self.market.isolated:
+            cash -= worth
+        else:
+            reserves += worth
+        rate = exchange_rate(one, now.total_borrows, reserves, now.total_supply - kept, cash)
         tokens = seized - kept
         return Outcome(repaid, tokens, rate * tokens // WAD)
 

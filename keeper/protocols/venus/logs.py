@@ -15,7 +15,7 @@ from keeper.core.types import Liquidated, LogFilter, RawLog
 from keeper.core.units import WAD
 from keeper.protocols.venus import abi
 from keeper.protocols.venus.interest import stored
-from keeper.protocols.venus.state import Market
+from keeper.protocols.venus.state import Market, VMarket
 
 _NOBODY = bytes(20)
 _WORD = 64
@@ -109,7 +109,7 @@ def _liquidated(market: Market, log: RawLog, vtoken: bytes) -> Liquidated:
     account, seized_from = _as_address(log, borrower), _as_address(log, collateral)
     if (taken := market.by_vtoken.get(seized_from)) is None:
         raise _malformed(log, f"it seizes from 0x{seized_from.hex()}, which is no market of this pool")
-    received = tokens - protocol_part(tokens, taken.seize_share_wad, market.incentive_wad)
+    received = tokens - protocol_part(market, taken, tokens)
     return Liquidated(
         key=account,
         account=account,
@@ -123,9 +123,13 @@ def _liquidated(market: Market, log: RawLog, vtoken: bytes) -> Liquidated:
     )
 
 
-def protocol_part(tokens: int, seize_share_wad: int, incentive_wad: int) -> int:
-    """vTokens of the seized that the protocol keeps (VToken._seize)."""
-    return tokens * seize_share_wad // WAD * WAD // incentive_wad if incentive_wad else 0
+def protocol_part(market: Market, taken: VMarket, tokens: int) -> int:
+    """vTokens of the seized that the protocol keeps: its share of the incentive's part (VToken._seize), or of all
+    (Compound v2, CToken.seizeInternal)."""
+    part = tokens * taken.seize_share_wad // WAD
+    if not market.isolated:
+        return part
+    return part * WAD // market.incentive_wad if market.incentive_wad else 0
 
 
 # --- touches ----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """A position as a balance sheet at one moment. Judging it, and asking "what if", both work on this one value.
 
-Source: Comptroller._getHypotheticalLiquiditySnapshot.
+Source: Comptroller._getHypotheticalLiquiditySnapshot; of Compound v2, getHypotheticalAccountLiquidityInternal.
 """
 
 from __future__ import annotations
@@ -29,6 +29,13 @@ class Line:
     @property
     def token_price(self) -> int:
         return self.accrued.exchange_rate_wad * self.price_e36 // WAD
+
+    def weighted_price(self, *, isolated: bool) -> int:
+        """What a vToken counts for: three factors, each product rounded down, in another order on Compound v2."""
+        threshold = self.market.liquidation_threshold_wad
+        if isolated:
+            return threshold * self.token_price // WAD
+        return threshold * self.accrued.exchange_rate_wad // WAD * self.price_e36 // WAD
 
     @property
     def held_assets(self) -> int:
@@ -64,12 +71,13 @@ class Sheet:
 
     lines: tuple[Line, ...]
     unpriced: tuple[bytes, ...] = ()
+    isolated: bool = True
 
     def totals(self) -> Totals:
         collateral = weighted = borrows = 0
         for line in self.lines:
             price = line.token_price
-            weighted += line.market.liquidation_threshold_wad * price // WAD * line.tokens // WAD
+            weighted += line.weighted_price(isolated=self.isolated) * line.tokens // WAD
             collateral += price * line.tokens // WAD
             borrows += line.price_e36 * line.owed_assets // WAD
         return Totals(collateral, weighted, borrows)
@@ -105,7 +113,7 @@ def sheet(market: Market, prices: Prices, account: Account, accrual: Accrual) ->
         now, debt = accrual(one), debts.get(vtoken)
         amount = 0 if debt is None else owed(debt, now.borrow_index_wad)
         lines.append(Line(one, now, supplies.get(vtoken, 0), amount, price.value))
-    return Sheet(tuple(lines), tuple(sorted(unpriced)))
+    return Sheet(tuple(lines), tuple(sorted(unpriced)), market.isolated)
 
 
 def accrued_at(market: Market, prices: Prices, now: int) -> Accrual:
