@@ -35,7 +35,7 @@ from keeper.rehearsal.fork import CALL_TIMEOUT_S, Fork
 from keeper.store import open_store
 from keeper.wire import Adapter, House
 
-_PER_BLOCK = 30
+_PER_BLOCK = 30  # permissions that surely fit one
 
 NOT_REHEARSED = "not_rehearsed"
 """Reason of what could not be read, which may well be readable elsewhere."""

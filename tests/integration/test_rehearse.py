@@ -211,9 +211,14 @@ def _view(to: str, selector: str, who: str) -> tuple[str, tuple[Any, ...]]:
 
 
 async def test_by_price_only_the_oracle_moves(book: Book, house: House) -> None:
-    """The pool still pays the old price, so the same position brings far more than by its threshold."""
+    """The pool still pays the old price, so the same position brings far more than by its threshold. Afterwards the
+    feed says again what it said."""
+    feed = book.chain.tokens["WETH"].feed
     async with staged(house, Lever.PRICE) as stage:
+        before, code = await _everybody(stage, book), await stage.fork.rpc.request("eth_getCode", feed, "latest")
         by_price = await stage.rehearse("aave", book.key("healthy"))
+        assert await stage.fork.rpc.request("eth_getCode", feed, "latest") == code
+        assert await _everybody(stage, book) == before
     async with staged(house) as stage:
         by_threshold = await stage.rehearse("aave", book.key("healthy"))
     assert (by_price.lever, by_price.liquidated) == (Lever.PRICE, True)
