@@ -16,7 +16,7 @@ from keeper.executor.fees import Fees, forecast_base_fee
 from keeper.executor.oracles.ports import Written
 
 _MARK = "behind"
-_DISTINCT = 1024
+_DISTINCT = 4095
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,15 @@ def offered_until(intent: Intent) -> int | None:
     return last
 
 
+def exposed(intent: Intent) -> Intent:
+    """The intent once its transaction was mined, and its block orphaned: everybody has it now, and anybody may bring it
+    into any block, so it no longer lapses."""
+    if offered_until(intent) is None:
+        return intent
+    return replace(intent, plan={**intent.plan, _MARK: {**intent.plan[_MARK], "for_block": None}})
+
+
 def distinct_gas(gas_limit: int, judged_number: int) -> int:
-    """A gas limit that makes bytes differ from those of other blocks' offers of the same call on the same nonce: no two
-    intents may have the same transaction."""
-    return gas_limit + judged_number % _DISTINCT
+    """A gas limit that makes bytes differ from those of other blocks' offers of the same call on the same nonce, and
+    from what is sent in the open: no two intents may have the same transaction."""
+    return gas_limit + 1 + judged_number % _DISTINCT

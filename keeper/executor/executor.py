@@ -310,7 +310,17 @@ class Executor:
         drafts = [*drafts, *(draft_filler(self._account, n) for n in missing)]
         nonces = allocate(nonce, owned, len(drafts))
         now = self._clock()
-        return [composer.intent(d, n, d.fees or fees, judged, now) for d, n in zip(drafts, nonces, strict=True)]
+        known = {attempt.tx_hash for intent in self._journal for attempt in intent.attempts}
+        composed: list[Intent] = []
+        for draft, number in zip(drafts, nonces, strict=True):
+            intent = composer.intent(draft, number, draft.fees or fees, judged, now)
+            while (
+                intent.attempts[0].tx_hash in known
+            ):  # of an offer that lapsed on this nonce; a transaction has one intent
+                draft = replace(draft, gas_limit=draft.gas_limit + 1)
+                intent = composer.intent(draft, number, draft.fees or fees, judged, now)
+            composed.append(intent)
+        return composed
 
 
 def _is_gone(intent: Intent, answers: Answers) -> bool:

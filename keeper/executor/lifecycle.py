@@ -21,7 +21,7 @@ from enum import Enum
 
 from keeper.core.records import Attempt, Intent, IntentStatus
 from keeper.core.types import BlockRef, RawLog
-from keeper.executor.ahead import offered_until
+from keeper.executor.ahead import exposed, offered_until
 
 # A receipt index can lag behind the state: "used by something else" waits for one more block.
 _FOREIGN_DEPTH = 2
@@ -103,6 +103,8 @@ def orphan(intent: Intent, ancestor: BlockRef, now: float) -> Intent:
     """The intent after every block above the ancestor was reverted; the same object when that changes nothing."""
     if intent.included_number is None or intent.included_number <= ancestor.number:
         return intent
+    if intent.tx_hash is not None:
+        intent = exposed(intent)
     attempts = tuple(_waiting(a) if a.status in ("included", "reverted", "lost") else a for a in intent.attempts)
     return replace(
         intent,

@@ -27,7 +27,7 @@ from keeper.core.types import (
 from keeper.executor.ports import Request
 from keeper.executor.transaction import decode_signed, transaction_hash
 
-POOL, TOKEN, COLLATERAL, NATIVE = (bytes([n]) * 20 for n in (0xA1, 0xA2, 0xA3, 0xA4))
+POOL, TOKEN, COLLATERAL, NATIVE, FEED = (bytes([n]) * 20 for n in (0xA1, 0xA2, 0xA3, 0xA4, 0xA5))
 GWEI = 10**9
 CHARGE = 10
 GAS_USED = 200_000
@@ -229,6 +229,9 @@ def run(call: TxCall, account: Account) -> bytes | None:
     """Execute a call; the revert data when it fails."""
     if call.data[:4] == _APPROVE:
         account.allowance = int.from_bytes(call.data[36:68], "big")
+        return None
+    if call.to == FEED:
+        account.open |= set(call.data)
         return None
     position = position_of(call)
     if position is None:

@@ -131,6 +131,17 @@ def test_a_lapse_is_unlearned_with_its_block() -> None:
     assert orphan(lapsed, BlockRef(10, b""), 2.0).status is IntentStatus.REORGED
 
 
+def test_what_was_mined_once_is_in_the_open_when_its_block_is_orphaned() -> None:
+    """Anybody may bring it into another block: it keeps its nonce until one is mined, like everything public."""
+    offer = private()
+    mined = seen(offer, 11, receipt(offer, 0, 11), nonce=NONCE + 1)
+    orphaned = orphan(mined, BlockRef(10, b""), 2.0)
+    assert (update_of(orphaned), offered_until(orphaned)) == (UPDATE.tx_hash, None)
+    assert seen(orphaned, 12).status is IntentStatus.REORGED
+    lapsed = orphan(seen(private(), 11), BlockRef(10, b""), 2.0)
+    assert offered_until(lapsed) == 11
+
+
 def test_in_the_open_nothing_lapses() -> None:
     public = marked(intent(), UPDATE, for_block=None)
     assert seen(public, 50) == public
@@ -143,9 +154,11 @@ def test_what_an_intent_follows_is_stored_with_it() -> None:
     assert (update_of(intent()), offered_until(intent())) == (None, None)
 
 
-@given(st.integers(0, 10**9), st.integers(1, 1023))
+@given(st.integers(0, 10**9), st.integers(1, 4094))
 def test_offers_of_near_blocks_never_have_the_same_bytes(number: int, later: int) -> None:
+    """Nor those of what is sent in the open."""
     assert distinct_gas(100_000, number) != distinct_gas(100_000, number + later)
+    assert distinct_gas(100_000, number) > 100_000
 
 
 # --- ways -------------------------------------------------------------------------------------------------------------
