@@ -298,8 +298,15 @@ class Traceable(Protocol):
     """What a `Watchable` adapter offers where no contract lists the markets that an account may be in."""
 
     def trace(self, account: bytes) -> LogTrace | None:
-        """Logs of which `touches`, with no market, gives every position of this account. None where the markets are
-        configured."""
+        """Logs that name every market this account ever was in. None where the markets are configured."""
+        ...
+
+    def traced(self, logs: Sequence[RawLog]) -> Sequence[bytes]:
+        """The ids of those markets. Raises DecodeError."""
+        ...
+
+    def touch_in(self, market_id: bytes, account: bytes) -> bytes:
+        """The touch that makes `snapshot` read this account's position in a market of this id (32 bytes)."""
         ...
 
 

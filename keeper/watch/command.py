@@ -25,7 +25,7 @@ from keeper.patience import Patience
 from keeper.protocols.addresses import checksummed
 from keeper.watch import show
 from keeper.watch.accounts import Owner, check_accounts, resolve_accounts
-from keeper.watch.deployment import Deployment, Wishes
+from keeper.watch.deployment import Deployment, Wishes, parse_markets
 from keeper.watch.desk import Desk
 from keeper.watch.eyes import Eyes, Held
 from keeper.watch.look import Watched
@@ -55,13 +55,12 @@ def run(args: argparse.Namespace) -> int:
     observe.configure(args.log_format, verbose=bool(args.verbose))
     check_accounts(args.account)
     lines = {name: getattr(args, name) for name in ("call", "urgent", "target") if getattr(args, name) is not None}
-    deployment = Deployment(
-        Wishes(tuple(args.rpc), tuple(args.notify), args.config, args.store, lines, tuple(args.market))
-    )
-    return asyncio.run(_watch(args, deployment))
+    markets = parse_markets(args.market)
+    deployment = Deployment(Wishes(tuple(args.rpc), tuple(args.notify), args.config, args.store, lines))
+    return asyncio.run(_watch(args, deployment, markets))
 
 
-async def _watch(args: argparse.Namespace, deployment: Deployment) -> int:
+async def _watch(args: argparse.Namespace, deployment: Deployment, markets: Sequence[bytes]) -> int:
     async with contextlib.AsyncExitStack() as stack:
         rpc = await RpcClient.connect(deployment.endpoints(), deployment.chain_id, settings=SETTINGS)
         stack.push_async_callback(rpc.close)
@@ -71,7 +70,7 @@ async def _watch(args: argparse.Namespace, deployment: Deployment) -> int:
             return 0
         houses = {owner.account: deployment.house(rpc.chain_id, owner.account, owner.name) for owner in owners}
         house = next(iter(houses.values()))
-        eyes = Eyes(rpc, watched_adapters(house))
+        eyes = Eyes(rpc, watched_adapters(house), markets)
         if args.once:
             return await _once(args.json, rpc, eyes, owners, house.rule(), stop)
         desks = []

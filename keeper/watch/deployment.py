@@ -8,7 +8,6 @@ it was told is known however it is watched the next time, alone or with others.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +17,7 @@ from typing import Any
 
 from keeper import observe
 from keeper.config import as_tuples, check_tables, read_environment, read_tables
-from keeper.configtable import plugin
-from keeper.configtypes import Origin, Problem
+from keeper.configtypes import Origin
 from keeper.core.errors import ConfigError
 from keeper.core.secret import Secret
 from keeper.ens import LONGEST
@@ -29,20 +27,19 @@ from keeper.wire import House
 
 RPC_VARIABLE = "KEEPER_RPC_URL"
 _HERE = Path("keeper.toml")  # never read: relative paths and .env files are looked for beside it
+_ID_BYTES = 32
 _LEFT_OUT = ("executor", "venues", "funding", "submitters", "breakers", "jobs")
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a command line asks for. rpc, notify: URLs or "env:NAME". lines: keys of [margin_calls] that it sets.
-    markets: ids of isolated markets."""
+    """What a command line asks for. rpc, notify: URLs or "env:NAME". lines: keys of [margin_calls] that it sets."""
 
     rpc: Sequence[str] = ()
     notify: Sequence[str] = ()
     config: Path | None = None
     state: Path | None = None
     lines: Mapping[str, str] = field(default_factory=dict)
-    markets: Sequence[str] = ()
 
 
 class Deployment:
@@ -84,12 +81,10 @@ class Deployment:
         for left_out in _LEFT_OUT:
             tables.pop(left_out, None)
         chain = {**_table(tables, "chain"), "id": chain_id}
-        if self._wishes.rpc:
-            chain["rpc"] = tuple(self._wishes.rpc)
+        if self._wishes.rpc or "rpc" not in chain:
+            chain["rpc"] = tuple(self._wishes.rpc) or (f"env:{RPC_VARIABLE}",)
         margin = _fitted(_table(tables, "margin_calls"), self._wishes.lines)
         margin["accounts"] = (checksummed(account),)
-        if self._wishes.markets:
-            tables["protocols"] = _narrowed(tables.get("protocols", ()), self._wishes.markets)
         if name:
             names = _table(tables, "names")
             tables["names"] = {**names, "labels": {checksummed(account): name[:LONGEST], **_table(names, "labels")}}
@@ -166,23 +161,18 @@ def _fitted(margin: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, An
     return lines
 
 
-def _narrowed(protocols: Any, markets: Sequence[str]) -> Any:
-    """The protocols, those of isolated markets with these markets and no others."""
-    if not isinstance(protocols, tuple) or not all(isinstance(table, dict) for table in protocols):
-        return protocols  # told where it is checked
-    having = [table for table in protocols if _lists_markets(str(table.get("kind")))]
-    if not having:
-        kinds = ", ".join(sorted({str(table.get("kind")) for table in protocols}))
-        raise ConfigError(f"--market: none of the protocols here ({kinds}) has isolated markets; leave it out")
-    return tuple({**table, "markets": tuple(markets)} if table in having else table for table in protocols)
-
-
-def _lists_markets(kind: str) -> bool:
-    """Whether a kind's markets are named by the configuration, since its contract does not list them."""
-    try:
-        return any(field.name == "markets" for field in dataclasses.fields(plugin("keeper.protocols", kind).Options))
-    except Problem:
-        return False
+def parse_markets(texts: Sequence[str]) -> list[bytes]:
+    """Market ids. Raises ConfigError for what is none."""
+    found = []
+    for text in texts:
+        try:
+            market_id = bytes.fromhex(text.removeprefix("0x"))
+        except ValueError:
+            market_id = b""
+        if not text.startswith("0x") or len(market_id) != _ID_BYTES:
+            raise ConfigError(f"--market: {text!r} is no market id; expected 0x and {2 * _ID_BYTES} hex digits")
+        found.append(market_id)
+    return found
 
 
 def _table(tables: Mapping[str, Any], name: str) -> Mapping[str, Any]:

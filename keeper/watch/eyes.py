@@ -10,7 +10,8 @@ from typing import Any
 
 import structlog
 
-from keeper.core.errors import LogRangeTooLarge, RetryableError, RpcRefused
+from keeper.core.errors import ConfigError, LogRangeTooLarge, RetryableError, RpcRefused
+from keeper.core.ports import Traceable
 from keeper.core.reads import drive
 from keeper.core.types import Block, Call, CallResult, Liquidated
 from keeper.indexer.rpc.client import RpcClient
@@ -45,8 +46,13 @@ class Held:
 class Eyes:
     """sights: by protocol, the newest. differing: ids of positions of which it is not the protocol's own view."""
 
-    def __init__(self, rpc: RpcClient, adapters: Sequence[Watched]) -> None:
+    def __init__(self, rpc: RpcClient, adapters: Sequence[Watched], markets: Sequence[bytes] = ()) -> None:
+        """markets: ids of isolated markets to look in, besides those found. Raises ConfigError where there are none."""
+        if markets and not any(isinstance(adapter, Traceable) for adapter in adapters):
+            kinds = ", ".join(sorted({adapter.kind for adapter in adapters}))
+            raise ConfigError(f"--market: none of the protocols here ({kinds}) has isolated markets; leave it out")
         self._rpc = rpc
+        self._markets = tuple(markets)
         self.adapters: Mapping[str, Watched] = {adapter.name: adapter for adapter in adapters}
         self.sights: Mapping[str, Sight] = {}
         self.differing: tuple[str, ...] = ()
@@ -118,8 +124,9 @@ class Eyes:
         for name in names:
             before, mine = self.sights.get(name), held.get(name, Held())
             known = Known(mine.market if before is None else before.market, mine.keys)
+            adapter, also = self.adapters[name], set(mine.touches)
+            if isinstance(adapter, Traceable):
+                also.update(adapter.touch_in(market, account) for market in self._markets for account in accounts)
             afresh_here = afresh or before is None  # a market that was stored may be from long ago
-            looks.append(
-                look(self.adapters[name], accounts, head, known, search=search, afresh=afresh_here, also=mine.touches)
-            )
+            looks.append(look(adapter, accounts, head, known, search=search, afresh=afresh_here, also=also))
         return dict(zip(names, await drive(looks, execute), strict=True))

@@ -38,10 +38,6 @@ class Sight:
     positions: Mapping[bytes, Any]
     views: Mapping[bytes, Mapping[str, Any] | None]
 
-    @property
-    def known(self) -> Known:
-        return Known(self.market, frozenset(self.positions))
-
 
 def look(
     adapter: Watched,

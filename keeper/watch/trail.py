@@ -24,6 +24,7 @@ from keeper.watch.look import Watched
 
 log = structlog.get_logger(__name__)
 
+REMEDY = "name the markets to look in with --market ID, or use another node"
 TIMEOUT_S = 10.0
 _ANYBODY = bytes(20)
 
@@ -70,8 +71,7 @@ class Tracer:
 
     async def extend(self, adapter: Watched, account: bytes, trail: Trail, head: int, most: int) -> Trail:
         """The trail up to this head, and further back, by at most so many requests; as it is when the node fails."""
-        trace = trace_of(adapter, account)
-        if trace is None or self.refused:
+        if not isinstance(adapter, Traceable) or self.refused or (trace := adapter.trace(account)) is None:
             return trail
         ahead = None if trail.high is None else max(adapter.start_block, trail.high + 1 - OVERLAP_BLOCKS)
         for _ in range(most):
@@ -98,7 +98,7 @@ class Tracer:
                 self.refused = True
                 log.warning("account_logs_refused", protocol=adapter.name, error=str(error), remedy=REMEDY)
                 break
-            touches = trail.touches | frozenset(adapter.touches(None, logs))
+            touches = trail.touches | {adapter.touch_in(market, account) for market in adapter.traced(logs)}
             if trail.high is None:
                 trail = Trail(first, last, touches)
             elif ahead is not None and first == ahead:
@@ -143,6 +143,3 @@ async def trace_once(
             if trace_of(adapter, account) is not None and (tracer.refused or not tracer.is_complete(adapter, trail)):
                 unfinished.append((adapter.name, account))
     return found, unfinished
-
-
-REMEDY = "name the markets to look in with --market ID, or use another node"

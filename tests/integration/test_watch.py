@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from tests.support.fault_node import Http, Refuse
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.inbox import Inbox, open_inbox
 from tests.support.watching import Watching, watching
+
+Json = dict[str, Any]
 
 
 @pytest.fixture
@@ -210,6 +214,33 @@ def test_a_liquidation_between_two_looks_is_told_with_who_and_what(
     assert inbox.events(ada)[:2] == ["opened", "liquidated"]
 
 
+def test_a_url_on_the_command_line_is_all_it_takes_to_hear(tmp_path: Path, chain: DevChain, config: Path) -> None:
+    """`--notify` with a webhook's URL, instead of the file's notifiers; without a secret it is unsigned."""
+    heard: list[Json] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    arguments = (chain.accounts[0], "--rpc", chain.rpc_url, "--config", str(config))
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/hook"
+        with watching(tmp_path, *arguments, "--notify", url, "--call", "1.2") as watch:
+            watch.start()
+            chain.set_price("WETH", Decimal(1_800))  # health 1.142: below the line given, above the usual one
+            watch.until("the call", lambda: [notice["event"] for notice in heard] == ["opened"])
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert heard[0]["account"] == chain.accounts[0]
+
+
 def test_a_reorg_that_takes_the_reason_back_is_told(
     tmp_path: Path, chain: DevChain, inbox: Inbox, config: Path
 ) -> None:
@@ -288,7 +319,8 @@ def test_isolated_positions_are_found_by_the_accounts_own_logs(
 
         narrow = Refuse(-32602, "block range is too wide, limited to 50 blocks")
         proxy.instead("eth_getLogs", lambda _: narrow, times=10_000, when=wider_than(50))
-        unfinished = watch.run("--once", "--json")
+        unfinished = watch.run("--once", "--json", "--market", "0x" + first.id.hex())
+        assert len(unfinished.stdout.splitlines()) == 1  # what is named is found whatever the node serves
         assert "not all of its logs were searched for positions in morpho; name the markets" in unfinished.stderr
         watch.start("--wait")
         chain.set_price("WETH", Decimal(1_600))

@@ -124,6 +124,12 @@ class MorphoBlue:
         event = bytes.fromhex(abi.SUPPLY_COLLATERAL[2:])
         return None if self._scope.wanted else LogTrace(self._scope.morpho, (event, None, None, bytes(12) + account))
 
+    def traced(self, logs_: Sequence[RawLog]) -> Sequence[bytes]:
+        return [logs.word(log, log.topics[1]) for log in logs_]
+
+    def touch_in(self, market_id: bytes, account: bytes) -> bytes:
+        return market_id + account
+
     # --- the protocol as a whole
 
     def backing(self, market: Market, prices: Prices) -> Reads[Backing]:

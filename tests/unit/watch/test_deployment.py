@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from keeper import ens
 from keeper.core.errors import ConfigError
 from keeper.core.types import Call, CallResult
+from keeper.indexer.rpc.client import RpcClient
 from keeper.shipped import shipped
 from keeper.watch.accounts import Owner, check_accounts, resolve_accounts
-from keeper.watch.deployment import Deployment, Wishes, default_state
+from keeper.watch.command import watched_adapters
+from keeper.watch.deployment import Deployment, Wishes, default_state, parse_markets
+from keeper.watch.eyes import Eyes
 
 ADA = bytes.fromhex("f39fd6e51aad88f6f4ce6ab8827279cfffb92266")
 ADA_TEXT = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
@@ -47,12 +50,15 @@ def test_an_account_given_by_name_is_called_so(tmp_path: Path) -> None:
     assert deployment(state=tmp_path).house(1, ADA).config.names.labels == {}
 
 
-def test_isolated_markets_are_named_where_there_are_some(tmp_path: Path) -> None:
-    market = "0x" + "11" * 32
-    config = deployment(markets=(market,), state=tmp_path).house(1, ADA).config
-    assert {one.name: one.settings.get("markets") for one in config.protocols} == {"aave": None, "morpho": (market,)}
+def test_market_ids_are_checked_before_anybody_is_asked(tmp_path: Path) -> None:
+    """And that there is a protocol that has isolated markets."""
+    assert parse_markets(["0x" + "11" * 32]) == [b"\x11" * 32]
+    for wrong in ("0x1234", "11" * 32, "0x" + "zz" * 32):
+        with pytest.raises(ConfigError, match="is no market id; expected 0x and 64 hex digits"):
+            parse_markets([wrong])
+    adapters = watched_adapters(deployment(state=tmp_path).house(56, ADA))
     with pytest.raises(ConfigError, match="has isolated markets; leave it out"):
-        deployment(markets=(market,), state=tmp_path).house(56, ADA)
+        Eyes(cast(RpcClient, None), adapters, [b"\x11" * 32])
 
 
 def test_notifiers_are_apprise_services_or_webhooks_beside_the_terminal(tmp_path: Path) -> None:

@@ -26,7 +26,10 @@ class Markets:
     def trace(self, account: bytes) -> LogTrace:
         return LogTrace(CONTRACT, (EVENT, bytes(12) + account))
 
-    def touches(self, market: None, logs: Sequence[Log]) -> list[bytes]:
+    def touch_in(self, market_id: bytes, account: bytes) -> bytes:
+        return market_id
+
+    def traced(self, logs: Sequence[Log]) -> list[bytes]:
         return [int(log.block_number, 16).to_bytes(4, "big") for log in logs]
 
 
