@@ -97,10 +97,15 @@ class LogTrace:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A read-only contract call as data; the shell executes it pinned to a block hash (EIP-1898)."""
+    """A read-only contract call as data; the shell executes it pinned to a block hash (EIP-1898).
+
+    anybody: the target may be a contract of anybody, made to burn all the gas there is: then it answers nothing, and no
+    other call must suffer for it. Of any other contract running out of gas is the node's fault, and an error.
+    """
 
     target: bytes
     data: bytes
+    anybody: bool = False
 
 
 CallResult = bytes | None

@@ -16,6 +16,7 @@ from keeper.preflight import findings
 from keeper.protocols.addresses import checksummed
 from tests.support.contract_house import Contract, Running, running
 
+_BURNS = "0x5b600056"  # a loop without end
 PROTOCOLS = ("aave_v3", "morpho_blue")
 
 
@@ -182,3 +183,29 @@ async def test_a_position_is_liquidated_by_the_offer_that_its_owner_authorized(
         assert intent.seized_assets == int(intent.plan["expected_seized_assets"])
         assert 0 < market.position(who).owed_assets < 15_000 * 10**6
         assert contract.holds("USDC") >= int(intent.plan["financing"]["gain_assets"]) > 0
+
+
+async def test_contracts_made_to_burn_gas_hinder_nobody_else(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody can create a market with them, as oracle and as token: it is marked, and all the others go on."""
+    chain, market = contract.chain, contract.chain.morpho.main
+    hostile = chain.morpho.add_market("WETH", "USDC", oracle="0x" + "0e" * 20)
+    token = chain.tokens["DAI"]
+    hostile.supply_collateral(chain.accounts[4], Decimal(1))
+    who = borrow(market, 1, 16_900)
+    async with running(contract, tmp_path, monkeypatch, protocols=PROTOCOLS) as keeper:
+        chain.rpc("anvil_setCode", "0x" + "0e" * 20, _BURNS)
+        code = chain.rpc("eth_getCode", token.address, "latest")
+        chain.rpc("anvil_setCode", token.address, _BURNS)
+        chain.morpho.add_market("WETH", "DAI", oracle="0x" + "0e" * 20)
+        chain.rpc("anvil_setCode", token.address, code)
+        fall(chain, 1_940)
+        await keeper.follow()
+        [intent] = await settled(keeper)
+        assert market.position(who).borrow_shares == 0
+        [morpho] = [track for track in keeper.pipeline.tracks if track.name == "morpho"]
+        assert hostile.id not in morpho.book.prices
+        assert market.id in morpho.book.prices
+        assert len(morpho.book.market.lendings) == 3
+        assert intent.position.endswith(market.id.hex())

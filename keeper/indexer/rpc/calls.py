@@ -13,7 +13,7 @@ import msgspec
 from keeper.core.errors import KeeperError, RpcRefused
 from keeper.core.multicall import MULTICALL3, decode_aggregate3, encode_aggregate3
 from keeper.core.types import BlockRef, Call, CallResult
-from keeper.indexer.rpc.faults import is_revert
+from keeper.indexer.rpc.faults import is_revert, is_starved
 from keeper.indexer.rpc.gasproof import ANSWER, PROOF
 from keeper.indexer.rpc.wire import Request, hex_bytes, result_reader, to_hex
 
@@ -53,7 +53,7 @@ class CallPlan:
         alone: list[int] = []
         for (start, end), answer in zip(self._chunks, answers, strict=True):
             if end - start == 1:
-                results[start] = read_single(answer)
+                results[start] = read_single(answer, self.calls[start])
             elif isinstance(answer, RpcRefused):
                 alone.extend(range(start, end))
             elif isinstance(answer, KeeperError):
@@ -79,10 +79,11 @@ def single_requests(calls: Sequence[Call], block: BlockRef) -> list[Request]:
     return [("eth_call", [_transaction(call), pin]) for call in calls]
 
 
-def read_single(answer: msgspec.Raw | KeeperError) -> CallResult:
-    """One eth_call's result: None for a revert and for empty data. Raises any other refusal, such as out of gas."""
+def read_single(answer: msgspec.Raw | KeeperError, call: Call) -> CallResult:
+    """One eth_call's result: None for a revert, for empty data, and for out of gas where anybody can have made it so.
+    Raises any other refusal."""
     if isinstance(answer, KeeperError):
-        if is_revert(answer):
+        if is_revert(answer) or (call.anybody and is_starved(answer)):
             return None
         raise answer
     return hex_bytes(_read_hex(answer), "eth_call result") or None
@@ -93,14 +94,16 @@ def _transaction(call: Call) -> dict[str, Any]:
 
 
 def _chunks(calls: Sequence[Call], max_calls: int, max_bytes: int) -> list[tuple[int, int]]:
-    """Consecutive slices of at most this many calls and bytes of call data; each holds at least one call."""
+    """Consecutive slices of at most this many calls and bytes of call data; each holds at least one call, and none both
+    contracts of anybody and others."""
     chunks: list[tuple[int, int]] = []
     start = size = 0
     for index, call in enumerate(calls):
         if len(call.target) != 20:
             raise ValueError(f"call target {call.target.hex()} has {len(call.target)} bytes instead of 20")
         cost = len(call.data) + _OVERHEAD_BYTES
-        if index > start and (index - start >= max_calls or size + cost > max_bytes):
+        full = index - start >= max_calls or size + cost > max_bytes
+        if index > start and (full or call.anybody != calls[start].anybody):
             chunks.append((start, index))
             start, size = index, 0
         size += cost

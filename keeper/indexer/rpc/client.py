@@ -79,8 +79,10 @@ class RpcClient(EndpointPool):
     ) -> None:
         """Ask the calls at these indices one by one (in one batch) and put their results in place."""
         if alone:
-            requests = single_requests([calls[index] for index in alone], block)
-            singles = await self.read(requests, lambda answer: [read_single(result) for result in answer.results])
+            asked = [calls[index] for index in alone]
+            singles = await self.read(
+                single_requests(asked, block), lambda answer: list(map(read_single, answer.results, asked))
+            )
             for index, result in zip(alone, singles, strict=True):
                 results[index] = result
 

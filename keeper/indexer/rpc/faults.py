@@ -89,6 +89,7 @@ _REVERTED = _any_of(
     r"bad instruction|bad jump|VM execution error|always failing transaction|execution error",
 )
 _STARVED = _any_of(r"out ?of ?gas", r"gas (required exceeds|limit|uint64 overflow)|intrinsic gas")
+_TOO_LONG = _any_of(r"execution (aborted|timed? ?out|timeout)")
 _UNKNOWN_METHOD = _any_of(
     r"method.{0,60}(not exist|not supported|unsupported|not found|not available|not allowed|not enabled|disabled)",
     r"did not match any variant",
@@ -138,6 +139,11 @@ def is_revert(error: KeeperError) -> bool:
         return False
     text = str(error)
     return (error.code == 3 or bool(_REVERTED.search(text))) and not _STARVED.search(text)
+
+
+def is_starved(error: KeeperError) -> bool:
+    """Whether an eth_call's refusal says that the gas or the time that the node gives was not enough."""
+    return isinstance(error, RpcRefused) and bool(_STARVED.search(str(error)) or _TOO_LONG.search(str(error)))
 
 
 def is_already_known(error: KeeperError) -> bool:

@@ -26,7 +26,7 @@ def confirm_calls(morpho: bytes, lending: Lending, account: bytes) -> list[Call]
         call(morpho, abi.ID_TO_MARKET_PARAMS, lending.id),
         Call(lending.oracle, abi.PRICE),
     ]
-    return [Call(MULTICALL3, encode_aggregate3(asked))]
+    return [Call(MULTICALL3, encode_aggregate3(asked), anybody=True)]
 
 
 def native_view(result: CallResult) -> Mapping[str, Any]:

@@ -168,7 +168,8 @@ def _tokens_and_targets(found: Mapping[bytes, Lending]) -> Reads[tuple[dict[byte
     tokens = sorted({token for one in found.values() for token in (one.loan, one.collateral)})
     calls: dict[object, Call] = {}
     for token in tokens:
-        calls[token, "symbol"], calls[token, "decimals"] = Call(token, abi.SYMBOL), Call(token, abi.DECIMALS)
+        calls[token, "symbol"] = Call(token, abi.SYMBOL, anybody=True)
+        calls[token, "decimals"] = Call(token, abi.DECIMALS, anybody=True)
     for id_, lending in found.items():
         if lending.irm != abi.ZERO:
             calls[id_, "target"] = call(lending.irm, abi.RATE_AT_TARGET, id_)

@@ -72,7 +72,7 @@ def _all_calls(market: Market, references: Sequence[Reference]) -> Iterator[Call
         if lending.asks_rate:
             yield rate_call(lending)
     for offer, _ in _own_oracles(market):
-        yield Call(offer.oracle, abi.PRICE)
+        yield _price_by(offer.oracle)
 
 
 def feeds(market: Market, references: Sequence[Reference]) -> Reads[dict[bytes, tuple[bytes, ...]]]:
@@ -83,8 +83,12 @@ def feeds(market: Market, references: Sequence[Reference]) -> Reads[dict[bytes, 
     return aggregators({**sources, **worth, **own})
 
 
+def _price_by(oracle: bytes) -> Call:
+    return Call(oracle, abi.PRICE, anybody=True)
+
+
 def _price_call(lending: Lending) -> Call:
-    return Call(lending.oracle, abi.PRICE)
+    return _price_by(lending.oracle)
 
 
 def rate_call(lending: Lending) -> Call:
@@ -113,7 +117,7 @@ def read_head(market: Market, references: Sequence[Reference], answers: Mapping[
         if lending.asks_rate and (rate := maybe_uint(answers.get(rate_call(lending)))) is not None:
             prices[rate_key(lending.id)] = Price(rate, 18)
     for offer, lending in _own_oracles(market):
-        if (value := maybe_uint(answers.get(Call(offer.oracle, abi.PRICE)))) is not None:
+        if (value := maybe_uint(answers.get(_price_by(offer.oracle)))) is not None:
             prices[b"pre" + offer.contract] = Price(value, max(lending.price_decimals, 0))
     return prices
 

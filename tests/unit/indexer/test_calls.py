@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 from eth_abi.abi import encode
@@ -83,11 +85,22 @@ def test_missing_state_is_not_a_result() -> None:
 
 
 def test_a_single_call_out_of_gas_is_an_error_not_a_revert() -> None:
-    assert read_single(RpcRefused("execution reverted", 3)) is None
+    assert read_single(RpcRefused("execution reverted", 3), CALLS[0]) is None
     with pytest.raises(RpcRefused):
-        read_single(RpcRefused("out of gas", -32000))
+        read_single(RpcRefused("out of gas", -32000), CALLS[0])
+
+
+def test_a_contract_of_anybody_that_burns_all_gas_answers_nothing_and_starves_only_its_like() -> None:
+    """Its calls make multicalls of their own; asked alone, running out is an answer."""
+    theirs = [replace(call, anybody=True) for call in CALLS[:2]]
+    plan = CallPlan([*CALLS[:2], *theirs, *CALLS[2:3]], BLOCK, max_calls=10, max_bytes=10_000)
+    assert len(plan.requests) == 3
+    for words in ("out of gas", "execution aborted (timeout = 5s)"):
+        assert read_single(RpcRefused(words, -32000), theirs[0]) is None
+    with pytest.raises(RpcRefused):
+        read_single(RpcRefused("header not found", -32000), theirs[0])
 
 
 def test_truncated_hex_is_malformed() -> None:
     with pytest.raises(RpcMalformed):
-        read_single(msgspec.Raw(b'"0x123"'))
+        read_single(msgspec.Raw(b'"0x123"'), CALLS[0])
