@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from eth_abi.abi import decode
 
-from keeper.core.types import Block, Book
+from keeper.core.types import Block, Book, Call
 from keeper.core.units import WAD
+from keeper.devnet.abi import selector
 from keeper.devnet.chain import DevChain
 from keeper.devnet.errors import Reverted
 from keeper.devnet.morpho import PARAMS
+from keeper.devnet.npm import MORPHO, SOLC_0_8_19, fetch
+from keeper.devnet.solc import Compiler, compile_sources
 from keeper.protocols.morpho_blue import abi
 from keeper.protocols.morpho_blue.state import Market, Position
+from keeper.protocols.words import encode
 from tests.support.follower import Follower
 from tests.support.morpho_world import World, adapter
 
+LENS = "0x" + "1e45" * 10
+_LOOK = selector("look(address,(address,address,address,address,uint256),address)")
 MorphoFollower = Follower[Market, Position]
 
 
 @pytest.fixture(scope="module")
 def chain() -> Iterator[DevChain]:
+    """With a lens made of Morpho's own libraries."""
+    (home,) = fetch(MORPHO)
+    roots = {"src/": home / "src", "lens/": Path(__file__).parents[1] / "support" / "contracts"}
+    artifacts = compile_sources("morpho-lens", ["lens/MorphoLens.sol"], roots, Compiler(SOLC_0_8_19, "paris"))
     with DevChain.start() as chain:
+        made = chain.client.deploy(chain.accounts[0], artifacts["MorphoLens"])
+        chain.rpc("anvil_setCode", LENS, chain.rpc("eth_getCode", made, "latest"))
         yield chain
 
 
@@ -32,15 +46,17 @@ def follower_of(chain: DevChain, *markets: str) -> MorphoFollower:
 def assert_parity(follower: MorphoFollower) -> int:
     """Every position's native view equals the contract's at the tip; returns how many of them owe something.
 
-    The contract accrues by itself, in the very call that reads. Whether it holds the position for healthy is asked of
-    `liquidate` as well, which it refuses for that reason or for another.
+    The contract accrues by itself, in the very call that reads; and Morpho's own libraries, compiled into a lens, make
+    of it what we do. Whether it holds the position for healthy is asked of `liquidate` as well, elsewhere.
     """
     block = follower.tip
     assert block is not None
     keys = sorted(follower.book.positions)
     calls = [follower.adapter.confirm_calls(follower.market, key)[0] for key in keys]
+    lens = [looked(follower, key) for key in keys]
     owing = 0
-    for key, result in zip(keys, follower.read(calls, block), strict=True):
+    answers = zip(keys, follower.read(calls, block), follower.read(lens, block), strict=True)
+    for key, result, look in answers:
         position = follower.book.positions[key]
         seen = follower.adapter.assess(follower.market, follower.book.prices, position, block.timestamp)
         health = follower.adapter.health(follower.market, follower.book.prices, position, block.timestamp)
@@ -48,6 +64,12 @@ def assert_parity(follower: MorphoFollower) -> int:
         said = follower.adapter.native_view([result])
         who = f"{follower.adapter.position_id(key)} at block {block.number}: {position}"
         assert seen.native == said, who
+        if look is not None:
+            borrowed, collateral, most, healthy = decode(["uint256", "uint256", "uint256", "bool"], look)
+            theirs = {"borrowAssets": borrowed, "collateral": collateral, "maxBorrow": most, "isHealthy": healthy}
+            assert seen.native == theirs, who
+        else:
+            assert seen.native["maxBorrow"] is None, who
         if not position.authorized:
             assert health.liquidatable == (said["isHealthy"] is False), who
         elif said["isHealthy"] is False:
@@ -58,6 +80,12 @@ def assert_parity(follower: MorphoFollower) -> int:
             market_alone = said["maxBorrow"] * WAD // said["borrowAssets"]
             assert health.factor_wad == market_alone or (position.authorized and health.factor_wad < market_alone)
     return owing
+
+
+def looked(follower: MorphoFollower, key: bytes) -> Call:
+    lending = follower.market.by_id[key[:32]]
+    morpho = bytes.fromhex(follower.chain.morpho.address[2:])
+    return Call(bytes.fromhex(LENS[2:]), encode(_LOOK, morpho, *lending.params, key[32:]))
 
 
 def is_refused_as_healthy(follower: MorphoFollower, key: bytes) -> bool:

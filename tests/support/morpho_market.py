@@ -99,7 +99,7 @@ def worlds(draw: st.DrawFn) -> tuple[Market, Prices, Position]:
     owed = accrued(one, priced, NOW)
     assert owed is not None
     shares = draw(st.integers(1, one.borrow_shares))
-    wanted = draw(st.floats(0.3, 1.5))
+    wanted = draw(st.one_of(st.floats(0.3, 1.5), st.sampled_from((1.0, 1.03, 1.1, 1.25))))
     needed = int(owed.by(shares) * wanted) * WAD // one.lltv_wad * ORACLE_PRICE_SCALE // priced[ID].value
     collateral = min(max(needed + draw(st.integers(-2, 2)), 0), (1 << 127))
     if not draw(st.booleans()):

@@ -17,10 +17,14 @@ KEY = b"\x11" * 20
 PROVIDER = b"\x02" * 20
 
 
+_RULES = st.sampled_from((V36, V37))
+_RANGES = ((0.5, 1.4), *((limit * (1 - 1e-9), limit * (1 + 1e-9)) for limit in (1.0, 1.03, 1.1, 1.25)))
+
+
 def case() -> Case:
     return Case(
         adapter=build({"name": "aave", "start_block": 0, "pool_addresses_provider": PROVIDER}),
-        situations=near_health(0.5, 1.4, st.sampled_from((V36, V37))).map(
+        situations=st.one_of(*(near_health(low, high, _RULES) for low, high in _RANGES)).map(
             lambda world: Situation(
                 world[0], world[1], KEY, world[2], NOW, {r.asset: 1 << 127 for r in world[0].reserves}
             )

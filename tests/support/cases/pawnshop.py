@@ -18,7 +18,8 @@ _MARKET = pawnshop.Market(b"\x01" * 20, b"\x02" * 20, b"\x03" * 20, b"\x04" * 20
 def _situations(draw: st.DrawFn) -> Situation:
     collateral, price = draw(st.integers(10**12, 10**24)), draw(st.integers(10**6, 10**12))
     worth = collateral * price // 10**18 * 8 // 1000
-    debt = int(worth * draw(st.floats(0.7, 1.5))) + draw(st.integers(0, 3))
+    health = draw(st.one_of(st.floats(0.7, 1.5), st.sampled_from((1.0, 1.03, 1.1, 1.25))))
+    debt = max(int(worth / health) + draw(st.integers(-3, 3)), 0)
     prices = {_MARKET.token: Price(price, 8), _MARKET.dollar: Price(10**8, 8)}
     return Situation(
         _MARKET, prices, _OWNER, pawnshop.Pawn(collateral, debt), 1_800_000_000, {_MARKET.dollar: 1 << 100}
