@@ -446,7 +446,7 @@ class Financing:
     """A plan that our contract carries out: where the money comes from, and what becomes of what is seized.
 
     funding, route: by the names that people know them by. borrowed_assets, fee_assets: of the debt token.
-    lender: who lends, or lets us pay last; no bytes when our contract pays with its own.
+    lender: who lends; no bytes when our contract pays with its own, or is paid out before it pays.
     sold_assets: of the collateral; proceeds_assets: debt tokens that it brings. gain_token, gain_assets: what the
     contract has more of in the end, which is the profit; gain_decimals: of that token. least_gain_assets: with less it
     reverts. haircut_bps: what of the gain's value is not counted. tip_wei: sent along for the block's builder.

@@ -78,6 +78,9 @@ async def test_a_callback_pays_a_liquidation_that_nobody_lends_for(
         assert {one.kind for one in keeper.store.intents()} == {"liquidation"}
         assert intent.repaid_assets == int(intent.plan["expected_repaid_assets"])
         assert intent.seized_assets == int(intent.plan["expected_seized_assets"])
+        causes = {cause for cause, amount in intent.realized["difference"].items() if amount != "0"}
+        assert causes <= {"gas"}, "nothing but the gas of a block differs"
+        assert intent.realized["statement"]["proceeds"] == intent.plan["expected"]["proceeds"]
 
 
 async def test_bad_debt_is_liquidated_for_all_of_its_collateral(

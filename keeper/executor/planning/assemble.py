@@ -62,7 +62,7 @@ def assemble(
             gain_assets=financed.gain_assets,
             least_gain_assets=least_gain,
             haircut_bps=financed.haircut_bps,
-            lender=plan.call.to if loan.calls_back else loan.lender,
+            lender=loan.lender,
             tip_wei=tip_wei,
         ),
     )
