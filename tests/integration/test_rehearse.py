@@ -406,6 +406,27 @@ def test_what_a_node_forgets_is_rehearsed_on_a_new_fork(
     assert set(others) == {first + 1}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="command lines of others are in /proc")
+def test_a_token_in_the_nodes_address_is_on_no_command_line(book: Book, tmp_path: Path) -> None:
+    """Every user of a machine can read those, and Anvil takes its upstream there."""
+    url = f"{book.chain.rpc_url}/?key=token-that-costs-money"
+    house = asyncio.run(index(book.configuration(tmp_path, rpc=[url]), book.chain.block_number))
+    told = start(house, "--json", "--limit", "2")
+    assert told.stdout is not None
+    first = told.stdout.readline()
+    lines = [Path(f"/proc/{child}/cmdline").read_bytes() for child in children(told.pid)]
+    rest, err = told.communicate(timeout=60)
+    assert told.returncode == 0, err
+    assert any(b"--fork-url\0http://127.0.0.1:" in line for line in lines)
+    assert not any("token-that-costs-money" in text for text in (*map(str, lines), first, rest, err))
+
+
+def children(pid: int) -> list[str]:
+    return [
+        child for tasks in Path(f"/proc/{pid}/task").iterdir() for child in (tasks / "children").read_text().split()
+    ]
+
+
 async def test_only_reads_pass_to_the_chain_that_is_forked(book: Book, house: House) -> None:
     """Whatever is asked of the relay: transactions and cheat codes are refused, in a batch as well."""
     before = state(book)
