@@ -79,6 +79,19 @@ async def test_a_wrong_chain_among_others_is_left_out() -> None:
         assert wrong.count("eth_blockNumber") == 0
 
 
+async def test_without_a_chain_id_the_endpoints_say_it_and_must_agree() -> None:
+    """One that cannot be reached yet is held to what the others serve when it comes."""
+    async with FaultNode(chain_id=5) as one, FaultNode(chain_id=5) as same, FaultNode(chain_id=6) as other:
+        rpc = await RpcClient.connect([one.http, same.ws, "http://127.0.0.1:9"], None)
+        try:
+            assert rpc.chain_id == 5
+            assert [endpoint.chain_id for endpoint in rpc.endpoints] == [5, 5, 5]
+        finally:
+            await rpc.close()
+        with pytest.raises(WrongChain, match=r"serve different chains .*serves 5, .*serves 6"):
+            await RpcClient.connect([one.http, other.http], None)
+
+
 async def test_nobody_there_is_an_error_that_names_each_endpoint_without_its_secrets(tmp_path: Path) -> None:
     urls = ["ws://user:secret@127.0.0.1:9/secret", "http://127.0.0.1:9/v2/secret?key=secret", str(tmp_path / "no.ipc")]
     with pytest.raises(RpcUnavailable) as failure:
