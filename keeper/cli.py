@@ -184,6 +184,9 @@ def build_parser() -> argparse.ArgumentParser:
         "deploy", _deploy, "put our Liquidator contract on chain, or complete its permissions; harmless to repeat"
     )
     sub.add_argument("--heir", metavar="ADDRESS", help="offer it the ownership in the end (0x…); the key may run plans")
+    sub.add_argument(
+        "--pools", action="store_true", help="also allow every Uniswap pool of a [[funding]] table to lend: many calls"
+    )
     sub.add_argument("--board", action="store_true", help="the MarginCallBoard instead, for notices on chain")
     _order_flags(sub)
     sub = add("skim", _skim, "send what our contract holds to its owner")

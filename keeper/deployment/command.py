@@ -32,7 +32,7 @@ from keeper.executor.deployment import (
 )
 from keeper.executor.liquidator_calls import NATIVE
 from keeper.executor.planning.planner import Planner
-from keeper.executor.planning.ports import Permission, SpenderPermission
+from keeper.executor.planning.ports import ManyLenders, Permission, SpenderPermission
 from keeper.executor.planning.readiness import protocol_needs
 from keeper.executor.planning.words import BALANCE_OF, call, number
 from keeper.executor.ports import Venue
@@ -141,6 +141,10 @@ async def _deploy(args: argparse.Namespace) -> int:
         if contract is None:
             raise ConfigError("executor.liquidator is empty; correct it")
         planner = _planner(visit.house, contract)
+        if args.pools:
+            for lender in (one for one in planner.fundings if isinstance(one, ManyLenders)):
+                found = await visit.read(lender.lenders(visit.tokens, 0))
+                visit.needs += [(lender.name, permission) for permission in found]
         if code is not None and await visit.read(owner_of(contract)) is None:
             await require_proxy(visit)
 

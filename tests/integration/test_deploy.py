@@ -173,6 +173,21 @@ def test_what_is_missing_of_the_permissions_is_completed(chain: DevChain, tmp_pa
     assert "deploy the Liquidator" not in shown
 
 
+def test_pools_are_allowed_to_lend_when_asked_for(chain: DevChain, tmp_path: Path) -> None:
+    """Those that pair a token of the market with a partner; each once, though either token may be borrowed of it."""
+    person = Person.at(chain, tmp_path)
+    partners = json.dumps([chain.tokens[symbol].address for symbol in ("USDC", "WETH")])
+    table = f'[[funding]]\nkind = "uniswap_v3"\nfactory = "{chain.uniswap.factory}"\npartners = {partners}\n'
+    person.file.write_text(person.file.read_text() + table)
+    contract = person.deployed()
+    flash = selector("flash(address,uint256,uint256,bytes)")
+    allowed = [chain.call(contract, "is_allowed(address,bytes4)(bool)", p, flash) for p in chain.uniswap.pools.values()]
+    assert (allowed, person.nonce) == ([False] * 3, ORDERS)
+    person.says("deploy", "--yes", "--pools")
+    allowed = [chain.call(contract, "is_allowed(address,bytes4)(bool)", p, flash) for p in chain.uniswap.pools.values()]
+    assert (allowed, person.nonce) == ([True] * 3, ORDERS + 3)
+
+
 def test_another_owner_is_asked_for_by_name(chain: DevChain, tmp_path: Path) -> None:
     """Nothing is sent; what the owner must do is told. An address without our contract is no contract of ours."""
     liquidator = Liquidator.deployed(chain.client, chain.accounts[0], chain.tokens["WETH"].address)

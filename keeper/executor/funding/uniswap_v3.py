@@ -14,7 +14,7 @@ from typing import Any
 from keeper.core.ports import Reads
 from keeper.core.units import mul_div_up
 from keeper.executor.liquidator_calls import UNISWAP_LOAN, Step, uniswap_loan
-from keeper.executor.planning.pools import Pools, pool_key
+from keeper.executor.planning.pools import PoolKey, Pools, pool_key
 from keeper.executor.planning.ports import Loan, Permission
 from keeper.executor.planning.words import balance_of, number
 
@@ -50,14 +50,23 @@ class UniswapLoans:
     def permissions(self) -> Sequence[Permission]:
         return []
 
-    def loans(self, tokens: Collection[bytes], now: int) -> Reads[Sequence[Loan]]:
-        keys = [
+    def lenders(self, tokens: Collection[bytes], now: int) -> Reads[Sequence[Permission]]:
+        keys = dict.fromkeys(key for *_, key in self._keys(tokens))
+        found = yield from self._pools.find(keys, now)
+        return [Permission(found[key], UNISWAP_LOAN) for key in keys if key in found]
+
+    def _keys(self, tokens: Collection[bytes]) -> list[tuple[bytes, bytes, PoolKey]]:
+        """Token, partner, and the pool that they could be in."""
+        return [
             (token, partner, pool_key(token, partner, fee))
             for token in sorted(tokens)
             for partner in self._options.partners
             if partner != token
             for fee in self._options.fees
         ]
+
+    def loans(self, tokens: Collection[bytes], now: int) -> Reads[Sequence[Loan]]:
+        keys = self._keys(tokens)
         found = yield from self._pools.find([key for *_, key in keys], now)
         lenders = [(token, other, found[key], key[2]) for token, other, key in keys if key in found]
         if not lenders:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from keeper.core.ports import Reads
 from keeper.core.types import Call, CallResult, TxCall
@@ -162,6 +162,17 @@ class Funding(Counterparty, Protocol):
 
     def loans(self, tokens: Collection[bytes], now: int) -> Reads[Sequence[Loan]]:
         """What can be borrowed of these tokens, and for how much. One round trip, but for first discoveries."""
+        ...
+
+
+@runtime_checkable
+class ManyLenders(Protocol):
+    """A kind of lender that is many contracts, each of which must be allowed for itself before it counts."""
+
+    name: str
+
+    def lenders(self, tokens: Collection[bytes], now: int) -> Reads[Sequence[Permission]]:
+        """What it takes to borrow these tokens of all that there are."""
         ...
 
 
