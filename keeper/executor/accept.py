@@ -138,9 +138,12 @@ def _draft(
         return expected.profit, expected
 
     least = chosen.least_base
+    cost = gas_value(gas_used * market.needed_fee_wei, native, base)
     profit, _ = profit_at(market.needed_fee_wei)
+    # A protocol can plan with less than what the transaction brings: leaving an inherited position costs later.
+    if plan.financing is None:
+        profit = min(profit, plan.profit_base - cost)
     if profit < least:
-        cost = gas_value(gas_used * market.needed_fee_wei, native, base)
         detail = f"brings {profit + cost} base units, gas costs {cost}: below the least ({least})"
         return Skip("unprofitable", detail)
     pays_builder = plan.financing is not None and plan.financing.tip_wei > 0
