@@ -82,11 +82,8 @@ def assert_sound(chain: DevChain, keeper: Keeper, positions: list[str]) -> None:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("killed", [False, True], ids=["left alone", "killed"])
-def test_fifty_positions_of_all_protocols_are_settled_and_again_after_a_reorg(
-    chain: DevChain, tmp_path: Path, killed: bool
-) -> None:
-    """Killed at seven random moments on the way, the daemon ends like one left alone: nobody twice, nobody left."""
+def test_fifty_positions_of_all_protocols_are_settled_and_again_after_a_reorg(chain: DevChain, tmp_path: Path) -> None:
+    """By a daemon that is killed at eight moments on the way: nobody twice, nobody left, and every owner hears it."""
     positions = open_positions(chain, POSITIONS)
     assert len(positions) >= POSITIONS
     assert len({position.split(":")[0] for position in positions}) == len(PROTOCOLS)
@@ -98,10 +95,9 @@ def test_fifty_positions_of_all_protocols_are_settled_and_again_after_a_reorg(
         keeper.until_synced()
 
         def interrupt(moment: Callable[[], object]) -> None:
-            if killed:
-                keeper.until("a moment to kill at", moment)
-                keeper.kill()
-                keeper.start()
+            keeper.until("a moment to kill at", moment)
+            keeper.kill()
+            keeper.start()
 
         fall = chain.set_price("WETH", FALL_TO).block_number
         interrupt(keeper.liquidations)
@@ -127,6 +123,37 @@ def test_fifty_positions_of_all_protocols_are_settled_and_again_after_a_reorg(
         keeper.until("owners to hear it", lambda: all(inbox.events(who)[-1:] == ["liquidated"] for who in accounts))
         verified = keeper.run("health", "--verify")
         assert (verified.returncode, "0 differences" in verified.stderr) == (0, True), verified.stderr
+
+
+def test_an_isolated_position_is_called_for_margin_and_cured_by_exactly_what_was_asked(
+    chain: DevChain, tmp_path: Path
+) -> None:
+    """The notice names the market, and the same account's position in another is nobody's concern."""
+    owner, (weak, strong) = chain.accounts[0], chain.morpho.markets.values()
+    for market, debt in ((weak, 15_000), (strong, 5_000)):
+        market.supply_collateral(owner, Decimal(10))
+        market.borrow(owner, Decimal(debt))
+    with open_inbox() as inbox, deploy(tmp_path, chain, inbox, protocols=["morpho_blue"]) as keeper:
+        keeper.start()
+        keeper.until_synced()
+        chain.set_price("WETH", Decimal(1_850))
+        keeper.until_told(inbox, owner, "opened")
+        [notice] = inbox.notices()
+        assert notice["position"] == f"morpho:{owner}:0x{weak.id.hex()}"
+        assert "WETH/USDC 86%" in notice["text"]
+        [breach] = notice["breach_prices"]
+        assert (breach["asset"], 1_700 < Decimal(breach["price"]) < 1_750) == (weak.params[1], True)
+        [pledge] = [demand for demand in notice["demands"] if demand["action"] == "add_collateral"]
+        weak.supply_collateral(owner, int(pledge["amount"]))
+        keeper.until_told(inbox, owner, "opened", "cured")
+        rows = {row["position"]: row for row in keeper.ask("health")}
+        assert rows[notice["position"]]["market"] == f"0x{weak.id.hex()}"
+        assert rows[notice["position"]]["market_name"] == "WETH/USDC 86%"
+        assert abs(int(rows[notice["position"]]["health_wad"]) - 125 * 10**16) < 10**13
+        assert set(rows[notice["position"]]["native"]) == {"borrowAssets", "collateral", "maxBorrow", "isHealthy"}
+        [call] = keeper.ask("calls")
+        assert (call["position"], call["status"]) == (notice["position"], "cured")
+        assert keeper.terminate() == 0
 
 
 # --- what a block costs -----------------------------------------------------------------------------------------------
