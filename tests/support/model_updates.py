@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from keeper.core.errors import KeeperError, RpcRefused
+from keeper.core.ports import Store
 from keeper.core.types import Book, TxCall
 from keeper.executor.ahead import Ahead
 from keeper.executor.behind import Ways
 from keeper.executor.executor import Executor
 from keeper.executor.fees import Fees
-from keeper.executor.ports import Opportunity, PendingPrices, Venue
+from keeper.executor.ports import BehindRoute, Opportunity, PendingPrices, Venue
 from keeper.executor.transaction import decode_signed, transaction_hash
 from tests.support.model_chain import FEED, ModelChain, run
 from tests.support.model_pipeline import SETTINGS, SIGNER, Pipeline
@@ -133,14 +134,8 @@ class BehindPipeline(Pipeline):
         self._maybe_crash("after submission")
 
     def _executor(self) -> Executor:
-        made = super()._executor()
-        return made if not hasattr(self, "updated") else self._with_ways(made)
+        store, ways = cast(Store, self.store), Ways([cast(BehindRoute, Builder(self))], self)
+        return Executor(store, self.chain, self, self.settings, self._now, signer=SIGNER, ways=ways)
 
-    def _with_ways(self, plain: Executor) -> Executor:
-        from typing import cast
-
-        from keeper.core.ports import Store
-
-        ways = Ways([Builder(self)], self)  # type: ignore[list-item]
-        clock = lambda: self.clock  # noqa: E731
-        return Executor(cast(Store, self.store), self.chain, self, self.settings, clock, signer=SIGNER, ways=ways)
+    def _now(self) -> float:
+        return self.clock

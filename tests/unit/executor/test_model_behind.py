@@ -54,6 +54,12 @@ class ChaosAhead(Chaos):
         self.pipeline.updated.mine_update(ahead, with_ours=True)
         self._live()
 
+    @rule(opens=POSITIONS.filter(bool), public=st.booleans(), at_most=st.integers(0, 3))
+    def update_won_and_orphaned(self, opens: set[int], public: bool, at_most: int) -> None:
+        """The update is gone with its block, but what was mined with it is known to everybody now."""
+        self.update_won(opens, public)
+        self.reorg(depth=1, longer=0, requeue=True, at_most=at_most)
+
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
     def update_dropped(self, data: st.DataObject) -> None:
