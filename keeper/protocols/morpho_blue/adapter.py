@@ -117,7 +117,7 @@ class MorphoBlue:
         return track.positions_of(market, account)
 
     def liquidation_filter(self, market: Market) -> LogFilter:
-        return LogFilter(frozenset({market.morpho}), frozenset({bytes.fromhex(abi.LIQUIDATED[2:])}))
+        return logs.liquidation_filter(market.morpho, market)
 
     def trace(self, account: bytes) -> LogTrace | None:
         """Whoever borrows has pledged before. SupplyCollateral(id, caller, onBehalf, assets): the owner is indexed."""

@@ -28,6 +28,13 @@ def log_filter(morpho: bytes, factory: bytes, market: Market) -> LogFilter:
     return LogFilter(frozenset({morpho, factory, *offering}), _TOPICS | _PRE_TOPICS)
 
 
+def liquidation_filter(morpho: bytes, market: Market) -> LogFilter:
+    """Of liquidations alone: Morpho's own, and those of offers in force."""
+    offering = {offer.contract for offer in market.offers if offer.used}
+    topics = frozenset(bytes.fromhex(topic[2:]) for topic in (abi.LIQUIDATED, abi.PRE_LIQUIDATED))
+    return LogFilter(frozenset({morpho, *offering}), topics)
+
+
 @dataclass(slots=True)
 class Seen:
     """markets: ids. positions: (market id, account). made: loan and collateral token by id, of markets created here.
@@ -57,7 +64,7 @@ def fold(
     for log in logs:
         if factory and log.topics and log.topics[0] in abi.PRE_SHAPES:
             if log.address in (ours, makes) or log.address in offers:
-                _fold_pre_liquidation(log, log.address == ours, log.address == makes, seen)
+                _fold_pre_liquidation(log, log.address == ours, log.address == makes, wanted, seen)
             continue
         if log.address != ours:
             continue
@@ -82,7 +89,9 @@ def fold(
     return seen
 
 
-def _fold_pre_liquidation(log: RawLog, by_morpho: bool, by_factory: bool, seen: Seen) -> None:
+def _fold_pre_liquidation(
+    log: RawLog, by_morpho: bool, by_factory: bool, wanted: Collection[bytes], seen: Seen
+) -> None:
     event = log.topics[0]
     topics, words = abi.PRE_SHAPES[event]
     if len(log.topics) != topics or len(log.data) != 2 + 64 * words:
@@ -92,8 +101,10 @@ def _fold_pre_liquidation(log: RawLog, by_morpho: bool, by_factory: bool, seen: 
     elif by_factory and event == abi.CREATE_PRE_LIQUIDATION:
         seen.offers.add(address(log, log.topics[1]))
     elif not by_morpho and not by_factory and event == abi.PRE_LIQUIDATED:
-        seen.positions.add((word(log, log.topics[1]), address(log, log.topics[3])))
-        seen.liquidations.append(log)
+        id_, owner = word(log, log.topics[1]), address(log, log.topics[3])
+        if not wanted or id_ in wanted:
+            seen.positions.add((id_, owner))
+            seen.liquidations.append(log)
 
 
 def touch_keys(seen: Seen) -> list[bytes]:
