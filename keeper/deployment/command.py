@@ -60,7 +60,7 @@ def skim_all(args: argparse.Namespace) -> int:
 
 @dataclass
 class Visit:
-    """What both commands stand on, read at one block. needs: of all protocols. tokens: that they list.
+    """What both commands stand on, read at one block. needs: of all protocols. tokens: symbols of those they list.
 
     venues: every market at that block, whose prices value gas.
     native: price of the native coin, counted in so many decimals of a currency.
@@ -73,7 +73,7 @@ class Visit:
     native_asset: bytes
     block: BlockRef
     needs: list[tuple[str, Permission | SpenderPermission]] = field(default_factory=list)
-    tokens: set[bytes] = field(default_factory=set)
+    tokens: dict[bytes, str] = field(default_factory=dict)
     venues: list[Venue] = field(default_factory=list)
     native: Price | None = None
     base_decimals: int = 8
@@ -114,7 +114,9 @@ async def visiting(args: argparse.Namespace) -> AsyncIterator[Visit]:
                 known = None if payload is None else adapter.load_market(payload)  # what contracts cannot list
                 market = await visit.read(adapter.bootstrap(known))
                 visit.needs += protocol_needs(adapter, market)
-                visit.tokens.update(adapter.wallet_tokens(market))
+                for asset in adapter.wallet_tokens(market):
+                    token = adapter.token(market, asset)
+                    visit.tokens[asset] = token.symbol if token is not None and token.symbol.isprintable() else ""
                 results = await rpc.call_many(adapter.head_calls(market), head.ref)
                 prices = (await visit.read(adapter.snapshot(market, [], head, results, {}))).prices
                 visit.venues.append(Venue(adapter, Book(market, prices)))
@@ -226,7 +228,8 @@ async def _holdings(visit: Visit, contract: bytes, tokens: Sequence[bytes], bloc
     for token, balance, places in zip(asked, balances, decimals, strict=True):
         if held := number(balance):
             amount = format_units(held, number(places) or 0)
-            orders.append(skim(contract, token, f"{amount} of {checksummed(token)}"))
+            symbol = visit.tokens.get(token) or "of"
+            orders.append(skim(contract, token, f"{amount} {symbol} {checksummed(token)}"))
     if NATIVE in tokens:
         at = {"blockHash": "0x" + block.hash.hex()}
         held = int(str(await visit.rpc.request("eth_getBalance", "0x" + contract.hex(), at)), 16)

@@ -397,7 +397,7 @@ def test_skim_sends_everything_to_the_owner(chain: DevChain, tmp_path: Path) -> 
     ether = int(chain.rpc("eth_getBalance", chain.accounts[0], "latest"), 16)
 
     _, shown = person.says("skim", "--dry-run")
-    assert "12 of " in shown
+    assert f"send 12 USDC {chain.tokens['USDC'].address} to the owner" in shown
     assert "0.1 of the native coin" in shown
     assert chain.balance(liquidator.address, "USDC") == 12 * 10**6
 
