@@ -191,3 +191,27 @@ def test_killed_between_journal_and_network_nothing_is_lost_or_sent_twice(
         mine(keeper, 2)
         until(keeper, "abandoned", "confirmed")
         assert chain.aave.debt(chain.accounts[0], "USDC") < 14_000 * 10**6
+
+
+def test_a_reorg_under_a_followed_update_is_settled_without_help(chain: DevChain, relay: Relay, tmp_path: Path) -> None:
+    """Update and liquidation vanish together; what was ours is given up, and the next update finds us ready."""
+    updater = Updater(chain)
+    with deploy(tmp_path, chain, mode="live", executor=SEND, submitters=[bundles(relay)]) as keeper:
+        ready(keeper)
+        updater.send("WETH", 1_600)
+        until(keeper, "broadcast")
+        relay.build()
+        until(keeper, "included")
+        chain.reorg(1)
+        keeper.until_synced()
+        for _ in range(6):
+            relay.build()
+            keeper.until_synced()
+        keeper.until("the first to be given up", lambda: keeper.liquidations()[0]["status"] == "abandoned")
+        assert chain.aave.debt(chain.accounts[0], "USDC") >= 14_000 * 10**6
+        update = updater.send("WETH", 1_500)
+        keeper.until("the next to be followed", lambda: keeper.liquidations()[-1]["status"] == "broadcast")
+        relay.build()
+        keeper.until("it to be mined", lambda: keeper.liquidations()[-1]["status"] == "included")
+        assert updater.place(update) is not None
+        assert not keeper.ever_said("liquidation_failed")
