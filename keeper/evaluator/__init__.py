@@ -6,7 +6,8 @@ bands            how near is near: thresholds, hysteresis, the protocol's own fl
 volatility       how much prices move, and together, from the prices so far; volatility_json stores it
 probability      how likely a breach is, by closed forms and by simulation
 exposure         what moves a position's health, and so how volatile that is
-adaptive, lines  thresholds that know that, position by position
+adaptive, lines  thresholds that know that, position by position; spans: of many at once
+seed             a first state of the volatility from what price feeds remember
 episodes         one margin call from its opening to its closing, as a function of judgements; episode_json stores it
 judge, standing  all of that for one protocol: a block in, exact judgements and steps out
 notices          what must be said: the difference between what readers were told and what is true

@@ -3,12 +3,11 @@
 With C the collateral and R the requirement as sums of weight × factor (`Linear`), the log health moves by
 Σ w_a · (log return of asset a), where w_a is the share in C of the factors that follow the price of a, less their share
 in R. Shares are taken at the prices of the last whole bar, so that within a bar they change with interest alone:
-`MARGIN` is far more than that can move a line.
+`spans.MARGIN` is far more than that can move a line.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,7 +29,6 @@ from keeper.evaluator.volatility import (
     log_price,
 )
 
-MARGIN = 1e-3  # relative: how far a line may move until the next bar, far above what floats and interest can do
 PARITY = 0.03  # prices nearer than this are presumed to be pegged to one another
 _SHIFT = 2  # an adapter's slot 0 is ours 2, as in `columns`
 _CHUNK = 4_096
@@ -149,7 +147,7 @@ class Exposures:
         return float(self._movements.sigmas(np.array([assets.index(asset)], np.intp), np.ones((1, 1))).max())
 
     def distances_of_rows(self, columns: Columns, rows: Rows) -> Floats:
-        """Log distances of the call lines of these rows; where something has no price, the widest there is.
+        """Log distances of the call lines of these rows; NaN where something has no price.
 
         Most rows have one asset on each side, and there are far fewer such pairs than rows.
         """
@@ -174,7 +172,7 @@ class Exposures:
         unknown: NDArray[np.bool_] = np.asarray(np.isnan(weights).any(axis=1), np.bool_)
         rule = self._movements.rule
         sigmas = self._movements.sigmas(places, np.where(unknown[:, None], 0.0, weights))
-        return np.where(unknown, math.log(rule.widest), rule.distances(sigmas))
+        return np.where(unknown, np.nan, rule.distances(sigmas))
 
     def _side(self, entries: Sequence[tuple[int, float]]) -> dict[int, float] | None:
         """Shares by place; None without a price, or without anything."""

@@ -372,7 +372,7 @@ class Judge(Generic[M, A]):
         """Keys of everything of which this block may open an episode, or move an open one."""
         columns, lines = self._screen.columns, self._lines
         standing = self._standing.of(
-            self._open, columns, lambda key: lines.known(self.adapter, book, key, now), lines.margin
+            self._open, columns, lambda rows: lines.spans(self.adapter, book, columns, rows, now)
         )
         yield from standing.rowless
         below = self._screen.below(vector, slack, lines.bounds(columns))

@@ -19,8 +19,9 @@ from keeper.core.units import WAD
 from keeper.evaluator.adaptive import Adaptive
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.columns import Columns, Floats, Rows
-from keeper.evaluator.exposure import MARGIN, Exposures, Movements
+from keeper.evaluator.exposure import Exposures, Movements
 from keeper.evaluator.screen import Mask
+from keeper.evaluator.spans import MARGIN, Spans
 from keeper.evaluator.volatility import Volatility
 
 Adapter = ProtocolAdapter[Any, Any]
@@ -37,6 +38,7 @@ class Lines:
         self._movements: Movements | None = None
         self._exposures: tuple[tuple[Any, Any, int], Exposures] | None = None
         self._bounds: Floats = np.zeros(0)
+        self._distances: Floats = np.zeros(0)
         self._rough: Mask = np.zeros(0, np.bool_)
 
     @property
@@ -48,15 +50,10 @@ class Lines:
         """What holds for every position, or is presumed of one before anything was observed."""
         return self.rule.presumed if isinstance(self.rule, Adaptive) else self.rule
 
-    @property
-    def margin(self) -> float:
-        """How far, relatively, lines may move until the next bar."""
-        return MARGIN if self.adapt else 0.0
-
     def observe(self, volatility: Volatility | None) -> None:
         """Another state of the volatility."""
         self.volatility, self._movements, self._exposures = volatility, None, None
-        self._bounds, self._rough = np.zeros(0), np.zeros(0, np.bool_)
+        self._bounds, self._distances, self._rough = np.zeros(0), np.zeros(0), np.zeros(0, np.bool_)
 
     def restructure(self) -> None:
         """Another market: weights, factors or rows are others."""
@@ -109,6 +106,7 @@ class Lines:
         missing = columns.rows - len(self._bounds)
         if missing > 0:
             self._bounds = np.append(self._bounds, np.full(missing, self.rule.widest + _GRID))
+            self._distances = np.append(self._distances, np.full(missing, np.nan))
             self._rough = np.append(self._rough, np.ones(missing, np.bool_))
         return self._bounds
 
@@ -120,9 +118,21 @@ class Lines:
         if not len(rough):
             return False
         distances = self._at(adapter, book, now).distances_of_rows(columns, rough)
-        self._bounds[rough] = np.exp(distances) * (1 + MARGIN) + _GRID
+        widest = math.log(self.rule.widest) if isinstance(self.rule, Adaptive) else 0.0
+        self._bounds[rough] = np.exp(np.where(np.isnan(distances), widest, distances)) * (1 + MARGIN) + _GRID
+        self._distances[rough] = distances
         self._rough[rough] = False
         return True
+
+    def spans(self, adapter: Adapter, book: Book[Any, Any], columns: Columns, rows: Rows, now: int) -> Spans:
+        """The lines of these rows; NaN where nobody knows them."""
+        if not isinstance(self.rule, Adaptive):
+            return Spans.fixed(self.rule, rows.shape)
+        if self.volatility is None:
+            return Spans.fixed(self.nominal, rows.shape)
+        self.bounds(columns)
+        self.refine(adapter, book, columns, rows, now)
+        return Spans.at(self._distances[rows])
 
     def _at(self, adapter: Adapter, book: Book[Any, Any], now: int) -> Exposures:
         assert self.volatility is not None

@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from keeper.core.types import Band
-from keeper.core.units import WAD
-from keeper.evaluator.bands import BandRules
 from keeper.evaluator.columns import Columns, Floats, Rows
 from keeper.evaluator.episodes import Episode
 from keeper.evaluator.screen import Mask
+from keeper.evaluator.spans import Spans
 
 
 class Standing:
@@ -24,17 +22,10 @@ class Standing:
         """The episodes, the rows or the lines changed."""
         self._known = False
 
-    def of(
-        self,
-        episodes: Mapping[bytes, Episode],
-        columns: Columns,
-        rules: Callable[[bytes], BandRules | None],
-        margin: float = 0.0,
-    ) -> Standing:
+    def of(self, episodes: Mapping[bytes, Episode], columns: Columns, spans: Callable[[Rows], Spans]) -> Standing:
         """Itself, up to date.
 
-        rules: of the position with a key, None while nobody knows them; margin: how far, relatively, its lines may move
-        until `forget` is called.
+        spans: the lines of some rows, NaN while nobody knows them.
         rowless: keys without a row (nothing required, as far as is known): always judged. holds: by row, whether an
         episode is open. always: by open row, whether it is judged whatever the floats say (its lines are unknown, or it
         was liquidated and is not over yet).
@@ -43,27 +34,15 @@ class Standing:
             return self
         rows = {key: columns.row(key) for key in episodes}
         self.rowless = [key for key, row in rows.items() if row is None]
-        held = [(row, episodes[key], rules(key)) for key, row in rows.items() if row is not None]
-        self.rows: Rows = np.array([row for row, _, _ in held], np.intp)
+        held = [(row, episodes[key]) for key, row in rows.items() if row is not None]
+        self.rows: Rows = np.array([row for row, _ in held], np.intp)
         self.holds: Mask = np.zeros(columns.rows, np.bool_)
         self.holds[self.rows] = True
-        stays = [_stays(episode.band, own) for _, episode, own in held]
-        self.deeper: Floats = np.array([deeper for deeper, _ in stays]) * (1 + margin)
-        self.leaves: Floats = np.array([leaves for _, leaves in stays]) * (1 - margin)
-        self.always: Mask = np.array([own is None or episode.liquidations > 0 for _, episode, own in held], np.bool_)
+        lost: Mask = np.array([episode.liquidations > 0 for _, episode in held], np.bool_)
+        deeper, leaves = spans(self.rows).of_open(np.array([episode.band for _, episode in held], np.intp))
+        unknown = np.isnan(deeper) | np.isnan(leaves)
+        self.deeper: Floats = np.where(unknown, 1.0, deeper)
+        self.leaves: Floats = np.where(unknown, 1.0, leaves)
+        self.always: Mask = np.asarray(lost | unknown, np.bool_)
         self._known = True
         return self
-
-
-def _stays(band: Band, rules: BandRules | None) -> tuple[float, float]:
-    """The health below which an open episode in a band goes deeper, and at which it rises out of it.
-
-    A liquidatable position keeps 1 and 1, between which nothing is: the protocol's flag decides of it.
-    """
-    if rules is None:
-        return 1.0, 1.0
-    if band is Band.WATCH:
-        return rules.call_wad / WAD, rules.closes_wad / WAD
-    if band is Band.CALL:
-        return rules.urgent_wad / WAD, rules.leaves_at_wad(band) / WAD
-    return (1.0, rules.leaves_at_wad(band) / WAD) if band is Band.URGENT else (1.0, 1.0)

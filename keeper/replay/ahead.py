@@ -7,13 +7,10 @@ in between changes nothing, since floats are wrong by far less than `_MARGIN`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from keeper.core.types import Band, Linear
-from keeper.core.units import WAD
-from keeper.evaluator.bands import BandRules
+from keeper.evaluator.spans import Spans
 from keeper.replay.history import Floats, History
 from keeper.replay.market import Market
 
@@ -21,49 +18,27 @@ NOTHING_OWED = 1e300
 _MARGIN = 1.7e-4  # above what rounding a line and its hysteresis to 0.0001, and interest until the next bar, can do
 
 
-@dataclass(frozen=True, slots=True)
-class Spans:
-    """By kind of line, the health at it; per bar and position, or one for all."""
+def stays(spans: Spans, band: Band, called: bool, column: int) -> tuple[Floats, Floats]:
+    """By bar, the healths between which a position surely stays in its band.
 
-    watch: Floats
-    call: Floats
-    urgent: Floats
-    hysteresis: Floats
-    closes: Floats
-
-    @classmethod
-    def fixed(cls, rules: BandRules) -> Spans:
-        values = (rules.watch_wad, rules.call_wad, rules.urgent_wad, rules.hysteresis_wad, rules.closes_wad)
-        return cls(*(np.array([[value / WAD]]) for value in values))
-
-    def stays(self, band: Band, called: bool, column: int) -> tuple[Floats, Floats]:
-        """By bar, the healths between which a position surely stays in its band; called: in an open episode."""
-        watch, call, urgent = self._of(self.watch, column), self._of(self.call, column), self._of(self.urgent, column)
-        hysteresis, closes = self._of(self.hysteresis, column), self._of(self.closes, column)
-        nothing, everything = np.full_like(call, -np.inf), np.full_like(call, np.inf)
-        if not called:
-            deeper, leaves = (watch, everything) if band is Band.SAFE else (call, watch + hysteresis)
-        else:
-            deeper, leaves = {
-                Band.WATCH: (call, closes),
-                Band.CALL: (urgent, call + hysteresis),
-                Band.URGENT: (np.ones_like(call), urgent + hysteresis),
-                Band.LIQUIDATABLE: (nothing, 1 + hysteresis),
-            }[band]
-        return deeper * (1 + _MARGIN), leaves * (1 - _MARGIN)
-
-    @staticmethod
-    def _of(values: Floats, column: int) -> Floats:
-        return values[:, column if values.shape[1] > 1 else 0]
-
-
-def spans_of(distances: Floats) -> Spans:
-    """The lines at these log distances (bars × positions), as `adaptive.lines_at` draws them, but for the rounding."""
-    call = np.exp(distances)
-    target = np.exp(distances + np.clip(1.5 * distances, 0.02, 0.2))
-    hysteresis = np.maximum((call - 1) / 5, 1e-4)
-    closes = np.maximum(call + hysteresis, target - hysteresis)
-    return Spans(np.maximum(np.exp(2.3 * distances), call), call, np.exp(0.3 * distances), hysteresis, closes)
+    spans: bars × positions, or one for all. called: in an open episode; outside of one it is SAFE or WATCH. Unlike on
+    chain, health alone says what is liquidatable.
+    """
+    watch, call, urgent, hysteresis, closes = (
+        values[:, column if values.shape[1] > 1 else 0]
+        for values in (spans.watch, spans.call, spans.urgent, spans.hysteresis, spans.closes)
+    )
+    nothing, everything = np.full_like(call, -np.inf), np.full_like(call, np.inf)
+    if not called:
+        deeper, leaves = (watch, everything) if band is Band.SAFE else (call, watch + hysteresis)
+    else:
+        deeper, leaves = {
+            Band.WATCH: (call, closes),
+            Band.CALL: (urgent, call + hysteresis),
+            Band.URGENT: (np.ones_like(call), urgent + hysteresis),
+            Band.LIQUIDATABLE: (nothing, 1 + hysteresis),
+        }[band]
+    return deeper * (1 + _MARGIN), leaves * (1 - _MARGIN)
 
 
 class Ahead:

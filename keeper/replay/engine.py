@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +16,9 @@ from keeper.evaluator.bands import BandRules
 from keeper.evaluator.columns import Columns
 from keeper.evaluator.exposure import Exposures, Movements
 from keeper.evaluator.judge import Judge
+from keeper.evaluator.spans import Spans
 from keeper.evaluator.volatility import BAR_S, Volatility
-from keeper.replay.ahead import Ahead, Spans, first_outside, spans_of
+from keeper.replay.ahead import Ahead, first_outside, stays
 from keeper.replay.follow import Follow
 from keeper.replay.history import Floats, History, Report
 from keeper.replay.market import Market, WholeUnits
@@ -102,7 +104,7 @@ class _Run:
     def _draw(self, active: Sequence[Follow], begins: NDArray[np.intp]) -> Spans:
         """The lines of each row in each bar of the stretch."""
         if not isinstance(self._rule, Adaptive):
-            return Spans.fixed(self._rule)
+            return Spans.fixed(self._rule, (1, 1))
         rows = np.array(sorted({row for follow in active for row in follow.rows}), np.intp)
         distances = np.zeros((len(self._states), self._columns.rows))
         for bar, (state, place) in enumerate(zip(self._states, begins, strict=True)):
@@ -111,8 +113,9 @@ class _Run:
             factors = self._adapter.factors(self._market, prices, now)
             exposures = Exposures(Movements(self._rule, state, self._adapter, self._market), factors, prices)
             if len(rows):
-                distances[bar, rows] = exposures.distances_of_rows(self._columns, rows)
-        return spans_of(distances)
+                drawn = exposures.distances_of_rows(self._columns, rows)
+                distances[bar, rows] = np.where(np.isnan(drawn), math.log(self._rule.widest), drawn)
+        return Spans.at(distances)
 
     def _healths(self, ahead: Ahead, follow: Follow) -> Floats:
         """By place of the stretch, with the balances of then."""
@@ -137,7 +140,7 @@ class _Run:
             known = ~np.isnan(healths) if follow.version >= 0 else np.zeros(len(healths), np.bool_)
             outside = int(known.argmax()) if known.any() else None
         else:
-            deeper, leaves = self._spans.stays(follow.band, follow.called, follow.row)
+            deeper, leaves = stays(self._spans, follow.band, follow.called, follow.row)
             if len(deeper) > 1:
                 deeper, leaves = deeper[self._bars[part]], leaves[self._bars[part]]
             outside = first_outside(healths, (deeper, leaves))
