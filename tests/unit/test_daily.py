@@ -58,6 +58,7 @@ def test_a_day_tells_expected_and_realized_profit_and_all_gas_by_what_it_was_for
         "failed": str(10**15),
         "cancelled": str(10**15),
         "approvals": str(10**15),
+        "preparations": "0",
         "orders": str(10**15),
         "notices": str(10**15),
     }
