@@ -119,7 +119,7 @@ def _default(field: FieldInfo) -> str:
     if value is None or value is PydanticUndefined or value == "":
         return "none"
     if isinstance(value, tuple):
-        return "empty" if not value else str(value)
+        return "empty" if not value else f"`{json.dumps(list(value), default=str)}`"
     shown = _written(field)[1]
     if shown is not None:
         return f"`{shown.show(value)}`"
