@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -18,9 +19,11 @@ from keeper.config import load_config
 from keeper.devnet.aave import ReserveTerms
 from keeper.devnet.anvil import Anvil
 from keeper.devnet.chain import DevChain
+from keeper.devnet.cli import add_arguments
 from keeper.devnet.configuration import write_config
 from keeper.devnet.errors import DevnetError, Reverted
 from keeper.devnet.market import BTC_ETH_EMODE
+from keeper.devnet.protocols import kinds
 from keeper.devnet.rpc import Rpc
 from keeper.devnet.tokens import FeedMode
 
@@ -364,6 +367,23 @@ def test_written_configuration_is_a_valid_one(shared_chain: DevChain, tmp_path: 
     assert config.executor.private_key.reveal() == shared_chain.liquidator.private_key
 
 
+@pytest.mark.parametrize(
+    "written", [["aave_v3,morpho_blue"], ["morpho_blue", "aave_v3"], ["morpho_blue", "morpho_blue"]]
+)
+def test_protocols_are_listed_with_commas_or_blanks_and_each_once(written: list[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, Path)
+    assert parser.parse_args(["--protocols", *written]).protocols == list(dict.fromkeys(",".join(written).split(",")))
+
+
+def test_a_protocol_that_the_dev_chain_has_not_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, Path)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--protocols", "aave_v3,morpho"])
+    assert "there is no 'morpho' on the dev chain; there are aave_v3, morpho_blue" in capsys.readouterr().err
+
+
 def test_devnet_command_stands_until_told_to_stop(tmp_path: Path):
     """It prints where everything is, writes a configuration, and SIGTERM stops it and Anvil with exit code 0."""
     command = [sys.executable, "-c", "from keeper.cli import main; raise SystemExit(main())"]
@@ -378,7 +398,8 @@ def test_devnet_command_stands_until_told_to_stop(tmp_path: Path):
             assert config["protocols"][0]["pool_addresses_provider"] == provider
             rpc = Rpc(int(facts["rpc_url"].rpartition(":")[2]))
             assert rpc("eth_getCode", provider, "latest") != "0x"
-            assert len(facts["positions"]) == 7
+            assert [table["kind"] for table in config["protocols"]] == kinds()
+            assert len(facts["positions"]) > 7
         finally:
             process.terminate()
         assert process.wait(20) == 0
