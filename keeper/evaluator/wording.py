@@ -109,9 +109,17 @@ def demand_words(demand: Demand, worth: str | None) -> str:
             return f"{other.replace('_', ' ')} {much}"
 
 
+def _price(value: int, decimals: int) -> str:
+    """Exact where a feed has so few decimals that it can be read; else its first eight digits, but all before the
+    point, truncated toward the side on which the position is open."""
+    if decimals <= 8:
+        return format_units(value, decimals)
+    return format_units(value, decimals, max(8 - (len(str(value)) - decimals), 0))
+
+
 def breach_words(breach: BreachPrice, currency: str, sigmas: float | None) -> str:
     """sigmas: how many standard deviations of one day the move is."""
-    price = _grouped(format_units(breach.price, breach.decimals))
+    price = _grouped(_price(breach.price, breach.decimals))
     move = f"{'+' if breach.move_bps > 0 else ''}{format_units(breach.move_bps, 2)} %"
     away = "" if sigmas is None else f", {sigmas:.1f} daily sigmas"
     return f"{clean_symbol(breach.symbol)} at {price} {clean_symbol(currency) if currency else ''}".rstrip() + (

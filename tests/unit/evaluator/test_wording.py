@@ -115,3 +115,18 @@ def test_how_far_a_breach_is_away_is_told_in_sigmas_where_they_are_known() -> No
     breach = BreachPrice(WETH, "WETH", 187_650_000_000, 8, -620)
     assert words.breach_words(breach, "USD", None) == "WETH at 1,876.5 USD (-6.2 %)"
     assert words.breach_words(breach, "", 2.06) == "WETH at 1,876.5 (-6.2 %, 2.1 daily sigmas)"
+
+
+@pytest.mark.parametrize(
+    ("price", "decimals", "shown"),
+    [
+        (174418604709, 8, "1,744.18604709"),
+        (1744186047099999999999999999, 24, "1,744.186"),
+        (123456789012345678901234567890, 18, "123,456,789,012 USDC"),
+        (1234567890123, 30, "0.0000000000000000012345678"),
+    ],
+)
+def test_a_breach_price_is_shown_as_far_as_it_can_be_read(price: int, decimals: int, shown: str) -> None:
+    """Prices in a loan token have up to 36 decimals."""
+    breach = BreachPrice(b"\xa0" * 20, "WETH", price, decimals, -500)
+    assert shown in words.breach_words(breach, "USDC", None)
