@@ -45,7 +45,6 @@ class Ahead:
     """Healths over a stretch of moments: the places first .. last - 1 of a history."""
 
     def __init__(self, market: Market, history: History, first: int, last: int) -> None:
-        self.first, self.last = first, last
         self._market = market
         self._times = history.times[first:last]
         self._prices = history.values[first:last]

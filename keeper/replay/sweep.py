@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from keeper.config import MarginCalls
 from keeper.configtable import explain
 from keeper.core.errors import ConfigError
+from keeper.core.units import format_units
 from keeper.replay.chart import Point, draw
 from keeper.replay.engine import replay
 from keeper.replay.history import History, Report
@@ -119,16 +120,10 @@ def _written(margin: MarginCalls) -> Json:
     for name, field in type(margin).model_fields.items():
         alias = field.alias or name
         if alias in tables and name.endswith("_wad"):
-            tables[alias] = settings_text(tables[alias])
+            tables[alias] = format_units(tables[alias], 18)
     if "widest" in tables.get("volatility", {}):
-        tables["volatility"]["widest"] = settings_text(tables["volatility"]["widest"])
+        tables["volatility"]["widest"] = format_units(tables["volatility"]["widest"], 18)
     return tables
-
-
-def settings_text(wad: int) -> str:
-    from keeper.core.units import format_units
-
-    return format_units(wad, 18)
 
 
 def _checked(tables: Mapping[str, Any]) -> MarginCalls:

@@ -21,7 +21,8 @@ def write(folder: Path, hourly: Series, into: Path) -> tuple[Path, Path]:
     The liquidation threshold is what the noted health factor (two digits) implies, over all collateral alike.
     """
     followed = {file.name[:42]: list(_observations(file)) for file in sorted(folder.glob("*_details_v2.csv"))}
-    first, last = hourly.rows[0][0], hourly.rows[-1][0]
+    first = hourly.rows[0][0]
+    last = min(hourly.rows[-1][0], max(one["at"] for seen in followed.values() for one in seen))
     known = {row[1] for row in hourly.rows}
     noted = [
         (int(one["at"]), asset, f"{price:.12f}")
@@ -30,7 +31,8 @@ def write(folder: Path, hourly: Series, into: Path) -> tuple[Path, Path]:
         for asset, price in one["prices"].items()
         if asset not in known and first <= one["at"] <= last
     ]
-    rows: list[Row] = sorted({*hourly.rows, *noted})
+    needed = {asset for seen in followed.values() for one in seen for asset in (*one["held"], *one["owed"])}
+    rows: list[Row] = sorted(row for row in {*hourly.rows, *noted} if row[1] in needed and row[0] <= last)
     priced = {asset for _, asset, _ in rows}
     begin = max(next(at for at, one, _ in rows if one == asset) for asset in priced)
     prices, positions = into / "prices.csv", into / "positions.jsonl"
@@ -70,16 +72,19 @@ def _lines(
     name: str, observations: list[dict[str, Any]], begin: int, last: int, priced: set[str]
 ) -> Iterator[dict[str, Any]]:
     before: tuple[dict[str, float], dict[str, float]] | None = None
+    last = min(last, observations[-1]["at"])  # nobody noted what it held after that
     for one in observations:
         held, owed = one["held"], one["owed"]
-        if not begin <= one["at"] <= last or not {*held, *owed} <= priced or not held:
+        if not begin <= one["at"] <= last:
             continue
+        if not held or not {*held, *owed} <= priced:
+            held, owed = {}, {}  # closed, or backed by what has no price here: nothing can be said of it
         if before is not None and _same(before[0], held) and _same(before[1], owed):
             continue
         before = held, owed
         worth = sum(amount * one["prices"][asset] for asset, amount in held.items())
         debt = sum(amount * one["prices"][asset] for asset, amount in owed.items())
-        threshold = round(10_000 * one["health"] * debt / worth) if debt else 8_000
+        threshold = round(10_000 * one["health"] * debt / worth) if debt and worth else 8_000
         yield {
             "position": name,
             "account": name,
