@@ -289,6 +289,8 @@ async def _board(house: House, rpc: RpcClient, address: bytes, head: Block) -> s
 
 async def _funds(house: House, rpc: RpcClient, tokens: list[bytes], head: Block) -> str:
     account = _account(house)
+    if not tokens:
+        return "no market is known before the first index: run `keeper backfill`, then check again"
     calls = [Call(token, _BALANCE_OF + account.rjust(32, b"\0")) for token in tokens]
     results = await rpc.call_many(calls, head.ref)
     held = sum(result is not None and int.from_bytes(result[:32], "big") > 0 for result in results)

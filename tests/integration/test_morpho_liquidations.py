@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from keeper.config import load_config
 from keeper.core.records import Intent, IntentStatus
 from keeper.devnet.chain import DevChain
+from keeper.devnet.configuration import write_config
 from keeper.devnet.morpho import MorphoMarket
 from keeper.preflight import findings
 from keeper.protocols.addresses import checksummed
+from keeper.wire import House
 from tests.support.contract_house import Contract, Running, running
 
 _BURNS = "0x5b600056"  # a loop without end
@@ -212,3 +215,15 @@ async def test_contracts_made_to_burn_gas_hinder_nobody_else(
         assert market.id in morpho.book.prices
         assert len(morpho.book.market.lendings) == 3
         assert intent.position.endswith(market.id.hex())
+
+
+async def test_check_before_the_first_index_says_that_no_market_is_known_yet(
+    dev_chain: DevChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Morpho does not list its markets, so nothing can be said of them; that is no failure."""
+    monkeypatch.setenv("KEEPER_PRIVATE_KEY", dev_chain.liquidator.private_key)
+    file = write_config(tmp_path / "keeper.toml", dev_chain, mode="live", notifiers=(), protocols=["morpho_blue"])
+    lines = {line.what: line async for line in findings(House(file, load_config(file)))}
+    assert lines["morpho market"].ok
+    assert lines["executor tokens"].ok
+    assert "run `keeper backfill`" in lines["executor tokens"].detail
