@@ -23,6 +23,7 @@ from keeper.protocols.addresses import checksummed
 
 if TYPE_CHECKING:
     from keeper.evaluator.adaptive import Adaptive
+    from keeper.evaluator.lines import Lines
 
 Adapter = ProtocolAdapter[Any, Any]
 Json = dict[str, Any]
@@ -60,24 +61,40 @@ def health_rows(
             continue
         assessment = adapter.assess(book.market, book.prices, position, block.timestamp)
         judged.append((key, assessment))
-    rules_of = stored_lines(store, adapter, rule, book, block.timestamp)
+    drawn = None if isinstance(rule, BandRules) else stored_lines(store, adapter, rule)
+    fixed = rule if isinstance(rule, BandRules) else rule.presumed
     judged.sort(key=lambda one: (one[1].health.factor_wad is None, one[1].health.factor_wad or 0, one[0]))
     for key, assessment in judged:
-        yield health_row(adapter, book.market, key, assessment, block, rules_of(key))
+        rules = fixed if drawn is None else drawn.of(adapter, book, key, block.timestamp)
+        row = health_row(adapter, book.market, key, assessment, block, rules)
+        yield {**row, "outlook": _outlook(drawn, adapter, book, key, assessment, block)}
 
 
-def stored_lines(
-    store: Store, adapter: Adapter, rule: BandRules | Adaptive, book: Book[Any, Any], now: int
-) -> Callable[[bytes], BandRules]:
-    """The lines of each position of a stored book, by its key."""
-    if isinstance(rule, BandRules):
-        return lambda key: rule
+def stored_lines(store: Store, adapter: Adapter, rule: Adaptive) -> Lines:
+    """Lines that follow the volatility at the indexed tip."""
     from keeper.evaluator.lines import Lines
     from keeper.evaluator.volatility_json import load_volatility
 
     lines, payload = Lines(rule), store.fact(adapter.name, "volatility", MARKET_KEY)
     lines.observe(None if payload is None else load_volatility(payload))
-    return lambda key: lines.of(adapter, book, key, now)
+    return lines
+
+
+def _outlook(
+    drawn: Lines | None, adapter: Adapter, book: Book[Any, Any], key: bytes, assessment: Assessment, block: Block
+) -> Json | None:
+    """How likely a breach is; None where lines do not follow volatility, or it is not known."""
+    factor = assessment.health.factor_wad
+    found = None if drawn is None or not factor else drawn.outlook(adapter, book, key, block.timestamp, factor)
+    if found is None:
+        return None
+    return {
+        "sigma_day": round(found.sigma_day, 6),
+        "breach_probability": round(found.probability, 6),
+        "horizon_hours": found.horizon_s / 3600,
+        "called_at_probability": found.threshold,
+        "hours_until_then": None if found.crosses_s is None else round(found.crosses_s / 3600, 2),
+    }
 
 
 def health_row(

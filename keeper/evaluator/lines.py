@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,31 @@ from keeper.evaluator.adaptive import Adaptive
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.columns import Columns, Floats, Rows
 from keeper.evaluator.exposure import Exposures, Movements
+from keeper.evaluator.probability import breach_probability, days_until
 from keeper.evaluator.screen import Mask
 from keeper.evaluator.spans import MARGIN, Spans
 from keeper.evaluator.volatility import Volatility
 
 Adapter = ProtocolAdapter[Any, Any]
 
+_DAY_S = 86_400
 _GRID = 1e-4  # lines are multiples of it (`adaptive.lines_at`)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """How likely a breach is, without drift and without jumps.
+
+    sigma_day: volatility of log health per square root of a day. probability: to breach within the horizon.
+    crosses_s: the horizon within which that probability reaches the threshold, by which a position is called; None:
+        never.
+    """
+
+    sigma_day: float
+    horizon_s: int
+    probability: float
+    threshold: float
+    crosses_s: float | None
 
 
 class Lines:
@@ -94,6 +113,21 @@ class Lines:
         exposures = self._at(adapter, book, now)
         found = ((asset, exposures.sigma_of_price(asset)) for asset in assets)
         return {asset: sigma for asset, sigma in found if sigma}
+
+    def outlook(self, adapter: Adapter, book: Book[Any, Any], key: bytes, now: int, factor_wad: int) -> Outlook | None:
+        """How likely a position of this health breaches; None when its volatility is not known."""
+        sigmas = self.sigmas(adapter, book, key, now)
+        if sigmas is None or not isinstance(self.rule, Adaptive) or factor_wad <= 0:
+            return None
+        sigma, distance = float(sigmas.max()), math.log(factor_wad / WAD)
+        days = days_until(self.rule.probability, distance, sigma)
+        return Outlook(
+            sigma_day=sigma,
+            horizon_s=self.rule.horizon_s,
+            probability=breach_probability(distance, sigma, self.rule.horizon_s / _DAY_S),
+            threshold=self.rule.probability,
+            crosses_s=None if math.isinf(days) else days * _DAY_S,
+        )
 
     # --- every row
 

@@ -45,6 +45,9 @@ def test_lines_follow_the_rounds_that_feeds_remember(dev_chain: DevChain, tmp_pa
         assert keeper.said("price_history_read")
         assert first > 118 * WAD // 100
         keeper.until_told(inbox, alice, "opened")
+        outlook = keeper.health()[alice]["outlook"]
+        assert outlook["breach_probability"] > outlook["called_at_probability"] == 0.08
+        assert 0 < outlook["hours_until_then"] < outlook["horizon_hours"] == 72
         dev_chain.warp(8 * HOUR)
         dev_chain.mine(2)
         quieter = call_line(keeper, alice)

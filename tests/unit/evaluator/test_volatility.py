@@ -209,3 +209,17 @@ def test_a_breach_is_told_in_sigmas_of_its_price_and_of_the_health() -> None:
             assert dossier.health_sigmas == pytest.approx(math.log(1.08) / 0.04, rel=0.2)
         else:
             assert (dossier.sigmas, dossier.health_sigmas) == ((), None)
+
+
+def test_the_outlook_of_a_position_on_its_line_is_the_probability_of_the_line() -> None:
+    """Called when the chance to breach within three days is 8 %: at that health, and at no other, it crosses then."""
+    rule, prices = Adaptive(call=None), walk(0.04, 3, 20 * BARS_PER_DAY)
+    lines = observed(rule, len(prices), lambda bar: (prices[bar], 1.0))
+    book = Book(Market(), {asset(0): price(prices[-1]), asset(1): price(1)}, {b"k": PAIR})
+    line = lines.of(ADAPTER, book, b"k", 0).call_wad
+    outlook = lines.outlook(ADAPTER, book, b"k", 0, line)
+    assert outlook is not None and outlook.crosses_s is not None
+    assert outlook.probability == pytest.approx(0.08, abs=0.001)
+    assert outlook.crosses_s == pytest.approx(3 * DAY, rel=0.01)
+    safer = lines.outlook(ADAPTER, book, b"k", 0, line + WAD // 10)
+    assert safer is not None and safer.probability < 0.08
