@@ -5,7 +5,8 @@ evenly from 1.02 to 1.10 (which begin below most lines) and from 1.105 to 1.36, 
 year. A window is `cold` when its prices begin with the positions, as in a replay of one day, and `warm` when the month
 before is known as well, as to a daemon.
 
-Settings were chosen on the windows of `CHOOSE`, and are reported on all; no window of `REPORT` was looked at for that.
+Settings were settled on the windows of `CHOOSE`, and are reported on all; the form of the rule was explored on most of
+both (docs/volatility.md).
 """
 
 from __future__ import annotations
