@@ -19,17 +19,15 @@ from keeper.thresholds import rule_of, settings_of
 from scripts.calibratelib import borrowers
 from scripts.calibratelib.series import Series, load
 from scripts.calibratelib.windows import REPORT, Window, write
+from tests.support.recorded import recorded
 from tests.unit.replay.files import silent
 
-DATA = Path(__file__).parents[3].parent / "shared" / "data"
 SHIPPED = MarginCalls.model_validate({})
 
 
 @pytest.fixture(scope="module")
-def recorded() -> dict[str, Series]:
-    if not DATA.is_dir():
-        pytest.skip("no recorded prices beside this checkout (../shared/data)")
-    return dict(load(DATA))
+def series() -> dict[str, Series]:
+    return dict(load(recorded("prices").parent))
 
 
 def replayed(files: tuple[Path, Path]) -> list[Outcome]:
@@ -53,43 +51,43 @@ def report(title: str, outcomes: Sequence[Outcome]) -> dict[str, float]:
     return found
 
 
-def windows(kind: str, *series: str) -> list[Window]:
-    return [one for one in REPORT if one.kind == kind and one.series in series]
+def windows(kind: str, *names: str) -> list[Window]:
+    return [one for one in REPORT if one.kind == kind and one.series in names]
 
 
-def test_the_crash_of_17_august_2023_on_polygon(recorded: dict[str, Series], tmp_path: Path) -> None:
+def test_the_crash_of_17_august_2023_on_polygon(series: dict[str, Series], tmp_path: Path) -> None:
     """By the minute, out of the calmest weeks in years, 8 % within an hour."""
     for window in windows("crash week", "august 2023"):
-        found = report(window.name, replayed(write(window, recorded[window.series], tmp_path, warm=False)))
+        found = report(window.name, replayed(write(window, series[window.series], tmp_path, warm=False)))
         assert found["15 min"] == 1.0
         assert found["1 hour"] >= 0.75
         assert found["worst day"] <= 4
 
 
-def test_the_crash_of_november_2022(recorded: dict[str, Series], tmp_path: Path) -> None:
+def test_the_crash_of_november_2022(series: dict[str, Series], tmp_path: Path) -> None:
     window = next(one for one in windows("crash week", "hourly") if one.begin == "1667692800")
-    found = report(window.name, replayed(write(window, recorded["hourly"], tmp_path, warm=True)))
+    found = report(window.name, replayed(write(window, series["hourly"], tmp_path, warm=True)))
     assert found["breached"] > 100
     assert found["1 hour"] >= 0.97
 
 
-def test_calm_months_of_real_oracle_rounds(recorded: dict[str, Series], tmp_path: Path) -> None:
+def test_calm_months_of_real_oracle_rounds(series: dict[str, Series], tmp_path: Path) -> None:
     for window in windows("calm month", "rounds")[:2]:
-        found = report(window.name, replayed(write(window, recorded["rounds"], tmp_path, warm=True)))
+        found = report(window.name, replayed(write(window, series["rounds"], tmp_path, warm=True)))
         assert found["needless"] <= 0.20
 
 
-def test_a_dollar_that_trembles_on_an_exchange(recorded: dict[str, Series], tmp_path: Path) -> None:
+def test_a_dollar_that_trembles_on_an_exchange(series: dict[str, Series], tmp_path: Path) -> None:
     """USDC by quarters of an hour, ±0.3 % from one to the next: nobody is called for it."""
     for window in windows("pegged", "usdc no_depeg_1", "usdc no_depeg_3"):
-        outcomes = replayed(write(window, recorded[window.series], tmp_path, warm=False))
+        outcomes = replayed(write(window, series[window.series], tmp_path, warm=False))
         assert report(window.name, outcomes)["needless"] == 0
 
 
-def test_real_borrowers_until_they_were_liquidated(recorded: dict[str, Series], tmp_path: Path) -> None:
+def test_real_borrowers_until_they_were_liquidated(series: dict[str, Series], tmp_path: Path) -> None:
     """Three accounts with the balances they had: a breach was called an hour and more ahead, but for those that were
     below their line when prices begin; all were told briefly."""
-    outcomes = replayed(borrowers.write(DATA / "positions" / "bhemen", recorded["hourly"], tmp_path))
+    outcomes = replayed(borrowers.write(recorded("positions/bhemen"), series["hourly"], tmp_path))
     assert len(outcomes) == 3
     for one in outcomes:
         print(
