@@ -98,12 +98,13 @@ class Perp:
 
     # --- users
 
-    def deposit(self, who: Address, amount: Amount) -> Receipt:
-        """USDC, as margin."""
+    def deposit(self, who: Address, amount: Amount, of: Address | None = None) -> Receipt:
+        """USDC, as margin; somebody else's, when said so."""
         token = self.tokens["USDC"]
         units = token.units(amount)
         self.tokens.provide(checksummed(who), "USDC", units, self.vault)
-        return self.client.send(who, self.vault, "deposit(address,uint256)", token.address, units)
+        signature = "depositFor(address,address,uint256)"
+        return self.client.send(who, self.vault, signature, of or who, token.address, units)
 
     def withdraw(self, who: Address, amount: Amount) -> Receipt:
         token = self.tokens["USDC"]
