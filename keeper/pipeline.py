@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, Protocol
 
@@ -176,8 +176,11 @@ class Pipeline:
             self._tell(rulings, present=step.tip)
 
     def skip_to(self, block: Block, updates: Sequence[Update[Any, Any]], *, present: bool) -> None:
-        """Arrive at a block over a gap that a backfill scanned."""
+        """Arrive at a block over a gap that a backfill scanned. What was liquidated before anything was followed is
+        history, and told nobody."""
         nothing = Questions(block.ref, (), ())
+        if not len(self.window):
+            updates = [replace(update, liquidations=()) for update in updates]
         try:
             facts, rulings = self._judge_all(block, _Read(list(updates), nothing, (), (), block.number))
             self._keep(block, facts, rulings, (), block.number, gap=True)

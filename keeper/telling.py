@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from keeper.core.ports import Store
-from keeper.core.records import Notice, Told
-from keeper.core.types import Book
+from keeper.core.records import Notice, NoticeEvent, Told
+from keeper.core.types import Block, Book
 from keeper.evaluator.directory import Directory
 from keeper.evaluator.episode_json import load_episode
 from keeper.evaluator.episodes import Episode, EpisodeStatus
 from keeper.evaluator.judge import Judge, Ruling
+from keeper.evaluator.notices import is_unheard_loss
 from keeper.evaluator.situation import Earlier
 from keeper.evaluator.tell import suspects, tell
 from keeper.notifier.routing import Router
@@ -40,25 +41,33 @@ class Teller:
         self._prefix = f"{judge.adapter.name}:"
         self._router = router
         self._ended: dict[str, Episode] = {}
+        self._undone: frozenset[str] = frozenset()
         # Whether readers may believe something untrue although nothing changes in the next block: after a revert, a
         # restart, blocks that nobody was told of, and while a position cannot be judged.
         self._behind = True
 
     def reload(self, store: Store) -> None:
-        """Recall how the calls ended that readers still believe to be open."""
-        told = self._mine(store.told())
-        self._ended, self._behind = {}, True
-        for _, _, payload, _ in store.episodes(self._judge.adapter.name) if told else ():
-            episode = load_episode(payload)
+        """Recall how the calls ended that readers still believe to be open, and losses in blocks not yet final that
+        nobody heard of: what is older was either told, or before our time."""
+        told, blocks = self._mine(store.told()), store.blocks()
+        stored = (load_episode(row[2]) for row in (store.episodes(self._judge.adapter.name) if blocks else ()))
+        ended = [episode for episode in stored if not episode.is_open]
+        recent = [episode for episode in ended if episode.last.block.number >= blocks[0].number]
+        lost = {episode.position for episode in recent if episode.status is EpisodeStatus.LIQUIDATED}
+        self._behind = True
+        self._undone = frozenset(
+            position
+            for position, one in told.items()
+            if one.event is NoticeEvent.LIQUIDATED and position not in lost and _is_gone(one, blocks)
+        )
+        self._ended = {}
+        for episode in ended:
             believed = told.get(episode.position)
-            if (
-                believed is None
-                or believed.event.closes
-                or episode.is_open
-                or episode.last.block.number < believed.block_number
-            ):
-                continue
-            self._remember(episode)
+            if believed and not believed.event.closes and episode.last.block.number >= believed.block_number:
+                self._remember(episode)
+        for episode in recent:
+            if episode.position in self._undone or is_unheard_loss(told.get(episode.position), episode):
+                self._remember(episode)
 
     def suspects(self, told: Mapping[str, Told]) -> list[bytes]:
         """Positions to judge whatever the screen says, because readers may be wrong about them."""
@@ -79,13 +88,14 @@ class Teller:
         if not present or not (ruling.steps or self._behind):
             return ()
         ended = self._ended.values()
-        tellings = tell(self._judge, book, ruling, self._mine(told), self._directory, ended, earlier)
+        tellings = tell(self._judge, book, ruling, self._mine(told), self._directory, ended, self._undone, earlier)
         return [Outgoing(one.notice, self._router.channels(one.notice), one.record) for one in tellings]
 
     def stored(self, ruling: Ruling, *, present: bool) -> None:
         """The block of this ruling, and what it had to tell, is in the store."""
         if present:
             self._ended, self._behind = {}, bool(ruling.unknown)
+            self._undone &= ruling.unknown
             return
         self._behind = True
         for step in ruling.steps:
@@ -101,3 +111,10 @@ class Teller:
 
     def _mine(self, told: Mapping[str, Told]) -> dict[str, Told]:
         return {position: one for position, one in told.items() if position.startswith(self._prefix)}
+
+
+def _is_gone(told: Told, blocks: Sequence[Block]) -> bool:
+    """Whether the block at which it was told was left by the chain. blocks: those held that are not final, oldest first."""
+    if blocks and told.block_number > blocks[-1].number:
+        return True
+    return any(block.number == told.block_number and block.hash != told.block_hash for block in blocks)

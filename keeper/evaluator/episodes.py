@@ -1,9 +1,10 @@
 """One margin call, from its opening to its closing, as a function of the judgements in between.
 
     (none) ── below call ──▶ open ──▶ cured        at or above BandRules.closes_wad
-                              │  ├──▶ liquidated   a liquidation was seen, and it is no longer open to another
-                              │  └──▶ repaid       nothing is owed any more
-                              └─ deeper band: escalates, once per band
+       │                      │  ├──▶ liquidated   a liquidation was seen, and it is no longer open to another
+       │                      │  └──▶ repaid       nothing is owed any more
+       │                      └─ deeper band: escalates, once per band
+       └─ fell and was liquidated within one block: liquidated, or open if it is still open to another
 
     withdrawn: no step leads there. A reorg removes the opening with its block; what was told of it is taken back, and
     the record of that is made by `withdrawn`.
@@ -107,20 +108,11 @@ def step(
     episode: the open one, or None. A version with a new last mark is something to tell; `document` attaches the rest.
     """
     if episode is None:
+        if judgement.liquidated:
+            return _lost_at_once(judgement, block, rules, protocol)
         if judgement.band is None or judgement.band < Band.CALL:
             return None
-        return Episode(
-            id=episode_id(judgement.position, block.hash),
-            protocol=protocol,
-            position=judgement.position,
-            key=judgement.key,
-            account=judgement.account,
-            status=EpisodeStatus.OPEN,
-            band=judgement.band,
-            deepest=judgement.band,
-            liquidations=0,
-            marks=(_mark("opened", judgement.band, judgement, block),),
-        )
+        return _begun(judgement, judgement.band, block, protocol)
     if judgement.liquidated:
         losses = tuple(Loss(block.ref, event) for event in judgement.liquidations)
         episode = replace(episode, liquidations=episode.liquidations + 1, losses=(*episode.losses, *losses))
@@ -136,6 +128,29 @@ def step(
         mark = _mark("escalated", band, judgement, block)
         return replace(episode, band=band, deepest=band, marks=(*episode.marks, mark))
     return episode if band == episode.band else replace(episode, band=band)
+
+
+def _begun(judgement: Judgement, band: Band, block: Block, protocol: str) -> Episode:
+    return Episode(
+        id=episode_id(judgement.position, block.hash),
+        protocol=protocol,
+        position=judgement.position,
+        key=judgement.key,
+        account=judgement.account,
+        status=EpisodeStatus.OPEN,
+        band=band,
+        deepest=band,
+        liquidations=0,
+        marks=(_mark("opened", band, judgement, block),),
+    )
+
+
+def _lost_at_once(judgement: Judgement, block: Block, rules: BandRules, protocol: str) -> Episode | None:
+    """Nobody could be called in time. What is judged is what the liquidation left: of an episode that ends with it, the
+    closing is the only mark."""
+    begun = _begun(judgement, Band.LIQUIDATABLE, block, protocol)
+    after = step(begun, judgement, block, rules, protocol)
+    return after if after is None or after.is_open else replace(after, marks=after.marks[1:])
 
 
 def _closing(episode: Episode, judgement: Judgement, rules: BandRules) -> EpisodeStatus | None:

@@ -6,11 +6,14 @@ or taken back by whatever is true on the new branch.
 
     told            true                        say
     nothing, closed no open episode             -
+    nothing, closed opened and liquidated since liquidated: too late for a call, but not to say what was lost
     nothing, closed open                        opened
     open            open, no deeper             -  (under whichever id: readers keep the one they know)
     open            open, deeper                escalated
     open            closed since                how it closed
     open            not open                    withdrawn: it was never so on this chain
+    liquidated      never was, closed since     how it closed
+    liquidated      never was, and not open     withdrawn, likewise
 """
 
 from __future__ import annotations
@@ -51,18 +54,23 @@ class Due:
         return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
-def due(told: Told | None, episode: Episode | None, closed: Episode | None) -> Due | None:
+def due(told: Told | None, episode: Episode | None, closed: Episode | None, *, undone: bool = False) -> Due | None:
     """What to say about one position.
 
     told: the last that was, or will be, told of it. episode: its open episode. closed: the one that was closed since.
+    undone: a liquidation was told of which the present chain knew nothing when a reorg had removed its block.
     """
     if told is None or told.event.closes:
+        if closed is not None and is_unheard_loss(told, closed):
+            return Due(closed.position, NoticeEvent.LIQUIDATED, closed.id, closed.deepest, closed, told)
+        if episode is None and undone and told is not None and not _lost(closed):
+            event = NoticeEvent(closed.status.value) if closed is not None else NoticeEvent.WITHDRAWN
+            return Due(told.position, event, told.episode, Band[told.band.upper()], closed, told)
         if episode is None:
             return None
         return Due(episode.position, NoticeEvent.OPENED, episode.id, episode.deepest, episode, told)
     heard = Band[told.band.upper()]
-    lost = closed is not None and closed.status is EpisodeStatus.LIQUIDATED
-    if episode is not None and not lost:
+    if episode is not None and not _lost(closed):
         if episode.deepest <= heard:
             return None
         return Due(told.position, NoticeEvent.ESCALATED, told.episode, episode.deepest, episode, told)
@@ -70,19 +78,37 @@ def due(told: Told | None, episode: Episode | None, closed: Episode | None) -> D
     return Due(told.position, event, told.episode, heard, closed, told)
 
 
+def is_unheard_loss(told: Told | None, closed: Episode) -> bool:
+    """Whether an episode opened and ended by liquidation without that anything was told of it. One that a reorg moved to
+    another block was told: it began no later than readers heard of its end."""
+    if not _lost(closed):
+        return False
+    return told is None or (told.event.closes and closed.opened.block.number > told.block_number)
+
+
+def _lost(closed: Episode | None) -> bool:
+    return closed is not None and closed.status is EpisodeStatus.LIQUIDATED
+
+
 def due_all(
-    told: Mapping[str, Told], episodes: Iterable[Episode], closed: Iterable[Episode], unknown: Collection[str] = ()
+    told: Mapping[str, Told],
+    episodes: Iterable[Episode],
+    closed: Iterable[Episode],
+    unknown: Collection[str] = (),
+    undone: Collection[str] = (),
 ) -> list[Due]:
     """What to say about every position of one protocol, in the order of their ids.
 
     told: of this protocol only. unknown: positions that cannot be judged in this block; what they are is said later.
+    undone: positions whose told liquidation a reorg removed.
     """
     opened = {episode.position: episode for episode in episodes}
     ended = {episode.position: episode for episode in closed}
     found: list[Due] = []
-    for position in sorted((told.keys() | opened.keys()) - set(unknown)):
+    lost = {position for position, episode in ended.items() if _lost(episode)}
+    for position in sorted((told.keys() | opened.keys() | lost) - set(unknown)):
         episode = opened.get(position)
-        notice = due(told.get(position), episode, ended.get(position))
+        notice = due(told.get(position), episode, ended.get(position), undone=position in undone)
         if notice is not None:
             found.append(notice)
             if notice.event.closes and episode is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -44,13 +44,14 @@ def tell(
     told: Mapping[str, Told],
     directory: Directory,
     ended: Iterable[Episode] = (),
+    undone: Collection[str] = (),
     earlier: Callable[[bytes], Earlier | None] = lambda _: None,
 ) -> list[Telling]:
     """Everything that must be told after this documented ruling, before or after it was accepted.
 
     told: what readers of this protocol's positions believe; the ruling must have judged `suspects(judge, told)`.
-    ended: episodes that closed in earlier blocks of which nothing was told yet. earlier: by key, what a position's
-    health was a while ago.
+    ended: episodes that closed in earlier blocks of which nothing was told yet. undone: positions whose told liquidation
+    a reorg removed. earlier: by key, what a position's health was a while ago.
     """
     now = ruling.block.timestamp
     steps = {step.after.key: step for step in ruling.steps}
@@ -58,7 +59,7 @@ def tell(
     opened = [episode for episode in present.values() if episode.is_open]
     closed = [*ended, *(step.after for step in ruling.steps if not step.after.is_open)]
     tellings = []
-    for due in due_all(told, opened, closed, ruling.unknown):
+    for due in due_all(told, opened, closed, ruling.unknown, undone):
         key = due.truth.key if due.truth is not None else _key(judge, due.position)
         account = judge.adapter.account(key)
         step = steps.get(key)

@@ -7,8 +7,8 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from decimal import Decimal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +19,38 @@ from tests.support.contract_house import Contract
 from tests.support.daemon import Keeper, deploy
 from tests.support.fault_node import Cut
 from tests.support.fault_proxy import FaultProxy, fault_proxy
-from tests.support.onchain import liquidations_on_chain, transactions_on_chain
+from tests.support.doomed import FALL_TO, PROTOCOLS, fall, liquidated
+from tests.support.onchain import transactions_on_chain
 
 SIMULATE, SEND, RECEIPT = "eth_simulateV1", "eth_sendRawTransaction", "eth_getTransactionReceipt"
 DEAR_WEI = 100 * 10**9
 
 
+@dataclass(frozen=True)
+class Doom:
+    """Our contract, and positions that one fall opens to liquidation."""
+
+    contract: Contract
+    victims: Sequence[str]
+
+
 @pytest.fixture(scope="module")
-def deployed() -> Iterator[Contract]:
-    """Three positions and our contract; blocks are mined by hand."""
+def doom() -> Iterator[Doom]:
+    """A position in every protocol, of Morpho's two markets one each; blocks are mined by hand."""
     with DevChain.start(manual_mining=True) as chain:
-        for who in chain.accounts[3:6]:
-            chain.aave.supply(who, "WETH", Decimal(10))
-            chain.aave.borrow(who, "USDC", Decimal(15_500))
-        yield Contract.deployed(chain)
+        contract, owner = Contract.deployed(chain), chain.make_account(1)
+        for protocol in PROTOCOLS.values():
+            protocol.ready(chain)
+        contract.allow_everything()
+        yield Doom(contract, [position for protocol in PROTOCOLS.values() for position in protocol.open(chain, [owner])])
 
 
 class Life:
     """A daemon behind a proxy that can kill it in the middle of a request."""
 
-    def __init__(self, contract: Contract, proxy: FaultProxy, keeper: Keeper) -> None:
+    def __init__(self, contract: Contract, victims: Sequence[str], proxy: FaultProxy, keeper: Keeper) -> None:
         self.contract = contract
+        self.victims = victims
         self.chain = contract.chain
         self.proxy = proxy
         self.keeper = keeper
@@ -55,8 +66,8 @@ class Life:
         return answer if answer is None or self.killed.is_set() else self.kill()
 
     def fall(self) -> None:
-        self.chain.move_pool("WETH", Decimal(1_780))
-        self.chain.set_price("WETH", Decimal(1_780))
+        self.chain.move_pool("WETH", FALL_TO)
+        fall(self.chain)
 
     def until(self, status: str) -> None:
         """Every liquidation has come so far."""
@@ -67,10 +78,6 @@ class Life:
     def dead(self) -> None:
         assert self.killed.wait(60), f"there was no moment to kill at:\n{self.keeper.log_tail()}"
         assert self.keeper.wait() == -signal.SIGKILL
-
-    @property
-    def victims(self) -> list[str]:
-        return self.chain.accounts[3:6]
 
 
 def alone(life: Life) -> None:
@@ -166,10 +173,10 @@ STEPS: dict[str, Callable[[Life], None]] = {
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_the_chain_ends_as_if_nothing_had_happened(deployed: Contract, tmp_path: Path, step: str):
+def test_the_chain_ends_as_if_nothing_had_happened(doom: Doom, tmp_path: Path, step: str):
     """Each position is liquidated once, by a transaction of the journal, on nonces without a gap; the contract holds
-    what the accounts say that it gained."""
-    chain = deployed.chain
+    what the accounts say that it gained, and the wallet the position that it took over."""
+    deployed, chain = doom.contract, doom.contract.chain
     with chain.rewound(), fault_proxy(chain) as proxy:
         chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(10**9))
         chain.mine()
@@ -177,12 +184,13 @@ def test_the_chain_ends_as_if_nothing_had_happened(deployed: Contract, tmp_path:
             tmp_path,
             chain,
             mode="live",
+            protocols=list(PROTOCOLS),
             rpc=[proxy.ws],
             executor={"liquidator": deployed.address, "confirmations": 2},
             venues=[deployed.venue()],
             funding=[deployed.lender("morpho")],
         ) as keeper:
-            life = Life(deployed, proxy, keeper)
+            life = Life(deployed, doom.victims, proxy, keeper)
             keeper.start()
             keeper.until_synced()
             STEPS[step](life)
@@ -196,13 +204,15 @@ def test_the_chain_ends_as_if_nothing_had_happened(deployed: Contract, tmp_path:
                 chain.mine()
             rows = keeper.liquidations()
             journal = {row["tx_hash"]: row for row in keeper.transactions()}
-        assert Counter(who for who, _ in liquidations_on_chain(chain)) == Counter(life.victims)
-        assert Counter(row["account"] for row in rows) == Counter(life.victims)
+        assert Counter(position for position, _ in liquidated(chain)) == Counter(life.victims)
+        assert Counter(row["position"] for row in rows) == Counter(life.victims)
         assert {row["status"] for row in rows} == {"confirmed"}
         mined = transactions_on_chain(chain, chain.liquidator.address)
         assert {receipt["status"] for receipt in mined} == {"0x1"}
         assert [journal[receipt["transactionHash"]]["nonce"] for receipt in mined] == list(range(len(mined)))
-        assert deployed.holds("USDC") == sum(int(row["realized"]["gains"][0]["amount"]) for row in rows) > 0
+        by_contract = [row for row in rows if not row["position"].startswith("perp:")]
+        assert deployed.holds("USDC") == sum(int(row["realized"]["gains"][0]["amount"]) for row in by_contract) > 0
+        assert chain.perp.size(chain.liquidator.address) == 10 * 10**18
 
 
 def give_time_to_send(keeper: Keeper) -> None:

@@ -12,11 +12,10 @@ from keeper.core.records import IntentStatus
 from keeper.core.types import LiquidationPlan, Skip
 from keeper.core.units import WAD
 from keeper.devnet.chain import DevChain
-from tests.support.contract_house import Contract, running
+from tests.support.contract_house import VENUS_LIQUIDATE, VENUS_REDEEM, Contract, running
 from tests.support.venus_world import Follower
 
 TARGET = 5 * WAD // 4
-LIQUIDATE, REDEEM = "liquidateBorrow(address,uint256,address)", "redeem(uint256)"
 
 
 @pytest.fixture
@@ -140,8 +139,8 @@ async def test_our_contract_liquidates_with_borrowed_money_and_redeems_what_it_s
     was expected is what the contract has more of."""
     contract = Contract.deployed(chain)
     who = borrower(chain, 2, "10", "14000")
-    contract.liquidator.allow_call(chain.venus.vtokens["USDC"], LIQUIDATE)
-    contract.liquidator.allow_call(chain.venus.vtokens["WETH"], REDEEM)
+    contract.liquidator.allow_call(chain.venus.vtokens["USDC"], VENUS_LIQUIDATE)
+    contract.liquidator.allow_call(chain.venus.vtokens["WETH"], VENUS_REDEEM)
     async with running(contract, tmp_path, monkeypatch, lenders=["morpho"], protocols=["venus"]) as keeper:
         chain.move_pool("WETH", Decimal(1_700))
         chain.set_price("WETH", Decimal(1_700))

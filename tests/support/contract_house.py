@@ -28,6 +28,8 @@ from tests.support.liquidations import AAVE_FLASH, BALANCER_FLASH, LIQUIDATION_C
 EXACT_INPUT = "exactInput((bytes,address,uint256,uint256,uint256))"
 EXACT_OUTPUT = "exactOutput((bytes,address,uint256,uint256,uint256))"
 MORPHO_LIQUIDATE = "liquidate((address,address,address,address,uint256),address,uint256,uint256,bytes)"
+VENUS_LIQUIDATE = "liquidateBorrow(address,uint256,address)"
+VENUS_REDEEM = "redeem(uint256)"
 LENDERS = ("own", "aave_v3", "morpho", "balancer_v2", "uniswap_v3")
 
 
@@ -51,6 +53,13 @@ class Contract:
         chain.morpho.supply(chain.accounts[2], Decimal(10_000_000))
         chain.balancer.fill("USDC", Decimal(10_000_000))
         return cls(chain, liquidator)
+
+    def allow_everything(self) -> None:
+        """Plans may liquidate wherever a contract can."""
+        self.allow_morpho()
+        vtokens = self.chain.venus.vtokens
+        self.liquidator.allow_call(vtokens["USDC"], VENUS_LIQUIDATE)
+        self.liquidator.allow_call(vtokens["WETH"], VENUS_REDEEM)
 
     def allow_morpho(self) -> None:
         """Plans may liquidate on Morpho as well."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,11 +13,12 @@ from hypothesis import strategies as st
 
 from keeper.core.errors import StoreError
 from keeper.core.ports import Store
-from keeper.core.records import DeliveryStatus
-from keeper.core.types import Block, Book, Update
+from keeper.core.records import DeliveryStatus, NoticeEvent
+from keeper.core.types import Block, Book, Liquidated, Update
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.directory import Directory
 from keeper.evaluator.episode_json import load_episode
+from keeper.evaluator.episodes import EpisodeStatus
 from keeper.evaluator.judge import Judge
 from keeper.executor.executor import Executor
 from keeper.executor.ports import Settings
@@ -91,9 +93,16 @@ class Daemon:
                 tx.settle(notice.id, delivery.channel, DeliveryStatus.SENT, at=0.0)
             self.heard.append((notice.position, notice.event.value))
             if notice.event.closes:
-                self.believed.pop(notice.position)
+                believed = self.believed.pop(notice.position, None)
+                about_a_loss = NoticeEvent.LIQUIDATED in (notice.event, self.last_word(notice.position, before=1))
+                assert believed is not None or about_a_loss, "something was closed that nobody believed open"
             else:
                 self.believed[notice.position] = notice.band
+
+    def last_word(self, position: str, before: int = 0) -> str | None:
+        """What was last heard of a position; before: so many words earlier."""
+        words = [event for of, event in self.heard if of == position]
+        return words[-1 - before] if len(words) > before else None
 
     def facts(self) -> dict[str, Any]:
         episodes = [load_episode(payload) for _, payload in self.store.facts("toy", "episode")]
@@ -136,7 +145,8 @@ moves = st.lists(
 @settings(max_examples=100)
 @given(history=moves)
 async def test_any_history_ends_as_if_only_the_canonical_chain_had_been(history: list[tuple[Any, ...]]) -> None:
-    """Facts and episodes equal a fresh daemon's on the final chain; what readers believe equals what is true."""
+    """Facts and episodes equal a fresh daemon's on the final chain; what readers believe equals what is true, and nobody's
+    last word is of a loss that never was."""
     node = ToyNode()
     node.mine(positions=dict.fromkeys(ACCOUNTS, (WAD, 10 * WAD)))
     with daemon(node) as one:
@@ -161,8 +171,10 @@ async def test_any_history_ends_as_if_only_the_canonical_chain_had_been(history:
                 for step in await steps_to(fresh.pipeline.window, mined.block, node):
                     await fresh.pipeline.apply(step)
             assert one.facts() == fresh.facts()
-        truth = {e.position for e in one.facts()["episodes"].values() if e.is_open}
-        assert set(one.believed) == truth
+        episodes = one.facts()["episodes"].values()
+        assert set(one.believed) == {episode.position for episode in episodes if episode.is_open}
+        lost = {episode.position for episode in episodes if episode.status is EpisodeStatus.LIQUIDATED}
+        assert {position for position, _ in one.heard if one.last_word(position) == "liquidated"} <= lost
 
 
 async def test_a_reorg_that_removes_the_reason_is_told_once_as_withdrawn() -> None:
@@ -219,6 +231,27 @@ async def test_blocks_between_two_heads_are_told_as_the_present_only() -> None:
         one.deliver_all()
         first = f"toy:0x{ACCOUNTS[0].hex()}"
         assert [event for position, event in one.heard if position == first] == ["opened", "liquidated", "opened"]
+
+
+async def test_a_loss_in_a_gap_is_told_but_one_from_before_our_time_is_not() -> None:
+    """Whoever was down while a price fell must hear what was lost meanwhile; history is no news."""
+    node = ToyNode()
+    node.mine(positions=dict.fromkeys(ACCOUNTS[:2], (WAD, 8 * WAD)))
+    old, recent = (
+        Liquidated(account, account, b"\x0b" * 20, b"\x01", WAD, b"\x00", WAD, b"\x0c" * 32, 0) for account in ACCOUNTS[:2]
+    )
+    with daemon(node) as one:
+        holdings = dict(node.head.state.positions)
+        held = {account: Holdings({0: owned}, {1: owed}) for account, (owned, owed) in holdings.items()}
+        first: Update[Market, Holdings] = Update(Market(), prices_of(20 * WAD, WAD), {**held})
+        one.pipeline.skip_to(node.head.block, [replace(first, liquidations=(old,))], present=True)
+        one.deliver_all()
+        assert one.heard == []
+        for _ in range(3):
+            node.mine()
+        one.pipeline.skip_to(node.head.block, [replace(first, liquidations=(recent,))], present=True)
+        one.deliver_all()
+        assert one.heard == [(f"toy:0x{ACCOUNTS[1].hex()}", "liquidated")]
 
 
 async def test_a_failing_store_leaves_memory_as_the_store_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,11 +112,23 @@ def test_a_partial_liquidation_that_leaves_it_liquidatable_is_remembered() -> No
     assert closed is not None and closed.status is EpisodeStatus.LIQUIDATED
 
 
-def test_a_liquidation_before_the_opening_is_not_part_of_the_episode() -> None:
-    """Liquidated and called in the same block: the call is for what remains."""
-    episode = step(None, judged(health("1.05"), liquidated=True), block(1), RULES, "lab")
-    assert episode is not None
-    assert step(episode, judged(health("1.05")), block(2), RULES, "lab") is episode
+def test_what_falls_and_is_liquidated_within_a_block_is_recorded_although_nobody_could_be_called() -> None:
+    """Its owner must hear of it; the next block calls for what remains."""
+    lost = step(None, judged(health("1.05"), liquidated=True), block(1), RULES, "lab")
+    assert lost is not None
+    assert (lost.status, lost.deepest, lost.liquidations) == (EpisodeStatus.LIQUIDATED, Band.LIQUIDATABLE, 1)
+    assert [mark.event for mark in lost.marks] == ["liquidated"]
+    remainder = step(None, judged(health("1.05")), block(2), RULES, "lab")
+    assert remainder is not None and remainder.is_open
+
+
+def test_what_is_open_to_another_liquidation_is_called_after_the_first() -> None:
+    begun = step(None, judged(health("0.9"), liquidated=True), block(1), RULES, "lab")
+    assert begun is not None and begun.is_open
+    assert (begun.liquidations, [mark.event for mark in begun.marks]) == (1, ["opened"])
+    ended = step(begun, judged(health("1.05"), liquidated=True), block(2), RULES, "lab")
+    assert ended is not None
+    assert (ended.status, ended.liquidations) == (EpisodeStatus.LIQUIDATED, 2)
 
 
 def test_without_a_price_nothing_opens_moves_or_closes() -> None:
@@ -142,7 +154,11 @@ def test_every_history_obeys_the_procedure(history: list[tuple[int | None, bool]
             continue
         assert load_episode(dump_episode(after)) == after
         deepening = [mark.band for mark in after.marks if mark.event in ("opened", "escalated")]
-        assert deepening == sorted(set(deepening)) and deepening[-1] is after.deepest and len(after.marks) <= 4
+        assert deepening == sorted(set(deepening)) and len(after.marks) <= 4
+        if not deepening:
+            assert [mark.event for mark in after.marks] == ["liquidated"], "lost within one block"
+        else:
+            assert deepening[-1] is after.deepest
         if episode is not None:
             assert after.id == episode.id and after.deepest >= episode.deepest
             assert after.marks[: len(episode.marks)] == episode.marks

@@ -31,6 +31,7 @@ def told(event: NoticeEvent, band: str = "call", episode: str = "known") -> Told
 
 OPEN, DEEPER = episode_at("1.05"), episode_at("1.01")
 CURED, LOST = (replace(OPEN, id="was", status=status) for status in (EpisodeStatus.CURED, EpisodeStatus.LIQUIDATED))
+LOST_LATER = replace(episode_at("1.05", number=2), id="later", status=EpisodeStatus.LIQUIDATED)
 OPENED = told(NoticeEvent.OPENED)
 
 
@@ -50,6 +51,11 @@ OPENED = told(NoticeEvent.OPENED)
         (OPENED, OPEN, LOST, (NoticeEvent.LIQUIDATED, "known", Band.CALL)),
         (told(NoticeEvent.CURED), OPEN, None, (NoticeEvent.OPENED, OPEN.id, Band.CALL)),
         (told(NoticeEvent.WITHDRAWN), None, None, None),
+        (None, None, LOST, (NoticeEvent.LIQUIDATED, "was", Band.CALL)),
+        (told(NoticeEvent.CURED), None, LOST, None),
+        (told(NoticeEvent.CURED), None, LOST_LATER, (NoticeEvent.LIQUIDATED, "later", Band.CALL)),
+        (told(NoticeEvent.LIQUIDATED), None, LOST, None),
+        (told(NoticeEvent.LIQUIDATED), None, None, None),
     ],
 )
 def test_what_is_said_is_the_difference_between_told_and_true(
@@ -58,6 +64,15 @@ def test_what_is_said_is_the_difference_between_told_and_true(
     """Readers keep the id they know, even when a reorg gave the same call another one."""
     found = due(believed, episode, closed)
     assert said == (None if found is None else (found.event, found.episode, found.depth))
+
+
+def test_a_liquidation_that_a_reorg_removed_is_taken_back_unless_it_happened_again() -> None:
+    believed = {POSITION: told(NoticeEvent.LIQUIDATED)}
+    [found] = due_all(believed, [], [], undone={POSITION})
+    assert (found.event, found.episode) == (NoticeEvent.WITHDRAWN, "known")
+    assert due_all(believed, [], [LOST], undone={POSITION}) == []
+    assert [found.event for found in due_all(believed, [OPEN], [], undone={POSITION})] == [NoticeEvent.OPENED]
+    assert due_all(believed, [], [], unknown={POSITION}, undone={POSITION}) == []
 
 
 def test_nothing_is_said_of_what_cannot_be_judged() -> None:
@@ -144,12 +159,19 @@ class World:
         opened = [after] if after is not None and after.is_open else []
         closed = [after] if after is not None and not after.is_open else []
         believed, unknown = self.told(), {POSITION} if seen.factor == -1 else set[str]()
-        for said in due_all({POSITION: believed} if believed else {}, opened, closed, unknown):
+        for said in due_all({POSITION: believed} if believed else {}, opened, closed, unknown, self.undone()):
             line = Line(said.id_at(seen.block.hash), said, seen.block)
             if all(known.id != line.id for known in self.outbox):
                 self.outbox.append(line)
                 self.events[said.event.value] += 1
         self.chain.append((seen, opened[0] if opened else None))
+
+    def undone(self) -> set[str]:
+        """The position, when its last told liquidation is not of this chain."""
+        believed = self.told()
+        if believed is None or believed.event is not NoticeEvent.LIQUIDATED:
+            return set()
+        return set() if any(seen.block.hash == believed.block_hash for seen, _ in self.chain) else {POSITION}
 
     def fork(self, depth: int) -> None:
         """Versions above the ancestor go, and so do the notices judged there that nobody may have seen."""
@@ -206,8 +228,10 @@ def wandering(chance: random.Random) -> Callable[[], int | None]:
 def test_readers_come_to_believe_what_is_true() -> None:
     """Any healths, any reorgs, any timing of deliveries: once everything is delivered, belief and truth agree.
 
-    Nothing is said twice in a row, and nothing is closed that readers did not believe open."""
+    Nothing is said twice in a row, and nothing is closed that readers did not believe open, but for a loss that nobody
+    could be called for in time."""
     events: Counter[str] = Counter()
+    unheard = undone = 0
     for seed in range(150):
         chance = random.Random(seed)
         world = World(wandering(chance), chance)
@@ -238,13 +262,23 @@ def test_readers_come_to_believe_what_is_true() -> None:
                     assert before is None
                 case NoticeEvent.ESCALATED:
                     assert before is not None and line.said.depth > before
+                case NoticeEvent.LIQUIDATED if before is None:
+                    unheard += 1
+                    last = sent[number - 1].said if number else None
+                    assert last is None or (last.event, last.episode) != (line.said.event, line.said.episode)
+                case NoticeEvent.WITHDRAWN | NoticeEvent.CURED | NoticeEvent.REPAID if before is None:
+                    undone += 1
+                    assert sent[number - 1].said.event is NoticeEvent.LIQUIDATED
                 case _:
                     assert before is not None and line.said.depth is before
                     assert line.said.episode == sent[number - 1].said.episode
+        if sent and sent[-1].said.event is NoticeEvent.LIQUIDATED:
+            assert any(seen.liquidated for seen, _ in world.chain), "the last word is a loss that never was"
         assert len({line.id for line in sent}) == len(sent)
         events.update(world.events)
     of_positions = {event.value for event in NoticeEvent if event.of_episode}
     assert of_positions == {event for event, count in events.items() if count > 30}
+    assert min(unheard, undone) > 30
 
 
 def test_without_reorgs_an_episode_tells_at_most_four_times() -> None:
