@@ -170,13 +170,17 @@ def _prepares(chosen: Chosen) -> str:
 def _plan(
     opportunity: Opportunity, wallet: Mapping[bytes, int], account: bytes, landing_at: int, offers: Offers
 ) -> LiquidationPlan | Skip:
-    """The better of what the wallet and our contract can do; where neither can, what the contract lacks."""
+    """The better of what the wallet and our contract can do; where neither can, what the contract lacks. What no
+    contract can pay for, since it takes margin that nobody lends, is the wallet's alone."""
     financed = offers.financed.get(opportunity.cause)
-    if offers.kept is None:
+    takes_margin = isinstance(financed, Skip) and financed.code == "needs_margin"
+    if offers.kept is None and not takes_margin:
         return financed or Skip("not_planned", "our contract's plan is not known for this block")
     venue = opportunity.venue
     position = venue.book.positions[opportunity.key]
     own = venue.adapter.plan(venue.book.market, venue.prices, opportunity.key, position, landing_at, wallet, account)
+    if takes_margin or offers.kept is None:
+        return own
     if isinstance(own, LiquidationPlan):
         own = offers.kept(opportunity, own)
     if financed is None or (isinstance(own, LiquidationPlan) and isinstance(financed, Skip)):

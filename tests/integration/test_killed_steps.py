@@ -1,4 +1,4 @@
-"""SIGKILL at each step of a liquidation's life: the chain ends as if nothing had happened, nothing is sent twice."""
+"""SIGKILL at each step of a liquidation's life, in every protocol at once: the chain ends as if nothing had happened, nothing is sent twice."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.doomed import FALL_TO, PROTOCOLS, fall, liquidated
 from tests.support.onchain import transactions_on_chain
 
 SIMULATE, SEND, RECEIPT = "eth_simulateV1", "eth_sendRawTransaction", "eth_getTransactionReceipt"
-DEAR_WEI = 100 * 10**9
+DEAR_WEI = 30 * 10**9
 
 
 @dataclass(frozen=True)

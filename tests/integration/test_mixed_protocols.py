@@ -213,7 +213,7 @@ def test_a_protocol_added_to_the_configuration_is_indexed_beside_what_is_followe
     chain.mine(3)
     with open_inbox() as inbox, deploy(tmp_path, chain, inbox, protocols=["aave_v3"], finality=5) as keeper:
         keeper.start()
-        chain.set_price("WETH", Decimal(1_900))
+        chain.set_price("WETH", Decimal(1_990))
         keeper.until_synced()
         ours = [position.split(":")[1] for position in positions if position.startswith("aave:")]
         keeper.until("calls", lambda: all(inbox.events(who) == ["opened"] for who in ours))

@@ -100,7 +100,7 @@ def _perp(chain: DevChain) -> None:
 def _on_perp(chain: DevChain, accounts: Sequence[str]) -> list[str]:
     """The market falls ahead of the index, as far as it may: the mark price, a median, follows once the index does."""
     for account in accounts:
-        chain.perp.deposit(account, Decimal(2_400))
+        chain.perp.deposit(account, Decimal(2_230))
         chain.perp.trade(account, Decimal(10))
     whale = chain.make_account(9_001)
     chain.perp.deposit(whale, Decimal(10_000_000))
