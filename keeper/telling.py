@@ -114,7 +114,7 @@ class Teller:
 
 
 def _is_gone(told: Told, blocks: Sequence[Block]) -> bool:
-    """Whether the block at which it was told was left by the chain. blocks: those held that are not final, oldest first."""
+    """Whether the chain left the block at which it was told. blocks: those held that are not final, oldest first."""
     if blocks and told.block_number > blocks[-1].number:
         return True
     return any(block.number == told.block_number and block.hash != told.block_hash for block in blocks)

@@ -243,8 +243,8 @@ class Withdrawn(CallNotice):
         after = self.at.due.after
         if after is not None and after.event is NoticeEvent.LIQUIDATED:
             yield lines(
-                "The liquidation that was reported is no longer part of the chain: the position has what was taken from it,"
-                " and is not called for margin."
+                "The liquidation that was reported is no longer part of the chain: the position has what was taken from"
+                " it, and is not called for margin."
             )
             return
         yield lines("The block that gave the reason is no longer part of the chain; nothing needs to be done.")

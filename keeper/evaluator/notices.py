@@ -79,8 +79,8 @@ def due(told: Told | None, episode: Episode | None, closed: Episode | None, *, u
 
 
 def is_unheard_loss(told: Told | None, closed: Episode) -> bool:
-    """Whether an episode opened and ended by liquidation without that anything was told of it. One that a reorg moved to
-    another block was told: it began no later than readers heard of its end."""
+    """Whether an episode ended by liquidation and nothing of it was ever told. One that a reorg moved to another block
+    was told: it began no later than readers heard of its end."""
     if not _lost(closed):
         return False
     return told is None or (told.event.closes and closed.opened.block.number > told.block_number)

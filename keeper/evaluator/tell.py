@@ -50,8 +50,8 @@ def tell(
     """Everything that must be told after this documented ruling, before or after it was accepted.
 
     told: what readers of this protocol's positions believe; the ruling must have judged `suspects(judge, told)`.
-    ended: episodes that closed in earlier blocks of which nothing was told yet. undone: positions whose told liquidation
-    a reorg removed. earlier: by key, what a position's health was a while ago.
+    ended: episodes that closed in earlier blocks of which nothing was told yet. undone: positions whose told
+    liquidation a reorg removed. earlier: by key, what a position's health was a while ago.
     """
     now = ruling.block.timestamp
     steps = {step.after.key: step for step in ruling.steps}

@@ -1,4 +1,4 @@
-"""SIGKILL at each step of a liquidation's life, in every protocol at once: the chain ends as if nothing had happened, nothing is sent twice."""
+"""SIGKILL at each step of a liquidation, in every protocol at once: the chain ends as if nothing had happened."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import pytest
 from keeper.devnet.chain import DevChain
 from tests.support.contract_house import Contract
 from tests.support.daemon import Keeper, deploy
+from tests.support.doomed import FALL_TO, PROTOCOLS, fall, liquidated
 from tests.support.fault_node import Cut
 from tests.support.fault_proxy import FaultProxy, fault_proxy
-from tests.support.doomed import FALL_TO, PROTOCOLS, fall, liquidated
 from tests.support.onchain import transactions_on_chain
 
 SIMULATE, SEND, RECEIPT = "eth_simulateV1", "eth_sendRawTransaction", "eth_getTransactionReceipt"
@@ -42,7 +42,9 @@ def doom() -> Iterator[Doom]:
         for protocol in PROTOCOLS.values():
             protocol.ready(chain)
         contract.allow_everything()
-        yield Doom(contract, [position for protocol in PROTOCOLS.values() for position in protocol.open(chain, [owner])])
+        yield Doom(
+            contract, [position for protocol in PROTOCOLS.values() for position in protocol.open(chain, [owner])]
+        )
 
 
 class Life:

@@ -190,7 +190,12 @@ async def test_a_block_costs_as_many_round_trips_as_with_one_protocol(follower: 
     with chain.one_block():
         chain.aave.supply(chain.accounts[0], "USDC", Decimal(5))
         chain.morpho.main.supply_collateral(chain.accounts[0], Decimal(1))
-        chain.venus.repay(chain.accounts[0], "USDC", Decimal(1), of=next(one for one in positions if one.startswith("venus:")).split(":")[1])
+        chain.venus.repay(
+            chain.accounts[0],
+            "USDC",
+            Decimal(1),
+            of=next(one for one in positions if one.startswith("venus:")).split(":")[1],
+        )
         chain.perp.deposit(chain.accounts[0], Decimal(5))
     assert await following.take() == {"read": 2}
     fall(chain)

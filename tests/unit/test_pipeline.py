@@ -145,8 +145,8 @@ moves = st.lists(
 @settings(max_examples=100)
 @given(history=moves)
 async def test_any_history_ends_as_if_only_the_canonical_chain_had_been(history: list[tuple[Any, ...]]) -> None:
-    """Facts and episodes equal a fresh daemon's on the final chain; what readers believe equals what is true, and nobody's
-    last word is of a loss that never was."""
+    """Facts and episodes equal a fresh daemon's on the final chain; what readers believe equals what is true, and the
+    last word of nobody is a loss that never was."""
     node = ToyNode()
     node.mine(positions=dict.fromkeys(ACCOUNTS, (WAD, 10 * WAD)))
     with daemon(node) as one:
@@ -238,7 +238,8 @@ async def test_a_loss_in_a_gap_is_told_but_one_from_before_our_time_is_not() -> 
     node = ToyNode()
     node.mine(positions=dict.fromkeys(ACCOUNTS[:2], (WAD, 8 * WAD)))
     old, recent = (
-        Liquidated(account, account, b"\x0b" * 20, b"\x01", WAD, b"\x00", WAD, b"\x0c" * 32, 0) for account in ACCOUNTS[:2]
+        Liquidated(account, account, b"\x0b" * 20, b"\x01", WAD, b"\x00", WAD, b"\x0c" * 32, 0)
+        for account in ACCOUNTS[:2]
     )
     with daemon(node) as one:
         holdings = dict(node.head.state.positions)
