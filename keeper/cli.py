@@ -315,41 +315,41 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _health(args: argparse.Namespace) -> int:
-    from keeper import report
+    from keeper.queries import report
 
     return report.health(args)
 
 
 def _ack(args: argparse.Namespace) -> int:
-    from keeper import deliveries
+    from keeper.queries import deliveries
 
     return deliveries.acknowledge(args)
 
 
 def _calls_retry(args: argparse.Namespace) -> int:
-    from keeper import deliveries
+    from keeper.queries import deliveries
 
     return deliveries.retry(args)
 
 
 def _calls_show(args: argparse.Namespace) -> int:
-    from keeper import record
+    from keeper.queries import record
 
     return record.show(args)
 
 
 def _calls_export(args: argparse.Namespace) -> int:
-    from keeper import record
+    from keeper.queries import record
 
     return record.export(args)
 
 
 def _calls(args: argparse.Namespace) -> int:
     if args.undelivered:
-        from keeper import deliveries
+        from keeper.queries import deliveries
 
         return deliveries.undelivered(args)
-    from keeper import report
+    from keeper.queries import report
 
     return report.calls(args)
 
@@ -361,13 +361,13 @@ def _solvency(args: argparse.Namespace) -> int:
 
 
 def _liquidations(args: argparse.Namespace) -> int:
-    from keeper import report
+    from keeper.queries import report
 
     return report.liquidations(args)
 
 
 def _transactions(args: argparse.Namespace) -> int:
-    from keeper import report
+    from keeper.queries import report
 
     return report.transactions(args)
 

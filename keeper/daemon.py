@@ -20,17 +20,17 @@ from keeper.core.errors import ConfigError, RetryableError, StateUnavailable, Un
 from keeper.core.ports import Store
 from keeper.core.types import Block, BlockRef, Call, CallResult
 from keeper.executor.switch import Switch
-from keeper.headwatch import HeadWatch
 from keeper.indexer.backfill import Progress, Report, backfill
 from keeper.indexer.follow import canonical_ancestor, steps_to
 from keeper.indexer.reads import drive
 from keeper.indexer.rpc.client import RpcClient
-from keeper.jobs import Jobs
 from keeper.notifier.outbox import Deliverer
 from keeper.patience import Patience
 from keeper.pipeline import Pipeline
 from keeper.remembering import remember
 from keeper.supervisor import Supervisor
+from keeper.upkeep.headwatch import HeadWatch
+from keeper.upkeep.jobs import Jobs
 from keeper.wire import House
 
 if TYPE_CHECKING:

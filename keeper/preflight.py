@@ -23,7 +23,7 @@ from keeper.indexer.reads import drive
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.pending import PendingTransactions
 from keeper.protocols.addresses import checksummed
-from keeper.views import load_market
+from keeper.queries.views import load_market
 from keeper.wire import Adapter, House
 
 if TYPE_CHECKING:

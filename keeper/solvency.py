@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from keeper.conditions import Conditions
 from keeper.core.ports import ProtocolAdapter, Solvent
 from keeper.core.types import Backing, Block, BlockRef, Book, Call, CallResult
 from keeper.core.units import format_units
@@ -19,7 +18,8 @@ from keeper.evaluator.house import Trouble
 from keeper.evaluator.solvency import MOVES_BPS, Assessing, Solvency
 from keeper.indexer.reads import drive
 from keeper.pipeline import Pipeline
-from keeper.views import load_book
+from keeper.queries.views import load_book
+from keeper.upkeep.conditions import Conditions
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -172,13 +172,13 @@ def solvency(args: argparse.Namespace) -> int:
             finally:
                 await rpc.close()
 
-    from keeper.report import show
+    from keeper.queries.report import show
 
     return show(args, [dict(one) for one in asyncio.run(everything())], _table, "protocols")
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
-    from keeper.report import new_table
+    from keeper.queries.report import new_table
 
     moves = [f"at {_percent(one['move'])}" for one in rows[0]["at_risk"]]
     table = new_table("protocol", "debt", "under water", "lost", "reserves", "covered", *moves)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keeper import observe
-from keeper.config import Config, Plugin, load_config
-from keeper.configrouting import BOARD
+from keeper.config.load import Config, Plugin, load_config
+from keeper.config.routing import BOARD
 from keeper.core.errors import ConfigError
 from keeper.core.ports import Notifier, ProtocolAdapter, Signer, Store
 from keeper.core.records import NoticeEvent
@@ -25,7 +25,6 @@ from keeper.evaluator.bands import BandRules
 if TYPE_CHECKING:
     import asyncio
 
-    from keeper.conditions import Conditions
     from keeper.evaluator.adaptive import Adaptive
     from keeper.evaluator.directory import Directory
     from keeper.executor.behind import Ways
@@ -36,16 +35,17 @@ if TYPE_CHECKING:
     from keeper.executor.ports import Route
     from keeper.executor.switch import Switch
     from keeper.foresight import Foresight
-    from keeper.headwatch import HeadWatch
-    from keeper.housekeeping import Housekeeping
     from keeper.indexer.fetch import HeadRead
     from keeper.indexer.rpc.client import RpcClient
-    from keeper.names import Names
     from keeper.notifier.invitation import Invitation
     from keeper.notifier.outbox import Deliverer
     from keeper.notifier.requests import Requests
     from keeper.notifier.routing import Router
     from keeper.pipeline import Pipeline, Request
+    from keeper.upkeep.conditions import Conditions
+    from keeper.upkeep.headwatch import HeadWatch
+    from keeper.upkeep.housekeeping import Housekeeping
+    from keeper.upkeep.names import Names
 
 Adapter = ProtocolAdapter[Any, Any]
 
@@ -91,7 +91,7 @@ class House:
 
     def router(self, channels: Sequence[Notifier]) -> Router:
         """The rules of these channels."""
-        from keeper.configrouting import route_of
+        from keeper.config.routing import route_of
         from keeper.notifier.routing import Router
 
         names = {channel.name for channel in channels}
@@ -124,8 +124,8 @@ class House:
         return Path(rest.removeprefix("/")) if scheme.startswith("sqlite") else self.file.resolve()
 
     def names(self, store: Store) -> Names:
-        from keeper.ens import registry_of
-        from keeper.names import Names
+        from keeper.upkeep.ens import registry_of
+        from keeper.upkeep.names import Names
 
         configured = self.config.names
         registry = registry_of(self.config.chain.id, configured.ens_registry) if configured.ens else None
@@ -133,7 +133,7 @@ class House:
 
     def directory(self, store: Store, wallet: bytes | None) -> Directory:
         """wallet: whose transactions are ours; None for nobody's."""
-        from keeper.confignotices import EXPLORERS
+        from keeper.config.notices import EXPLORERS
         from keeper.evaluator.directory import Directory
         from keeper.protocols.addresses import checksummed
 
@@ -148,13 +148,13 @@ class House:
         )
 
     def conditions(self, store: Store, channels: Sequence[Notifier], wake: Callable[[], None]) -> Conditions:
-        from keeper.conditions import Conditions
+        from keeper.upkeep.conditions import Conditions
 
         operators = tuple(name for name in self.config.operator.channels if name in {one.name for one in channels})
         return Conditions(store, self.router(channels), operators, self.directory(store, None), time.time, wake)
 
     def head_watch(self, store: Store, conditions: Conditions) -> HeadWatch:
-        from keeper.headwatch import HeadWatch
+        from keeper.upkeep.headwatch import HeadWatch
 
         minutes = self.config.operator.owners_after_minutes
         owners_after_s = None if minutes is None else minutes * 60
@@ -163,10 +163,10 @@ class House:
     def housekeeping(
         self, rpc: RpcClient, store: Store, pipeline: Pipeline, turn: asyncio.Lock, conditions: Conditions
     ) -> Housekeeping:
-        from keeper.digest import Digests
-        from keeper.housekeeping import Housekeeping
-        from keeper.retention import Retention
         from keeper.solvency import SolvencyWatch
+        from keeper.upkeep.digest import Digests
+        from keeper.upkeep.housekeeping import Housekeeping
+        from keeper.upkeep.retention import Retention
 
         digest, days = self.config.digest, self.config.store.keep_days
         watched = self.config.solvency
@@ -200,7 +200,7 @@ class House:
 
     def rule(self) -> BandRules | Adaptive:
         """By which positions are called."""
-        from keeper.thresholds import rule_of
+        from keeper.config.thresholds import rule_of
 
         return rule_of(self.config.margin_calls)
 
@@ -353,7 +353,7 @@ class House:
         executor = self.config.executor
         if executor.mode == "off" or executor.pending_prices == "off":
             return None
-        from keeper.configtable import kinds
+        from keeper.config.table import kinds
         from keeper.executor.oracles.written import Reader
         from keeper.executor.ports import HintRoute
         from keeper.foresight import Foresight

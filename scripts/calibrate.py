@@ -18,12 +18,12 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from keeper.config import MarginCalls
+from keeper.config.load import MarginCalls
+from keeper.config.thresholds import rule_of
 from keeper.replay.engine import replay
 from keeper.replay.history import read_history
 from keeper.replay.outcome import MONTH_S, Outcome
 from keeper.replay.positions import read_positions
-from keeper.thresholds import rule_of
 from scripts.calibratelib.series import Series, load
 from scripts.calibratelib.windows import CHOOSE, REPORT, Window, write
 

@@ -6,13 +6,13 @@ import argparse
 from collections.abc import Sequence
 
 from keeper.abis import contract as contract_file
-from keeper.configrouting import BOARD
+from keeper.config.routing import BOARD
 from keeper.core.types import BlockRef
 from keeper.deployment.command import carry_out_orders, require_proxy, say, visiting
 from keeper.executor.board_deployment import board_address, board_code, board_standing
 from keeper.executor.deployment import Order
 from keeper.protocols.addresses import checksummed
-from keeper.report import account_of
+from keeper.queries.report import account_of
 
 
 async def deploy_board(args: argparse.Namespace) -> int:

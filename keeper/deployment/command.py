@@ -38,7 +38,7 @@ from keeper.executor.planning.words import BALANCE_OF, call, number
 from keeper.executor.ports import Venue
 from keeper.indexer.rpc.client import RpcClient
 from keeper.protocols.addresses import checksummed
-from keeper.report import account_of
+from keeper.queries.report import account_of
 from keeper.wire import House, open_house
 
 _DECIMALS = bytes.fromhex("313ce567")

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from keeper import observe
-from keeper.config import as_tuples, check_tables, load_config, read_environment, read_tables
-from keeper.configtypes import Origin, Problem, parse_address
+from keeper.config.load import as_tuples, check_tables, load_config, read_environment, read_tables
+from keeper.config.shipped import Shipped, shipped_for
+from keeper.config.types import Origin, Problem, parse_address
 from keeper.core.errors import ConfigError, KeeperError, StateUnavailable, WrongChain
 from keeper.core.secret import Secret
 from keeper.core.types import Call, CallResult
@@ -25,7 +26,6 @@ from keeper.initialize.files import check_free, write_files
 from keeper.initialize.greeting import Greeting
 from keeper.preflight import check
 from keeper.protocols.addresses import checksummed
-from keeper.shipped import Shipped, shipped_for
 from keeper.watch.accounts import Owner, resolve_accounts
 from keeper.watch.deployment import RPC_VARIABLE, notifier_kind
 from keeper.wire import House

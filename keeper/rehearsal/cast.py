@@ -8,7 +8,7 @@ from typing import Any
 
 from keeper.core.ports import Store
 from keeper.core.types import Block
-from keeper.views import load_book
+from keeper.queries.views import load_book
 from keeper.wire import Adapter
 
 

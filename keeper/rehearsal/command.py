@@ -14,11 +14,11 @@ from rich.console import Console
 from keeper import observe
 from keeper.core.errors import ConfigError, KeeperError
 from keeper.core.stress import Lever
+from keeper.queries.report import account_of
 from keeper.rehearsal import show
 from keeper.rehearsal.cast import Cast, choose_cast
 from keeper.rehearsal.findings import Finding, row, tallies
 from keeper.rehearsal.run import Run
-from keeper.report import account_of
 from keeper.wire import open_house
 
 _INTERRUPTED = 130

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from keeper.config import MarginCalls, load_margin_calls
+from keeper.config.load import MarginCalls, load_margin_calls
+from keeper.config.thresholds import rule_of, settings_of
 from keeper.core.errors import ConfigError
 from keeper.replay.engine import replay
 from keeper.replay.history import Report, read_history
 from keeper.replay.outcome import Outcome, summary
 from keeper.replay.positions import read_positions
-from keeper.thresholds import rule_of, settings_of
 
 Json = dict[str, Any]
 

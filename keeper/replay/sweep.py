@@ -14,8 +14,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from keeper.config import MarginCalls
-from keeper.configtable import explain
+from keeper.config.load import MarginCalls
+from keeper.config.table import explain
+from keeper.config.thresholds import rule_of, settings_of
 from keeper.core.errors import ConfigError
 from keeper.core.units import format_units
 from keeper.replay.chart import Point, draw
@@ -23,7 +24,6 @@ from keeper.replay.engine import replay
 from keeper.replay.history import History, Report
 from keeper.replay.outcome import summary
 from keeper.replay.positions import Track
-from keeper.thresholds import rule_of, settings_of
 
 Json = dict[str, Any]
 

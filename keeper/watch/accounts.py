@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from keeper import ens
-from keeper.configtypes import Problem, parse_address
+from keeper.config.types import Problem, parse_address
 from keeper.core.errors import ConfigError
 from keeper.core.reads import Execute, drive
+from keeper.upkeep import ens
 
 
 @dataclass(frozen=True, slots=True)

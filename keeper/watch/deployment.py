@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from keeper import observe
-from keeper.config import as_tuples, check_tables, read_environment, read_tables
-from keeper.configtypes import Origin
+from keeper.config.load import as_tuples, check_tables, read_environment, read_tables
+from keeper.config.shipped import shipped_for
+from keeper.config.types import Origin
 from keeper.core.errors import ConfigError
 from keeper.core.secret import Secret
-from keeper.ens import LONGEST
 from keeper.protocols.addresses import checksummed
-from keeper.shipped import shipped_for
+from keeper.upkeep.ens import LONGEST
 from keeper.wire import House
 
 RPC_VARIABLE = "KEEPER_RPC_URL"

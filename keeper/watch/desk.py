@@ -11,12 +11,12 @@ from keeper.core.errors import StoreError
 from keeper.core.ports import Notifier, Store
 from keeper.core.types import Band, Block, Liquidated, Update
 from keeper.evaluator.bands import BandRules
-from keeper.feeds import FeedWatch
-from keeper.headwatch import HeadWatch
 from keeper.indexer.rpc.client import RpcClient
 from keeper.notifier.outbox import Deliverer
 from keeper.pipeline import Pipeline
 from keeper.track import Track
+from keeper.upkeep.feeds import FeedWatch
+from keeper.upkeep.headwatch import HeadWatch
 from keeper.watch.look import Sight
 from keeper.watch.trail import Trail
 from keeper.wire import House

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
-from keeper import views
 from keeper.core.types import Block
 from keeper.core.units import format_units
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.episode_json import breach_json, demand_json
 from keeper.evaluator.wording import clean_symbol
 from keeper.protocols.addresses import checksummed
+from keeper.queries import views
 from keeper.watch.accounts import Owner
 from keeper.watch.eyes import Eyes
 
@@ -54,7 +54,7 @@ def print_rows(rows: Sequence[Json], block: Block, *, as_json: bool) -> None:
 def _print_tables(rows: Sequence[Json], block: Block) -> None:
     from rich.console import Console
 
-    from keeper import report
+    from keeper.queries import report
 
     console = Console(highlight=False)
     for table, title in (

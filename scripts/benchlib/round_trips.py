@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, closing
 from decimal import Decimal
 from pathlib import Path
 
-from keeper.config import load_config
+from keeper.config.load import load_config
 from keeper.core.types import Block
 from keeper.daemon import Daemon
 from keeper.devnet.chain import DevChain

@@ -12,7 +12,7 @@ from .row import Row, timed
 
 _BARE = [sys.executable, "-c", ""]
 _HELP = [sys.executable, "-m", "keeper", "--help"]
-_QUERY = [sys.executable, "-c", "import keeper.report"]
+_QUERY = [sys.executable, "-c", "import keeper.queries.report"]
 _DAEMON = [sys.executable, "-c", "import keeper.daemon"]
 
 

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import keeper.protocols
-from keeper.configtable import kinds, plugin
+from keeper.config.table import kinds, plugin
 from keeper.core.encoding import dump_prices, load_prices
 from keeper.core.errors import DecodeError
 from keeper.core.types import Block, BlockRef, Book, Call, Health, LiquidationPlan, Log, Skip, Token

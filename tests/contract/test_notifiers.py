@@ -14,7 +14,7 @@ from eth_abi.abi import decode
 
 import keeper.notifier
 from keeper.abis import contract
-from keeper.configtable import kinds, plugin
+from keeper.config.table import kinds, plugin
 from keeper.core.errors import ConfigError, NoticeDelayed, NoticeRefused
 from keeper.core.ports import Notifier
 from keeper.core.records import Delivery, DeliveryStatus, NoticeEvent

@@ -8,7 +8,7 @@ from keeper.core.records import DeliveryStatus, Fact, NoticeEvent
 from keeper.core.types import Band, BlockRef
 from keeper.evaluator.episode_json import dump_episode
 from keeper.evaluator.episodes import Episode, EpisodeStatus, Mark
-from keeper.retention import AT_ONCE, Retention
+from keeper.upkeep.retention import AT_ONCE, Retention
 from tests.support.store_work import commit, committed, finalize, intent, notice, settle, tell
 
 DAY = 86_400.0

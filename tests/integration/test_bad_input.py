@@ -114,7 +114,7 @@ FILES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "no TOML": (r"^\[chain\]", "[chain", ("keeper.toml: is no valid TOML", "line 1")),
 }
-"""A few of each sort through the whole program; tests/unit/test_config.py has the others."""
+"""A few of each sort through the whole program; tests/unit/config has the others."""
 
 
 @pytest.mark.parametrize("mistake", FILES)

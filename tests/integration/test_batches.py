@@ -11,7 +11,7 @@ import pytest
 from keeper.core.records import Intent, IntentStatus
 from keeper.devnet.chain import DevChain
 from keeper.executor.legs import legs_of
-from keeper.views import liquidation_rows
+from keeper.queries.views import liquidation_rows
 from tests.integration.test_flash_plans import borrow, contract, fall, mine_as_planned
 from tests.integration.test_inclusion import first_in_block
 from tests.support.contract_house import Contract, Running, running

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from keeper.config import load_config
+from keeper.config.load import load_config
 from keeper.core.errors import StoreError
 from keeper.core.records import Intent
 from keeper.devnet.abi import selector

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
-from keeper.config import load_config
+from keeper.config.load import load_config
 from keeper.devnet.aave import ReserveTerms
 from keeper.devnet.anvil import Anvil
 from keeper.devnet.chain import DevChain

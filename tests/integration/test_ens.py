@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pytest
 from ens.utils import raw_name_to_hash
 
-from keeper import ens
 from keeper.core.errors import ConfigError
 from keeper.core.reads import drive
 from keeper.core.types import Call, CallResult
 from keeper.devnet.chain import DevChain
+from keeper.upkeep import ens
 from tests.support.registry import Registry
 
 ALICE, BOB, CAROL, DAVE, EVE = (bytes([n]) * 20 for n in range(0xA1, 0xA6))

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from keeper.core.records import Intent, IntentStatus
 from keeper.devnet.chain import DevChain
 from keeper.preflight import findings
-from keeper.views import liquidation_rows
+from keeper.queries.views import liquidation_rows
 from tests.support.contract_house import LENDERS, Contract, Running, running
 from tests.support.relay import open_relay
 

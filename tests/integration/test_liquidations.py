@@ -11,7 +11,7 @@ import pytest
 from eth_abi.abi import decode
 from structlog.testing import capture_logs
 
-from keeper.config import load_config
+from keeper.config.load import load_config
 from keeper.core.ports import Store
 from keeper.core.records import Intent, IntentStatus
 from keeper.daemon import Daemon

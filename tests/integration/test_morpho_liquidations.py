@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from keeper.config import load_config
+from keeper.config.load import load_config
 from keeper.core.records import Intent, IntentStatus
 from keeper.devnet.chain import DevChain
 from keeper.devnet.configuration import write_config

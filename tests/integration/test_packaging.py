@@ -48,8 +48,8 @@ def test_a_wheel_runs_from_an_empty_folder(installed: Path, tmp_path: Path) -> N
 from pathlib import Path
 import keeper
 from keeper.abis import contract, protocol_abi
-from keeper.config import load_config
-from keeper.shipped import shipped
+from keeper.config.load import load_config
+from keeper.config.shipped import shipped
 from keeper.store import open_store
 from keeper.devnet.contracts import __name__ as contracts
 from importlib.resources import files

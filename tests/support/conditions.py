@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from keeper.conditions import Conditions
 from keeper.core.records import DeliveryStatus, Notice, NoticeEvent
 from keeper.core.types import Band, Block, BlockRef, Book, Health, Price, Prices
 from keeper.evaluator.bands import BandRules
@@ -16,6 +15,7 @@ from keeper.protocols.addresses import checksummed
 from keeper.store.sql import SqlStore
 from keeper.telling import Teller
 from keeper.track import Track
+from keeper.upkeep.conditions import Conditions
 from tests.support.linear_market import Holdings, LinearMarket, Market, asset
 
 WAD = 10**18

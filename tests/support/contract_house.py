@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from keeper.config import load_config
+from keeper.config.load import load_config
 from keeper.core.ports import Store
 from keeper.core.records import Intent
 from keeper.daemon import Daemon

@@ -22,12 +22,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from keeper import views
-from keeper.config import load_config
+from keeper.config.load import load_config
 from keeper.core.ports import Store
 from keeper.core.types import BlockRef
 from keeper.devnet.chain import DevChain
 from keeper.devnet.configuration import write_config
+from keeper.queries import views
 from keeper.wire import House
 from tests.support.inbox import SECRET, Inbox
 

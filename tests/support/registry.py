@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from keeper import ens
 from keeper.core.types import Call, CallResult
 from keeper.devnet.chain import DevChain
 from keeper.protocols.addresses import checksummed
+from keeper.upkeep import ens
 from tests.support.rogues import deploy
 
 

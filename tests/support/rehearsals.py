@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from keeper.config import load_config
+from keeper.config.load import load_config
 from keeper.core.stress import Lever
 from keeper.daemon import Daemon
 from keeper.devnet.aave import ReserveTerms
@@ -17,10 +17,10 @@ from keeper.devnet.anvil import Anvil
 from keeper.devnet.chain import DevChain
 from keeper.devnet.configuration import aave_loans, uniswap, write_config
 from keeper.devnet.tokens import FeedMode
+from keeper.queries.views import load_book
 from keeper.rehearsal.fork import Fork
 from keeper.rehearsal.relay import Relay
 from keeper.rehearsal.stage import Stage
-from keeper.views import load_book
 from keeper.wire import House
 
 _TERMS = ReserveTerms(8000, 8250, 10500, 1500, 1000, (9200, 0, 270, 8000))

@@ -10,7 +10,7 @@ from eth_utils.abi import function_signature_to_4byte_selector as selector
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keeper.configtable import kinds
+from keeper.config.table import kinds
 from keeper.core.errors import DecodeError
 from keeper.core.types import Log
 from keeper.executor.oracles import chainlink_ocr1, chainlink_ocr2, forwarder, settable

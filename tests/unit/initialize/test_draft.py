@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from keeper.config import as_tuples, check_tables
-from keeper.configtypes import Origin
+from keeper.config.load import as_tuples, check_tables
+from keeper.config.shipped import Shipped, shipped
+from keeper.config.types import Origin
 from keeper.initialize.draft import Draft, write_draft
-from keeper.shipped import Shipped, shipped
 
 ADA = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 ENVIRONMENT = {

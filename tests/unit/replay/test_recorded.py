@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from keeper.config import MarginCalls
+from keeper.config.load import MarginCalls
+from keeper.config.thresholds import rule_of, settings_of
 from keeper.replay.engine import replay
 from keeper.replay.history import read_history
 from keeper.replay.outcome import Outcome, summary
 from keeper.replay.positions import read_positions
-from keeper.thresholds import rule_of, settings_of
 from scripts.calibratelib import borrowers
 from scripts.calibratelib.series import Series, load
 from scripts.calibratelib.windows import REPORT, Window, write

@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import pytest
 
-from keeper import ens
+from keeper.config.shipped import shipped
 from keeper.core.errors import ConfigError
 from keeper.core.types import Call, CallResult
 from keeper.indexer.rpc.client import RpcClient
-from keeper.shipped import shipped
+from keeper.upkeep import ens
 from keeper.watch.accounts import Owner, check_accounts, resolve_accounts
 from keeper.watch.command import watched_adapters
 from keeper.watch.deployment import Deployment, Wishes, default_state, parse_markets

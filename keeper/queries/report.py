@@ -1,0 +1,271 @@
+"""The query commands: JSON Lines for scripts, tables for people. They read the store and may run beside the daemon."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from keeper.core.errors import ConfigError
+from keeper.core.ports import Store
+from keeper.protocols.addresses import checksummed
+from keeper.queries import views
+from keeper.queries.daily import daily_rows
+from keeper.wire import House, open_house
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Json = dict[str, Any]
+
+
+def health(args: argparse.Namespace) -> int:
+    house = open_house(args)
+    accounts = frozenset(account_of(text) for text in args.account)
+    with closing(house.open_store(read_only=True)) as store, store.snapshot():
+        blocks = store.blocks()
+        if not blocks:
+            print("keeper: nothing is indexed yet; run `keeper backfill` or `keeper run` first", file=sys.stderr)
+            return 1
+        tip, rule = blocks[-1], house.rule()
+        rows = [row for one in house.adapters() for row in views.health_rows(store, one, tip, rule, accounts)]
+        differing = _verify(house, store, accounts) if args.verify else 0
+    show(args, rows, health_table, f"open positions at block {tip.number}")
+    if rows and not args.json and (accounts or args.metrics):
+        show(args, rows, metrics_table, "account metrics")
+    return differing
+
+
+def _verify(house: House, store: Store, accounts: frozenset[bytes]) -> int:
+    """Hold the stored positions against the contracts; 1 when anything differs."""
+    import asyncio
+
+    from keeper.queries.verify import second_opinion  # web3.py takes its time to import
+
+    found = asyncio.run(second_opinion(house, store, accounts))
+    for one in found:
+        print(f"keeper: {one.position}: {one.name} is {one.ours} here, {one.theirs} on chain", file=sys.stderr)
+    print(f"keeper: verified against the contracts: {len(found)} differences", file=sys.stderr)
+    return 1 if found else 0
+
+
+def calls(args: argparse.Namespace) -> int:
+    return _records(args, views.call_rows, _calls_table, "margin calls")
+
+
+def liquidations(args: argparse.Namespace) -> int:
+    if args.daily:
+        return _records(args, daily_rows, _daily_table, "days")
+    return _records(args, views.liquidation_rows, _liquidations_table, "liquidations")
+
+
+def transactions(args: argparse.Namespace) -> int:
+    return _records(args, views.transaction_rows, _transactions_table, "transactions")
+
+
+def _records(
+    args: argparse.Namespace,
+    read: Callable[[Store], Iterable[Json]],
+    table: Callable[[Sequence[Json]], Table],
+    title: str,
+) -> int:
+    house: House = open_house(args)
+    with closing(house.open_store(read_only=True)) as store, store.snapshot():
+        rows = list(read(store))
+    return show(args, rows, table, title)
+
+
+def show(args: argparse.Namespace, rows: Sequence[Json], table: Callable[[Sequence[Json]], Table], title: str) -> int:
+    if args.json:
+        for row in rows:
+            print(json.dumps(row, separators=(",", ":")))
+        return 0
+    from rich.console import Console  # scripts, which ask for JSON, need not wait for it
+
+    console = Console(highlight=False)
+    if not rows:
+        console.print(f"no {title}")
+        return 0
+    shown = table(rows)
+    shown.title = f"{len(rows)} {title}"
+    console.print(shown)
+    return 0
+
+
+# --- tables: of at most 80 columns ------------------------------------------------------------------------------------
+
+
+def health_table(rows: Sequence[Json]) -> Table:
+    table = new_table("account", "protocol", "health", "band", "collateral", "debt")
+    for row in rows:
+        stale = "\n[dim]stale price[/]" if row["stale_assets"] else ""
+        table.add_row(
+            _short(row["account"]),
+            _protocol(row),
+            "?" if row["unpriced_assets"] else _health(row["health_wad"]),
+            _band(row["band"]) + stale,
+            _assets(row["collaterals"]),
+            _assets(row["debts"]),
+        )
+    return table
+
+
+def _protocol(row: Json) -> str:
+    """The protocol, and the market of an isolated position."""
+    return f"{row['protocol']}\n[dim]{_plain(row['market_name'])}[/]" if row.get("market_name") else row["protocol"]
+
+
+def metrics_table(rows: Sequence[Json]) -> Table:
+    """Values in the protocol's base currency; initial and maintenance margin as shares of the exposure."""
+    table = new_table("account", "equity", "exposure", "margin", "at stake")
+    symbols = {one["asset"]: one["symbol"] for row in rows for one in (*row["collaterals"], *row["debts"])}
+    for row in rows:
+        who = f"{_short(row['account'])}\n{_protocol(row)}"
+        if (found := row["metrics"]) is None:
+            table.add_row(who, *"????")
+            continue
+        leverage, largest, decimals = found["effective_leverage_wad"], found["largest_asset"], found["base_decimals"]
+        exposure = ["no equity" if leverage is None else f"{Decimal(leverage).scaleb(-18):,.2f}x equity"]
+        exposure.append(f"{_percent(found['equity_utilization_wad'])} used")
+        if largest is not None:
+            exposure.append(f"{_percent(found['largest_share_wad'])} {_plain(symbols.get(largest, _short(largest)))}")
+        table.add_row(
+            who,
+            _value(found["equity_value"], decimals),
+            "\n".join(exposure),
+            f"{_percent(found['margin_ratio_wad'])}\n{_percent(found['initial_margin_ratio_wad'])} initial\n"
+            f"{_percent(found['maintenance_margin_ratio_wad'])} maintenance",
+            f"{_value(found['collateral_buffer_value'], decimals)} buffer\n"
+            f"{_value(found['liquidation_penalty_value'], decimals)} penalty",
+        )
+    return table
+
+
+def _calls_table(rows: Sequence[Json]) -> Table:
+    table = new_table("position", "status", "deepest", "health", "opened at", "notices")
+    for row in rows:
+        sent = sum(notice["status"] == "sent" for notice in row["notices"])
+        table.add_row(
+            _position(row),
+            row["status"],
+            _band(row["deepest_band"]),
+            _health(row["health_wad"]),
+            str(row["opened_block"]),
+            f"{sent} of {len(row['notices'])} sent",
+        )
+    return table
+
+
+def _liquidations_table(rows: Sequence[Json]) -> Table:
+    table = new_table("position", "status", "transaction", "block", "profit", "reason")
+    for row in rows:
+        table.add_row(
+            _position(row),
+            row["status"],
+            _short(row["tx_hash"]),
+            str(row["block_number"] or "-"),
+            _profit(row),
+            _plain(row["reason"] or ""),
+        )
+    return table
+
+
+def _profit(row: Json) -> str:
+    """What it brought; what it may bring, marked as such, while that is not known."""
+    if row["status"] in ("failed", "abandoned"):
+        return "-"
+    statement, mark = (row["realized"], "") if row["realized"] is not None else (row["expected"], "~")
+    if statement is None:
+        return "?"
+    return f"{mark}{Decimal(statement['profit']).scaleb(-statement['base_decimals']):,.2f}"
+
+
+def _daily_table(rows: Sequence[Json]) -> Table:
+    table = new_table("day", "count", "confirmed", "expected", "realized", "net", "gas (native)")
+    for row in rows:
+        profits = (f"{Decimal(row[key]).scaleb(-18):,.2f}" for key in _DAILY_PROFITS)
+        table.add_row(
+            row["day"],
+            str(row["liquidations"]),
+            str(row["statuses"].get("confirmed", 0)),
+            *profits,
+            f"{Decimal(row['gas_wei']).scaleb(-18):.6f}",
+        )
+    return table
+
+
+_DAILY_PROFITS = ("profit_expected_wad", "profit_realized_wad", "net_wad")
+
+
+def _transactions_table(rows: Sequence[Json]) -> Table:
+    table = new_table("nonce", "transaction", "kind", "purpose", "status", "max fee (gwei)")
+    for row in rows:
+        fee = Decimal(row["max_fee_wei"]).scaleb(-9)
+        table.add_row(
+            str(row["nonce"]), _short(row["tx_hash"]), row["kind"], row["purpose"], row["status"], f"{fee:.3f}"
+        )
+    return table
+
+
+def new_table(*columns: str) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _band(label: str) -> str:
+    return f"[{views.band_style(label)}]{label}[/]"
+
+
+def _health(wad: str | None) -> str:
+    return "∞" if wad is None else f"{Decimal(wad).scaleb(-18):.4f}"
+
+
+def _percent(wad: str | None) -> str:
+    return "-" if wad is None else f"{Decimal(wad).scaleb(-16):.1f}%"
+
+
+def _value(amount: str | None, decimals: int) -> str:
+    return "-" if amount is None else f"{Decimal(amount).scaleb(-decimals):,.2f}"
+
+
+def _assets(holdings: Sequence[Json]) -> str:
+    amounts = ((Decimal(one["amount"]).scaleb(-one["decimals"]), _plain(one["symbol"])) for one in holdings)
+    return "\n".join(f"{amount:,.4f} {symbol}" for amount, symbol in amounts) or "-"
+
+
+def _plain(text: str) -> str:
+    """Text from outside: nothing in it is markup."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _position(row: Json) -> str:
+    """Its protocol and account and, of an isolated one, its market."""
+    market = views.market_of(row["position"])
+    return f"{row['protocol']} {_short(row['account'])}" + ("" if market is None else f"\n[dim]in {_short(market)}[/]")
+
+
+def _short(text: str | None) -> str:
+    return "-" if text is None else f"{text[:6]}…{text[-4:]}"
+
+
+def account_of(text: str) -> bytes:
+    """Of a command line. Raises ConfigError for what is none."""
+    try:
+        account = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        account = b""
+    mixed = text[2:] not in (text[2:].lower(), text[2:].upper())
+    if not text.startswith("0x") or len(text) != 42 or len(account) != 20 or (mixed and checksummed(account) != text):
+        raise ConfigError(f"{text!r} is no account address; give 0x and 40 hex digits, with a right checksum if mixed")
+    return account
