@@ -248,6 +248,16 @@ class Stressable(Protocol[M_contra, A_contra]):
 
 
 @runtime_checkable
+class TakesMargin(Protocol[M_contra]):
+    """What an adapter offers beside `Stressable` whose liquidators need margin of their own, which no lender gives."""
+
+    def endow(self, market: M_contra, account: bytes) -> Reads[Sequence[Override]]:
+        """What gives an account, on a fork, margin enough for the largest liquidation that is configured. It comes from
+        what the protocol holds, so that this is no less and no more than it was."""
+        ...
+
+
+@runtime_checkable
 class Solvent(Protocol[M_contra]):
     """What an adapter offers beside `ProtocolAdapter` so that the solvency of the protocol can be watched."""
 

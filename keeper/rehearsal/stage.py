@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from keeper.abis import contract as contract_file
 from keeper.core.errors import ConfigError, KeeperError
-from keeper.core.ports import Store, Stressable
+from keeper.core.ports import Store, Stressable, TakesMargin
 from keeper.core.records import Intent, IntentStatus
 from keeper.core.secret import Secret
 from keeper.core.stress import CodeSet, Lever, Override, SentAs, cannot_stress
@@ -69,6 +69,9 @@ class Stage:
         if signer is None:
             raise ConfigError("a rehearsal without a key; this is a defect")
         await fork.fund(signer.address)
+        for name, adapter in stage.adapters.items():
+            if isinstance(adapter, TakesMargin):
+                await _prepare(fork, await fork.read(adapter.endow(stage._markets[name], signer.address)))
         stage.house = stage.house.acting(await stage._contract(signer.address))
         return stage
 
@@ -251,7 +254,7 @@ async def _prepare(fork: Fork, overrides: Sequence[Override]) -> None:
     """In as many blocks as it takes. Raises ConfigError when the fork refuses one."""
     for start in range(0, len(overrides), _PER_BLOCK):
         if (refused := await fork.apply(overrides[start : start + _PER_BLOCK])) is not None:
-            raise ConfigError(f"our contract could not be prepared on the fork: {refused.detail}")
+            raise ConfigError(f"what liquidates could not be prepared on the fork: {refused.detail}")
 
 
 def _liquidation(store: Store) -> Intent | None:

@@ -23,7 +23,14 @@ GET_LIQUIDATION_PENALTY_RATIO = _selector("fedf924b")  # getLiquidationPenaltyRa
 GET_INSURANCE_FUND_CAPACITY = _selector("213037c4")  # getInsuranceFundCapacity()
 LIQUIDATE = _selector("86b9d81f")  # liquidate(address,address)
 CANCEL_ALL_EXCESS_ORDERS = _selector("cc3606dc")  # cancelAllExcessOrders(address,address)
-MODIFY_OWED_REALIZED_PNL = _selector("874044f3")  # modifyOwedRealizedPnl(address,int256), for a rehearsal on a fork
+
+# --- what only a rehearsal on a fork sends ----------------------------------------------------------------------------
+
+MODIFY_OWED_REALIZED_PNL = _selector("874044f3")  # modifyOwedRealizedPnl(address,int256)
+BALANCE_OF = _selector("70a08231")  # balanceOf(address)
+TRANSFER = _selector("a9059cbb")  # transfer(address,uint256)
+APPROVE = _selector("095ea7b3")  # approve(address,uint256)
+DEPOSIT = _selector("47e7ef24")  # deposit(address,uint256)
 
 # --- accounts ---------------------------------------------------------------------------------------------------------
 

@@ -221,6 +221,9 @@ class PerpV2:
     ) -> Reads[Sequence[Override] | Skip]:
         return stress.overrides(market, key, margin.sheet(market, prices, position), lever)
 
+    def endow(self, market: Market, account: bytes) -> Reads[Sequence[Override]]:
+        return stress.endow(market, account, self._most_usd_wad)
+
     def wallet_tokens(self, market: Market) -> Sequence[bytes]:
         return [market.settlement]
 

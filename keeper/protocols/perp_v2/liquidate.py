@@ -74,7 +74,7 @@ def _maker_plans(
 ) -> Iterator[LiquidationPlan]:
     """Of an account with orders, which anybody may cancel once it is below its margin, and has to before it can be
     liquidated. What it then holds in each market only the cancelling shows; all of it together is bounded by what its
-    margin is required for."""
+    margin is required for, of which an account that is not deeply broken loses half at a time."""
     notional = position.requirement_wad * PPM // market.mm_ratio_ppm
     if notional > most_usd_wad:
         reasons.setdefault("inherits_too_much", _too_much(notional, "its markets", most_usd_wad))
@@ -84,6 +84,8 @@ def _maker_plans(
     if not open_ones:
         reasons.setdefault("closed", "none of its markets is open")
         return
+    if position.account_value_wad >= towards_zero(position.requirement_wad, 2):
+        notional //= 2
     gain = discount(notional, market.penalty_ppm, insolvent=position.account_value_wad < 0)
     cancel = tuple(
         TxCall(market.clearing_house, words.encode(abi.CANCEL_ALL_EXCESS_ORDERS, key, line.base)) for line in open_ones

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from keeper.core.ports import Reads
 from keeper.core.stress import Lever, Override, SentAs
 from keeper.core.types import Skip, TxCall
+from keeper.core.units import WAD
+from keeper.protocols import words
 from keeper.protocols.perp_v2 import abi
 from keeper.protocols.perp_v2.margin import Sheet
 from keeper.protocols.perp_v2.state import Market
@@ -33,3 +35,22 @@ def overrides(market: Market, key: bytes, position: Sheet, lever: Lever) -> Read
     loss += position.unit
     data = abi.MODIFY_OWED_REALIZED_PNL + key.rjust(32, b"\0") + (-loss).to_bytes(32, "big", signed=True)
     return [SentAs(market.clearing_house, TxCall(market.account_balance, data))]
+
+
+def endow(market: Market, account: bytes, most_usd_wad: int) -> Reads[Sequence[Override]]:
+    """The vault's own tokens, sent to the account and deposited again: its balance is what it was, less what is booked.
+    Half of the largest position is several times the initial margin of any market."""
+    wanted = most_usd_wad * 10**market.settlement_decimals // WAD // 2
+    [answer] = yield [words.call(market.settlement, abi.BALANCE_OF, market.vault)]
+    amount = min(wanted, words.uint(answer, "balanceOf()"))
+    if not amount:
+        return []
+
+    def sent(sender: bytes, to: bytes, selector: bytes, other: bytes) -> SentAs:
+        return SentAs(sender, TxCall(to, words.encode(selector, other, amount)))
+
+    return [
+        sent(market.vault, market.settlement, abi.TRANSFER, account),
+        sent(account, market.settlement, abi.APPROVE, market.vault),
+        sent(account, market.vault, abi.DEPOSIT, market.settlement),
+    ]
