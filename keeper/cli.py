@@ -10,10 +10,10 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
-from keeper import __version__
+from keeper import __version__, arguments
 
+TYPE_CHECKING = False  # of `typing`, which `keeper --help` would wait for
 if TYPE_CHECKING:
     from typing import Any
 
@@ -65,218 +65,106 @@ def _tell(error: Exception, *, in_full: bool) -> None:
     print(redact(text), file=sys.stderr)
 
 
-class _Help(argparse.HelpFormatter):
-    """As wide as the terminal. Left to itself argparse imports shutil to learn that, and with it three compressors."""
-
-    def __init__(self, prog: str) -> None:
-        try:
-            width = os.get_terminal_size(sys.stdout.fileno()).columns - 2
-        except (OSError, ValueError):  # no terminal
-            width = 78
-        super().__init__(prog, width=width)
+def _nothing(sub: argparse.ArgumentParser) -> None:
+    """No arguments but those that every command has."""
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         prog="keeper",
         description="Margin calls and liquidations for collateralized positions on chain.",
-        formatter_class=_Help,
+        formatter_class=arguments.Help,
     )
     parser.add_argument("--version", action="version", version=f"keeper {__version__}")
     commands = parser.add_subparsers(metavar="command")
 
-    def add(name: str, run: Command, help_: str, *, config: bool = True) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=help_, description=help_, formatter_class=_Help)
-        if config:
-            sub.add_argument("--config", type=_file, default="keeper.toml", help="configuration (keeper.toml)")
-        sub.add_argument("-v", "--verbose", action="count", default=0, help="more log lines; tracebacks of errors")
-        sub.add_argument("--log-format", choices=("console", "json"), default="console", help="log lines on stderr")
-        sub.set_defaults(command=run)
-        return sub
+    def add(name: str, run: Command, help_: str, fill: arguments.Fill = _nothing, *, config: bool = True) -> None:
+        def whole(sub: argparse.ArgumentParser) -> None:
+            arguments.common(sub, config=config)
+            fill(sub)
 
-    def nest(under: Any, name: str, run: Command, help_: str) -> argparse.ArgumentParser:
-        """An action of a command: takes the command's options before or after its own name."""
-        sub: argparse.ArgumentParser = under.add_parser(name, help=help_, description=help_, formatter_class=_Help)
-        unless = argparse.SUPPRESS  # what was given before the name stays
-        sub.add_argument("--config", type=_file, default=unless, help="configuration (keeper.toml)")
-        sub.add_argument("-v", "--verbose", action="count", default=unless, help="more log lines")
-        sub.add_argument("--log-format", choices=("console", "json"), default=unless, help="log lines on stderr")
-        sub.set_defaults(command=run)
-        return sub
+        _add(commands, name, run, help_, whole)
 
     add("check", _check, "verify every precondition, one line each; exit 1 if any fails")
-
-    sub = add("backfill", _backfill, "index up to a block and exit; resumable")
-    sub.add_argument("--to", type=_block_number, metavar="BLOCK", help="stop here (default: the newest final block)")
-
-    sub = add("run", _run, "the daemon: follow the chain, call for margin, liquidate")
-    mode = sub.add_mutually_exclusive_group()
-    mode.add_argument("--alert-only", action="store_true", help="never transact, whatever the configuration says")
-    mode.add_argument("--dry-run", action="store_true", help="plan and simulate liquidations, send nothing")
-    sub.add_argument("--until-block", type=_block_number, metavar="N", help="exit 0 once block N is processed")
-
-    sub = add("health", _health, "every open position at the indexed tip")
-    sub.add_argument("account", nargs="*", metavar="ACCOUNT", help="only these accounts (0x…)")
-    sub.add_argument(
-        "--verify", action="store_true", help="hold each against the contract's own view; exit 1 if any differs"
+    add("backfill", _backfill, "index up to a block and exit; resumable", arguments.backfill)
+    add("run", _run, "the daemon: follow the chain, call for margin, liquidate", arguments.run)
+    add("health", _health, "every open position at the indexed tip", arguments.health)
+    add("calls", _calls, "margin calls: episodes with demands and notices", _fill_calls)
+    add("ack", _ack, "acknowledge a margin call, so that it is not escalated", arguments.ack)
+    add(
+        "liquidations",
+        _liquidations,
+        "our liquidations, from plan to confirmation, with what they brought",
+        arguments.liquidations,
     )
-    sub.add_argument("--metrics", action="store_true", help="margins, leverage, what is at stake; also with accounts")
-    _json_flag(sub)
-    calls = add("calls", _calls, "margin calls: episodes with demands and notices")
-    _json_flag(calls)
-    calls.add_argument("--undelivered", action="store_true", help="notices that wait, fail, or were given up, instead")
-    nested = calls.add_subparsers(metavar="action")
-    sub = nest(nested, "retry", _calls_retry, "try again to deliver what was given up")
-    sub.add_argument("id", metavar="ID", help="a notice's id (see --undelivered), or all")
-    sub.add_argument("--channel", metavar="NAME", help="only on this notifier")
-    sub.set_defaults(alert_only=True)  # the executor's secrets are not needed
-    sub = nest(nested, "show", _calls_show, "one call: every step, its evidence, what was told to whom")
-    sub.add_argument("id", metavar="ID|ACCOUNT", help="of a call or a notice, or its beginning")
-    sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one JSON object on stdout")
-    sub = nest(nested, "export", _calls_export, "the audit trail, to keep or to hand over")
-    sub.add_argument("--format", choices=("csv", "jsonl", "html"), default="jsonl", help="default: jsonl")
-    sub.add_argument("--since", metavar="WHEN", help="only what happened since: 2026-11-01, 2026-11-01T12:00, 30d, 12h")
-    sub.add_argument(
-        "--account", action="append", default=[], metavar="ACCOUNT", help="only this one (0x…); repeatable"
+    add("transactions", _transactions, "every transaction we signed, with its fate", arguments.transactions)
+    add(
+        "solvency",
+        _solvency,
+        "each protocol's losses, what covers them, and what falling prices would open",
+        arguments.solvency,
     )
-    sub.add_argument("--output", type=_file, metavar="FILE", help="write here instead of to stdout")
-
-    sub = add("ack", _ack, "acknowledge a margin call, so that it is not escalated")
-    sub.add_argument("id", metavar="ID|TOKEN", help="of a call or a notice, or the token of a link")
-    sub.add_argument("--by", metavar="NAME", help="who acknowledges (default: you)")
-    sub.set_defaults(alert_only=True)
-
-    sub = add("liquidations", _liquidations, "our liquidations, from plan to confirmation, with what they brought")
-    sub.add_argument("--daily", action="store_true", help="sums by day (UTC): counts, profit, and all gas spent")
-    _json_flag(sub)
-    _json_flag(add("transactions", _transactions, "every transaction we signed, with its fate"))
-
-    sub = add("solvency", _solvency, "each protocol's losses, what covers them, and what falling prices would open")
-    sub.add_argument(
-        "--move", type=_move, action="append", metavar="PERCENT", help="of volatile prices, such as -15; repeatable"
+    beside = "works beside a running daemon"
+    add("pause", _pause, f"send no new transactions until `keeper resume`; {beside}", arguments.pause)
+    add("resume", _resume, f"go on after a pause or a tripped breaker; {beside}", arguments.pause)
+    add(
+        "rehearse",
+        _rehearse,
+        "liquidate every position on a fork: profit, or why not, and what stays unpaid",
+        arguments.rehearse,
     )
-    _json_flag(sub)
-    sub.set_defaults(alert_only=True)
-
-    for name, run, help_ in (
-        ("pause", _pause, "send no new transactions until `keeper resume`; works beside a running daemon"),
-        ("resume", _resume, "go on after a pause or a tripped breaker; works beside a running daemon"),
-    ):
-        # Stopping must not fail for want of a key, so the executor's secrets are not asked for.
-        add(name, run, help_).set_defaults(alert_only=True)
-
-    sub = add("rehearse", _rehearse, "liquidate every position on a fork: profit, or why not, and what stays unpaid")
-    sub.set_defaults(alert_only=True)  # it acts with a key of its own, on a chain that exists nowhere else
-    sub.add_argument("account", nargs="*", metavar="ACCOUNT", help="only these accounts (0x…)")
-    sub.add_argument(
-        "--by",
-        choices=("threshold", "price"),
-        default="threshold",
-        help="how a healthy position is made liquidatable: by the protocol's threshold, so that prices stay equal to "
-        "those of the pools (default), or by the oracle's price alone",
+    add(
+        "deploy",
+        _deploy,
+        "put our Liquidator contract on chain, or complete its permissions; harmless to repeat",
+        arguments.deploy,
     )
-    sub.add_argument("--below", type=_health_factor, metavar="HEALTH", help="only positions below this health factor")
-    sub.add_argument("--limit", type=_count, metavar="N", help="only the N nearest to liquidation")
-    sub.add_argument("--block", type=_block_number, metavar="BLOCK", help="fork at this block (default: the newest)")
-    _json_flag(sub)
-
-    sub = add(
-        "deploy", _deploy, "put our Liquidator contract on chain, or complete its permissions; harmless to repeat"
+    add("skim", _skim, "send what our contract holds to its owner", arguments.skim)
+    add("init", _init, "write a commented configuration, by asking or from flags, and check it", arguments.init)
+    add(
+        "watch",
+        _watch,
+        "alert-only in a minute: a few accounts by their state alone; no file needed",
+        arguments.watch,
+        config=False,
     )
-    sub.add_argument("--heir", metavar="ADDRESS", help="offer it the ownership in the end (0x…); the key may run plans")
-    sub.add_argument(
-        "--pools", action="store_true", help="also allow every Uniswap pool of a [[funding]] table to lend: many calls"
+    add(
+        "replay",
+        _replay,
+        "the evaluator and the margin calls over a price history; no node needed",
+        arguments.replay,
+        config=False,
     )
-    sub.add_argument("--board", action="store_true", help="the MarginCallBoard instead, for notices on chain")
-    _order_flags(sub)
-    sub = add("skim", _skim, "send what our contract holds to its owner")
-    sub.add_argument(
-        "token", nargs="*", metavar="TOKEN", help='only these (0x…, or "native"); default: all it may hold'
+    add(
+        "devnet",
+        _devnet,
+        "a local Anvil with the real contracts and a ready configuration",
+        arguments.devnet,
+        config=False,
     )
-    _order_flags(sub)
-
-    sub = add("init", _init, "write a commented configuration, by asking or from flags, and check it")
-    from keeper.initialize import arguments as init_arguments
-
-    init_arguments.add_arguments(sub, _file)
-
-    sub = add(
-        "watch", _watch, "alert-only in a minute: a few accounts by their state alone; no file needed", config=False
-    )
-    from keeper.watch import arguments as watch_arguments
-
-    watch_arguments.add_arguments(sub, _file)
-
-    sub = add(
-        "replay", _replay, "the evaluator and the margin calls over a price history; no node needed", config=False
-    )
-    from keeper.replay import arguments as replay_arguments
-
-    replay_arguments.add_arguments(sub, _file)
-
-    sub = add("devnet", _devnet, "a local Anvil with the real contracts and a ready configuration", config=False)
-    from keeper.devnet import cli as devnet_cli
-
-    devnet_cli.add_arguments(sub, _file)
     return parser
 
 
-def _json_flag(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--json", action="store_true", help="JSON Lines on stdout, one object a line")
+def _fill_calls(sub: argparse.ArgumentParser) -> None:
+    arguments.calls(sub)
+    actions = sub.add_subparsers(metavar="action")
+
+    def nest(name: str, run: Command, help_: str, fill: arguments.Fill) -> None:
+        def whole(one: argparse.ArgumentParser) -> None:
+            arguments.common_nested(one)
+            fill(one)
+
+        _add(actions, name, run, help_, whole)
+
+    nest("retry", _calls_retry, "try again to deliver what was given up", arguments.calls_retry)
+    nest("show", _calls_show, "one call: every step, its evidence, what was told to whom", arguments.calls_show)
+    nest("export", _calls_export, "the audit trail, to keep or to hand over", arguments.calls_export)
 
 
-def _order_flags(sub: argparse.ArgumentParser) -> None:
-    """Of commands that send what a person orders, with the executor's key whatever its mode."""
-    sub.set_defaults(alert_only=True)
-    sub.add_argument("--yes", action="store_true", help="do not ask; for scripts")
-    sub.add_argument("--dry-run", action="store_true", help="show what would be sent and cost, send nothing")
-
-
-def _file(text: str) -> object:
-    """A Path. Defaults come here as well, so that its import waits until a command really runs."""
-    from pathlib import Path
-
-    return Path(text)
-
-
-def _block_number(text: str) -> int:
-    try:
-        number = int(text, 0)
-    except ValueError:
-        number = -1
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a block number; give a whole number such as 19000000")
-    return number
-
-
-def _health_factor(text: str) -> int:
-    """Scaled by 1e18."""
-    from decimal import Decimal, InvalidOperation
-
-    try:
-        factor = Decimal(text)
-    except InvalidOperation:
-        factor = Decimal(-1)
-    if not (factor.is_finite() and factor > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a health factor; give a decimal number such as 1.25")
-    return int(factor.scaleb(18))
-
-
-def _count(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of positions; give a whole number from 1")
-    return number
-
-
-def _move(text: str) -> int:
-    try:
-        percent = float(text.removesuffix("%"))
-    except ValueError:
-        percent = -100.0
-    if not -100 < percent <= 1000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no move of prices; give percent above -100, such as -15")
-    return round(percent * 100)
+def _add(commands: Any, name: str, run: Command, help_: str, fill: arguments.Fill) -> None:
+    sub = commands.add_parser(name, help=help_, description=help_, formatter_class=arguments.Help)
+    sub.set_defaults(command=run)
+    sub.fill = fill
 
 
 def _check(args: argparse.Namespace) -> int:

@@ -66,8 +66,8 @@ def health_rows(
     judged.sort(key=lambda one: (one[1].health.factor_wad is None, one[1].health.factor_wad or 0, one[0]))
     for key, assessment in judged:
         rules = fixed if drawn is None else drawn.of(adapter, book, key, block.timestamp)
-        row = health_row(adapter, book.market, key, assessment, block, rules)
-        yield {**row, "outlook": _outlook(drawn, adapter, book, key, assessment, block)}
+        outlook = _outlook(drawn, adapter, book, key, assessment, block)
+        yield health_row(adapter, book.market, key, assessment, block, rules, outlook)
 
 
 def stored_lines(store: Store, adapter: Adapter, rule: Adaptive) -> Lines:
@@ -98,9 +98,15 @@ def _outlook(
 
 
 def health_row(
-    adapter: Adapter, market: Any, key: bytes, assessment: Assessment, block: Block, rules: BandRules
+    adapter: Adapter,
+    market: Any,
+    key: bytes,
+    assessment: Assessment,
+    block: Block,
+    rules: BandRules,
+    outlook: Json | None = None,
 ) -> Json:
-    """One position, as it was assessed at this block."""
+    """One position, as it was assessed at this block. outlook: None where nobody has observed its volatility."""
     health, metrics = assessment.health, metrics_of(assessment)
     band = rules.band(health)
     return {
@@ -121,6 +127,7 @@ def health_row(
         "unpriced_assets": [checksummed(asset) for asset in health.unpriced_assets],
         "metrics": None if metrics is None else metrics_json(metrics, adapter.base_decimals(market), checksummed),
         "native": {name: _native(value) for name, value in assessment.native.items()},
+        "outlook": outlook,
     }
 
 

@@ -68,12 +68,12 @@ assert (files(contracts) / "PriceFeed.sol").is_file()
     assert shipped == sorted(file.name for file in (_ROOT / "configs").glob("*.toml"))
 
 
-def test_the_service_says_when_it_is_ready_and_that_it_lives(shared_chain: DevChain, tmp_path: Path) -> None:
+def test_the_service_says_when_it_is_ready_and_that_it_lives(dev_chain: DevChain, tmp_path: Path) -> None:
     """As systemd runs it: READY once the head is followed, WATCHDOG from then on, STOPPING on SIGTERM."""
     name = str(tmp_path / "notify")
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening,
-        deploy(tmp_path, shared_chain) as keeper,
+        deploy(tmp_path, dev_chain) as keeper,
     ):
         listening.bind(name)
         listening.settimeout(60)

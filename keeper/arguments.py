@@ -1,0 +1,256 @@
+"""The arguments of each command, added to its parser only once it is used: there are many, and one is run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+TYPE_CHECKING = False  # of `typing`, which `keeper --help` would wait for
+if TYPE_CHECKING:
+    from typing import Any
+
+Fill = Callable[[argparse.ArgumentParser], None]
+
+
+class Help(argparse.HelpFormatter):
+    """As wide as the terminal. Left to itself argparse imports shutil to learn that, and with it three compressors."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            width = os.get_terminal_size(sys.stdout.fileno()).columns - 2
+        except (OSError, ValueError):  # no terminal
+            width = 78
+        super().__init__(prog, width=width)
+
+
+class Parser(argparse.ArgumentParser):
+    """fill: adds the arguments, when they are first needed."""
+
+    fill: Fill | None = None
+
+    def complete(self) -> None:
+        fill, self.fill = self.fill, None
+        if fill is not None:
+            fill(self)
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        self.complete()
+        return super().parse_known_args(*args, **kwargs)
+
+    def format_help(self) -> str:
+        self.complete()
+        return super().format_help()
+
+    def format_usage(self) -> str:
+        self.complete()
+        return super().format_usage()
+
+
+def common(sub: argparse.ArgumentParser, *, config: bool) -> None:
+    if config:
+        sub.add_argument("--config", type=file, default="keeper.toml", help="configuration (keeper.toml)")
+    sub.add_argument("-v", "--verbose", action="count", default=0, help="more log lines; tracebacks of errors")
+    sub.add_argument("--log-format", choices=("console", "json"), default="console", help="log lines on stderr")
+
+
+def common_nested(sub: argparse.ArgumentParser) -> None:
+    """Of an action of a command: what was given before its name stays."""
+    unless = argparse.SUPPRESS
+    sub.add_argument("--config", type=file, default=unless, help="configuration (keeper.toml)")
+    sub.add_argument("-v", "--verbose", action="count", default=unless, help="more log lines")
+    sub.add_argument("--log-format", choices=("console", "json"), default=unless, help="log lines on stderr")
+
+
+# --- one command each -------------------------------------------------------------------------------------------------
+
+
+def backfill(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--to", type=_block_number, metavar="BLOCK", help="stop here (default: the newest final block)")
+
+
+def run(sub: argparse.ArgumentParser) -> None:
+    mode = sub.add_mutually_exclusive_group()
+    mode.add_argument("--alert-only", action="store_true", help="never transact, whatever the configuration says")
+    mode.add_argument("--dry-run", action="store_true", help="plan and simulate liquidations, send nothing")
+    sub.add_argument("--until-block", type=_block_number, metavar="N", help="exit 0 once block N is processed")
+
+
+def health(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("account", nargs="*", metavar="ACCOUNT", help="only these accounts (0x…)")
+    sub.add_argument(
+        "--verify", action="store_true", help="hold each against the contract's own view; exit 1 if any differs"
+    )
+    sub.add_argument("--metrics", action="store_true", help="margins, leverage, what is at stake; also with accounts")
+    _json_flag(sub)
+
+
+def calls(sub: argparse.ArgumentParser) -> None:
+    _json_flag(sub)
+    sub.add_argument("--undelivered", action="store_true", help="notices that wait, fail, or were given up, instead")
+
+
+def calls_retry(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("id", metavar="ID", help="a notice's id (see --undelivered), or all")
+    sub.add_argument("--channel", metavar="NAME", help="only on this notifier")
+    sub.set_defaults(alert_only=True)  # the executor's secrets are not needed
+
+
+def calls_show(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("id", metavar="ID|ACCOUNT", help="of a call or a notice, or its beginning")
+    sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one JSON object on stdout")
+
+
+def calls_export(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--format", choices=("csv", "jsonl", "html"), default="jsonl", help="default: jsonl")
+    sub.add_argument("--since", metavar="WHEN", help="only what happened since: 2026-11-01, 2026-11-01T12:00, 30d, 12h")
+    sub.add_argument(
+        "--account", action="append", default=[], metavar="ACCOUNT", help="only this one (0x…); repeatable"
+    )
+    sub.add_argument("--output", type=file, metavar="FILE", help="write here instead of to stdout")
+
+
+def ack(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("id", metavar="ID|TOKEN", help="of a call or a notice, or the token of a link")
+    sub.add_argument("--by", metavar="NAME", help="who acknowledges (default: you)")
+    sub.set_defaults(alert_only=True)
+
+
+def liquidations(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--daily", action="store_true", help="sums by day (UTC): counts, profit, and all gas spent")
+    _json_flag(sub)
+
+
+def transactions(sub: argparse.ArgumentParser) -> None:
+    _json_flag(sub)
+
+
+def solvency(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--move", type=_move, action="append", metavar="PERCENT", help="of volatile prices, such as -15; repeatable"
+    )
+    _json_flag(sub)
+    sub.set_defaults(alert_only=True)
+
+
+def pause(sub: argparse.ArgumentParser) -> None:
+    """Stopping must not fail for want of a key, so the executor's secrets are not asked for."""
+    sub.set_defaults(alert_only=True)
+
+
+def rehearse(sub: argparse.ArgumentParser) -> None:
+    sub.set_defaults(alert_only=True)  # it acts with a key of its own, on a chain that exists nowhere else
+    sub.add_argument("account", nargs="*", metavar="ACCOUNT", help="only these accounts (0x…)")
+    sub.add_argument(
+        "--by",
+        choices=("threshold", "price"),
+        default="threshold",
+        help="how a healthy position is made liquidatable: by the protocol's threshold, so that prices stay equal to "
+        "those of the pools (default), or by the oracle's price alone",
+    )
+    sub.add_argument("--below", type=_health_factor, metavar="HEALTH", help="only positions below this health factor")
+    sub.add_argument("--limit", type=_count, metavar="N", help="only the N nearest to liquidation")
+    sub.add_argument("--block", type=_block_number, metavar="BLOCK", help="fork at this block (default: the newest)")
+    _json_flag(sub)
+
+
+def deploy(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--heir", metavar="ADDRESS", help="offer it the ownership in the end (0x…); the key may run plans")
+    sub.add_argument(
+        "--pools", action="store_true", help="also allow every Uniswap pool of a [[funding]] table to lend: many calls"
+    )
+    sub.add_argument("--board", action="store_true", help="the MarginCallBoard instead, for notices on chain")
+    _order_flags(sub)
+
+
+def skim(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "token", nargs="*", metavar="TOKEN", help='only these (0x…, or "native"); default: all it may hold'
+    )
+    _order_flags(sub)
+
+
+def init(sub: argparse.ArgumentParser) -> None:
+    from keeper.initialize import arguments
+
+    arguments.add_arguments(sub, file)
+
+
+def watch(sub: argparse.ArgumentParser) -> None:
+    from keeper.watch import arguments
+
+    arguments.add_arguments(sub, file)
+
+
+def replay(sub: argparse.ArgumentParser) -> None:
+    from keeper.replay import arguments
+
+    arguments.add_arguments(sub, file)
+
+
+def devnet(sub: argparse.ArgumentParser) -> None:
+    from keeper.devnet import cli
+
+    cli.add_arguments(sub, file)
+
+
+# --- flags and values -------------------------------------------------------------------------------------------------
+
+
+def _json_flag(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--json", action="store_true", help="JSON Lines on stdout, one object a line")
+
+
+def _order_flags(sub: argparse.ArgumentParser) -> None:
+    """Of commands that send what a person orders, with the executor's key whatever its mode."""
+    sub.set_defaults(alert_only=True)
+    sub.add_argument("--yes", action="store_true", help="do not ask; for scripts")
+    sub.add_argument("--dry-run", action="store_true", help="show what would be sent and cost, send nothing")
+
+
+def file(text: str) -> object:
+    """A Path. Defaults come here as well, so that its import waits until a command really runs."""
+    from pathlib import Path
+
+    return Path(text)
+
+
+def _block_number(text: str) -> int:
+    try:
+        number = int(text, 0)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a block number; give a whole number such as 19000000")
+    return number
+
+
+def _health_factor(text: str) -> int:
+    """Scaled by 1e18."""
+    from decimal import Decimal, InvalidOperation
+
+    try:
+        factor = Decimal(text)
+    except InvalidOperation:
+        factor = Decimal(-1)
+    if not (factor.is_finite() and factor > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a health factor; give a decimal number such as 1.25")
+    return int(factor.scaleb(18))
+
+
+def _count(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of positions; give a whole number from 1")
+    return number
+
+
+def _move(text: str) -> int:
+    try:
+        percent = float(text.removesuffix("%"))
+    except ValueError:
+        percent = -100.0
+    if not -100 < percent <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no move of prices; give percent above -100, such as -15")
+    return round(percent * 100)
