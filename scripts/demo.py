@@ -148,7 +148,7 @@ def open_positions(chain: DevChain) -> list[Owner]:
         Owner("Gus", next(accounts), {"WETH": "1"}, {"USDC": "1400"}),
         Owner("Hal", next(accounts), {"WETH": "10"}, {"USDC": "15800"}, protocol="morpho"),
         Owner("Ida", chain.make_account(1), {"WETH": "10"}, {"USDC": "13900"}, protocol="venus"),
-        Owner("Jon", chain.make_account(2), {"USDC": "2820"}, {}, protocol="perp"),
+        Owner("Jon", chain.make_account(2), {"USDC": "2690"}, {}, protocol="perp"),
     ]
     lender = chain.accounts[-1]
     chain.morpho.supply(lender, Decimal(1_000_000))
@@ -192,7 +192,7 @@ def ether_falls(chain: DevChain, dollars: int) -> None:
     chain.warp(1)
     chain.perp.publish_price()
     chain.perp.deposit(whale, Decimal(2_000_000))
-    chain.perp.move_market(whale, Decimal(dollars), lot=Decimal(60))
+    chain.perp.move_market(whale, Decimal(dollars), lot=Decimal(20))
     chain.warp(30)
     chain.mine()
 
