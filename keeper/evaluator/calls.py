@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ from keeper.evaluator.situation import Earlier, Situation
 
 
 @dataclass(frozen=True, slots=True)
-class CallNotice:
+class CallNotice(ABC):
     """One event of a margin call. The notice's `band` is the deepest its readers have heard of, for channels to choose
     by; the body's is where the position stands now."""
 
@@ -27,9 +28,9 @@ class CallNotice:
     event: ClassVar[NoticeEvent]
     title: ClassVar[str]
 
+    @abstractmethod
     def sections(self) -> Iterator[Section]:
         """What there is to say, between the title and the evidence."""
-        raise NotImplementedError
 
     def page(self) -> Page:
         at = self.at

@@ -8,6 +8,7 @@ It is judged at no block as far as reorgs are concerned: one that takes back a b
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -33,7 +34,7 @@ LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class HouseNotice:
+class HouseNotice(ABC):
     """One thing to say on one channel.
 
     at: the newest block, or None before the first. now: unix seconds.
@@ -48,23 +49,23 @@ class HouseNotice:
     band: ClassVar[Band]
 
     @property
+    @abstractmethod
     def about(self) -> str:
         """Which of its kind."""
-        raise NotImplementedError
 
     @property
     def subject(self) -> str:
         return subject_of(f"{self.prefix}:{self.about}", self.channel)
 
-    def title(self) -> Phrase:
-        raise NotImplementedError
+    @abstractmethod
+    def title(self) -> Phrase: ...
 
-    def sections(self) -> Iterator[Section]:
-        raise NotImplementedError
+    @abstractmethod
+    def sections(self) -> Iterator[Section]: ...
 
+    @abstractmethod
     def facts(self) -> Mapping[str, Any]:
         """What the body says besides the fields of every notice."""
-        raise NotImplementedError
 
     def occasion(self) -> str:
         """What tells this from the same said before: part of the idempotency key, the same after a restart."""

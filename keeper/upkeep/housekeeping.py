@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -126,9 +126,9 @@ class Housekeeping:
         if self._retention is not None and now >= self._prune_at and not self._retention.step():
             self._prune_at = now + PRUNE_AGAIN_S
 
-    async def _guarded(self, job: Callable[[], object]) -> None:
+    async def _guarded(self, job: Callable[[], Awaitable[None]]) -> None:
         try:
-            await job()  # type: ignore[misc]
+            await job()
         except RetryableError as error:
             log.warning("job_postponed", job=job.__name__, error=str(error))
         except KeeperError as error:
