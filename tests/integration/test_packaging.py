@@ -18,6 +18,8 @@ from keeper.devnet.chain import DevChain
 from tests.support.daemon import deploy
 
 _ROOT = Path(__file__).parents[2]
+_DOCKERFILE = "configs/docker/Dockerfile"
+_HADOLINT = Path(sys.executable).with_name("hadolint")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [wheel] = folder.glob("keeper-*.whl")
     _run([sys.executable, "-m", "venv", str(folder / "venv")])
     fresh = [str(folder / "venv" / "bin" / "python"), "-m", "pip", "-qq", "--disable-pip-version-check"]
-    _run([*fresh, "install", "--require-hashes", "-r", str(_ROOT / "requirements.lock")])
+    _run([*fresh, "install", "--require-hashes", "-r", str(_ROOT / "requirements-run.lock")])
     _run([*fresh, "install", "--no-deps", str(wheel)])
     return folder / "venv" / "bin"
 
@@ -116,14 +118,18 @@ def test_the_unit_is_hardened_and_waits_for_readiness() -> None:
 
 
 def test_the_image_runs_as_nobody_from_locked_packages() -> None:
-    """No engine builds it here; what makes it safe is read from the file."""
-    instructions = (_ROOT / "configs" / "docker" / "Dockerfile").read_text().replace("\\\n", " ")
+    """No engine builds it here: hadolint looks for mistakes, and what makes it safe is read from the file."""
+    instructions = (_ROOT / _DOCKERFILE).read_text().replace("\\\n", " ")
     stages = instructions.split("\nFROM ")
     assert len(stages) == 3, "a stage that builds and one that runs"
     final = stages[-1]
     assert re.search(r"^USER 10001:10001$", final, re.M)
     assert final.index("USER ") < final.index("ENTRYPOINT")
-    assert "--require-hashes -r requirements.lock" in instructions
+    assert "/opt/keeper/bin/pip install --require-hashes -r requirements-run.lock" in instructions
     assert "pip" not in final
+    lint = subprocess.run(
+        [_HADOLINT, "--no-color", str(_ROOT / _DOCKERFILE)], capture_output=True, text=True, check=False
+    )
+    assert (lint.returncode, lint.stdout) == (0, "")
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", instructions, re.M)
     assert all((_ROOT / name).exists() for line in copied for name in line.split())
