@@ -86,7 +86,7 @@ class AaveV3:
     ) -> Reads[Update[Market, Account]]:
         if book.market is None:
             raise ValueError("sync needs a market; run bootstrap first")
-        return track.sync(book.market, book, logs, head)
+        return track.of_block((yield from track.sync(book.market, book, logs, head)), block)
 
     def touches(self, market: Market, logs_: Sequence[RawLog]) -> Sequence[bytes]:
         return logs.touch_keys(logs.fold(market, logs_))
@@ -108,7 +108,7 @@ class AaveV3:
         head: Sequence[CallResult],
         held: Mapping[bytes, Account] | None = None,
     ) -> Reads[Update[Market, Account]]:
-        return track.snapshot(market, touches, head, held or {})
+        return track.of_block((yield from track.snapshot(market, touches, head, held or {})), block)
 
     # --- watching by state (`Watchable`)
 

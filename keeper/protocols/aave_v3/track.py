@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from keeper.core.errors import StateUnavailable
 from keeper.core.ports import Reads
-from keeper.core.types import Book, Call, CallResult, RawLog, Update
+from keeper.core.types import Block, Book, Call, CallResult, RawLog, Update
 from keeper.protocols.aave_v3 import abi, discover, logs
 from keeper.protocols.aave_v3.abi import call
 from keeper.protocols.aave_v3.discover import ask, bootstrap, refresh
@@ -14,6 +15,18 @@ from keeper.protocols.aave_v3.prices import head_calls, read_head
 from keeper.protocols.aave_v3.state import Account, Market, Reserve, StableDebt
 
 _CALLS_PER_READ = 8_000
+
+
+def of_block(update: Update[Market, Account], block: Block) -> Update[Market, Account]:
+    """The update itself. Raises StateUnavailable when it holds what happened after the block: some nodes answer a call
+    at their newest block with a still newer state, if one is mined at that moment."""
+    for reserve in update.market.reserves if update.market is not None else ():
+        if reserve.updated_at > block.timestamp:
+            raise StateUnavailable(
+                f"block {block.number} is of {block.timestamp}, but the node says that {reserve.symbol} was updated at "
+                f"{reserve.updated_at}: it answered with the state of a later block; asking again"
+            )
+    return update
 
 
 def sync(

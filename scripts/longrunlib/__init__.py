@@ -1,0 +1,1 @@
+"""A long run of the shipped daemon, looked at from outside."""
