@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import signal
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,12 @@ from keeper.indexer.rpc.client import RpcClient
 from keeper.notifier.outbox import Deliverer
 from keeper.patience import Patience
 from keeper.pipeline import Pipeline
+from keeper.pulse import Board, HeadTally, JobTally, PulseWriter
 from keeper.remembering import remember
 from keeper.supervisor import Supervisor
 from keeper.upkeep.headwatch import HeadWatch
 from keeper.upkeep.jobs import Jobs
+from keeper.upkeep.vitals import register_vitals
 from keeper.wire import House
 
 if TYPE_CHECKING:
@@ -64,9 +67,10 @@ class Daemon:
         attempts: int | None = None,
         supervisor: Supervisor | None = None,
         heads: HeadWatch | None = None,
+        tally: HeadTally | None = None,
     ) -> None:
         """stop: when set, the block in hand is finished, and that is the end. attempts: see Patience. supervisor: hears
-        when the daemon has caught up. heads: hears of every block."""
+        when the daemon has caught up. heads: hears of every block. tally: counts them."""
         self._house = house
         self._rpc = rpc
         self._store = store
@@ -76,6 +80,7 @@ class Daemon:
         self._patience = Patience(self._stop, attempts)
         self._turn = asyncio.Lock()  # held while a block or a job reads and changes the books
         self._heads_watch = heads
+        self._tally = HeadTally() if tally is None else tally
         self._supervisor = Supervisor({}) if supervisor is None else supervisor
         self.foresight: Foresight | None = None
 
@@ -141,6 +146,7 @@ class Daemon:
             if not first:
                 head = await self._newest()
             first = False
+            self._tally.announced(head)
             if self.foresight is not None:
                 self.foresight.head_comes()
             async with self._turn:
@@ -178,6 +184,7 @@ class Daemon:
             await self.catch_up(head)
         for step in await self._steps_to(head):
             await pipeline.apply(step)
+            self._tally.took(step)
             self._patience.progressed()
             if self._heads_watch is not None:
                 self._heads_watch.saw_block()
@@ -209,6 +216,7 @@ class Daemon:
         for track, update in zip(self._pipeline.tracks, updates, strict=True):
             await remember(self._rpc, track, update.market or track.book.market, update.prices, target)
         self._pipeline.skip_to(target, updates, present=target.number >= head.number)
+        self._tally.arrived(target)
         log.info("caught_up", block=target.number, positions=sum(len(u.positions) for u in updates))
 
     async def _admit_newcomers(self) -> None:
@@ -243,7 +251,9 @@ class Daemon:
                 f"{head.number} (0x{head.hash.hex()}); check the node, and if it is right, re-index into a new database"
             )
         if ancestor.number < window.tip.number:
-            await self._pipeline.apply(Reverted(ancestor, window.above(ancestor.number)))
+            step = Reverted(ancestor, window.above(ancestor.number))
+            await self._pipeline.apply(step)
+            self._tally.took(step)
 
     async def _target(self, head: Block, to: int | None) -> Block:
         """The block to read everything at: final if the protocols were whole by then, else the first where they are.
@@ -300,7 +310,11 @@ async def run_daemon(house: House, report: Report, until_block: int | None) -> i
         deliverer = house.deliverer(store, channels)
         conditions = house.conditions(store, channels, deliverer.wake)
         heads = house.head_watch(store, conditions)
-        # Before there is a node: somebody must hear when there is none.
+        tally, jobs_tally, board = HeadTally(), JobTally(), Board()
+        pulse = PulseWriter(board, house.pulse_file(), house.config.chain.id, time.time)
+        # Before there is a node: somebody must hear, and see, when there is none.
+        stack.push_async_callback(pulse.stop)
+        pulse.start()
         delivering = asyncio.create_task(deliverer.run(), name="deliver notices")
         watching = asyncio.create_task(heads.run(), name="watch heads")
         stack.push_async_callback(_end_delivery, deliverer, delivering, watching)
@@ -310,11 +324,12 @@ async def run_daemon(house: House, report: Report, until_block: int | None) -> i
         stack.push_async_callback(rpc.close)
         pipeline = house.pipeline(rpc, store, channels, deliverer.wake)
         supervisor = Supervisor()
-        daemon = Daemon(house, rpc, store, pipeline, report, stop=stop, supervisor=supervisor, heads=heads)
+        daemon = Daemon(house, rpc, store, pipeline, report, stop=stop, supervisor=supervisor, heads=heads, tally=tally)
+        register_vitals(board, tally, jobs_tally, rpc, deliverer, pipeline.executor, pipeline.tracks)
         log.info("started", chain_id=house.config.chain.id, mode=house.config.executor.mode, store_at=_place(store))
         living = asyncio.create_task(supervisor.keep_alive(), name="tell the supervisor")
         housekeeping = house.housekeeping(rpc, store, pipeline, daemon.turn, conditions)
-        jobs = Jobs(house, rpc, store, pipeline, daemon.turn, conditions, housekeeping)
+        jobs = Jobs(house, rpc, store, pipeline, daemon.turn, conditions, housekeeping, jobs_tally)
         jobs.start()
         foreseeing = await _foresee(stack, house, pipeline, daemon)
         following = asyncio.create_task(daemon.follow(until_block), name="follow the chain")

@@ -118,6 +118,11 @@ class House:
         asked = self.config.acknowledgements
         return Invitation(router, self.config.chain.id, asked.secret, asked.link, asked.valid_hours * 3600)
 
+    def pulse_file(self) -> Path:
+        """Where the daemon says how it fares (`keeper.pulse`)."""
+        beside = self._beside()
+        return beside.with_name(f"{beside.name}.pulse.json")
+
     def _beside(self) -> Path:
         """The database's file, or the configuration's where there is none: what belongs to a deployment lies beside."""
         scheme, _, rest = self.config.store.url.reveal().partition("://")

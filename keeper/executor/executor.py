@@ -8,7 +8,7 @@ The journal is durable before a byte leaves, and what we did is learned from blo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -33,7 +33,7 @@ from keeper.executor.lifecycle import nonce_of
 from keeper.executor.nonces import allocate, gaps
 from keeper.executor.ports import Mode, Opportunity, RawSender, Request, Rpc, Settings, Venue
 from keeper.executor.postings import Postings
-from keeper.executor.questions import Answers, Questions
+from keeper.executor.questions import Answers, Questions, Wallet
 from keeper.executor.selection import Selection
 from keeper.executor.simulate import Simulator
 from keeper.executor.trial import Trial, judge_waiting, try_out
@@ -115,6 +115,33 @@ class Executor:
     def liquidates(self) -> bool:
         """Whether positions are acted on, be it in a dry run; a wallet may also do nothing but post notices."""
         return self.active and self._settings.liquidates
+
+    # --- what it tells of itself
+
+    @property
+    def mode(self) -> Mode:
+        return self._settings.mode
+
+    @property
+    def guard(self) -> Guard | None:
+        """The breakers."""
+        return self._guard
+
+    @property
+    def intents(self) -> Iterator[Intent]:
+        """Those that blocks can still change."""
+        return iter(self._journal)
+
+    @property
+    def pending(self) -> int:
+        """How many are on their way: no block has used their nonce."""
+        return len(self._journal.unspent()) if self.active else 0
+
+    @property
+    def wallet(self) -> Wallet | None:
+        """What our account held at the last block observed; None before the first, and when the executor is off."""
+        answers = self._watch.answers
+        return None if answers is None else answers.wallet
 
     # --- every block
 

@@ -86,6 +86,16 @@ class Guard:
         self._scales: Mapping[str, Scale] = {}
         self._news = True  # whether outcomes changed since they were last judged: time alone trips nothing
 
+    @property
+    def paused(self) -> bool:
+        """By a person, as of the last review."""
+        return self._paused
+
+    @property
+    def trips(self) -> tuple[Trip, ...]:
+        """What tripped and was not resumed."""
+        return self._state.trips
+
     def load(self) -> None:
         """Become what the store says."""
         self._state = read_tripped(self._store)

@@ -15,6 +15,7 @@ from keeper.core.types import Call, CallResult
 from keeper.evaluator.house import Trouble
 from keeper.indexer.rpc.client import RpcClient
 from keeper.pipeline import Pipeline
+from keeper.pulse import JobTally
 from keeper.solvency import SolvencyWatch
 from keeper.upkeep.conditions import Conditions
 from keeper.upkeep.digest import Digests
@@ -62,6 +63,7 @@ class Housekeeping:
         self._solvency_s = solvency_s
         self._feeds = FeedWatch(conditions)
         self._prune_at = 0.0
+        self.tally = JobTally()
 
     def schedule(self, scheduler: AsyncIOScheduler) -> None:
         for job, seconds in (
@@ -72,8 +74,7 @@ class Housekeeping:
         ):
             scheduler.add_job(self._guarded, "interval", [job], seconds=seconds, id=job.__name__)
         if self._solvency is not None:
-            look = self._solvency.look
-            scheduler.add_job(self._guarded, "interval", [look], seconds=self._solvency_s, id="solvency")
+            scheduler.add_job(self._guarded, "interval", [self.solvency], seconds=self._solvency_s, id="solvency")
         # All the time, not at the hour alone: a process that was down, or blind, at that moment makes up for it.
         scheduler.add_job(self._guarded, CronTrigger(second="*/10", timezone="UTC"), [self.digest], id="digest")
 
@@ -120,6 +121,10 @@ class Housekeeping:
             if len(self._pipeline.window):
                 self._digests.tell(self._pipeline.tracks, self._pipeline.window.tip)
 
+    async def solvency(self) -> None:
+        if self._solvency is not None:
+            await self._solvency.look()
+
     async def prune(self) -> None:
         """Forget what is older than it is to be kept, a little at a time."""
         now = self._conditions.clock()
@@ -128,7 +133,8 @@ class Housekeeping:
 
     async def _guarded(self, job: Callable[[], Awaitable[None]]) -> None:
         try:
-            await job()
+            with self.tally.running(job.__name__):
+                await job()
         except RetryableError as error:
             log.warning("job_postponed", job=job.__name__, error=str(error))
         except KeeperError as error:

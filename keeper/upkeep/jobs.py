@@ -23,6 +23,7 @@ from keeper.evaluator.judge import Ruling
 from keeper.indexer.reads import drive
 from keeper.indexer.rpc.client import RpcClient
 from keeper.pipeline import Pipeline
+from keeper.pulse import JobTally
 from keeper.track import Track
 from keeper.upkeep.conditions import Conditions
 from keeper.upkeep.housekeeping import Housekeeping
@@ -52,6 +53,7 @@ class Jobs:
         turn: asyncio.Lock,
         conditions: Conditions,
         housekeeping: Housekeeping,
+        tally: JobTally | None = None,
     ) -> None:
         self._config = house.config
         self._rpc = rpc
@@ -60,6 +62,8 @@ class Jobs:
         self._turn = turn
         self._conditions = conditions
         self._housekeeping = housekeeping
+        self._tally = JobTally() if tally is None else tally
+        housekeeping.tally = self._tally
         self._wallet = house.wallet()
         self._waiting: dict[str, list[bytes]] = {}
         self._bad_feeds: dict[str, set[bytes]] = {}
@@ -89,7 +93,8 @@ class Jobs:
         try:
             async with self._turn:
                 if len(self._pipeline.window):
-                    await job()
+                    with self._tally.running(name):
+                        await job()
         except RetryableError as error:
             log.warning("job_postponed", job=name, error=str(error))
         except KeeperError as error:

@@ -15,6 +15,7 @@ from keeper.devnet.aave import ReserveTerms
 from keeper.devnet.chain import DevChain
 from keeper.devnet.client import Receipt
 from keeper.devnet.tokens import FeedMode
+from keeper.pulse import read_pulse
 from tests.support.daemon import deploy
 from tests.support.inbox import Inbox, open_inbox
 from tests.support.onchain import assert_parity, liquidations_on_chain
@@ -260,6 +261,17 @@ def test_a_reorg_that_removes_the_reason_of_a_call_withdraws_it_once(
         assert [(call["id"], call["status"]) for call in keeper.calls()] == [(opened["episode"], "withdrawn")]
         dev_chain.set_price("WETH", URGENT)
         keeper.until_told(inbox, alice, "opened", "withdrawn", "opened")
+        assert keeper.terminate() == 0
+        pulse = read_pulse(keeper.pulse_file)
+        assert pulse is not None
+        heads, tip = pulse.section("heads"), keeper.cursor()
+        assert tip is not None
+        assert (heads["number"], heads["hash"], heads["behind_blocks"]) == (tip.number, "0x" + tip.hash.hex(), 0)
+        assert (heads["reorgs"], heads["deepest_reorg"], heads["reverted_blocks"]) == (1, 1, 1)
+        assert pulse.section("notices")["outcomes"] == [{"channel": "webhook", "outcome": "sent", "count": 3}]
+        assert pulse.section("memory")["positions"] == {"aave": len(keeper.health())}
+        assert pulse.section("round_trips")["total"] > heads["blocks"] > 3
+        assert not [section for section in pulse.sections.values() if "error" in section]
         assert len(inbox.requests) == 3
 
 

@@ -75,6 +75,10 @@ class Keeper:
         assert self.process is not None
         return self.process.pid
 
+    @property
+    def pulse_file(self) -> Path:
+        return self._house.pulse_file()
+
     def wait(self) -> int:
         """Exit code of a daemon that ends by itself."""
         assert self.process is not None
