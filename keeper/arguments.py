@@ -24,6 +24,10 @@ class Help(argparse.HelpFormatter):
             width = 78
         super().__init__(prog, width=width)
 
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Text that has lines of its own, which are to be copied, keeps them."""
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
 
 class Parser(argparse.ArgumentParser):
     """fill: adds the arguments, when they are first needed."""
@@ -193,6 +197,16 @@ def devnet(sub: argparse.ArgumentParser) -> None:
     from keeper.devnet import cli
 
     cli.add_arguments(sub, file)
+
+
+HOW_TO_COMPLETE = """to load it:
+  bash  eval "$(keeper completion bash)"                 in ~/.bashrc
+  zsh   keeper completion zsh > ~/.zfunc/_keeper         fpath+=~/.zfunc first
+  fish  keeper completion fish > ~/.config/fish/completions/keeper.fish"""
+
+
+def completion(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell that shall read it")
 
 
 # --- flags and values -------------------------------------------------------------------------------------------------

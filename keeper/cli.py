@@ -1,6 +1,7 @@
 """`keeper …`: arguments in, exit code out. Nothing heavy is imported before a command needs it.
 
 Exit codes: 0 done · 1 a check failed or the command could not do its work · 2 wrong usage · 130 interrupted.
+`keeper --help` and docs/commands.md say the same.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 Command = Callable[[argparse.Namespace], int]
+
+EXIT_CODES = "exit codes: 0 done; 1 failed, or a check failed; 2 wrong usage; 130 interrupted"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return 0  # nobody reads it any more (`| head`), which is no failure
             print(f"keeper: the output could not be written ({error}); free space where it goes", file=sys.stderr)
         else:
-            _tell(error, in_full=args.verbose > 0)
+            # Nobody can ask a daemon that has crashed to say it again.
+            _tell(error, in_full=getattr(args, "verbose", 0) > 0, defect_in_full=args.command is _run)
         return 1
     return code
 
@@ -49,8 +53,8 @@ def _is_lost_output(error: Exception, command: Command) -> bool:
     return written and command not in (_run, _backfill)
 
 
-def _tell(error: Exception, *, in_full: bool) -> None:
-    """An error in its own words; one that nobody expected with its traceback, since it is a defect. No secrets."""
+def _tell(error: Exception, *, in_full: bool, defect_in_full: bool) -> None:
+    """An error in its own words; one that nobody expected is a defect, and says where. Tracebacks when asked for."""
     import traceback
 
     from keeper.core.errors import KeeperError
@@ -58,10 +62,14 @@ def _tell(error: Exception, *, in_full: bool) -> None:
 
     expected = isinstance(error, KeeperError)
     text = "\n".join((f"keeper: {error}", *getattr(error, "__notes__", ())))
-    if in_full or not expected:
+    if in_full or (defect_in_full and not expected):
         text = "".join(traceback.format_exception(error)).rstrip()
+    elif not expected:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"keeper: {type(error).__name__}: {error} ({where.filename}:{where.lineno})"
     if not expected:
-        text += "\nkeeper: this is a defect of Keeper; please report it with the lines above"
+        wanted = "the lines above" if in_full or defect_in_full else "what the same command says with -v"
+        text += f"\nkeeper: this is a defect of Keeper; please report it with {wanted}"
     print(redact(text), file=sys.stderr)
 
 
@@ -74,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="keeper",
         description="Margin calls and liquidations for collateralized positions on chain.",
         formatter_class=arguments.Help,
+        epilog=EXIT_CODES,
     )
     parser.add_argument("--version", action="version", version=f"keeper {__version__}")
     commands = parser.add_subparsers(metavar="command")
@@ -142,6 +151,14 @@ def build_parser() -> argparse.ArgumentParser:
         arguments.devnet,
         config=False,
     )
+    _add(
+        commands,
+        "completion",
+        _completion,
+        "a script that completes commands and options in your shell",
+        arguments.completion,
+        epilog=arguments.HOW_TO_COMPLETE,
+    )
     return parser
 
 
@@ -161,8 +178,10 @@ def _fill_calls(sub: argparse.ArgumentParser) -> None:
     nest("export", _calls_export, "the audit trail, to keep or to hand over", arguments.calls_export)
 
 
-def _add(commands: Any, name: str, run: Command, help_: str, fill: arguments.Fill) -> None:
-    sub = commands.add_parser(name, help=help_, description=help_, formatter_class=arguments.Help)
+def _add(
+    commands: Any, name: str, run: Command, help_: str, fill: arguments.Fill, *, epilog: str | None = None
+) -> None:
+    sub = commands.add_parser(name, help=help_, description=help_, formatter_class=arguments.Help, epilog=epilog)
     sub.set_defaults(command=run)
     sub.fill = fill
 
@@ -312,3 +331,10 @@ def _devnet(args: argparse.Namespace) -> int:
     from keeper.devnet import cli as devnet_cli
 
     return devnet_cli.run(args)
+
+
+def _completion(args: argparse.Namespace) -> int:
+    from keeper import completion
+
+    print(completion.script(build_parser(), args.shell))
+    return 0

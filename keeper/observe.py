@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -135,7 +136,12 @@ def _render(log_format: LogFormat) -> list[Processor]:
             structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
             _mask,
         ]
-    return [_hex_bytes, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()), _mask]
+    return [_hex_bytes, structlog.dev.ConsoleRenderer(colors=_wants_colors()), _mask]
+
+
+def _wants_colors() -> bool:
+    """A terminal, unless NO_COLOR (no-color.org) or a terminal that has none says otherwise."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _hex_bytes(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -178,21 +178,26 @@ def solvency(args: argparse.Namespace) -> int:
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
-    from keeper.queries.report import new_table
+    from rich.markup import escape
 
-    moves = [f"at {_percent(one['move'])}" for one in rows[0]["at_risk"]]
-    table = new_table("protocol", "debt", "under water", "lost", "reserves", "covered", *moves)
+    from keeper import terminal
+
+    numbers = "debt", "losses", "reserves"
+    table = terminal.table("protocol", *numbers, "would open", right=numbers, whole=(*numbers, "would open"))
     for one in rows:
         decimals = one["currency_decimals"]
-        shares = [f"{_percent(risk['share'])}\n[dim]{risk['positions']}[/]" for risk in one["at_risk"]]
+        held = "-" if one["reserve_value"] is None else _value(one["reserve_value"], decimals)
+        covered = "no loss" if one["coverage"] is None else f"covers {_percent(one['coverage'])}"
         table.add_row(
-            one["protocol"],
-            f"{_value(one['debt_value'], decimals)} {one['currency']}",
-            f"{_value(one['shortfall_value'], decimals)}\n[dim]{one['underwater_positions']}[/]",
-            _value(one["deficit_value"], decimals),
-            "-" if one["reserve_value"] is None else _value(one["reserve_value"], decimals),
-            "no loss" if one["coverage"] is None else _percent(one["coverage"]),
-            *shares,
+            f"{escape(one['protocol'])}\n[dim]{escape(one['currency'])}[/]",
+            _value(one["debt_value"], decimals),
+            f"{_value(one['shortfall_value'], decimals)} in {one['underwater_positions']}\n"
+            f"[dim]{_value(one['deficit_value'], decimals)} deficit[/]",
+            f"{held}\n[dim]{covered}[/]",
+            "\n".join(
+                f"{_percent(risk['move'])}: {_percent(risk['share'])} [dim]in {risk['positions']}[/]"
+                for risk in one["at_risk"]
+            ),
         )
     return table
 
@@ -202,4 +207,4 @@ def _value(units: str, decimals: int) -> str:
 
 
 def _percent(share: str) -> str:
-    return f"{float(share) * 100:.4g} %"
+    return f"{float(share) * 100:,.4g} %" if abs(float(share)) < 100 else f"{float(share) * 100:,.0f} %"

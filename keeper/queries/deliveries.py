@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from keeper import terminal
 from keeper.core.errors import ConfigError
 from keeper.core.ports import Store
 from keeper.core.records import Delivery, DeliveryStatus
@@ -171,7 +172,17 @@ def _nothing_to_retry(
 def _table(rows: Sequence[Json]) -> Table:
     from rich.markup import escape
 
-    table = report.new_table("notice", "channel", "event", "band", "status", "tries", "error")
+    table = terminal.table(
+        "notice",
+        "channel",
+        "event",
+        "band",
+        "status",
+        "tries",
+        "error",
+        right=("tries",),
+        whole=("event", "band", "status"),
+    )
     for row in rows:
         table.add_row(
             row["id"],

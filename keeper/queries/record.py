@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
+from keeper import terminal
 from keeper.core.errors import ConfigError
 from keeper.core.ports import Store
 from keeper.core.units import format_units
@@ -107,9 +108,7 @@ def show(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(chosen, separators=(",", ":")))
         return 0
-    from rich.console import Console
-
-    _print(Console(highlight=False, soft_wrap=True), chosen)
+    _print(terminal.console(soft_wrap=True), chosen)
     return 0
 
 

@@ -10,6 +10,7 @@ from contextlib import closing
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from keeper import terminal
 from keeper.core.errors import ConfigError
 from keeper.core.ports import Store
 from keeper.protocols.addresses import checksummed
@@ -84,15 +85,13 @@ def show(args: argparse.Namespace, rows: Sequence[Json], table: Callable[[Sequen
         for row in rows:
             print(json.dumps(row, separators=(",", ":")))
         return 0
-    from rich.console import Console  # scripts, which ask for JSON, need not wait for it
-
-    console = Console(highlight=False)
+    out = terminal.console()
     if not rows:
-        console.print(f"no {title}")
+        out.print(f"no {title}")
         return 0
     shown = table(rows)
     shown.title = f"{len(rows)} {title}"
-    console.print(shown)
+    out.print(shown)
     return 0
 
 
@@ -100,7 +99,8 @@ def show(args: argparse.Namespace, rows: Sequence[Json], table: Callable[[Sequen
 
 
 def health_table(rows: Sequence[Json]) -> Table:
-    table = new_table("account", "protocol", "health", "band", "collateral", "debt")
+    columns = "account", "protocol", "health", "band", "collateral", "debt"
+    table = terminal.table(*columns, right=("health",), whole=("health", "band"))
     for row in rows:
         stale = "\n[dim]stale price[/]" if row["stale_assets"] else ""
         table.add_row(
@@ -121,7 +121,9 @@ def _protocol(row: Json) -> str:
 
 def metrics_table(rows: Sequence[Json]) -> Table:
     """Values in the protocol's base currency; initial and maintenance margin as shares of the exposure."""
-    table = new_table("account", "equity", "exposure", "margin", "at stake")
+    table = terminal.table(
+        "account", "equity", "exposure", "margin", "at stake", right=("equity",), whole=("equity", "margin")
+    )
     symbols = {one["asset"]: one["symbol"] for row in rows for one in (*row["collaterals"], *row["debts"])}
     for row in rows:
         who = f"{_short(row['account'])}\n{_protocol(row)}"
@@ -146,7 +148,11 @@ def metrics_table(rows: Sequence[Json]) -> Table:
 
 
 def _calls_table(rows: Sequence[Json]) -> Table:
-    table = new_table("position", "status", "deepest", "health", "opened at", "notices")
+    table = terminal.table(
+        *("position", "status", "deepest", "health", "opened at", "notices"),
+        right=("health", "opened at"),
+        whole=("status", "deepest", "health", "opened at", "notices"),
+    )
     for row in rows:
         sent = sum(notice["status"] == "sent" for notice in row["notices"])
         table.add_row(
@@ -161,7 +167,11 @@ def _calls_table(rows: Sequence[Json]) -> Table:
 
 
 def _liquidations_table(rows: Sequence[Json]) -> Table:
-    table = new_table("position", "status", "transaction", "block", "profit", "reason")
+    table = terminal.table(
+        *("position", "status", "transaction", "block", "profit", "reason"),
+        right=("block", "profit"),
+        whole=("status", "transaction", "block", "profit"),
+    )
     for row in rows:
         table.add_row(
             _position(row),
@@ -185,9 +195,9 @@ def _profit(row: Json) -> str:
 
 
 def _daily_table(rows: Sequence[Json]) -> Table:
-    table = new_table("day", "count", "confirmed", "expected", "realized", "net", "gas (native)")
+    table = terminal.table(*_DAILY, right=_DAILY[1:], whole=(*_DAILY[:-1],))
     for row in rows:
-        profits = (f"{Decimal(row[key]).scaleb(-18):,.2f}" for key in _DAILY_PROFITS)
+        profits = (_sum(Decimal(row[key]).scaleb(-18)) for key in _DAILY_PROFITS)
         table.add_row(
             row["day"],
             str(row["liquidations"]),
@@ -198,26 +208,26 @@ def _daily_table(rows: Sequence[Json]) -> Table:
     return table
 
 
+def _sum(amount: Decimal) -> str:
+    """Cents, as long as they are worth their place."""
+    return f"{amount:,.2f}" if abs(amount) < 100_000 else f"{amount:,.0f}"
+
+
+_DAILY = ("day", "count", "confirmed", "expected", "realized", "net", "gas (native)")
 _DAILY_PROFITS = ("profit_expected_wad", "profit_realized_wad", "net_wad")
 
 
 def _transactions_table(rows: Sequence[Json]) -> Table:
-    table = new_table("nonce", "transaction", "kind", "purpose", "status", "max fee (gwei)")
+    table = terminal.table(
+        *("nonce", "transaction", "kind", "purpose", "status", "max fee (gwei)"),
+        right=("nonce", "max fee (gwei)"),
+        whole=("nonce", "transaction", "kind", "purpose", "status"),
+    )
     for row in rows:
         fee = Decimal(row["max_fee_wei"]).scaleb(-9)
         table.add_row(
             str(row["nonce"]), _short(row["tx_hash"]), row["kind"], row["purpose"], row["status"], f"{fee:.3f}"
         )
-    return table
-
-
-def new_table(*columns: str) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
     return table
 
 
@@ -252,7 +262,8 @@ def _plain(text: str) -> str:
 def _position(row: Json) -> str:
     """Its protocol and account and, of an isolated one, its market."""
     market = views.market_of(row["position"])
-    return f"{row['protocol']} {_short(row['account'])}" + ("" if market is None else f"\n[dim]in {_short(market)}[/]")
+    where = f"{row['protocol']}" if market is None else f"{row['protocol']}\nin {_short(market)}"
+    return f"{_short(row['account'])}\n[dim]{_plain(where)}[/]"
 
 
 def _short(text: str | None) -> str:

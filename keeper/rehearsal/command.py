@@ -9,9 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 
-from rich.console import Console
-
-from keeper import observe
+from keeper import observe, terminal
 from keeper.core.errors import ConfigError, KeeperError
 from keeper.core.stress import Lever
 from keeper.queries.report import account_of
@@ -73,7 +71,7 @@ def _report(args: argparse.Namespace, cast: Cast, findings: Sequence[Finding], *
         }
         print(json.dumps({"summary": summary}, separators=(",", ":")), flush=True)
     else:
-        console = Console(highlight=False)
+        console = terminal.console()
         if findings:
             console.print(show.table(findings))
         for line in show.totals(findings):

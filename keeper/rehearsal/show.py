@@ -5,24 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
-from rich.table import Table
 
+from keeper import terminal
 from keeper.core.types import Health
 from keeper.protocols.addresses import checksummed
 from keeper.rehearsal.findings import Finding, Tally, named_reasons, tallies
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
 def table(findings: Sequence[Finding]) -> Table:
     """At most 80 columns."""
-    shown = Table(title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("position", "health", "outcome", "profit", "gas", "how, or why not"):
-        right = column in ("profit", "gas", "health")
-        shown.add_column(column, overflow="fold", justify="right" if right else "left")
+    numbers = ("health", "profit", "gas")
+    shown = terminal.table(
+        "position", "health", "outcome", "profit", "gas", "how, or why not", right=numbers, whole=("position", *numbers)
+    )
     for one in findings:
         shown.add_row(
             _name(one), _health(one.before), _outcome(one), _money(one.profit_base, one), _gas(one), _how(one)

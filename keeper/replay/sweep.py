@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from keeper import terminal
 from keeper.config.load import MarginCalls
 from keeper.config.table import explain
 from keeper.config.thresholds import rule_of, settings_of
@@ -159,14 +160,16 @@ def _point(row: Json, is_best: bool) -> Point:
 
 
 def _print(rows: Sequence[Json], best: Json, needless_cost: float) -> None:
-    width = max(len(row["label"]) for row in rows)
-    print(f"{'setting':<{width}}  {'15 min':>7}  {'1 hour':>7}  {'needless':>8}  {'worst day':>9}  {'value':>7}")
+    numbers = ("15 min", "1 hour", "needless", "worst day", "value")
+    table = terminal.table("setting", *numbers, right=numbers, whole=numbers)
     for row in sorted(rows, key=lambda row: -row["value"]):
         early, hour = (f"{100 * (row[name] or 0):.1f} %" for name in ("called_15m", "called_1h"))
         needless = row["needless_calls_per_position_month"] or 0.0
         worst = row["notices_worst_position_day"]
-        print(f"{row['label']:<{width}}  {early:>7}  {hour:>7}  {needless:>8.3f}  {worst:>9}  {row['value']:>7.3f}")
-    print(
+        table.add_row(row["label"], early, hour, f"{needless:.3f}", str(worst), f"{row['value']:.3f}")
+    console = terminal.console()
+    console.print(table)
+    console.print(
         f"best: {best['label']}. The value of a setting is the share of breaches called an hour ahead, less "
         f"{needless_cost:g} for each needless call per position and month."
     )

@@ -52,11 +52,10 @@ def print_rows(rows: Sequence[Json], block: Block, *, as_json: bool) -> None:
 
 
 def _print_tables(rows: Sequence[Json], block: Block) -> None:
-    from rich.console import Console
-
+    from keeper import terminal
     from keeper.queries import report
 
-    console = Console(highlight=False)
+    console = terminal.console()
     for table, title in (
         (report.health_table(rows), f"{len(rows)} positions at block {block.number}"),
         (report.metrics_table(rows), "account metrics"),

@@ -1,0 +1,47 @@
+"""What people see on stdout: tables that fit 80 columns, colours for a terminal that wants them.
+
+rich is imported only when something is shown: scripts, which ask for JSON, need not wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+_ACCOUNT = len("0x1234…5678")
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def console(*, soft_wrap: bool = False) -> Console:
+    """As wide as the terminal, 80 columns elsewhere; no colours without a terminal, with NO_COLOR, or with TERM=dumb.
+
+    soft_wrap: lines stay whole, however long, so that they can be copied.
+    """
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=soft_wrap)
+
+
+def table(*columns: str, right: Collection[str] = (), whole: Collection[str] = ()) -> Table:
+    """right: columns of numbers. whole: columns whose words are not broken while others can give way.
+
+    A number that still has no room ends in an ellipsis, never in a digit.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    made = Table(title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
+    made.pad_edge, made.padding = False, (0, 1, 0, 0)
+    for column in columns:
+        kept, least = column in whole, _ACCOUNT if column in ("account", "position") else None
+        made.add_column(
+            column,
+            overflow="ellipsis" if kept else "fold",
+            justify="right" if column in right else "left",
+            no_wrap=kept,
+            min_width=least,
+        )
+    return made

@@ -1,0 +1,129 @@
+"""What people read fits eighty columns whatever is in it, and the words that decide anything are never broken."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from keeper import solvency
+from keeper.queries import deliveries, report
+
+Json = dict[str, Any]
+
+_ACCOUNT = "0x90F79bf6EB2c4f870365E785982E1f101E93b906"
+_HASH = "0x" + "5f" * 32
+_HUGE = str(987_654_321_012 * 10**18)
+
+
+def _holding(symbol: str) -> Json:
+    return {"asset": _ACCOUNT, "symbol": symbol, "decimals": 18, "amount": _HUGE, "value": _HUGE}
+
+
+_POSITION: Json = {
+    "protocol": "morpho-blue-ethereum",
+    "position": f"morpho-blue-ethereum:{_ACCOUNT}:{_HASH}",
+    "account": _ACCOUNT,
+    "market": _HASH,
+    "market_name": "PT-sUSDE-27NOV2026 / USDtb (94.5 %)",
+    "health_wad": str(1_234_567 * 10**18),
+    "band": "liquidatable",
+    "collaterals": [_holding("PT-sUSDE-27NOV2026"), _holding("WETH")],
+    "debts": [_holding("USDtb")],
+    "stale_assets": [_ACCOUNT],
+    "unpriced_assets": [],
+    "metrics": {
+        "base_decimals": 18,
+        "equity_value": _HUGE,
+        "equity_utilization_wad": str(12 * 10**18),
+        "effective_leverage_wad": str(123_456 * 10**18),
+        "largest_asset": _ACCOUNT,
+        "largest_share_wad": str(10**18),
+        "margin_ratio_wad": str(10**18),
+        "initial_margin_ratio_wad": str(10**18),
+        "maintenance_margin_ratio_wad": str(10**18),
+        "collateral_buffer_value": _HUGE,
+        "liquidation_penalty_value": _HUGE,
+    },
+}
+_CALL = _POSITION | {
+    "status": "liquidated",
+    "deepest_band": "liquidatable",
+    "opened_block": 123_456_789,
+    "notices": [{"status": "sent"}] * 12,
+}
+_LIQUIDATION = _POSITION | {
+    "status": "abandoned",
+    "tx_hash": _HASH,
+    "block_number": 123_456_789,
+    "expected": {"profit": _HUGE, "base_decimals": 18},
+    "realized": None,
+    "reason": "would_revert: [LiquidationCloseFactorExceedsRepayAmount()] of a health of 1.0000000000000001",
+}
+_DAY = {
+    "day": "2026-11-26",
+    "liquidations": 12_345,
+    "statuses": {"confirmed": 12_000},
+    "profit_expected_wad": str(1_234_567 * 10**18),
+    "profit_realized_wad": str(1_234_567 * 10**18),
+    "net_wad": str(-1_234_567 * 10**18),
+    "gas_wei": str(12 * 10**18),
+}
+_TRANSACTION = {
+    "nonce": 1_234_567,
+    "tx_hash": _HASH,
+    "kind": "preparation",
+    "purpose": "cancellation",
+    "status": "broadcast",
+    "max_fee_wei": str(12_345 * 10**9),
+}
+_UNDELIVERED = {
+    "id": "n" * 26,
+    "channel": "telegram-of-the-night-shift",
+    "event": "liquidated",
+    "band": "liquidatable",
+    "status": "pending",
+    "attempts": 123,
+    "error": "HTTP 503 from https://hooks.example/keeper/notices: [upstream connect error]",
+}
+_SOLVENCY = {
+    "protocol": "morpho-blue-ethereum",
+    "currency": "USD",
+    "currency_decimals": 8,
+    "debt_value": str(98_765_432_101 * 10**8),
+    "shortfall_value": str(1_234_567 * 10**8),
+    "underwater_positions": 12_345,
+    "deficit_value": str(1_234_567 * 10**8),
+    "reserve_value": str(123_456_789 * 10**8),
+    "coverage": "123.4567",
+    "at_risk": [{"move": move, "share": "0.123456", "positions": 12_345} for move in ("-0.05", "-0.15", "-0.3")],
+}
+
+_TABLES: dict[str, tuple[Callable[[Sequence[Json]], Table], Json, tuple[str, ...]]] = {
+    "health": (report.health_table, _POSITION, ("0x90F7…b906", "1234567.0000", "liquidatable")),
+    "metrics": (report.metrics_table, _POSITION, ("0x90F7…b906", "100.0% initial", "100.0% maintenance")),
+    "calls": (report._calls_table, _CALL, ("liquidated", "liquidatable", "123456789", "12 of 12 sent")),
+    "liquidations": (report._liquidations_table, _LIQUIDATION, ("abandoned", "0x5f5f…5f5f", "123456789")),
+    "daily": (report._daily_table, _DAY, ("2026-11-26", "12345", "1,234,567", "-1,234,567", "12.000000")),
+    "transactions": (report._transactions_table, _TRANSACTION, ("1234567", "preparation", "cancellation", "broadcast")),
+    "undelivered": (deliveries._table, _UNDELIVERED, ("liquidated", "liquidatable", "pending", "123")),
+    "solvency": (
+        solvency._table,
+        _SOLVENCY,
+        ("98,765,432,101", "123,456,789", "-15 %: 12.35 % in 12345", "covers 12,346 %", "1,234,567 in 12345"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", _TABLES)
+def test_a_table_fits_eighty_columns_with_the_worst_that_it_may_hold(name: str):
+    table, row, whole = _TABLES[name]
+    out = io.StringIO()
+    Console(file=out, width=80, highlight=False).print(table([row]))
+    shown = out.getvalue()
+    assert max(map(len, shown.splitlines())) <= 80
+    assert [word for word in whole if word not in shown] == [], shown
