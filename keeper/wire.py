@@ -69,7 +69,11 @@ class House:
         from keeper.indexer.rpc.pool import RpcSettings
 
         chain = self.config.chain
-        settings = RpcSettings(call_timeout_s=chain.request_timeout_s, poll_interval_s=chain.poll_interval_s)
+        settings = RpcSettings(
+            call_timeout_s=chain.request_timeout_s,
+            poll_interval_s=chain.poll_interval_s,
+            quarantine_s=self.config.defences.quarantine_minutes * 60,
+        )
         return await RpcClient.connect([url.reveal() for url in chain.rpc], chain.id, settings=settings)
 
     def adapters(self) -> list[Adapter]:

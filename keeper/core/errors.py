@@ -4,7 +4,8 @@
     ├── RetryableError              the cause can pass: the daemon retries with backoff
     │   ├── RpcUnavailable          no endpoint answered (timeouts, disconnects, 5xx)
     │   ├── RpcRateLimited          429 or -32005; carries how long to wait
-    │   ├── RpcMalformed            an answer that cannot be true (wrong hash, truncated hex, null block)
+    │   ├── RpcMalformed            an answer that cannot be one (truncated hex, no JSON, null block)
+    │   │   └── RpcLied             an answer that is well formed and proven not to be true
     │   ├── LogRangeTooLarge        the node refuses this many blocks or logs in one eth_getLogs
     │   ├── StateUnavailable        the node does not have the state of this block (any more, or yet)
     │   ├── StaleHead               no new head for longer than configured
@@ -47,7 +48,11 @@ class RpcRateLimited(RetryableError):
 
 
 class RpcMalformed(RetryableError):
-    """An answer that cannot be true; another endpoint, or a later try, may tell better."""
+    """An answer that cannot be one; another endpoint, or a later try, may tell better."""
+
+
+class RpcLied(RpcMalformed):
+    """An answer that its own hash, the header's bloom or other sources prove wrong: whoever gave it is not trusted."""
 
 
 class LogRangeTooLarge(RetryableError):

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from keeper.core.errors import KeeperError, RpcMalformed, RpcRefused
+from keeper.core.errors import KeeperError, RpcLied, RpcMalformed, RpcRefused
 from keeper.core.types import Block, Call, CallResult, LogFilter
 from keeper.indexer.bloom import Bloom, suspect
 from keeper.indexer.logs import LogQuery, accept_of_block, read_logs
@@ -39,14 +39,14 @@ async def read_head(
 
     More round trips are made only where a call's failure proves nothing (CallPlan.read) and where the logs do not fit
     the header's bloom: then a second opinion is asked, of another endpoint if there is one.
-    Raises StateUnavailable when no endpoint has the block, RpcMalformed when what they say of it cannot be true.
+    Raises StateUnavailable when no endpoint has the block, RpcLied when what they say of it is not true.
     """
     avoid: Endpoint | None = None
     for _ in rpc.endpoints:
         endpoint, logs, results, alone, others = await _ask(rpc, block, wanted, calls, extra, avoid)
         try:
             await _verify_logs(rpc, endpoint, block, wanted, logs)
-        except RpcMalformed as error:
+        except RpcLied as error:
             endpoint.failed(error)
             avoid, contradiction = endpoint, error
             continue
@@ -103,7 +103,7 @@ def _logs(query: LogQuery, answer: Answer, count: int, block: Block) -> list[Wir
 async def _verify_logs(
     rpc: RpcClient, endpoint: Endpoint, block: Block, wanted: LogFilter, logs: Sequence[WireLog]
 ) -> None:
-    """Raises RpcMalformed when the logs do not fit the header's bloom and a second opinion does not confirm them."""
+    """Raises RpcLied when the logs do not fit the header's bloom and a second opinion does not confirm them."""
     suspicion = suspect(block.bloom, wanted, logs)
     if suspicion is None:
         return
@@ -111,7 +111,7 @@ async def _verify_logs(
     told = await _logs_by_another_way(rpc, endpoint, block, query)
     if _identities(told) != _identities(logs):
         missing = len(_identities(told) - _identities(logs))
-        raise RpcMalformed(
+        raise RpcLied(
             f"eth_getLogs of block {block.number} ({to_hex(block.hash)}) at {endpoint.name} gave {len(logs)} logs "
             f"where the header's bloom admits more: {suspicion}; another source has {len(told)}, {missing} of them "
             "missing here; the endpoint is not to be trusted with this block, use another one"
@@ -129,10 +129,10 @@ async def _logs_by_another_way(rpc: RpcClient, first: Endpoint, block: Block, qu
         if receipts is None:
             raise RpcMalformed(f"{what}: null, although the endpoints announced this block")
         if any(receipt.block_hash != to_hex(block.hash) for receipt in receipts):
-            raise RpcMalformed(f"{what}: a receipt of another block")
+            raise RpcLied(f"{what}: a receipt of another block")
         every = [entry for receipt in receipts for entry in receipt.logs]
         if Bloom(block.bloom).unexplained_by(every):
-            raise RpcMalformed(f"{what}: {len(every)} logs do not make up the header's bloom, some are left out")
+            raise RpcLied(f"{what}: {len(every)} logs do not make up the header's bloom, some are left out")
         matching = [entry for entry in every if query.matches(entry)]
         return accept_of_block(query, matching, what, block.number, block.hash)
 

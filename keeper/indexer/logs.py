@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from keeper.core.errors import RpcMalformed
+from keeper.core.errors import RpcLied, RpcMalformed
 from keeper.core.types import LogFilter
 from keeper.indexer.rpc.wire import HASH_CHARS, Request, WireLog, clip, hex_bytes, hex_int, result_reader, to_hex
 
@@ -66,19 +66,19 @@ class LogQuery:
         for given in logs:
             log = given if given.address in self._addresses else _lower(given)
             if not self.matches(log):
-                raise RpcMalformed(f"{what}: a log of {clip(log.address)} {_topic(log)}, which was not asked for")
+                raise RpcLied(f"{what}: a log of {clip(log.address)} {_topic(log)}, which was not asked for")
             if log.block_number != number_text:
                 number_text, number = log.block_number, hex_int(log.block_number, f"{what}: blockNumber")
                 if not first <= number <= last:
-                    raise RpcMalformed(f"{what}: a log of block {number}, outside of {first} to {last}")
+                    raise RpcLied(f"{what}: a log of block {number}, outside of {first} to {last}")
             if log.removed:
-                raise RpcMalformed(f"{what}: a log of block {number} that is marked as removed")
+                raise RpcLied(f"{what}: a log of block {number} that is marked as removed")
             _check_hex(log, what)
             places.append((number, hex_int(log.log_index, f"{what}: logIndex"), log))
         places.sort(key=lambda place: place[:2])
         for (block, index, _), (next_block, next_index, _) in pairwise(places):
             if block == next_block and index == next_index:
-                raise RpcMalformed(f"{what}: two logs with index {index} in block {block}")
+                raise RpcLied(f"{what}: two logs with index {index} in block {block}")
         return [log for _, _, log in places]
 
 
@@ -89,7 +89,7 @@ def accept_of_block(
     expected = to_hex(block_hash)
     for log in logs:
         if log.block_hash != expected:
-            raise RpcMalformed(f"{what}: a log of another block, {clip(log.block_hash)} instead of {expected}")
+            raise RpcLied(f"{what}: a log of another block, {clip(log.block_hash)} instead of {expected}")
     return query.accept(logs, what, number, number)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from eth_hash.auto import keccak
 
-from keeper.core.errors import KeeperError, RpcMalformed, RpcRateLimited, RpcUnavailable, StateUnavailable
+from keeper.core.errors import KeeperError, RpcLied, RpcRateLimited, RpcUnavailable, StateUnavailable
 from keeper.core.types import Block, BlockRef, Call, CallResult
 from keeper.indexer.rpc.calls import CallPlan, read_single, single_requests
 from keeper.indexer.rpc.endpoint import Endpoint, is_worth_asking_elsewhere
@@ -91,7 +91,7 @@ class RpcClient(EndpointPool):
 
         def check(block: Block) -> None:
             if block.hash != block_hash:
-                raise RpcMalformed(f"asked for block {to_hex(block_hash)}, got {to_hex(block.hash)}")
+                raise RpcLied(f"asked for block {to_hex(block_hash)}, got {to_hex(block.hash)}")
 
         return await self._header("eth_getBlockByHash", to_hex(block_hash), check)
 
@@ -100,20 +100,20 @@ class RpcClient(EndpointPool):
 
         def check(block: Block) -> None:
             if isinstance(number, int) and block.number != number:
-                raise RpcMalformed(f"asked for block {number}, got block {block.number}")
+                raise RpcLied(f"asked for block {number}, got block {block.number}")
 
         return await self._header("eth_getBlockByNumber", hex(number) if isinstance(number, int) else number, check)
 
     async def _header(self, method: str, key: str, check: Callable[[Block], None]) -> Block | None:
         def parse(answer: Answer) -> Block:
             what = f"{method} {key} at {answer.endpoint.name}"
-            block = read_header(strict(answer.results[0]), what)
+            block = read_header(strict(answer.results[0]), what, answer.endpoint.asked.check)
             if block is None:
                 raise StateUnavailable(f"{what}: no such block")
             try:
                 check(block)
-            except RpcMalformed as error:
-                raise RpcMalformed(f"{what}: {error}") from None
+            except RpcLied as error:
+                raise RpcLied(f"{what}: {error}") from None
             if key == "latest":
                 answer.endpoint.saw_head(block)
             return block
@@ -168,7 +168,7 @@ def _acceptance(raw: bytes, result: msgspec.Raw | KeeperError, endpoint: Endpoin
     expected = to_hex(keccak(raw))
     if said == expected.encode():
         return None
-    error = RpcMalformed(
+    error = RpcLied(
         f"eth_sendRawTransaction at {endpoint.name}: answered {said[:80]!r} instead of the hash {expected}; "
         "the transaction may have been accepted, ask the chain"
     )

@@ -13,6 +13,7 @@ import structlog
 from keeper.core.errors import (
     KeeperError,
     LogRangeTooLarge,
+    RpcLied,
     RpcMalformed,
     RpcRateLimited,
     RpcUnavailable,
@@ -25,6 +26,8 @@ from keeper.indexer.rpc.faults import understand
 from keeper.indexer.rpc.http import HttpTransport
 from keeper.indexer.rpc.ipc import IpcTransport
 from keeper.indexer.rpc.mux import Replies
+from keeper.indexer.rpc.proof import HeaderProof
+from keeper.indexer.rpc.quarantine import Quarantine
 from keeper.indexer.rpc.transport import Transport
 from keeper.indexer.rpc.websocket import WebSocketTransport
 from keeper.indexer.rpc.wire import Request, decode_any, hex_int
@@ -38,7 +41,11 @@ _RATE_LIMIT_COOL_DOWN_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class EndpointStatus:
-    """What `keeper check` and the status page tell of an endpoint. Times in seconds; `url` holds no secret."""
+    """What `keeper check` and the status page tell of an endpoint. Times in seconds; `url` holds no secret.
+
+    quarantined: the lie for which nobody asks it any more; quarantine_left_s: until it may prove itself.
+    lies: that it was caught in, in all. headers_proven: whether its headers are the ones that their hashes name.
+    """
 
     url: str
     kind: str
@@ -49,16 +56,22 @@ class EndpointStatus:
     cooling_s: float
     last_error: str | None
     excluded: bool
+    quarantined: str | None = None
+    quarantine_left_s: float = 0.0
+    lies: int = 0
+    headers_proven: bool = False
 
 
 class Endpoint:
     """One configured endpoint.
 
     An error counts against it and makes it rest for a while that doubles with each one in a row; an answer clears that.
-    An endpoint of another chain is excluded for good. chain_id None: whatever it serves when first connected.
+    An endpoint of another chain is excluded for good; one that was caught lying is in quarantine. chain_id None:
+    whatever it serves when first connected. asked, pushed: what is known of the headers it tells when asked, and by
+    itself.
     """
 
-    def __init__(self, text: str, chain_id: int | None) -> None:
+    def __init__(self, text: str, chain_id: int | None, quarantine_s: float = 60.0) -> None:
         self.address: Address = parse_address(text)
         self.chain_id = chain_id
         self.round_trips = 0
@@ -68,6 +81,10 @@ class Endpoint:
         self.errors = 0
         self.excluded: WrongChain | None = None
         self.rate_limited = False
+        self.quarantine = Quarantine(quarantine_s)
+        self.lies = 0
+        self.asked = HeaderProof()
+        self.pushed = HeaderProof()
         self._cooling_until = 0.0
         self._last_error: str | None = None
         self._transport: Transport | None = None
@@ -142,6 +159,8 @@ class Endpoint:
         """Count an error that is the endpoint's own; several within one rest, as of one disconnect, count once."""
         if isinstance(error, WrongChain):
             return
+        if isinstance(error, RpcLied):
+            self._caught(error)
         self._last_error = str(error)
         limited = isinstance(error, RpcRateLimited)
         if self.cooling_s and (self.rate_limited or not limited):
@@ -156,6 +175,23 @@ class Endpoint:
         log.warning(
             "rpc_endpoint_failed", endpoint=self.name, errors=self.errors, rest_s=round(rest, 2), error=str(error)
         )
+
+    def _caught(self, error: RpcLied) -> None:
+        lie = self.quarantine.begin(str(error))
+        self.lies += 1
+        log.error(
+            "rpc_endpoint_lied",
+            endpoint=self.name,
+            lies=lie.count,
+            quarantine_s=round(self.quarantine.left_s),
+            error=str(error),
+        )
+
+    def readmit(self) -> None:
+        """It proved itself."""
+        if (lie := self.quarantine.lie) is not None:
+            self.quarantine.end()
+            log.info("rpc_endpoint_readmitted", endpoint=self.name, lies=lie.count, reason=lie.reason)
 
     def saw_head(self, block: Block) -> None:
         """Remember how far this endpoint is; a reorg may bring it back."""
@@ -173,6 +209,10 @@ class Endpoint:
             cooling_s=self.cooling_s,
             last_error=self._last_error,
             excluded=self.excluded is not None,
+            quarantined=None if self.quarantine.lie is None else self.quarantine.lie.reason,
+            quarantine_left_s=self.quarantine.left_s,
+            lies=self.lies,
+            headers_proven=self.asked.proven,
         )
 
     async def close(self) -> None:

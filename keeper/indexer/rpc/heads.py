@@ -122,10 +122,12 @@ class HeadFeed:
                     return
                 suspicious = self._offer(endpoint, await self._pool.latest_of(endpoint))
                 continue
+            if endpoint.quarantine.active and self._choose() is not endpoint:
+                return  # caught lying since: what it pushes is not taken any more
             suspicious = False
             self._measure()
             try:
-                block = read_header(raw, f"newHeads at {endpoint.name}")
+                block = read_header(raw, f"newHeads at {endpoint.name}", endpoint.pushed.check)
                 if block is None:
                     raise RpcMalformed(f"newHeads at {endpoint.name}: null instead of a header")
             except RpcMalformed as error:

@@ -23,6 +23,7 @@ from keeper.core.types import Block
 from keeper.indexer.rpc.endpoint import Endpoint, EndpointStatus, is_endpoints_fault, is_worth_asking_elsewhere
 from keeper.indexer.rpc.faults import missing_answer, understand
 from keeper.indexer.rpc.mux import Replies
+from keeper.indexer.rpc.readmission import prove
 from keeper.indexer.rpc.transport import Transport
 from keeper.indexer.rpc.wire import ABSENT, Request, read_header, strict
 
@@ -42,7 +43,8 @@ class RpcSettings:
     multicall_calls, multicall_bytes: of one eth_call. prove_multicall_gas: fewer requests for a slower multicall (see
     `gasproof`). poll_interval_s: between polls where heads are not pushed.
     silence_s: without a pushed head before it is polled whether there is one. probe_interval_s: between looks at the
-    head of every endpoint. max_lag_blocks: an endpoint further behind than this is asked last.
+    head of every endpoint. max_lag_blocks: an endpoint further behind than this is asked last. quarantine_s: how long
+    one that lied is not asked, the first time.
     """
 
     call_timeout_s: float = 10.0
@@ -54,6 +56,7 @@ class RpcSettings:
     silence_s: float = 20.0
     probe_interval_s: float = 15.0
     max_lag_blocks: int = 3
+    quarantine_s: float = 60.0
 
 
 class Answer(NamedTuple):
@@ -67,7 +70,8 @@ class EndpointPool:
     """All configured endpoints as one.
 
     Reads go to the first endpoint, in the order of configuration, that is well: not resting after errors, not behind
-    the others. When it fails another one is asked within the same call. Nothing else in Keeper repeats a read.
+    the others. One that was caught lying is asked only where no other is left. When an endpoint fails another one is
+    asked within the same call. Nothing else in Keeper repeats a read.
     """
 
     def __init__(self, endpoints: Sequence[Endpoint], settings: RpcSettings) -> None:
@@ -94,7 +98,7 @@ class EndpointPool:
         settings = settings or RpcSettings()
         if call_timeout_s is not None:
             settings = replace(settings, call_timeout_s=call_timeout_s)
-        client = cls([Endpoint(url, chain_id) for url in urls], settings)
+        client = cls([Endpoint(url, chain_id, settings.quarantine_s) for url in urls], settings)
         try:
             await client._open()
         except BaseException:
@@ -118,7 +122,7 @@ class EndpointPool:
                 raise WrongChain(reasons)
             raise RpcUnavailable(f"no rpc endpoint can be used: {reasons}")
         self._agree()
-        if len(self.endpoints) > 1:
+        if self._probing is None:
             self._probing = asyncio.create_task(self._probe(), name="probe rpc endpoints")
 
     def _agree(self) -> None:
@@ -181,14 +185,14 @@ class EndpointPool:
             try:
                 if again or endpoint.rate_limited:
                     await self._let_rest(endpoint, timeout_s)
-                result = parse(await self._ask(endpoint, requests, timeout_s))
+                result = parse(await self.ask(endpoint, requests, timeout_s))
             except KeeperError as error:
                 if is_endpoints_fault(error):
                     endpoint.failed(error)
                 if not is_worth_asking_elsewhere(error):
                     raise
                 errors.append(error)
-                if len(errors) == len(self._usable()) and all(isinstance(e, StateUnavailable) for e in errors):
+                if len(errors) == len(self.trusted()) and all(isinstance(e, StateUnavailable) for e in errors):
                     break
             else:
                 endpoint.succeeded()
@@ -198,9 +202,14 @@ class EndpointPool:
     def _usable(self) -> list[Endpoint]:
         return [endpoint for endpoint in self.endpoints if endpoint.excluded is None]
 
-    def ranked(self) -> list[Endpoint]:
-        """Endpoints of the right chain, the one to ask first, first."""
+    def trusted(self) -> list[Endpoint]:
+        """Those of the right chain that are in no quarantine; all of the right chain where every one of them lied."""
         usable = self._usable()
+        return [endpoint for endpoint in usable if not endpoint.quarantine.active] or usable
+
+    def ranked(self) -> list[Endpoint]:
+        """Endpoints that may be asked, the one to ask first, first."""
+        usable = self.trusted()
         if len(usable) == 1:
             return usable
         return sorted(usable, key=lambda endpoint: (endpoint.cooling_s > 0, self.is_behind(endpoint)))
@@ -209,8 +218,8 @@ class EndpointPool:
         """Whether an endpoint's head, as last seen, is too far below the highest of all."""
         if endpoint.head_number is None:
             return False
-        heads = [other.head_number for other in self._usable() if other.head_number is not None]
-        return max(heads) - endpoint.head_number > self.settings.max_lag_blocks
+        heads = [other.head_number for other in self.trusted() if other.head_number is not None]
+        return max(heads, default=0) - endpoint.head_number > self.settings.max_lag_blocks
 
     def _attempts(self, avoid: Endpoint | None) -> Iterator[tuple[bool, Endpoint]]:
         """Endpoints in the order to ask them, twice; whether it is the second time, and the endpoint."""
@@ -245,7 +254,9 @@ class EndpointPool:
                 chosen.add_note(str(error))
         return chosen
 
-    async def _ask(self, endpoint: Endpoint, requests: Sequence[Request], timeout_s: float) -> Answer:
+    async def ask(self, endpoint: Endpoint, requests: Sequence[Request], timeout_s: float | None = None) -> Answer:
+        """What this one endpoint says; nobody else is asked."""
+        timeout_s = timeout_s or self.settings.call_timeout_s
         transport = await endpoint.ready(timeout_s)
         return await self.send(endpoint, transport, requests, timeout_s)
 
@@ -275,26 +286,39 @@ class EndpointPool:
         """The head as this one endpoint sees it."""
         method = "eth_getBlockByNumber"
         what = f"{method} latest at {endpoint.name}"
-        answer = await self._ask(endpoint, [(method, ["latest", False])], self.settings.call_timeout_s)
-        block = read_header(strict(answer.results[0]), what)
+        answer = await self.ask(endpoint, [(method, ["latest", False])], self.settings.call_timeout_s)
+        block = read_header(strict(answer.results[0]), what, endpoint.asked.check)
         if block is None:
             raise RpcMalformed(f"{what}: null, but every chain has a latest block")
         endpoint.saw_head(block)
         return block
 
     async def _probe(self) -> None:
-        """Look at every endpoint's head now and then, so that one that stands still is noticed and a lost one found."""
+        """Look at every endpoint's head now and then, so that one that stands still is noticed and a lost one found.
+
+        One that lied may prove itself.
+        """
         while True:
-            await asyncio.sleep(self.settings.probe_interval_s)
-            for endpoint in self._usable():
-                if endpoint.cooling_s:
+            await asyncio.sleep(min(self.settings.probe_interval_s, self.settings.quarantine_s))
+            for endpoint in self._usable() if len(self.endpoints) > 1 else self._lying():
+                if endpoint.cooling_s or (endpoint.quarantine.active and not endpoint.quarantine.due):
                     continue
                 try:
-                    await self.latest_of(endpoint)
+                    await self._look_at(endpoint)
                 except KeeperError as error:
                     endpoint.failed(error)
                 else:
                     endpoint.succeeded()
+
+    def _lying(self) -> list[Endpoint]:
+        return [endpoint for endpoint in self._usable() if endpoint.quarantine.active]
+
+    async def _look_at(self, endpoint: Endpoint) -> None:
+        if endpoint.quarantine.active:
+            await prove(self, endpoint)
+            endpoint.readmit()
+        else:
+            await self.latest_of(endpoint)
 
 
 def _results(requests: Sequence[Request], replies: Replies, where: str) -> list[msgspec.Raw | KeeperError]:

@@ -57,6 +57,21 @@ class WireHeader(msgspec.Struct, rename="camel", frozen=True, gc=False):
     gas_limit: str = "0x0"
     gas_used: str = "0x0"
     logs_bloom: str | None = None
+    # of no use but to prove the hash (`proof`)
+    sha3_uncles: str | None = None
+    miner: str | None = None
+    state_root: str | None = None
+    transactions_root: str | None = None
+    receipts_root: str | None = None
+    difficulty: str | None = None
+    extra_data: str | None = None
+    mix_hash: str | None = None
+    nonce: str | None = None
+    withdrawals_root: str | None = None
+    blob_gas_used: str | None = None
+    excess_blob_gas: str | None = None
+    parent_beacon_block_root: str | None = None
+    requests_hash: str | None = None
 
 
 class WireLog(msgspec.Struct, rename="camel", frozen=True, gc=False):
@@ -179,13 +194,17 @@ def clip(text: str, limit: int = 80) -> str:
 _header: msgspec.json.Decoder[WireHeader | None] = msgspec.json.Decoder(WireHeader | None)
 
 
-def read_header(raw: msgspec.Raw, what: str) -> Block | None:
-    """A header, or None for `null`. Raises RpcMalformed on anything that cannot be a header."""
+Prove = Callable[[WireHeader, str], None]
+"""Raises RpcLied where a header is not the one that its hash names."""
+
+
+def read_header(raw: msgspec.Raw, what: str, prove: Prove | None = None) -> Block | None:
+    """A header, or None for `null`. Raises RpcMalformed on anything that cannot be a header, and what `prove` does."""
     wire = decode_as(_header, raw, what)
     if wire is None:
         return None
     fee = wire.base_fee_per_gas
-    return Block(
+    block = Block(
         ref=BlockRef(hex_int(wire.number, f"{what}: number"), hex_bytes(wire.hash, f"{what}: hash", 32)),
         parent_hash=hex_bytes(wire.parent_hash, f"{what}: parentHash", 32),
         timestamp=hex_int(wire.timestamp, f"{what}: timestamp"),
@@ -194,3 +213,6 @@ def read_header(raw: msgspec.Raw, what: str) -> Block | None:
         gas_used=hex_int(wire.gas_used, f"{what}: gasUsed"),
         bloom=b"" if wire.logs_bloom is None else hex_bytes(wire.logs_bloom, f"{what}: logsBloom", 256),
     )
+    if prove is not None:
+        prove(wire, what)
+    return block

@@ -1,0 +1,144 @@
+"""Whether a header is the one that its hash names: the hash of a block is the keccak of its header's fields.
+
+A node that changes any of them (the time, the base fee, the parent, the bloom that its logs are held against) has to
+name another block, which nobody else knows and no later block builds on.
+
+Not every chain hashes what its nodes tell: zkSync has fields of its own, Avalanche's C-chain appends some, and a few
+providers leave fields out of pushed headers. So it is learned, for each endpoint and each way in which it tells
+headers: once one of them was proven, all that follow have to be. Where a hard fork adds fields that this program does
+not know, no header can be proven any more; after `GIVES_UP_AFTER` heights in a row the proof is waived, loudly.
+
+Source: Ethereum Yellow Paper, section 4.3.4; EIP-1559, EIP-4895, EIP-4844, EIP-4788, EIP-7685 for what was appended.
+"""
+
+from __future__ import annotations
+
+import structlog
+from eth_hash.auto import keccak
+
+from keeper.core.errors import RpcLied
+from keeper.indexer.rpc.wire import WireHeader
+
+log = structlog.get_logger(__name__)
+
+GIVES_UP_AFTER = 5
+_BLOOM_PREFIX = b"\xb9\x01\x00"
+
+
+def header_hash(header: WireHeader) -> bytes | None:
+    """The hash that follows from a header's fields; None where some are absent that every header has."""
+    if (
+        header.sha3_uncles is None
+        or header.miner is None
+        or header.state_root is None
+        or header.transactions_root is None
+        or header.receipts_root is None
+        or header.logs_bloom is None
+        or header.difficulty is None
+        or header.extra_data is None
+        or header.mix_hash is None
+        or header.nonce is None
+    ):
+        return None
+    try:
+        body = bytes.fromhex(
+            "".join(
+                (
+                    *_fixed("a0", 64, header.parent_hash, header.sha3_uncles),
+                    *_fixed("94", 40, header.miner),
+                    *_fixed("a0", 64, header.state_root, header.transactions_root, header.receipts_root),
+                    *_fixed("b90100", 512, header.logs_bloom),
+                    _quantity(header.difficulty),
+                    _quantity(header.number),
+                    _quantity(header.gas_limit),
+                    _quantity(header.gas_used),
+                    _quantity(header.timestamp),
+                    _string(header.extra_data[2:]),
+                    *_fixed("a0", 64, header.mix_hash),
+                    *_fixed("88", 16, header.nonce),
+                    *_appended(header),
+                )
+            )
+        )
+    except ValueError:
+        return None
+    return keccak(bytes.fromhex(_prefix(len(body), 0xC0)) + body)
+
+
+def _appended(header: WireHeader) -> list[str]:
+    """What hard forks added, in their order; a header has none beyond the first that is absent."""
+    encoded: list[str] = []
+    for text, is_word in (
+        (header.base_fee_per_gas, False),
+        (header.withdrawals_root, True),
+        (header.blob_gas_used, False),
+        (header.excess_blob_gas, False),
+        (header.parent_beacon_block_root, True),
+        (header.requests_hash, True),
+    ):
+        if text is None:
+            break
+        encoded += _fixed("a0", 64, text) if is_word else (_quantity(text),)
+    return encoded
+
+
+class HeaderProof:
+    """What is known of one way in which one endpoint tells headers. proven: a header has been, so that all must be."""
+
+    def __init__(self) -> None:
+        self.proven = False
+        self._failed: set[str] = set()
+
+    def check(self, header: WireHeader, what: str) -> None:
+        """Raises RpcLied when the header is not the one that its hash names, where that can be told."""
+        if f"0x{(header_hash(header) or b'').hex()}" == header.hash.lower():
+            self.proven = True
+            self._failed.clear()
+            return
+        if not self.proven:
+            return
+        self._failed.add(header.number)
+        if len(self._failed) >= GIVES_UP_AFTER:
+            self.proven = False
+            self._failed.clear()
+            log.error(
+                "header_hashes_not_provable",
+                what=what,
+                headers=GIVES_UP_AFTER,
+                remedy="headers are taken on trust from here; update Keeper if the chain has had a hard fork",
+            )
+            return
+        raise RpcLied(
+            f"{what}: the fields of block {int(header.number, 16)} do not hash to its {header.hash[:80]}; "
+            "the endpoint is not to be trusted with this block, use another one"
+        )
+
+
+# --- RLP, in hex: what nodes write is put together and decoded once ---------------------------------------------------
+
+
+def _fixed(prefix: str, digits: int, *texts: str) -> list[str]:
+    """Strings of one known length. Raises ValueError for another: what is too much here would be missing there."""
+    if any(len(text) != digits + 2 for text in texts):
+        raise ValueError(f"a field that should have {digits} hex digits")
+    return [prefix + text[2:] for text in texts]
+
+
+def _quantity(text: str) -> str:
+    number = int(text, 16)
+    digits = f"{number:x}" if number else ""
+    return _string("0" + digits if len(digits) % 2 else digits)
+
+
+def _string(digits: str) -> str:
+    if len(digits) == 2 and digits[0] < "8":
+        return digits
+    return _prefix(len(digits) // 2, 0x80) + digits
+
+
+def _prefix(length: int, offset: int) -> str:
+    if length <= 55:
+        return f"{offset + length:02x}"
+    size = f"{length:x}"
+    size = "0" + size if len(size) % 2 else size
+    return f"{offset + 55 + len(size) // 2:02x}{size}"

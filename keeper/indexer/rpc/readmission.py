@@ -1,0 +1,68 @@
+"""What an endpoint that lied must get right before anybody asks it again.
+
+its newest header     is the one that its hash names, where the chain lets that be told
+an older header       is the same at the endpoints that are trusted
+that block's logs     make up the header's bloom
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keeper.core.errors import RpcLied, RpcMalformed
+from keeper.core.types import Block
+from keeper.indexer.bloom import Bloom
+from keeper.indexer.rpc.wire import Request, WireLog, read_header, result_reader, strict, to_hex
+
+if TYPE_CHECKING:
+    from keeper.indexer.rpc.endpoint import Endpoint
+    from keeper.indexer.rpc.pool import EndpointPool
+
+BEHIND = 2
+"""Blocks below the lower of two heads: what endpoints that follow the same chain agree on."""
+
+_read_logs = result_reader(list[WireLog], "eth_getLogs result")
+
+
+async def prove(pool: EndpointPool, endpoint: Endpoint) -> None:
+    """Raises RpcLied when the endpoint gets one of them wrong again, and whatever else it answers with."""
+    newest = await pool.latest_of(endpoint)
+    number = max(0, newest.number - BEHIND)
+    other = next((one for one in pool.trusted() if one is not endpoint and not one.cooling_s), None)
+    if other is not None:
+        number = max(0, min(number, (await pool.latest_of(other)).number - BEHIND))
+    said = await _header(pool, endpoint, number)
+    if other is not None:
+        held = await _header(pool, other, number)
+        if said.hash != held.hash:
+            raise RpcLied(
+                f"block {number} at {endpoint.name} is {to_hex(said.hash)}, at {other.name} it is {to_hex(held.hash)}"
+            )
+    await _prove_logs(pool, endpoint, said)
+
+
+async def _header(pool: EndpointPool, endpoint: Endpoint, number: int) -> Block:
+    request: Request = ("eth_getBlockByNumber", [hex(number), False])
+    answer = await pool.ask(endpoint, [request])
+    what = f"{request[0]} {number} at {endpoint.name}"
+    block = read_header(strict(answer.results[0]), what, endpoint.asked.check)
+    if block is None:
+        raise RpcMalformed(f"{what}: null, below its own head")
+    if block.number != number:
+        raise RpcLied(f"{what}: got block {block.number}")
+    return block
+
+
+async def _prove_logs(pool: EndpointPool, endpoint: Endpoint, block: Block) -> None:
+    """Without a filter, every bit of the bloom must be some log's. A chain that leaves blooms empty proves nothing, and
+    some have logs beside it (Polygon's state syncs)."""
+    bloom = Bloom(block.bloom)
+    if not bloom.bits:
+        return
+    answer = await pool.ask(endpoint, [("eth_getLogs", [{"blockHash": to_hex(block.hash)}])])
+    logs = _read_logs(strict(answer.results[0]))
+    if bloom.unexplained_by(logs):
+        raise RpcLied(
+            f"eth_getLogs of block {block.number} ({to_hex(block.hash)}) at {endpoint.name}: {len(logs)} logs do not "
+            "make up the header's bloom"
+        )

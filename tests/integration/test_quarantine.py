@@ -1,0 +1,161 @@
+"""An endpoint that was caught lying is asked nothing while there is another one, and returns once it proved itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from keeper.core.errors import RpcLied
+from keeper.core.types import LogFilter
+from keeper.indexer.bloom import item_mask
+from keeper.indexer.fetch import read_head
+from keeper.indexer.rpc.client import RpcClient
+from keeper.indexer.rpc.pool import RpcSettings
+from tests.support.fault_node import FakeChain, FaultNode
+
+POOL, TOPIC = b"\xaa" * 20, b"\xbb" * 32
+WANTED = LogFilter(frozenset({POOL}), frozenset({TOPIC}))
+READS = "eth_blockNumber"
+
+
+def chain_with_logs() -> FakeChain:
+    chain = FakeChain(1)
+    for _ in range(6):
+        header = chain.mine(bloom=(item_mask(POOL) | item_mask(TOPIC)).to_bytes(256, "big"))
+        chain.logs[header["hash"]] = [
+            {
+                "address": "0x" + POOL.hex(),
+                "topics": ["0x" + TOPIC.hex()],
+                "data": "0x",
+                "blockNumber": header["number"],
+                "blockHash": header["hash"],
+                "transactionHash": "0x" + "cc" * 32,
+                "logIndex": "0x0",
+                "removed": False,
+            }
+        ]
+    return chain
+
+
+def answering(chain: FakeChain) -> FaultNode:
+    """Logs without a filter as well, as a proof asks for them."""
+    node = chain.serve(FaultNode())
+
+    def get_logs(query: dict[str, Any]) -> Any:
+        return chain.get_logs(query) if "address" in query else chain.logs[query["blockHash"]]
+
+    node.on("eth_getLogs", get_logs)
+    return node
+
+
+@asynccontextmanager
+async def connected(*nodes: FaultNode, quarantine_s: float = 0.2) -> AsyncIterator[RpcClient]:
+    settings = RpcSettings(call_timeout_s=0.5, quarantine_s=quarantine_s)
+    rpc = await RpcClient.connect([node.ws for node in nodes], 31337, settings=settings)
+    try:
+        yield rpc
+    finally:
+        await rpc.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def caught(rpc: RpcClient, liar: FaultNode, lies: Callable[[dict[str, Any]], Any] | None = None) -> None:
+    """Have the first endpoint's lie about logs found out."""
+    honest = liar.answers["eth_getLogs"]
+    liar.on("eth_getLogs", lies or (lambda _: []))
+    block = await rpc.block_by_number("latest")
+    assert block is not None
+    assert len((await read_head(rpc, block, WANTED, ())).logs) == 1
+    liar.on("eth_getLogs", lies or honest)
+
+
+async def test_an_endpoint_that_lied_is_asked_nothing_more() -> None:
+    """Its reason is kept for whoever looks, and it does not matter that it answers."""
+    chain = chain_with_logs()
+    async with answering(chain) as liar, answering(chain) as honest, connected(liar, honest, quarantine_s=60) as rpc:
+        await caught(rpc, liar)
+        asked = len(liar.asked)
+        for _ in range(5):
+            rpc.endpoints[0].succeeded()  # no rest after an error is left
+            await rpc.request(READS)
+        assert honest.count(READS) == 5 and len(liar.asked) == asked
+        first, second = rpc.status()
+        assert "the header's bloom admits more" in (first.quarantined or "") and first.lies == 1
+        assert 55 < first.quarantine_left_s <= 60
+        assert second.quarantined is None
+
+
+async def test_it_returns_once_it_proved_itself() -> None:
+    chain = chain_with_logs()
+    async with answering(chain) as liar, answering(chain) as honest, connected(liar, honest) as rpc:
+        await caught(rpc, liar)
+        await until(lambda: rpc.status()[0].quarantined is None)
+        await rpc.request(READS)
+        assert liar.count(READS) == 1 and rpc.status()[0].lies == 1
+
+
+def another_block(number: str, _full: bool) -> dict[str, Any]:
+    return FakeChain(7).mine(branch=1) | {"number": "0x6" if number == "latest" else number}
+
+
+@pytest.mark.parametrize(
+    ("method", "lie", "words"),
+    [
+        ("eth_getLogs", lambda _: [], "do not make up the header's bloom"),
+        ("eth_getBlockByNumber", another_block, "is 0x"),
+    ],
+    ids=["logs", "another branch"],
+)
+async def test_it_does_not_while_it_goes_on_lying(method: str, lie: Callable[..., Any], words: str) -> None:
+    """Each lie doubles the time until the next attempt."""
+    chain = chain_with_logs()
+    async with answering(chain) as liar, answering(chain) as honest, connected(liar, honest, quarantine_s=0.1) as rpc:
+        await caught(rpc, liar)
+        liar.on(method, lie)
+        await until(lambda: rpc.status()[0].lies >= 3)
+        status = rpc.status()[0]
+        assert words in (status.quarantined or "")
+        assert status.quarantine_left_s > 0.2
+
+
+async def test_the_only_endpoint_is_asked_all_the_same() -> None:
+    """There is nobody else; what it said is refused, and known."""
+    chain = chain_with_logs()
+    async with answering(chain) as liar, connected(liar) as rpc:
+        honest = liar.answers["eth_getLogs"]
+        liar.on("eth_getLogs", lambda _: [])
+        block = await rpc.block_by_number("latest")
+        assert block is not None
+        with pytest.raises(RpcLied):
+            await read_head(rpc, block, WANTED, ())
+        assert rpc.status()[0].quarantined
+        liar.on("eth_getLogs", honest)
+        assert len((await read_head(rpc, block, WANTED, ())).logs) == 1
+        await until(lambda: rpc.status()[0].quarantined is None)
+
+
+async def test_heads_are_taken_from_another_one() -> None:
+    chain = chain_with_logs()
+    async with answering(chain) as liar, answering(chain) as honest, connected(liar, honest, quarantine_s=60) as rpc:
+        heads = rpc.heads()
+        assert (await anext(heads)).number == 6
+        await caught(rpc, liar)
+        fake = chain.tip | {"number": "0x7", "hash": "0x" + "5a" * 32}
+        await liar.push(fake)
+        real = chain.mine()
+        await until(lambda: honest.subscribers == 1)
+        await honest.push(real)
+        async with asyncio.timeout(5):
+            while (head := await anext(heads)).number < 7:
+                pass
+        assert head.hash.hex() == real["hash"][2:]
+        await heads.aclose()
