@@ -20,18 +20,20 @@ from keeper.core.chain import Reverted, Step
 from keeper.core.errors import ConfigError, RetryableError, StateUnavailable, UnrecoverableReorg
 from keeper.core.ports import Store
 from keeper.core.types import Block, BlockRef, Call, CallResult
+from keeper.executor.halt import Halt
 from keeper.executor.switch import Switch
 from keeper.indexer.backfill import Progress, Report, backfill
 from keeper.indexer.follow import canonical_ancestor, steps_to
 from keeper.indexer.reads import drive
 from keeper.indexer.rpc.client import RpcClient
+from keeper.mode.vitals import endpoints, register_modes
+from keeper.mode.watch import ModeWatch
 from keeper.notifier.outbox import Deliverer
 from keeper.patience import Patience
 from keeper.pipeline import Pipeline
 from keeper.pulse import Board, HeadTally, JobTally, PulseWriter
 from keeper.remembering import remember
 from keeper.supervisor import Supervisor
-from keeper.upkeep.headwatch import HeadWatch
 from keeper.upkeep.jobs import Jobs
 from keeper.upkeep.vitals import register_vitals
 from keeper.wire import House
@@ -66,11 +68,11 @@ class Daemon:
         stop: asyncio.Event | None = None,
         attempts: int | None = None,
         supervisor: Supervisor | None = None,
-        heads: HeadWatch | None = None,
+        modes: ModeWatch | None = None,
         tally: HeadTally | None = None,
     ) -> None:
         """stop: when set, the block in hand is finished, and that is the end. attempts: see Patience. supervisor: hears
-        when the daemon has caught up. heads: hears of every block. tally: counts them."""
+        when the daemon has caught up. modes: hears of every block. tally: counts them."""
         self._house = house
         self._rpc = rpc
         self._store = store
@@ -79,7 +81,7 @@ class Daemon:
         self._stop = asyncio.Event() if stop is None else stop
         self._patience = Patience(self._stop, attempts)
         self._turn = asyncio.Lock()  # held while a block or a job reads and changes the books
-        self._heads_watch = heads
+        self._modes = modes
         self._tally = HeadTally() if tally is None else tally
         self._supervisor = Supervisor({}) if supervisor is None else supervisor
         self.foresight: Foresight | None = None
@@ -147,6 +149,8 @@ class Daemon:
                 head = await self._newest()
             first = False
             self._tally.announced(head)
+            if self._modes is not None:
+                self._modes.announced(head)
             if self.foresight is not None:
                 self.foresight.head_comes()
             async with self._turn:
@@ -186,8 +190,8 @@ class Daemon:
             await pipeline.apply(step)
             self._tally.took(step)
             self._patience.progressed()
-            if self._heads_watch is not None:
-                self._heads_watch.saw_block()
+            if self._modes is not None:
+                self._modes.saw_block(pipeline.window.tip)
             if self._done(until_block):
                 return
 
@@ -217,6 +221,8 @@ class Daemon:
             await remember(self._rpc, track, update.market or track.book.market, update.prices, target)
         self._pipeline.skip_to(target, updates, present=target.number >= head.number)
         self._tally.arrived(target)
+        if self._modes is not None:
+            self._modes.saw_block(target)
         log.info("caught_up", block=target.number, positions=sum(len(u.positions) for u in updates))
 
     async def _admit_newcomers(self) -> None:
@@ -235,8 +241,8 @@ class Daemon:
 
     def _progressed(self, step: Progress) -> None:
         self._patience.progressed()
-        if self._heads_watch is not None:
-            self._heads_watch.progressed()
+        if self._modes is not None:
+            self._modes.progressed()
         self._report(step)
 
     async def _leave_orphaned_branch(self, head: Block) -> None:
@@ -309,22 +315,28 @@ async def run_daemon(house: House, report: Report, until_block: int | None) -> i
             stack.push_async_callback(channel.close)
         deliverer = house.deliverer(store, channels)
         conditions = house.conditions(store, channels, deliverer.wake)
-        heads = house.head_watch(store, conditions)
+        halt = Halt()
+        modes = house.mode_watch(store, conditions, halt)
         tally, jobs_tally, board = HeadTally(), JobTally(), Board()
         pulse = PulseWriter(board, house.pulse_file(), house.config.chain.id, time.time)
         # Before there is a node: somebody must hear, and see, when there is none.
         stack.push_async_callback(pulse.stop)
         pulse.start()
+        heartbeat = house.heartbeat(modes)
+        beating = None if heartbeat is None else asyncio.create_task(heartbeat.run(), name="beat")
+        register_modes(board, modes, halt, house.switch(), heartbeat)
         delivering = asyncio.create_task(deliverer.run(), name="deliver notices")
-        watching = asyncio.create_task(heads.run(), name="watch heads")
+        watching = asyncio.create_task(modes.run(), name="watch the mode")
         stack.push_async_callback(_end_delivery, deliverer, delivering, watching)
         rpc = await Patience(stop)("connect", house.connect)
         if rpc is None:
             return 0
         stack.push_async_callback(rpc.close)
-        pipeline = house.pipeline(rpc, store, channels, deliverer.wake)
+        pipeline = house.pipeline(rpc, store, channels, deliverer.wake, halt=halt)
+        modes.connect(rpc.status, pipeline.executor.guard)
         supervisor = Supervisor()
-        daemon = Daemon(house, rpc, store, pipeline, report, stop=stop, supervisor=supervisor, heads=heads, tally=tally)
+        daemon = Daemon(house, rpc, store, pipeline, report, stop=stop, supervisor=supervisor, modes=modes, tally=tally)
+        board.register("endpoints", lambda: endpoints(rpc))
         register_vitals(board, tally, jobs_tally, rpc, deliverer, pipeline.executor, pipeline.tracks)
         log.info("started", chain_id=house.config.chain.id, mode=house.config.executor.mode, store_at=_place(store))
         living = asyncio.create_task(supervisor.keep_alive(), name="tell the supervisor")
@@ -334,7 +346,7 @@ async def run_daemon(house: House, report: Report, until_block: int | None) -> i
         foreseeing = await _foresee(stack, house, pipeline, daemon)
         following = asyncio.create_task(daemon.follow(until_block), name="follow the chain")
         try:
-            running = [task for task in (following, delivering, watching, foreseeing) if task is not None]
+            running = [task for task in (following, delivering, watching, foreseeing, beating) if task is not None]
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in running:
                 if task.done():
@@ -342,7 +354,7 @@ async def run_daemon(house: House, report: Report, until_block: int | None) -> i
         finally:
             supervisor.stopping()
             jobs.stop()
-            ending = [task for task in (following, watching, living, foreseeing) if task is not None]
+            ending = [task for task in (following, watching, living, foreseeing, beating) if task is not None]
             for task in ending:
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)

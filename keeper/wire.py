@@ -31,19 +31,21 @@ if TYPE_CHECKING:
     from keeper.executor.executor import Executor
     from keeper.executor.financier import Financier
     from keeper.executor.guard import Guard
+    from keeper.executor.halt import Halt
     from keeper.executor.planning.planner import Planner
     from keeper.executor.ports import Route
     from keeper.executor.switch import Switch
     from keeper.foresight import Foresight
     from keeper.indexer.fetch import HeadRead
     from keeper.indexer.rpc.client import RpcClient
+    from keeper.mode.heartbeat import Heartbeat
+    from keeper.mode.watch import ModeWatch
     from keeper.notifier.invitation import Invitation
     from keeper.notifier.outbox import Deliverer
     from keeper.notifier.requests import Requests
     from keeper.notifier.routing import Router
     from keeper.pipeline import Pipeline, Request
     from keeper.upkeep.conditions import Conditions
-    from keeper.upkeep.headwatch import HeadWatch
     from keeper.upkeep.housekeeping import Housekeeping
     from keeper.upkeep.names import Names
 
@@ -162,12 +164,24 @@ class House:
         operators = tuple(name for name in self.config.operator.channels if name in {one.name for one in channels})
         return Conditions(store, self.router(channels), operators, self.directory(store, None), time.time, wake)
 
-    def head_watch(self, store: Store, conditions: Conditions) -> HeadWatch:
+    def mode_watch(self, store: Store, conditions: Conditions, halt: Halt) -> ModeWatch:
+        from keeper.mode.watch import ModeWatch
         from keeper.upkeep.headwatch import HeadWatch
 
         minutes = self.config.operator.owners_after_minutes
         owners_after_s = None if minutes is None else minutes * 60
-        return HeadWatch(store, conditions, self.config.chain.stale_after_s, owners_after_s)
+        heads = HeadWatch(store, conditions, self.config.chain.stale_after_s, owners_after_s)
+        ahead_limit_s = self.config.defences.max_block_ahead_minutes * 60 or None
+        return ModeWatch(heads, store, conditions, halt, ahead_limit_s=ahead_limit_s)
+
+    def heartbeat(self, modes: ModeWatch) -> Heartbeat | None:
+        """The dead man's switch; None where none is configured."""
+        configured = self.config.heartbeat
+        if configured.url is None:
+            return None
+        from keeper.mode.heartbeat import Heartbeat
+
+        return Heartbeat(configured.url, configured.every_s, lambda: modes.state.mode, configured.failure_url)
 
     def housekeeping(
         self, rpc: RpcClient, store: Store, pipeline: Pipeline, turn: asyncio.Lock, conditions: Conditions
@@ -251,7 +265,9 @@ class House:
         beside = self._beside()
         return Switch(self.config.breakers.pause_file or beside.with_name(f"{beside.name}.pause"))
 
-    def guard(self, store: Store, channels: Sequence[Notifier], wake: Callable[[], None]) -> Guard:
+    def guard(
+        self, store: Store, channels: Sequence[Notifier], wake: Callable[[], None], halt: Halt | None = None
+    ) -> Guard:
         from keeper.alarm import alarm
         from keeper.executor.breakers import Limits
         from keeper.executor.guard import Guard
@@ -271,7 +287,7 @@ class House:
             denied=frozenset(breakers.deny),
         )
         tell = alarm(self.router(channels).of_event(NoticeEvent.TRIPPED))
-        return Guard(store, limits, self.switch(), time.time, tell, wake)
+        return Guard(store, limits, self.switch(), time.time, tell, wake, halt)
 
     def executor(
         self, rpc: RpcClient, store: Store, guard: Guard | None = None, *, deadline_s: float | None = None
@@ -421,6 +437,7 @@ class House:
         wake: Callable[[], None],
         *,
         samples: bool = False,
+        halt: Halt | None = None,
     ) -> Pipeline:
         from keeper.evaluator.judge import Judge
         from keeper.pipeline import Pipeline
@@ -428,7 +445,7 @@ class House:
         from keeper.track import Track
 
         rule, margin, router = self.rule(), self.config.margin_calls, self.router(channels)
-        executor = self.executor(rpc, store, self.guard(store, channels, wake))
+        executor = self.executor(rpc, store, self.guard(store, channels, wake, halt))
         self._connect_board(channels, executor)
         directory = self.directory(store, executor.account or None)
         tracks = []

@@ -31,7 +31,7 @@ from pydantic import (
 )
 
 from keeper.config.breakers import Breakers
-from keeper.config.defences import Defences
+from keeper.config.defences import Defences, Heartbeat
 from keeper.config.notices import Digest, Explorer, Names, Operator, PageTemplate
 from keeper.config.routing import BOARD, Acknowledgements, NotifierCommon, check_routes
 from keeper.config.solvency import Solvency
@@ -374,6 +374,7 @@ class Config(Table):
     submitters: tuple[SubmitterTable, ...] = ()
     breakers: Breakers = Breakers.model_validate({})
     defences: Defences = Defences.model_validate({})
+    heartbeat: Heartbeat = Heartbeat.model_validate({})
     jobs: Jobs = Jobs.model_validate({})
     acknowledgements: Acknowledgements = Acknowledgements.model_validate({})
     names: Names = Names.model_validate({})

@@ -10,6 +10,9 @@ from keeper.devnet.chain import DevChain
 from keeper.devnet.protocols import Value
 from keeper.devnet.protocols import protocol as dev_protocol
 
+_TIME_BY_HAND: Mapping[str, Mapping[str, Value]] = {"defences": {"max_block_ahead_minutes": 0}}
+"""Time on a dev chain is what tests and people make it."""
+
 
 def write_config(
     path: Path,
@@ -66,7 +69,7 @@ def write_config(
         *(_table("[[submitters]]", **one) for one in submitters),
         *([_table("[breakers]", **breakers)] if breakers else []),
         *([_table("[jobs]", **jobs)] if jobs else []),
-        *(_table(f"[{name}]", **values) for name, values in (more or {}).items()),
+        *(_table(f"[{name}]", **values) for name, values in {**_TIME_BY_HAND, **(more or {})}.items()),
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n\n".join(tables) + "\n", "utf-8")

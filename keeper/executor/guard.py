@@ -28,6 +28,7 @@ from keeper.executor.breakers import (
     judge,
     outcome_of,
 )
+from keeper.executor.halt import Halt
 from keeper.executor.ports import Venue
 from keeper.executor.switch import Switch
 from keeper.executor.value import value_down
@@ -72,14 +73,17 @@ class Guard:
         clock: Callable[[], float],
         tell: Tell | None = None,
         told: Callable[[], None] = lambda: None,
+        halt: Halt | None = None,
     ) -> None:
-        """told: called once what `tell` said is durable."""
+        """told: called once what `tell` said is durable. halt: what else stops new transactions."""
         self._store = store
         self._limits = limits
         self._switch = switch
         self._clock = clock
         self._tell = tell
         self._told = told
+        self._halt = Halt() if halt is None else halt
+        self._halted: frozenset[str] = frozenset()
         self._outcomes: dict[str, Outcome] = {}
         self._state = Tripped()
         self._paused = False
@@ -118,6 +122,7 @@ class Guard:
         now = self._clock()
         self._resume(block)
         self._watch_pause(block)
+        self._watch_halt(block)
         counted: list[Outcome] = []
         if self._news:
             self._outcomes = {key: outcome for key, outcome in self._outcomes.items() if outcome.at > now - DAY_S}
@@ -125,14 +130,14 @@ class Guard:
         self._scales = _scales(venues, native_asset)
         self._trip(judge(self._limits, counted, self._scales, balance_wei=balance_wei, now=now, block=block))
         self._news = False
-        return not (self._paused or self._state.trips)
+        return not (self._paused or self._state.trips or self._halt)
 
     def admit(self, costs_wei: Sequence[int], committed_wei: int, block: int) -> int:
         """How many of new transactions, from the first, may be sent now. costs_wei: the most that each can cost.
 
         Asked right before they are signed, so a pause in the meantime still holds them.
         """
-        if self._state.trips or self._switch.paused:
+        if self._state.trips or self._halt or self._switch.paused:
             return 0
         now = self._clock()
         count, reason = admit(self._limits, self._counted(), costs_wei, committed_wei, now)
@@ -228,6 +233,14 @@ class Guard:
             transaction.audit(SUBJECT, "paused" if paused else "unpaused", {"block": block}, at=self._clock())
         self._paused = paused
         log.warning("transactions_paused" if paused else "transactions_unpaused", file=str(self._switch.pause_file))
+
+    def _watch_halt(self, block: int) -> None:
+        """Said when the reasons change; who is to hear of it hears of the mode."""
+        halted = frozenset(self._halt.reasons)
+        if halted != self._halted:
+            level = log.warning if halted else log.info
+            level("transactions_halted" if halted else "transactions_go_on", block=block, **self._halt.reasons)
+        self._halted = halted
 
 
 def _put(transaction: Transaction, state: Tripped) -> None:

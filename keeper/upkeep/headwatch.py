@@ -46,14 +46,28 @@ class HeadWatch:
         """No block was taken, but what was missed is being caught up with."""
         self._since = self._clock()
 
+    @property
+    def limit_s(self) -> float:
+        return self._limit_s
+
+    @property
+    def silent_s(self) -> float:
+        """Since a block was taken, or what was missed came nearer."""
+        return self._clock() - self._since
+
+    @property
+    def period_s(self) -> float:
+        """Between two looks."""
+        return min(self._limit_s / 4, 5.0)
+
     async def run(self) -> None:
         while True:
             self.look()
-            await asyncio.sleep(min(self._limit_s / 4, 5.0))
+            await asyncio.sleep(self.period_s)
 
     def look(self) -> None:
         """Compare now with the last block; say what follows from it."""
-        blind_s = self._clock() - self._since
+        blind_s = self.silent_s
         if blind_s > self._limit_s:
             if not self._silent:
                 remedy = "check the rpc endpoints"
