@@ -321,6 +321,47 @@ async def test_a_reconnect_sends_nothing_again(transport: str) -> None:
         assert node.count(SEND) == 1
 
 
+async def test_what_has_to_be_sent_again_goes_to_every_endpoint() -> None:
+    """An endpoint that says yes and does nothing is asked for ever otherwise, while another one is honest."""
+    async with FaultNode() as one, FaultNode() as two, client(one.ws, two.ws) as rpc:
+        for node in (one, two):
+            node.on(SEND, lambda raw: "0x" + keccak(bytes.fromhex(raw[2:])).hex())
+        await rpc.submit(RAW)
+        assert (one.count(SEND), two.count(SEND)) == (1, 0)
+        assert await rpc.submit_many([RAW, RAW + b"1"]) == [None, None]
+        await asyncio.sleep(0.05)
+        assert (one.count(SEND), two.count(SEND)) == (3, 2)
+
+
+@pytest.mark.parametrize("fault", [Hang(), Refuse(-32000, "nonce too low"), Cut(), Http(502)], ids=repr)
+async def test_sent_again_it_is_accepted_once_any_endpoint_accepts_it(fault: Fault) -> None:
+    """And nobody waits for those that do not answer."""
+    async with FaultNode() as one, FaultNode() as two, client(one.ws, two.ws) as rpc:
+        two.on(SEND, lambda _: HASH)
+        one.on(SEND, lambda _: HASH)
+        await rpc.submit(RAW)
+        one.fail(SEND, fault)
+        started = time.monotonic()
+        await rpc.submit(RAW)
+        assert time.monotonic() - started < TIMEOUT_S / 2
+        assert two.count(SEND) == 1
+
+
+async def test_sent_again_and_refused_by_all_it_is_refused() -> None:
+    """And perhaps accepted where one of them did not answer."""
+    async with FaultNode() as one, FaultNode() as two, client(one.ws, two.ws) as rpc:
+        one.on(SEND, lambda _: HASH)
+        await rpc.submit(RAW)
+        for node in (one, two):
+            node.fail(SEND, Refuse(-32000, "nonce too low"))
+        with pytest.raises(RpcRefused, match="nonce too low"):
+            await rpc.submit(RAW)
+        one.fail(SEND, Refuse(-32000, "nonce too low"))
+        two.fail(SEND, Cut())
+        with pytest.raises(RpcUnavailable, match="may have been accepted"):
+            await rpc.submit(RAW)
+
+
 async def test_an_endpoint_that_cannot_be_reached_was_sent_nothing_so_the_next_one_is_taken() -> None:
     async with FaultNode() as two:
         one = FaultNode()

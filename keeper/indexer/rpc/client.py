@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
@@ -10,16 +11,29 @@ from eth_hash.auto import keccak
 
 from keeper.core.errors import KeeperError, RpcLied, RpcRateLimited, RpcUnavailable, StateUnavailable
 from keeper.core.types import Block, BlockRef, Call, CallResult
+from keeper.indexer.rpc.broadcast import Submitted, first_acceptance
 from keeper.indexer.rpc.calls import CallPlan, read_single, single_requests
 from keeper.indexer.rpc.endpoint import Endpoint, is_worth_asking_elsewhere
 from keeper.indexer.rpc.faults import is_already_known
 from keeper.indexer.rpc.heads import follow_heads
-from keeper.indexer.rpc.pool import Answer, EndpointPool
+from keeper.indexer.rpc.pool import Answer, EndpointPool, RpcSettings
+from keeper.indexer.rpc.transport import Transport
 from keeper.indexer.rpc.wire import Request, decode_any, read_header, strict, to_hex
 
 
 class RpcClient(EndpointPool):
     """One chain, through however many endpoints (see EndpointPool for how one is chosen)."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], settings: RpcSettings) -> None:
+        super().__init__(endpoints, settings)
+        self._submitted = Submitted()
+        self._late_answers: set[asyncio.Task[list[KeeperError | None]]] = set()
+
+    async def close(self) -> None:
+        for task in self._late_answers:
+            task.cancel()
+        await asyncio.gather(*self._late_answers, return_exceptions=True)
+        await super().close()
 
     # --- reads
 
@@ -138,12 +152,23 @@ class RpcClient(EndpointPool):
     async def submit_many(self, raws: Sequence[bytes]) -> list[KeeperError | None]:
         """Send signed transactions, each once, in one message; per transaction None or its error as `submit` raises.
 
-        An endpoint that cannot be connected to has been sent nothing, so the next one is taken. Once a byte may have
-        left there is no second try.
+        For the first time they go to one endpoint: one that cannot be connected to has been sent nothing, so the next
+        one is taken, but once a byte may have left there is no second try. Whoever sends them again has learned that
+        they did not get there, so then every endpoint is given them, and the first that accepts one has accepted it.
         """
         if not raws:
             return []
-        endpoint, transport = await self.open_endpoint()
+        fresh = self._submitted.add(raws)
+        if fresh or len(self.endpoints) == 1:
+            endpoint, transport = await self.open_endpoint()
+            return await self._submit_to(endpoint, transport, raws)
+        return await first_acceptance(
+            [self._submit_if_reached(endpoint, raws) for endpoint in self.ranked()], self._late_answers
+        )
+
+    async def _submit_to(
+        self, endpoint: Endpoint, transport: Transport, raws: Sequence[bytes]
+    ) -> list[KeeperError | None]:
         requests: list[Request] = [("eth_sendRawTransaction", [to_hex(raw)]) for raw in raws]
         try:
             answer = await self.send(endpoint, transport, requests, self.settings.call_timeout_s)
@@ -152,6 +177,14 @@ class RpcClient(EndpointPool):
             kind = RpcRateLimited if isinstance(error, RpcRateLimited) else RpcUnavailable
             return [kind(f"{error}; the transaction may have been accepted, ask the chain") for _ in raws]
         return [_acceptance(raw, result, endpoint) for raw, result in zip(raws, answer.results, strict=True)]
+
+    async def _submit_if_reached(self, endpoint: Endpoint, raws: Sequence[bytes]) -> list[KeeperError | None]:
+        try:
+            transport = await endpoint.ready(self.settings.call_timeout_s)
+        except KeeperError as error:
+            endpoint.failed(error)
+            return [error] * len(raws)
+        return await self._submit_to(endpoint, transport, raws)
 
     # --- heads
 
