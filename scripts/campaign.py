@@ -1,0 +1,55 @@
+"""A campaign of faults against the daemon, on the real contracts: see scripts/campaign and docs/campaign.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from scripts.campaignlib.report import as_json, table
+from scripts.campaignlib.run import ALL_KINDS, run
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/campaign", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="of every choice; the same seed befalls the same [1]")
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long faults are injected [10]")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
+    parser.add_argument("--block-s", type=float, default=2.0, help="seconds between blocks [2]")
+    parser.add_argument("--only", action="append", metavar="KIND", help="these kinds of faults alone; repeatable")
+    parser.add_argument("--outage-blocks", type=int, default=1_000, help="length of an outage [1000]")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep logs and databases there")
+    args = parser.parse_args()
+    began = time.monotonic()
+
+    def say(line: str) -> None:
+        print(f"{time.monotonic() - began:7.1f} s  {line}", file=sys.stderr, flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="keeper-campaign-") as temporary:
+        folder = args.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        outcome = run(
+            folder,
+            args.seed,
+            args.minutes,
+            say,
+            interval_s=args.block_s,
+            kinds=ALL_KINDS,
+            only=args.only,
+            outage_blocks=args.outage_blocks,
+        )
+    told = as_json(outcome)
+    if args.json:
+        print(json.dumps(told))
+    else:
+        print(table([outcome]))
+        rest = {key: value for key, value in told.items() if key not in ("faults", "effects", "lost")}
+        print(json.dumps(rest, indent=2))
+    return 1 if outcome.lost or outcome.findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""Everything that a campaign plays with, put up and taken down together."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from keeper.devnet.configuration import write_config
+from scripts.campaignlib.fsync import LISTENER, Syncs, is_possible
+from scripts.campaignlib.inbox import SECRET, Inbox, open_inbox
+from scripts.campaignlib.keeper import Keeper
+from scripts.campaignlib.ledger import Ledger
+from scripts.campaignlib.machine import Clock, Disk
+from scripts.campaignlib.proxy import Proxy, proxies
+from scripts.campaignlib.world import World
+
+CONFIRMATIONS = 3
+
+
+@dataclass
+class Scene:
+    """findings: what was wrong and is no loss, in words. interval_s: between blocks."""
+
+    folder: Path
+    chance: random.Random
+    world: World
+    keeper: Keeper
+    proxies: list[Proxy]
+    inbox: Inbox
+    ledger: Ledger
+    disk: Disk
+    clock: Clock
+    syncs: Syncs
+    database: Path
+    usual_interval_s: float
+    interval_s: float
+    findings: list[str] = field(default_factory=list)
+
+    @property
+    def sent(self) -> dict[str, str]:
+        return {tx_hash: raw for proxy in self.proxies for tx_hash, raw in proxy.sent.items()}
+
+
+@contextmanager
+def open_scene(folder: Path, seed: int, *, interval_s: float, kinds: Sequence[str], size: int) -> Iterator[Scene]:
+    """A chain, two endpoints (the second over HTTP with an even seed, else a websocket too), a receiver and a daemon
+    that is not started yet."""
+    chance = _chance(seed)
+    disk = Disk(folder / "disk")
+    try:
+        with (
+            open_inbox(_chance(seed + 1)) as inbox,
+            World.begin(_chance(seed + 2), inbox, kinds, size) as world,
+            proxies(("first", "second"), world.chain.anvil.port) as endpoints,
+        ):
+            first, second = endpoints
+            config = write_config(
+                folder / "keeper.toml",
+                world.chain,
+                mode="live",
+                rpc=[first.ws, second.http if seed % 2 == 0 else second.ws],
+                store_url=f"sqlite:///{disk.folder / 'keeper.db'}",
+                protocols=kinds,
+                node={"request_timeout_s": 1.0, "poll_interval_s": 0.5},
+                executor={"confirmations": CONFIRMATIONS},
+                notifiers=[{"kind": "webhook", "url": inbox.url, "secret": "env:CAMPAIGN_WEBHOOK_SECRET"}],
+            )
+            clock, syncs = Clock(folder / "clock"), Syncs()
+            environment = {
+                "KEEPER_PRIVATE_KEY": world.chain.liquidator.private_key,
+                "CAMPAIGN_WEBHOOK_SECRET": SECRET,
+                **clock.environment,
+            }
+            keeper = Keeper(config, environment, folder / "keeper.log")
+            if is_possible():
+                keeper.prepare, keeper.pass_fds, keeper.born = syncs.prepare, (LISTENER,), syncs.born
+            ledger = Ledger(world.chain, world)
+            try:
+                yield Scene(
+                    folder,
+                    chance,
+                    world,
+                    keeper,
+                    endpoints,
+                    inbox,
+                    ledger,
+                    disk,
+                    clock,
+                    syncs,
+                    disk.folder / "keeper.db",
+                    interval_s,
+                    interval_s,
+                )
+            finally:
+                keeper.end()
+    finally:
+        disk.close()
+
+
+def _chance(seed: int) -> random.Random:
+    return random.Random(seed)  # noqa: S311  (repeatable, which is the point)

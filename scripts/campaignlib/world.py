@@ -1,0 +1,209 @@
+"""What happens on the chain of a campaign: owners, prices, rivals and reorganizations, all from one seed."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+
+from eth_hash.auto import keccak
+
+from keeper.devnet.abi import checksummed, encode_call
+from keeper.devnet.chain import DevChain
+from keeper.devnet.errors import DevnetError
+from scripts.campaignlib.inbox import Inbox
+from scripts.campaignlib.positions import MARKETS, Market, Position
+
+_START = {"WETH": 2_000.0, "WBTC": 60_000.0}
+_WALLET_DOLLARS = Decimal(200_000_000)
+_DEEP = Decimal(50_000_000)
+_FEE_WEI = 10**9
+_MOVES = 200
+_STORM_GAS = 16_000_000
+
+
+class World:
+    """Blocks come one `beat` at a time. positions: all that were ever opened, in order."""
+
+    def __init__(self, chain: DevChain, chance: random.Random, inbox: Inbox, kinds: Sequence[str], size: int) -> None:
+        self.chain = chain
+        self.positions: dict[str, Position] = {}
+        self.open: dict[str, Position] = {}
+        """Those that still owe, as far as their owners know."""
+        self.happened: Counter[str] = Counter()
+        self.markets: dict[str, Market] = {}
+        for kind in kinds:
+            market = MARKETS[kind](chain)
+            self.markets[market.name] = market
+        self._chance = chance
+        self._inbox = inbox
+        self._size = size
+        self._accounts = 0
+        self._price = dict(_START)
+        self._aim = dict(_START)
+        self._calm_for = 0
+        self._falls: list[float] = []
+        self._rivalry = False
+        self._answered = 0
+        self._calm = False
+
+    @classmethod
+    @contextmanager
+    def begin(cls, chance: random.Random, inbox: Inbox, kinds: Sequence[str], size: int) -> Iterator[World]:
+        """A chain with deep markets, a rich wallet, and the first owners."""
+        with DevChain.start(manual_mining=True, gas_limit=400_000_000, first_come=True) as chain:
+            world = cls(chain, chance, inbox, kinds, size)
+            lender = chain.accounts[-1]
+            if "morpho" in world.markets:
+                chain.morpho.supply(lender, _DEEP)
+            if "venus" in world.markets:
+                for symbol in ("USDC", "DAI"):
+                    chain.venus.supply(lender, symbol, _DEEP)
+            chain.fund_liquidator(_WALLET_DOLLARS)
+            chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(_FEE_WEI))
+            for _ in range(size):
+                with chain.one_block():
+                    world._open()
+            chain.mine(3)
+            yield world
+
+    # --- one block
+
+    def beat(self) -> None:
+        """Everybody does what they do, and a block is mined."""
+        actions: list[Callable[[], object]] = []
+        if not self._calm:
+            actions += self._prices()
+            actions += self._owners()
+        try:
+            with self.chain.one_block():
+                for action in actions:
+                    self._try(action)
+        except DevnetError:  # whoever came too late, since anybody else acts in the same block
+            self.happened["actions reverted"] += 1
+
+    def fall(self) -> None:
+        """With the next block, prices fall so far that somebody can be liquidated."""
+        self._falls.append(self._chance.uniform(0.86, 0.93))
+
+    def be_calm(self) -> None:
+        """No price moves and nobody acts from now on."""
+        self._calm = True
+
+    def compete(self) -> None:
+        """With the next fall, somebody else liquidates in the same block."""
+        self._rivalry = True
+
+    def reorganize(self, depth: int) -> None:
+        self.chain.reorg(depth)
+        self.happened["reorganizations"] += 1
+
+    def storm(self, events: int) -> int:
+        """One block in which a contract moves its own deposit about; how many logs of Aave's token that made."""
+        chain = self.chain
+        token, sink = chain.aave.reserves["WETH"].a_token, _account(10**9)
+        chain.aave.supply(chain.accounts[4], "WETH", Decimal(10), on_behalf_of=chain.multicall3)
+        move = (token, False, encode_call("transfer(address,uint256)", (sink, 10**6)))
+        moves = encode_call("aggregate3((address,bool,bytes)[])", ([move] * _MOVES,))
+        count = -(-events // (2 * _MOVES))  # each move is a Transfer and a BalanceTransfer
+        with chain.one_block():
+            receipts = [
+                chain.client.send_data(chain.accounts[4], chain.multicall3, moves, "storm", gas=_STORM_GAS)
+                for _ in range(count)
+            ]
+        return sum(len(receipt.logs) for receipt in receipts)
+
+    # --- prices
+
+    def _prices(self) -> list[Callable[[], object]]:
+        actions: list[Callable[[], object]] = []
+        self._calm_for -= 1
+        if self._calm_for < 0 and not self._falls and self._chance.random() < 0.08:
+            self._falls.append(self._chance.uniform(0.90, 0.97))
+        fallen = self._falls.pop() if self._falls else None
+        if fallen is not None:
+            symbol = self._chance.choice(("WETH", "WETH", "WBTC"))
+            self._aim[symbol] = self._price[symbol] = max(self._price[symbol] * fallen, _START[symbol] * 0.35)
+            self._calm_for = self._chance.randrange(10, 20)
+            self.happened["price falls"] += 1
+        elif self._calm_for < 0 and self._chance.random() < 0.06:
+            for symbol, start in _START.items():
+                self._aim[symbol] = start * self._chance.uniform(0.8, 1.15)
+        for symbol in _START:
+            moved = self._price[symbol] + 0.15 * (self._aim[symbol] - self._price[symbol])
+            self._price[symbol] = moved * (1 + self._chance.gauss(0, 0.002))
+            if fallen is not None or self._chance.random() < 0.4:
+                answer = int(self._price[symbol] * 10**8)
+                actions.append(lambda symbol=symbol, answer=answer: self.chain.set_price(symbol, answer))
+        if fallen is not None and self._rivalry:
+            self._rivalry = False
+            actions += [lambda one=one: self._snatch(one) for one in list(self.open.values())[:6]]
+        return actions
+
+    def _snatch(self, position: Position) -> None:
+        self.markets[position.protocol].rival(position)
+        self.happened["rival attempts"] += 1
+
+    # --- owners
+
+    def _owners(self) -> list[Callable[[], object]]:
+        actions: list[Callable[[], object]] = []
+        if len(self.open) < self._size or self._chance.random() < 0.05:
+            actions.append(self._open)
+        if self.open and self._chance.random() < 0.04:
+            leaving = self._chance.choice(list(self.open.values()))
+            actions.append(lambda: self._leave(leaving))
+        arrived = self._inbox.arrivals[self._answered :]
+        self._answered += len(arrived)
+        for one in arrived:
+            position = self.open.get(one.notice["position"])
+            if one.notice["event"] == "opened" and position is not None and self._chance.random() < 0.3:
+                actions.append(lambda p=position, demands=one.notice["demands"]: self._cure(p, demands))
+        return actions
+
+    def _open(self) -> None:
+        market = self._chance.choice(list(self.markets.values()))
+        collateral, debt = self._chance.choice(market.collaterals), self._chance.choice(market.debts)
+        dollars = self._chance.uniform(15_000, 60_000)
+        health = self._chance.uniform(market.least_health, 1.35)
+        self._accounts += 1
+        account = _account(self._accounts)
+        self.chain.rpc("anvil_setBalance", account, hex(10**20))
+        position = market.open(account, collateral, debt, dollars, health)
+        self.positions[position.id] = self.open[position.id] = position
+        self.happened["positions opened"] += 1
+
+    def _leave(self, position: Position) -> None:
+        self.markets[position.protocol].repay(position, None)
+        self.happened["debts repaid"] += 1
+
+    def _cure(self, position: Position, demands: Sequence[dict[str, str]]) -> None:
+        """Exactly what a notice asked for, one way or the other."""
+        market, tokens = self.markets[position.protocol], self.chain.tokens
+        for demand in demands:
+            asset = demand["asset"].lower()
+            if demand["action"] == "repay" and asset == tokens[position.debt].address.lower():
+                market.repay(position, int(demand["amount"]))
+            elif demand["action"] == "add_collateral" and asset == tokens[position.collateral].address.lower():
+                market.add(position, int(demand["amount"]))
+            else:
+                continue
+            self.happened["demands met"] += 1
+            return
+
+    def retire(self, position: Position) -> None:
+        """It owes nothing any more."""
+        self.open.pop(position.id, None)
+
+    def _try(self, action: Callable[[], object]) -> None:
+        """What a node refuses at once, like a repayment of what is repaid already."""
+        try:
+            action()
+        except DevnetError:
+            self.happened["actions refused"] += 1
+
+
+def _account(number: int) -> str:
+    return checksummed(keccak(b"keeper campaign: owner %d" % number)[12:])

@@ -1,0 +1,187 @@
+"""The campaign's ledger finds what must not be: else a campaign that loses nothing says nothing."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from keeper.devnet.chain import DevChain
+from scripts.campaignlib.inbox import Arrival
+from scripts.campaignlib.ledger import AAVE_LIQUIDATED, CALL_WAD, Beat, Ledger
+from scripts.campaignlib.positions import Position, View
+from scripts.campaignlib.world import World
+
+OWNER = "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720"
+POSITION = f"aave:{OWNER}"
+WALLET = "0x" + "11" * 20
+HEALTHY = View(15 * 10**17, False, 20_000, 10_000)
+CALLED = View(105 * 10**16, False, 14_000, 10_000)
+OPEN = View(95 * 10**16, True, 12_000, 10_000)
+TX = "0x" + "ab" * 32
+
+
+class Chain:
+    """Blocks 1 to n, each a beat, with what our wallet and anybody did in them."""
+
+    def __init__(self, views: list[View], fair: bool = True) -> None:
+        self.views = views
+        self.mined: dict[int, list[dict[str, Any]]] = {}
+        self.logs: list[dict[str, Any]] = []
+        self.orphaned: set[int] = set()
+        position = Position(POSITION, OWNER, "WETH", "USDC")
+        world = SimpleNamespace(positions={POSITION: position}, open={}, markets={})
+        self.ledger = Ledger(cast(DevChain, self), cast(World, world))
+        for number, view in enumerate(views, 1):
+            self.ledger.judged[number] = (f"0x{number:064x}", {POSITION: view})
+            self.ledger.beats.append(Beat(number, f"0x{number:064x}", float(number), number + 1.0, fair, fair))
+        self.ledger.views = lambda _, number: {POSITION: views[number - 1]}  # type: ignore[method-assign]
+
+    @property
+    def block_number(self) -> int:
+        return len(self.views)
+
+    def rpc(self, method: str, *params: Any) -> Any:
+        match method:
+            case "eth_getBlockByNumber":
+                number = int(params[0], 16)
+                return {"hash": "0xother" if number in self.orphaned else f"0x{number:064x}"}
+            case "eth_getTransactionCount":
+                return hex(sum(map(len, self.mined.values())))
+            case "eth_getBlockReceipts":
+                return self.mined.get(int(params[0], 16), [])
+            case "eth_getLogs":
+                return [log for log in self.logs if log["topics"][0] == params[0]["topics"][0]]
+        raise AssertionError(method)
+
+    def liquidate(self, number: int, tx_hash: str = TX, status: str = "0x1") -> None:
+        self.mined.setdefault(number, []).append(
+            {"transactionHash": tx_hash, "from": WALLET, "blockNumber": hex(number), "status": status}
+        )
+        if status == "0x1":
+            topics = [AAVE_LIQUIDATED, "", "", "0x" + "00" * 12 + OWNER[2:].lower()]
+            self.logs.append({"topics": topics, "blockNumber": hex(number), "transactionHash": tx_hash})
+
+    def losses(
+        self,
+        journal: list[dict[str, Any]] | None = None,
+        sent: dict[str, str] | None = None,
+        told: list[Arrival] | None = None,
+        judged: int = 1,
+    ) -> list[str]:
+        rows = [row(TX)] if journal is None else journal
+        liquidations = [
+            {"position": POSITION, "judged_block": judged, "attempts": [{"tx_hash": one["tx_hash"]}]} for one in rows
+        ]
+        self.ledger.settle(WALLET, sent or {}, rows, liquidations, told or [])
+        return [loss.kind for loss in self.ledger.losses]
+
+
+def row(tx_hash: str, nonce: int = 0, intent: str = "one") -> dict[str, Any]:
+    return {"tx_hash": tx_hash, "nonce": nonce, "intent": intent, "purpose": "act"}
+
+
+def arrival(event: str, number: int, at: float | None = None, health: int = 105 * 10**16) -> Arrival:
+    notice = {
+        "event": event,
+        "position": POSITION,
+        "block_number": number,
+        "block_hash": f"0x{number:064x}",
+        "health_wad": str(health),
+    }
+    return Arrival(number + 0.5 if at is None else at, notice)
+
+
+def opened_when_liquidatable() -> list[Arrival]:
+    return [arrival("opened", 1, health=95 * 10**16), arrival("liquidated", 8, 8.5)]
+
+
+def test_a_position_settled_by_us_in_time_is_no_loss_and_its_delay_is_counted():
+    chain = Chain([OPEN, OPEN, HEALTHY])
+    chain.liquidate(3)
+    assert chain.losses() == []
+    assert chain.ledger.delays == {2: 1}
+
+
+def test_a_position_liquidatable_in_more_than_five_fair_blocks_and_never_settled_is_lost():
+    assert Chain([OPEN] * 6 + [HEALTHY]).losses(told=opened_when_liquidatable()) == ["unsettled"]
+
+
+def test_one_that_is_still_liquidatable_at_the_end_is_lost():
+    told = [arrival("opened", 1, health=95 * 10**16)]
+    assert Chain([OPEN] * 6).losses(told=told) == ["unsettled"]
+
+
+@pytest.mark.parametrize("chain", [Chain([OPEN] * 5 + [HEALTHY]), Chain([OPEN] * 9 + [HEALTHY], fair=False)])
+def test_too_few_or_unfair_blocks_excuse(chain: Chain):
+    assert chain.losses() == []
+
+
+def test_dust_is_nobodys_business():
+    assert Chain([View(95 * 10**16, True, 100, 90)] * 9 + [HEALTHY]).losses(told=opened_when_liquidatable()) == []
+
+
+def test_blocks_that_were_orphaned_do_not_count():
+    chain = Chain([OPEN] * 6 + [HEALTHY])
+    chain.orphaned = {1, 2}
+    assert chain.losses(told=opened_when_liquidatable()) == []
+
+
+def test_what_left_or_was_mined_without_being_in_the_journal_is_lost():
+    chain = Chain([HEALTHY, HEALTHY])
+    chain.mined[2] = [{"transactionHash": TX, "from": WALLET, "blockNumber": "0x2", "status": "0x1"}]
+    assert chain.losses(journal=[], sent={"0x01": "0x"}) == ["unknown send", "unknown send"]
+
+
+def test_a_gap_in_the_nonces_is_lost():
+    chain = Chain([OPEN, HEALTHY])
+    chain.liquidate(2)
+    assert chain.losses(journal=[row(TX, nonce=1)]) == ["nonce gap"]
+
+
+def test_two_transactions_of_one_intent_are_doubled():
+    chain = Chain([OPEN, OPEN, HEALTHY])
+    chain.liquidate(2)
+    chain.liquidate(3, "0x" + "cd" * 32)
+    assert chain.losses(journal=[row(TX), row("0x" + "cd" * 32, 1)]) == ["doubled"]
+
+
+def test_a_liquidation_of_what_never_was_liquidatable_is_wrong():
+    chain = Chain([HEALTHY, HEALTHY, HEALTHY])
+    chain.liquidate(3)
+    assert chain.losses() == ["wrong send"]
+
+
+def test_a_liquidation_that_somebody_else_overtook_is_no_loss():
+    chain = Chain([OPEN, HEALTHY, HEALTHY])
+    chain.liquidate(3, status="0x0")
+    assert chain.losses() == []
+    assert sum(chain.ledger.excused.values()) == 2
+
+
+def test_an_owner_below_the_line_who_was_not_told_is_lost():
+    assert Chain([CALLED] * 6 + [HEALTHY]).losses() == ["notice missing"]
+
+
+def test_an_owner_told_in_time_is_not():
+    told = [arrival("opened", 2), arrival("cured", 7)]
+    assert Chain([CALLED] * 6 + [HEALTHY]).losses(told=told) == []
+
+
+def test_an_owner_told_long_afterwards_is():
+    assert "notice missing" in Chain([CALLED] * 6 + [HEALTHY]).losses(told=[arrival("opened", 2, at=300)])
+
+
+def test_an_owner_who_was_never_told_that_it_is_over_is_lost():
+    assert Chain([CALLED] * 6 + [HEALTHY]).losses(told=[arrival("opened", 2)]) == ["notice missing"]
+
+
+def test_a_call_of_what_was_healthy_is_false():
+    told = [arrival("opened", 1, health=CALL_WAD), arrival("cured", 2)]
+    assert Chain([HEALTHY, HEALTHY]).losses(told=told) == ["notice false"]
+
+
+def test_a_call_that_names_another_health_than_the_contract_is_false():
+    told = [arrival("opened", 1, health=104 * 10**16), arrival("cured", 2)]
+    assert Chain([CALLED, HEALTHY]).losses(told=told) == ["notice false"]
