@@ -78,7 +78,20 @@ def run(sub: argparse.ArgumentParser) -> None:
     mode = sub.add_mutually_exclusive_group()
     mode.add_argument("--alert-only", action="store_true", help="never transact, whatever the configuration says")
     mode.add_argument("--dry-run", action="store_true", help="plan and simulate liquidations, send nothing")
+    sub.add_argument(
+        "--web",
+        metavar="HOST:PORT",
+        help="also serve the web page and the API here, from a process of its own (see `keeper web`)",
+    )
     sub.add_argument("--until-block", type=_block_number, metavar="N", help="exit 0 once block N is processed")
+
+
+def web(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--listen", metavar="HOST:PORT", help="default: listen in [web], which is 127.0.0.1:8080")
+    sub.add_argument(
+        "--token", metavar="env:NAME", help="the variable that holds the token who asks must give (default: [web])"
+    )
+    sub.set_defaults(alert_only=True)  # the executor's secrets are not needed
 
 
 def health(sub: argparse.ArgumentParser) -> None:

@@ -97,6 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("check", _check, "verify every precondition, one line each; exit 1 if any fails")
     add("backfill", _backfill, "index up to a block and exit; resumable", arguments.backfill)
     add("run", _run, "the daemon: follow the chain, call for margin, liquidate", arguments.run)
+    add("web", _web, "the web page, JSON API and metrics, read-only beside the daemon", arguments.web)
     add("health", _health, "every open position at the indexed tip", arguments.health)
     add("calls", _calls, "margin calls: episodes with demands and notices", _fill_calls)
     add("ack", _ack, "acknowledge a margin call, so that it is not escalated", arguments.ack)
@@ -216,9 +217,17 @@ def _run(args: argparse.Namespace) -> int:
 
     from keeper.daemon import run_daemon
     from keeper.progress import progress
+    from keeper.upkeep.webchild import web_child
 
+    web = None if args.web is None else web_child(house, args.web, args.log_format)
     with progress() as report:
-        return asyncio.run(run_daemon(house, report, args.until_block))
+        return asyncio.run(run_daemon(house, report, args.until_block, web))
+
+
+def _web(args: argparse.Namespace) -> int:
+    from keeper.queries.live.command import web
+
+    return web(args)
 
 
 def _health(args: argparse.Namespace) -> int:

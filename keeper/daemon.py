@@ -40,6 +40,7 @@ from keeper.wire import House
 
 if TYPE_CHECKING:
     from keeper.foresight import Foresight
+    from keeper.upkeep.webchild import WebChild
 
 log = structlog.get_logger(__name__)
 
@@ -304,8 +305,8 @@ class Daemon:
         return True
 
 
-async def run_daemon(house: House, report: Report, until_block: int | None) -> int:
-    """Run until SIGTERM, SIGINT or the given block. Returns the exit code."""
+async def run_daemon(house: House, report: Report, until_block: int | None, web: WebChild | None = None) -> int:
+    """Run until SIGTERM, SIGINT or the given block. Returns the exit code. web: a server to keep alive meanwhile."""
     async with contextlib.AsyncExitStack() as stack:
         stop = _stop_on_signals()
         _pause_on_signals(house.switch(), stop)
@@ -325,6 +326,9 @@ async def run_daemon(house: House, report: Report, until_block: int | None) -> i
         heartbeat = house.heartbeat(modes)
         beating = None if heartbeat is None else asyncio.create_task(heartbeat.run(), name="beat")
         register_modes(board, modes, halt, house.switch(), heartbeat)
+        if web is not None:
+            stack.push_async_callback(web.stop)
+            web.start()
         delivering = asyncio.create_task(deliverer.run(), name="deliver notices")
         watching = asyncio.create_task(modes.run(), name="watch the mode")
         stack.push_async_callback(_end_delivery, deliverer, delivering, watching)

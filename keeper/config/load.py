@@ -53,6 +53,7 @@ from keeper.config.types import (
     describe,
     shown,
 )
+from keeper.config.web import Web
 from keeper.core.errors import ConfigError
 from keeper.core.secret import Secret
 from keeper.core.units import BPS
@@ -381,6 +382,7 @@ class Config(Table):
     operator: Operator = Operator.model_validate({})
     digest: Digest = Digest.model_validate({})
     solvency: Solvency = Solvency.model_validate({})
+    web: Web = Web.model_validate({})
 
     @field_validator("protocols", "notifiers", "venues", "funding", "submitters")
     @classmethod
@@ -471,7 +473,7 @@ class Config(Table):
     def secrets(self) -> Iterator[Secret]:
         """Everything in it that must never be printed."""
         yield from (*self.chain.rpc, self.store.url)
-        own = (self.executor.private_key, self.executor.password, self.acknowledgements.secret)
+        own = (self.executor.private_key, self.executor.password, self.acknowledgements.secret, self.web.token)
         yield from (secret for secret in own if secret is not None)
         for plugin in (*self.protocols, *self.notifiers, *self.venues, *self.funding, *self.submitters):
             for value in plugin.settings.values():

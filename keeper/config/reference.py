@@ -26,6 +26,7 @@ from keeper.config.notices import Digest, Names, Operator
 from keeper.config.routing import Acknowledgements, NotifierCommon
 from keeper.config.table import Table, kinds, options_table
 from keeper.config.types import Written
+from keeper.config.web import Web
 
 _PLAIN = {int: "integer", float: "number", str: "string", bool: "boolean"}
 
@@ -54,6 +55,7 @@ def reference() -> str:
         _section("[names]", Names),
         _section("[operator]", Operator),
         _section("[digest]", Digest),
+        _section("[web]", Web),
     ]
     return "\n".join(parts)
 

@@ -446,6 +446,11 @@ class Store(Protocol):
         """The newest version. at: as it was at this block, which must not be below the stored headers."""
         ...
 
+    def changed(self, protocol: str, kind: str, since: int) -> Iterator[tuple[bytes, bytes | None, int]]:
+        """Key, payload (None: it closed) and block number of the newest version of everything of a kind that changed in
+        this block or later; for readers that follow along."""
+        ...
+
     def scanned_to(self, protocol: str) -> int | None: ...
     def touches(self, protocol: str) -> Iterator[bytes]: ...
 
@@ -499,6 +504,15 @@ class Store(Protocol):
 
     def audit(self, subject: str | None = None) -> Iterator[AuditEntry]:
         """The audit trail, oldest first."""
+        ...
+
+    def audit_after(self, seq: int, limit: int) -> Sequence[tuple[int, AuditEntry]]:
+        """Entries behind this one, oldest first, each with its number."""
+        ...
+
+    def record_mark(self) -> tuple[int, ...]:
+        """Numbers that differ once anything was added to the audit trail or the outbox, or an unsettled delivery was
+        tried. Cheap; for readers that ask whether there is news."""
         ...
 
     def meta(self, key: str) -> str | None: ...

@@ -41,7 +41,7 @@ def acknowledge(args: argparse.Namespace) -> int:
     house = open_house(args)
     by = args.by or ("a link" if is_token(args.id) else _user())
     with closing(house.open_store(read_only=True)) as store, store.snapshot():
-        episode = _episode(house, store, args.id)
+        episode = episode_of(house, store, args.id)
         deliveries = store.deliveries(episode)
     escalating = {one.name for one in house.config.notifiers if one.settings["escalates"] is not None}
     stopped = sorted({one.channel for one in deliveries if one.channel in escalating and one.status in _UNSEEN})
@@ -57,7 +57,7 @@ def acknowledge(args: argparse.Namespace) -> int:
     return 0
 
 
-def _episode(house: House, store: Store, text: str) -> str:
+def episode_of(house: House, store: Store, text: str) -> str:
     """The id by which readers know the episode: given as such, as a notice's, as `keeper calls` shows, or a token."""
     if is_token(text):
         secret = house.config.acknowledgements.secret

@@ -66,7 +66,7 @@ def health_rows(
     judged.sort(key=lambda one: (one[1].health.factor_wad is None, one[1].health.factor_wad or 0, one[0]))
     for key, assessment in judged:
         rules = fixed if drawn is None else drawn.of(adapter, book, key, block.timestamp)
-        outlook = _outlook(drawn, adapter, book, key, assessment, block)
+        outlook = outlook_json(drawn, adapter, book, key, assessment, block)
         yield health_row(adapter, book.market, key, assessment, block, rules, outlook)
 
 
@@ -80,7 +80,7 @@ def stored_lines(store: Store, adapter: Adapter, rule: Adaptive) -> Lines:
     return lines
 
 
-def _outlook(
+def outlook_json(
     drawn: Lines | None, adapter: Adapter, book: Book[Any, Any], key: bytes, assessment: Assessment, block: Block
 ) -> Json | None:
     """How likely a breach is; None where lines do not follow volatility, or it is not known."""

@@ -74,6 +74,10 @@ class SqlStore:
         for (name,) in self._db.rows(sql.PROTOCOLS_OF_KIND, "episode"):
             yield from self.episodes(name, since=since)
 
+    def changed(self, protocol: str, kind: str, since: int) -> Iterator[tuple[bytes, bytes | None, int]]:
+        for key, number, payload in _newest(iter(self._db.rows(sql.CHANGED_SINCE, since, protocol, kind))):
+            yield key, payload, number
+
     def _versions(self, protocol: str, kind: str) -> Iterator[Row]:
         """Key, block number and payload of every version, by key, oldest first; a page in memory at a time."""
         page: Sequence[Row] = [(b"", -1, None)]
@@ -169,6 +173,13 @@ class SqlStore:
         while page:
             page = self._db.rows(sql.AUDIT_PAGE, page[-1][0])
             yield from (to_audit(row) for row in page)
+
+    def audit_after(self, seq: int, limit: int) -> Sequence[tuple[int, AuditEntry]]:
+        return [(row[0], to_audit(row)) for row in self._db.rows(sql.AUDIT_AFTER, seq, limit)]
+
+    def record_mark(self) -> tuple[int, ...]:
+        rows = (self._db.row(statement) for statement in (sql.LAST_AUDIT, sql.LAST_DELIVERY, sql.UNSETTLED_ATTEMPTS))
+        return tuple(int(value or 0) for row in rows for value in row or ())
 
     def meta(self, key: str) -> str | None:
         row = self._db.row(sql.GET_META, key)

@@ -120,6 +120,16 @@ EPISODES_SINCE = Statement(
     .order_by(facts.c.key, facts.c.block_number),
     ("protocol", "number"),
 )
+CHANGED_SINCE = Statement(
+    select(facts.c.key, facts.c.block_number, facts.c.payload)
+    .where(
+        facts.c.block_number >= _at("number"),
+        facts.c.protocol == bindparam("protocol"),
+        facts.c.kind == bindparam("kind"),
+    )
+    .order_by(facts.c.key, facts.c.block_number),
+    ("number", "protocol", "kind"),
+)
 DELETE_EPISODE = Statement(
     delete(facts).where(
         facts.c.protocol == bindparam("protocol"), _is(facts.c.kind, "episode"), facts.c.key == bindparam("key")
@@ -536,3 +546,12 @@ AUDIT_OF_SUBJECT = Statement(
     select(audit).where(audit.c.subject == bindparam("subject")).order_by(audit.c.seq), ("subject",)
 )
 DELETE_AUDIT = Statement(delete(audit).where(audit.c.subject == bindparam("subject")), ("subject",))
+AUDIT_AFTER = Statement(
+    select(audit).where(audit.c.seq > _at("after")).order_by(audit.c.seq).limit(bindparam("most", type_=BigInteger)),
+    ("after", "most"),
+)
+LAST_AUDIT = Statement(select(func.max(audit.c.seq)))
+LAST_DELIVERY = Statement(select(func.max(deliveries.c.seq)))
+UNSETTLED_ATTEMPTS = Statement(
+    select(func.count(), func.coalesce(func.sum(deliveries.c.attempts), 0)).where(_unsettled)
+)

@@ -48,13 +48,21 @@ def register_vitals(
 
 
 def round_trips(rpc: RpcClient, heads: HeadTally) -> dict[str, Any]:
-    """Messages exchanged and requests in them since the start, in all and by endpoint. per_block: the mean."""
+    """Messages exchanged and requests in them since the start, in all and by endpoint. per_block: the mean. well: the
+    last that was asked of it was answered, by the right chain."""
     return {
         "total": rpc.round_trips,
         "requests": rpc.requests,
         "per_block": round(rpc.round_trips / heads.blocks, 3) if heads.blocks else None,
         "by_endpoint": [
-            {"endpoint": one.name, "round_trips": one.round_trips, "requests": one.requests} for one in rpc.endpoints
+            {
+                "endpoint": one.name,
+                "round_trips": one.round_trips,
+                "requests": one.requests,
+                "well": one.excluded is None and one.errors == 0,
+                "head_number": one.head_number,
+            }
+            for one in rpc.endpoints
         ],
     }
 

@@ -1,0 +1,97 @@
+"""Pages of lists that change: a cursor names the last row, by what it was sorted by, so that nothing is told twice or
+left out that stood still meanwhile. Opaque to clients; one of another list, or another filter, is refused."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from keeper.queries.live.board import Board
+from keeper.web.problems import Problem, bad
+
+Json = dict[str, Any]
+
+_REMEDY = "begin again without a cursor, or repeat the request whose answer named it with its `next` alone changed"
+
+
+def position_cursor(board: Board, place: int, sort: str, filters: Mapping[str, Any]) -> str:
+    return _encode({"sort": sort, **filters, "value": _value(board, place, sort), "id": board.ids[place]})
+
+
+def after_place(board: Board, order: Any, sort: str, filters: Mapping[str, Any], cursor: str) -> int:
+    """How many of these places come before, or are, the row that the cursor names. Raises Problem."""
+    said = _decode(cursor)
+    last, value = said.pop("id", None), said.pop("value", None)
+    if (
+        said != {"sort": sort, **filters}
+        or not isinstance(last, str)
+        or not isinstance(value, (float, int, type(None)))
+    ):
+        raise bad("cursor", cursor, "a `next` of this list with these filters", _REMEDY)
+    name, down = sort.removeprefix("-"), sort.startswith("-")
+    if name == "account":
+        keys = [(board.ids[place].split(":", 2)[1], board.ids[place]) for place in order]
+        if last.count(":") < 1:
+            raise bad("cursor", cursor, "a `next` of this list with these filters", _REMEDY)
+        mark = (last.split(":", 2)[1], last)
+        return sum((key >= mark) if down else (key <= mark) for key in keys)
+    values = (board.health if name == "health" else board.collateral)[order]
+    unknown = np.isnan(values)
+    if value is None:
+        earlier, equal = ~unknown, unknown
+    else:
+        with np.errstate(invalid="ignore"):
+            earlier = (values > value) if down else (values < value)
+            equal = values == value
+    passed = sum(1 for at in np.flatnonzero(equal) if board.ids[order[at]] <= last)
+    return int(np.count_nonzero(earlier)) + passed
+
+
+def _value(board: Board, place: int, sort: str) -> float | None:
+    name = sort.removeprefix("-")
+    if name == "account":
+        return None
+    value = float((board.health if name == "health" else board.collateral)[place])
+    return None if np.isnan(value) else value
+
+
+def page_of(
+    found: Sequence[Json], limit: int, cursor: str | None, filters: Mapping[str, Any], name: str
+) -> tuple[list[Json], str | None]:
+    """Rows of a list that grows at its beginning, behind the one that the cursor names. name: of their key.
+
+    Raises Problem when that row is no more.
+    """
+    start = 0
+    if cursor is not None:
+        said = _decode(cursor)
+        last = said.pop("last", None)
+        if said != dict(filters):
+            raise bad("cursor", cursor, "a `next` of this list with these filters", _REMEDY)
+        places = [at for at, row in enumerate(found) if row[name] == last]
+        if not places:
+            raise Problem(410, "the row that this cursor names is no more", value=cursor, remedy=_REMEDY)
+        start = places[0] + 1
+    items = list(found[start : start + limit])
+    more = start + limit < len(found)
+    return items, _encode({**filters, "last": items[-1][name]}) if more and items else None
+
+
+def _encode(said: Mapping[str, Any]) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(said)).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> dict[str, Any]:
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        said = msgspec.json.decode(text)
+    except (binascii.Error, ValueError, msgspec.DecodeError):
+        said = None
+    if not isinstance(said, dict):
+        raise bad("cursor", cursor, "the `next` of an earlier answer", _REMEDY)
+    return said
