@@ -137,9 +137,10 @@ async def _on_chain(house: House, rpc: RpcClient) -> AsyncIterator[Finding]:
     if chain.wrapped_native is not None:
         yield await _try("wrapped native coin", partial(_code, rpc, chain.wrapped_native))
     tokens: set[bytes] = set()
+    spenders: set[bytes] = set()
     needs: list[tuple[str, Permission | SpenderPermission]] = []
     for adapter in house.adapters():
-        async for finding in _protocol(rpc, adapter, _known_market(house, adapter), head, tokens, needs):
+        async for finding in _protocol(rpc, adapter, _known_market(house, adapter), head, tokens, spenders, needs):
             yield finding
     board = house.board
     if board is not None:
@@ -160,6 +161,7 @@ async def _on_chain(house: House, rpc: RpcClient) -> AsyncIterator[Finding]:
             yield finding
     if planner is None or planner.inventory is not None:
         yield await _try("executor tokens", partial(_funds, house, rpc, sorted(tokens), head))
+        yield await _try("executor spenders", partial(_spenders, house, spenders))
 
 
 async def _pending_prices(rpc: RpcClient) -> str:
@@ -193,9 +195,11 @@ async def _protocol(
     known: Any,
     head: Block,
     tokens: set[bytes],
+    spenders: set[bytes],
     needs: list[tuple[str, Permission | SpenderPermission]],
 ) -> AsyncIterator[Finding]:
-    """Its addresses, then its market; adds to the tokens with which liquidations can be paid, and to what they call.
+    """Its addresses, then its market; adds to the tokens with which liquidations can be paid, to whom these are
+    approved for, and to what liquidations call.
 
     known: the market as indexed, which tells what contracts cannot list.
     """
@@ -210,6 +214,7 @@ async def _protocol(
         nonlocal market
         market = (await drive([adapter.bootstrap(known)], lambda calls: rpc.call_many(calls, head.ref)))[0]
         tokens.update(adapter.wallet_tokens(market))
+        spenders.update(adapter.spenders(market))
         needs.extend(protocol_needs(adapter, market))
         return (
             f"{len(adapter.wallet_tokens(market))} assets, {len(adapter.filter(market).addresses)} contracts followed"
@@ -285,6 +290,20 @@ async def _board(house: House, rpc: RpcClient, address: bytes, head: Block) -> s
     if balance == 0:
         raise ConfigError(f"{checksummed(account)} has no native coin and cannot pay for postings; send it some")
     return f"{found}; {checksummed(account)} may post, with {format_units(balance, 18, 4)} native coin"
+
+
+async def _spenders(house: House, named: set[bytes]) -> str:
+    """Whom the wallet's tokens may be approved for."""
+    configured = frozenset(house.config.executor.spenders)
+    if not configured:
+        line = ", ".join(f'"{checksummed(spender)}"' for spender in sorted(named))
+        return f"whoever the protocols name; to allow those of today alone, write spenders = [{line}]"
+    if others := named - configured:
+        raise ConfigError(
+            f"{', '.join(map(checksummed, sorted(others)))}: named by a protocol, but not in executor.spenders, so "
+            "nothing is approved for it; make sure that it is the protocol's, then add it"
+        )
+    return f"{len(configured)}, as configured"
 
 
 async def _funds(house: House, rpc: RpcClient, tokens: list[bytes], head: Block) -> str:

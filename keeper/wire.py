@@ -295,6 +295,7 @@ class House:
         """deadline_s: how long planning, simulating and sending may each take; by default, within a block."""
         from keeper.executor.executor import Executor
         from keeper.executor.ports import Mode, PendingPrices, Settings
+        from keeper.notifier.board import POST
 
         configured, chain = self.config.executor, self.config.chain
         mode, board = Mode(configured.mode), self.board
@@ -327,6 +328,9 @@ class House:
             lasting_cooldown_s=configured.lasting_cooldown_hours * 3_600,
             approve_exactly=configured.approve_exactly,
             pending_prices=PendingPrices(configured.pending_prices),
+            liquidator=configured.liquidator,
+            board=None if board is None else (board["address"], POST),
+            spenders=frozenset(configured.spenders),
         )
         if deadline_s is not None:
             settings = replace(settings, deadline_s=deadline_s)

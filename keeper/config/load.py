@@ -229,6 +229,11 @@ class Executor(Table):
     approve_exactly: bool = Field(
         False, description="Approve what a liquidation needs each time, instead of everything once (which is faster)."
     )
+    spenders: tuple[Address, ...] = Field(
+        (),
+        description="The only contracts that the wallet's tokens are ever approved for; empty: those that the "
+        "protocols name, which a node that lies could make up. `keeper check` prints them.",
+    )
     cooldown_blocks: int = Field(
         5,
         ge=0,

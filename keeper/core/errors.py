@@ -16,6 +16,7 @@
     ├── OrderFailed                 a transaction that a person ordered was mined and reverted
     ├── ConfigError                 configuration names something that is wrong or missing
     ├── WrongChain                  an endpoint serves another chain id than configured
+    ├── SignatureRefused            a transaction outside of what the key may sign; nothing was signed
     ├── DecodeError                 a log or a call result does not have the shape its ABI promises
     ├── StoreError                  the database is corrupt, newer than this program, or not writable
     │   └── StoreInUse              another process writes it
@@ -109,6 +110,10 @@ class ConfigError(KeeperError):
 
 class WrongChain(KeeperError):
     """An endpoint serves another chain id than configured."""
+
+
+class SignatureRefused(KeeperError):
+    """A transaction is outside of what the key may sign: a defect, or somebody meddles. Nothing was signed."""
 
 
 class DecodeError(KeeperError):

@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from keeper.core.policy import SigningPolicy
 from keeper.core.records import (
     AuditEntry,
     CommittedBlock,
@@ -528,8 +529,13 @@ class Signer(Protocol):
 
     @property
     def address(self) -> bytes: ...
-    def sign(self, transaction: UnsignedTransaction) -> bytes:
-        """The raw bytes to broadcast. Raises WrongChain for a transaction of another chain."""
+    def sign(self, transaction: UnsignedTransaction, policy: SigningPolicy) -> bytes:
+        """The raw bytes to broadcast. Raises WrongChain for a transaction of another chain than the key's, and
+        SignatureRefused for one outside the policy."""
+        ...
+
+    def has_signed(self, raw: bytes) -> bool:
+        """Whether these bytes are a transaction that this key signed."""
         ...
 
 

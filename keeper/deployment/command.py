@@ -271,6 +271,7 @@ async def carry_out_orders(
             if not (args.yes or _agreed(command)):
                 say(command, "nothing was sent")
                 return False
+        counter.agree(missing_now)
         await counter.carry_out()
     finally:
         await counter.close()

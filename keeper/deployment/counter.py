@@ -16,7 +16,7 @@ import structlog
 from keeper.core.errors import ConfigError, OrderFailed, RetryableError, StateUnavailable
 from keeper.core.ports import Store
 from keeper.core.records import Intent, IntentStatus
-from keeper.core.types import Block, BlockRef, Skip
+from keeper.core.types import Block, BlockRef, Skip, TxCall
 from keeper.deployment.bill import Bill, Line, readable
 from keeper.errand import Errand
 from keeper.executor.compose import draft_order
@@ -43,7 +43,7 @@ _FORECAST_BLOCKS = 6
 class Counter:
     """house: acting. venues: by whose prices gas is accounted for.
 
-    `open`, then `bill` whatever is missing, then `carry_out`.
+    `open`, then `bill` whatever is missing, `agree` to it, then `carry_out`.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Counter:
         self._began_at = 0.0
         self._names: dict[str, str] = {}
         self._told: dict[str, str] = {}
+        self._agreed: set[TxCall] = set()
 
     async def open(self) -> None:
         """Look at what is on its way. Raises ConfigError when something is that this must not come in the way of."""
@@ -123,8 +124,12 @@ class Counter:
 
     # --- doing
 
+    def agree(self, orders: Sequence[Order]) -> None:
+        """Let these be signed, and nothing else: what a node says is missing later was shown to nobody."""
+        self._agreed.update(order.call for order in orders)
+
     async def carry_out(self) -> None:
-        """Returns when everything that was missing is mined. Raises OrderFailed when something was mined in vain.
+        """Returns when everything that was agreed to is mined. Raises OrderFailed when something was mined in vain.
 
         Waits for as long as it takes: what is signed is durable, and whoever interrupts this can run it again.
         """
@@ -135,7 +140,8 @@ class Counter:
         """What the tip asks for; whether nothing is missing any more."""
         try:
             done = self._done()
-            orders = [order for order in await self.missing() if order.cause not in done or order.alone]
+            agreed = [order for order in await self.missing() if order.call in self._agreed]
+            orders = [order for order in agreed if order.cause not in done or order.alone]
             if orders and orders[0].cause in done:
                 raise OrderFailed(f"{orders[0].what}: mined, but it is not there; look at the transaction")
             waiting = self.on_their_way()

@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 _OFFERS = 64  # of which a slow route may still owe an answer
 
-Compose = Callable[[list[Draft], int, Fees, BlockRef], list[Intent]]
+Compose = Callable[[list[Draft], int, Fees, BlockRef, Sequence[Venue]], list[Intent]]
 """Signed intents for drafts, from the account's nonce in the block they were judged at."""
 
 
@@ -160,7 +160,7 @@ class Behind:
         if not drafts or nonce is None:
             return
         drafts = [replace(draft, gas_limit=distinct_gas(draft.gas_limit, block.number)) for draft in drafts]
-        composed = self._compose(drafts, nonce, market.fresh, block.ref)
+        composed = self._compose(drafts, nonce, market.fresh, block.ref, venues)
         for_block = block.number + 1 if private else None
         intents = [marked(intent, ahead, for_block=for_block) for intent in composed]
         self._journal.record(intents)

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from keeper.core.policy import APPROVE
 from keeper.core.types import LiquidationPlan, Skip, TxCall
 from keeper.core.units import UINT256_MAX
 from keeper.executor.ports import Opportunity
-
-_APPROVE = bytes.fromhex("095ea7b3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class Approval:
     @property
     def call(self) -> TxCall:
         words = self.spender.rjust(32, b"\0") + self.amount.to_bytes(32, "big")
-        return TxCall(to=self.token, data=_APPROVE + words)
+        return TxCall(to=self.token, data=APPROVE + words)
 
 
 @dataclass(frozen=True, slots=True)

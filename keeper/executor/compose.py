@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
+from keeper.core.policy import SigningPolicy
 from keeper.core.ports import Signer
 from keeper.core.records import Attempt, Intent, IntentStatus
 from keeper.core.types import BlockRef, Financing, LiquidationPlan, TxCall, UnsignedTransaction
@@ -99,10 +100,15 @@ def draft_order(cause: str, call: TxCall, gas_limit: int) -> Draft:
 
 @dataclass(frozen=True, slots=True)
 class Composer:
-    """Signs attempts of one account."""
+    """Signs attempts of one account, within its policy: every method raises SignatureRefused for what is outside."""
 
     signer: Signer
-    chain_id: int
+    policy: SigningPolicy
+
+    def objection(self, intent: Intent) -> str | None:
+        """Why the intent's call is not signed again; None when it may be. What this key signed already, it may."""
+        raw = intent.attempts[-1].raw
+        return None if self.signer.has_signed(raw) else self.policy.objection(decode_signed(raw).call)
 
     def intent(self, draft: Draft, nonce: int, fees: Fees, judged: BlockRef, now: float) -> Intent:
         """A PLANNED intent with its first attempt. The same decision on the same block always has the same id."""
@@ -134,8 +140,13 @@ class Composer:
         """The intent with a better paid attempt that does the same."""
         last = intent.attempts[-1]
         call = decode_signed(last.raw).call
-        attempt = self._attempt(intent.id, last.nonce, fees, last.gas_limit, call, last.purpose, now)
-        return add_attempt(intent, attempt, now)
+        policy = self.policy
+        if self.signer.has_signed(last.raw):
+            policy = replace(policy, exactly=policy.exactly | {call})
+        again = replace(self, policy=policy)
+        return add_attempt(
+            intent, again._attempt(intent.id, last.nonce, fees, last.gas_limit, call, last.purpose, now), now
+        )
 
     def cancellation(self, intent: Intent, fees: Fees, reason: str, now: float) -> Intent:
         """The intent with a better paid attempt that does nothing but use the nonce."""
@@ -147,7 +158,8 @@ class Composer:
         self, intent_id: str, nonce: int, fees: Fees, gas_limit: int, call: TxCall, purpose: str, now: float
     ) -> Attempt:
         raw = self.signer.sign(
-            UnsignedTransaction(self.chain_id, nonce, fees.tip_wei, fees.max_fee_wei, gas_limit, call)
+            UnsignedTransaction(self.policy.chain_id, nonce, fees.tip_wei, fees.max_fee_wei, gas_limit, call),
+            self.policy,
         )
         return Attempt(
             tx_hash=transaction_hash(raw),

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import structlog
 
 from keeper.core.errors import ConfigError
+from keeper.core.policy import SigningPolicy
 from keeper.core.ports import Signer, Store, Transaction
 from keeper.core.records import Intent
 from keeper.core.types import Block, BlockRef, Call, CallResult, Skip, TxCall
@@ -31,6 +31,7 @@ from keeper.executor.guard import Guard
 from keeper.executor.journal import Journal
 from keeper.executor.lifecycle import nonce_of
 from keeper.executor.nonces import allocate, gaps
+from keeper.executor.policy import policy_of
 from keeper.executor.ports import Mode, Opportunity, RawSender, Request, Rpc, Settings, Venue
 from keeper.executor.postings import Postings
 from keeper.executor.questions import Answers, Questions, Wallet
@@ -81,7 +82,7 @@ class Executor:
         self._explainer = Explainer(rpc, self._account, self._journal, clock, settings.deadline_s)
         self._simulator = Simulator(rpc, self._account)
         self._dispatch = Dispatch(sender, self._journal, clock, settings.deadline_s)
-        self._composer = None if signer is None else Composer(signer, settings.chain_id)
+        self._signer = signer
         self._guard = guard
         self._release = release
         self._sent_at: dict[bytes, int] = {}
@@ -99,7 +100,7 @@ class Executor:
             self._dispatch,
             financier,
             self.ways,
-            None if self._composer is None else partial(self._compose, self._composer),
+            None if signer is None else self._compose_behind,
         )
 
     @property
@@ -223,7 +224,7 @@ class Executor:
             return
         market = self._market(block, block.base_fee_wei, answers)
         busy = self._dispatch.busy()
-        unspent = self._journal.unspent() if self._composer else []
+        unspent = self._journal.unspent() if self._signer else []
         exposed = [intent for intent in unspent if offered_until(intent) is None]
         following = [intent for intent in exposed if update_of(intent) in answers.ahead]
         held = {intent.id for intent in following}
@@ -247,8 +248,9 @@ class Executor:
         if stored is not None:
             await stored.wait()
         drafts = self._selection.accept(trial, outcome, market, answers, block)
-        if self._settings.mode is not Mode.LIVE or self._composer is None:
+        if self._settings.mode is not Mode.LIVE or self._signer is None:
             return
+        composer = self._composer(self._signer, venues, orders)
         changed, outgoing = tend(
             [i for i in exposed if i.id not in busy and (i.id not in held or i.id in given_up)],
             {
@@ -259,13 +261,13 @@ class Executor:
             answers.sight,
             self._sent_at,
             market,
-            self._composer,
+            composer,
             replace_after_blocks=self._settings.replace_after_blocks,
             now=self._clock(),
         )
         said = self.postings.payable(said, drafts, market.fresh, answers.wallet.native_wei)
         drafts = [*orders, *self._selection.admit([*drafts, *said], market.fresh, block)]
-        new = self._compose(self._composer, drafts, answers.sight.nonce, market.fresh, block.ref)
+        new = self._compose(composer, drafts, answers.sight.nonce, market.fresh, block.ref)
         swallowed = [i for i in following if i.id not in busy and followed[i.id].wanted and _is_gone(i, answers)]
         leaving = [*outgoing, *(intent.attempts[-1] for intent in (*new, *swallowed))]
         outgoing = sorted(leaving, key=lambda attempt: attempt.nonce)
@@ -324,12 +326,35 @@ class Executor:
         affordable = None if isinstance(fresh, Skip) else fresh
         return Market(base_fee + tip, affordable, settings.max_fee_wei, base_fee, tip)
 
+    def _composer(self, signer: Signer, venues: Sequence[Venue], orders: Sequence[Draft] = ()) -> Composer:
+        """Signs what is ours to sign at this block."""
+        ordered = [draft.call for draft in orders]
+        return Composer(signer, policy_of(self._settings, self._account, venues, ordered))
+
+    def _compose_behind(
+        self, drafts: list[Draft], nonce: int, fees: Fees, judged: BlockRef, venues: Sequence[Venue]
+    ) -> list[Intent]:
+        assert self._signer is not None
+        return self._compose(self._composer(self._signer, venues), drafts, nonce, fees, judged)
+
+    def _permitted(self, policy: SigningPolicy, drafts: list[Draft], block: int) -> list[Draft]:
+        """The drafts; none when one of them is outside the policy: what else was decided is not to be trusted either,
+        and what comes behind it may need it."""
+        objections = [(draft, policy.objection(draft.call)) for draft in drafts]
+        refused = [(draft, reason) for draft, reason in objections if reason is not None]
+        for draft, reason in refused:
+            log.error("signature_refused", cause=draft.cause, reason=reason, block=block)
+            if self._guard is not None:
+                self._guard.stop("signing_policy", f"{draft.cause}: {reason}", block)
+        return [] if refused else drafts
+
     def _compose(
         self, composer: Composer, drafts: list[Draft], nonce: int, fees: Fees | None, judged: BlockRef
     ) -> list[Intent]:
         """Drafts on the lowest free nonces; what then still misses below a waiting nonce becomes an empty transfer."""
         if fees is None:
             return []
+        drafts = self._permitted(composer.policy, drafts, judged.number)
         owned = [nonce_of(intent) for intent in self._journal.unspent()]
         missing = gaps(nonce, owned)[len(drafts) :]
         if missing:

@@ -182,6 +182,10 @@ class Guard:
         detail = f"the market pays {brings} base units for {worth}, {found} bps off; max_price_deviation is {limit} bps"
         return Skip("price_deviation", detail)
 
+    def stop(self, name: str, detail: str, block: int) -> None:
+        """Trip for a reason that no limit knows of."""
+        self._trip([Trip(name, detail, self._clock(), block)])
+
     # --- inside
 
     def _counted(self) -> list[Outcome]:

@@ -120,6 +120,8 @@ class Settings:
     cooldown_blocks: how long a cause is left alone after a transaction for it was mined and reverted;
     lasting_cooldown_s: the same where the reason is one that lasts, such as a paused market.
     liquidates: False for a wallet that only posts notices. posts_per_hour, post_spend_wei_per_day: limits of these.
+    liquidator: our contract. board: contract and function that postings call. spenders: the only ones that the wallet's
+    tokens are approved for; empty for all that protocols name.
     deadline_s: the longest a block waits for simulation, and again for submission.
     """
 
@@ -146,6 +148,9 @@ class Settings:
     posts_per_hour: int = 0
     post_spend_wei_per_day: int = 0
     pending_prices: PendingPrices = PendingPrices.OFF
+    liquidator: bytes | None = None
+    board: tuple[bytes, bytes] | None = None
+    spenders: frozenset[bytes] = frozenset()
     deadline_s: float = 4.0
 
     def min_profit_base(self, base_decimals: int) -> int:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from coincurve import PrivateKey
+from coincurve import PrivateKey, PublicKey
 from eth_hash.auto import keccak
 
-from keeper.core.errors import ConfigError, WrongChain
+from keeper.core.errors import ConfigError, DecodeError, WrongChain
+from keeper.core.policy import SigningPolicy
 from keeper.core.secret import Secret
 from keeper.core.types import UnsignedTransaction
-from keeper.executor.transaction import encode_signed, signing_hash
+from keeper.executor.transaction import decode_signature, decode_signed, encode_signed, signing_hash
 
 _KEY_BYTES = 32
 
@@ -34,7 +35,7 @@ class LocalSigner:
         except ValueError:
             raise ConfigError("the private key is zero or beyond the order of the curve; give a valid one") from None
         self._chain_id = chain_id
-        self._address = keccak(self._key.public_key.format(compressed=False)[1:])[-20:]
+        self._address = _address(self._key.public_key)
         if account is not None and account != self._address:
             raise ConfigError(
                 f"the private key belongs to 0x{self._address.hex()}, but the configured account is 0x{account.hex()}; "
@@ -72,14 +73,29 @@ class LocalSigner:
     def address(self) -> bytes:
         return self._address
 
-    def sign(self, transaction: UnsignedTransaction) -> bytes:
+    def sign(self, transaction: UnsignedTransaction, policy: SigningPolicy) -> bytes:
         if transaction.chain_id != self._chain_id:
             raise WrongChain(
                 f"asked to sign for chain {transaction.chain_id}, but this signer is for chain {self._chain_id}"
             )
+        policy.require(transaction)
         signature = self._key.sign_recoverable(signing_hash(transaction), hasher=None)
         r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big")
         return encode_signed(transaction, signature[64], r, s)
 
+    def has_signed(self, raw: bytes) -> bool:
+        try:
+            transaction, (y_parity, r, s) = decode_signed(raw), decode_signature(raw)
+            signature = r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([y_parity])
+            signer = PublicKey.from_signature_and_message(signature, signing_hash(transaction), hasher=None)
+        except (DecodeError, OverflowError, ValueError):
+            return False
+        is_canonical = encode_signed(transaction, y_parity, r, s) == raw
+        return is_canonical and transaction.chain_id == self._chain_id and _address(signer) == self._address
+
     def __repr__(self) -> str:
         return f"LocalSigner(0x{self._address.hex()})"
+
+
+def _address(key: PublicKey) -> bytes:
+    return keccak(key.format(compressed=False)[1:])[-20:]

@@ -37,12 +37,7 @@ def decode_signed(raw: bytes) -> UnsignedTransaction:
 
     Raises DecodeError when the bytes are no signed EIP-1559 transaction, or one with an access list.
     """
-    if raw[:1] != _TYPE:
-        raise DecodeError(f"transaction begins with 0x{raw[:1].hex()}; an EIP-1559 transaction begins with 0x02")
-    fields, end = _decode(raw, 1)
-    if end != len(raw) or not isinstance(fields, list) or len(fields) != _SIGNED_FIELDS:
-        raise DecodeError(f"{len(raw)} bytes are no signed EIP-1559 transaction of {_SIGNED_FIELDS} fields")
-    chain_id, nonce, priority, max_fee, gas, to, value, data, access_list, *_ = fields
+    chain_id, nonce, priority, max_fee, gas, to, value, data, access_list, *_ = _signed_fields(raw)
     if access_list != []:
         raise DecodeError("transaction carries an access list; ours never do")
     return UnsignedTransaction(
@@ -53,6 +48,12 @@ def decode_signed(raw: bytes) -> UnsignedTransaction:
         gas_limit=_int(gas),
         call=TxCall(to=_bytes(to), data=_bytes(data), value_wei=_int(value)),
     )
+
+
+def decode_signature(raw: bytes) -> tuple[int, int, int]:
+    """y parity, r and s of a raw transaction. Raises DecodeError as `decode_signed` does."""
+    y_parity, r, s = _signed_fields(raw)[9:]
+    return _int(y_parity), _int(r), _int(s)
 
 
 def _fields(transaction: UnsignedTransaction) -> list[bytes]:
@@ -68,6 +69,15 @@ def _fields(transaction: UnsignedTransaction) -> list[bytes]:
         _encode_bytes(call.data),
         _encode_list([]),
     ]
+
+
+def _signed_fields(raw: bytes) -> list[Rlp]:
+    if raw[:1] != _TYPE:
+        raise DecodeError(f"transaction begins with 0x{raw[:1].hex()}; an EIP-1559 transaction begins with 0x02")
+    fields, end = _decode(raw, 1)
+    if end != len(raw) or not isinstance(fields, list) or len(fields) != _SIGNED_FIELDS:
+        raise DecodeError(f"{len(raw)} bytes are no signed EIP-1559 transaction of {_SIGNED_FIELDS} fields")
+    return fields
 
 
 def _encode_int(value: int) -> bytes:

@@ -16,6 +16,8 @@ from keeper.executor.refusals import Refusal, classify
 
 log = structlog.get_logger(__name__)
 
+MEDDLED = "look at who can write the database; its journal holds what this key never signed"
+
 
 @dataclass(frozen=True, slots=True)
 class Market:
@@ -118,6 +120,9 @@ def _renew(
     if action not in (Action.REPLACE, Action.CANCEL):
         return None
     last, cap_wei, reason, worth = intent.attempts[-1], market.cap_wei, judgement.reason, judgement.worth_fee_wei
+    if action is Action.REPLACE and (objection := composer.objection(intent)) is not None:
+        log.error("signature_refused", intent=intent.id, cause=intent.cause, reason=objection, remedy=MEDDLED)
+        action, reason = Action.CANCEL, objection
     is_worthless = action is Action.REPLACE and worth is not None and worth < market.needed_fee_wei
     if is_worthless:
         action, reason = Action.CANCEL, f"gas costs {market.needed_fee_wei} wei, it pays up to {worth}"

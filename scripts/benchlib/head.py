@@ -25,6 +25,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from keeper.core.policy import SigningPolicy
 from keeper.core.types import TxCall, UnsignedTransaction
 from keeper.devnet.abi import encode_call
 from keeper.devnet.chain import DevChain
@@ -102,12 +103,14 @@ class _Floor:
         nonce = int(self._chain.rpc("eth_getTransactionCount", self._account, "latest"), 16)
         to_self = TxCall(self._signer.address, bytes(164))
         prepared = UnsignedTransaction(self._chain.chain_id, nonce, GWEI, 100 * GWEI, 600_000, to_self)
+        policy = SigningPolicy(self._chain.chain_id, self._signer.address, 100 * GWEI, exactly=frozenset({to_self}))
         self._chain.mine()
         head = self._newest()
         begin = time.perf_counter()
         block_hash = json.loads(head)["params"]["result"]["hash"]
         self._node.ask(_request("eth_call", f'[{call}, {{"blockHash": "{block_hash}"}}]'))
-        answer = self._node.ask(_request("eth_sendRawTransaction", f'["0x{self._signer.sign(prepared).hex()}"]'))
+        raw = self._signer.sign(prepared, policy)
+        answer = self._node.ask(_request("eth_sendRawTransaction", f'["0x{raw.hex()}"]'))
         took = time.perf_counter() - begin
         _check(answer)
         self._chain.mine()

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
+from keeper.core.policy import SigningPolicy
 from keeper.core.types import TxCall, UnsignedTransaction
 from keeper.devnet.abi import encode_call
 from keeper.devnet.chain import DevChain
@@ -59,7 +60,8 @@ def _floor(chain: DevChain, ear: RawWebSocket) -> float:
     signer = LocalSigner(bytes.fromhex(chain.liquidator.private_key[2:]), chain_id=chain.chain_id)
     nonce = int(chain.rpc("eth_getTransactionCount", chain.liquidator.address, "latest"), 16)
     call = TxCall(bytes.fromhex(chain.aave.pool[2:]), b"")
-    raw = signer.sign(UnsignedTransaction(chain.chain_id, nonce, GWEI, 100 * GWEI, 100_000, call))
+    policy = SigningPolicy(chain.chain_id, signer.address, 100 * GWEI, exactly=frozenset({call}))
+    raw = signer.sign(UnsignedTransaction(chain.chain_id, nonce, GWEI, 100 * GWEI, 100_000, call), policy)
     message = json.dumps({"jsonrpc": "2.0", "id": 2, "method": "eth_sendRawTransaction", "params": ["0x" + raw.hex()]})
     update = _update(chain, 1_700)
     _hear(ear, update)

@@ -235,6 +235,15 @@ def test_a_wallet_with_nothing_in_it(deployment: Deployment):
     deployment.refuses("check", "no native coin", "cannot pay gas", "holds none of the 4 tokens")
 
 
+def test_a_protocol_that_names_another_spender_than_configured(deployment: Deployment):
+    """A pool that is not the one written down gets no allowance; `check` tells of it before it matters."""
+    deployment.change(r'^mode = "off"', f'mode = "dry_run"\nspenders = ["{OTHER_ADDRESS}"]')
+    said = deployment.refuses("check", "executor spenders", "not in executor.spenders", "nothing is approved for it")
+    assert deployment.chain.aave.pool in said
+    deployment.change(r"^spenders = .*", f'spenders = ["{deployment.chain.aave.pool}"]')
+    assert "executor spenders            1, as configured" in deployment.run("check").stdout
+
+
 # --- prices -----------------------------------------------------------------------------------------------------------
 
 

@@ -409,3 +409,23 @@ def test_skim_sends_everything_to_the_owner(chain: DevChain, tmp_path: Path) -> 
     assert int(chain.rpc("eth_getBalance", chain.accounts[0], "latest"), 16) - ether == 10**17
     assert "it holds nothing" in person.says("skim", "--yes")[1]
     assert {intent.kind for intent in person.intents()} == {"order"}
+
+
+def test_what_nobody_agreed_to_is_not_signed(slow_chain: DevChain, tmp_path: Path) -> None:
+    """What comes up after the bill was shown, be it a token that arrived or a need that a node made up, waits for the
+    next run."""
+    chain = slow_chain
+    liquidator = Liquidator.deployed(chain.client, chain.liquidator.address, chain.tokens["WETH"].address)
+    chain.fund(liquidator.address, "USDC", Decimal(12))
+    chain.mine()
+    person = Person.at(chain, tmp_path, liquidator=liquidator.address)
+    process = person.start("skim", "--yes")
+    Once("in the pool", lambda: len(waiting(chain)) == 1).wait()
+    chain.fund(liquidator.address, "DAI", Decimal(5))
+    while process.poll() is None:
+        chain.mine()
+        Once("nothing but the next block", lambda: True, delay_s=0.3).wait()
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    assert (chain.balance(liquidator.address, "USDC"), chain.balance(liquidator.address, "DAI")) == (0, 5 * 10**18)
+    assert [intent.cause.split(":")[0] for intent in person.intents()] == ["skim"]

@@ -30,6 +30,7 @@ from tests.integration.test_executor import CHAIN_ID, SETTINGS, SIGNER
 from tests.support.daemon import deploy
 from tests.support.gate import GATE, Follower, close_gates, install, is_open, open_gates
 from tests.support.relay import Relay, open_relay
+from tests.support.signing import allowing
 
 GWEI = 10**9
 NOWHERE = Secret("http://127.0.0.1:9")
@@ -96,7 +97,8 @@ async def following(anvil: Anvil, relay: Relay, path: Path, make: Make) -> Async
 
 def signed(nonce: int, gate: int, *, max_fee_wei: int = 100 * GWEI) -> bytes:
     call = TxCall(GATE, gate.to_bytes(32, "big"))
-    return SIGNER.sign(UnsignedTransaction(CHAIN_ID, nonce, GWEI, max_fee_wei, 100_000, call))
+    transaction = UnsignedTransaction(CHAIN_ID, nonce, GWEI, max_fee_wei, 100_000, call)
+    return SIGNER.sign(transaction, allowing(transaction))
 
 
 def pending(anvil: Anvil) -> int:

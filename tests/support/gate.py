@@ -70,6 +70,9 @@ class GateProtocol:
     def spenders(self, market: object) -> Sequence[bytes]:
         return (GATE,)
 
+    def entry_points(self, market: object) -> Sequence[tuple[bytes, bytes]]:
+        return ((GATE, bytes(4)),)
+
     def explain_revert(self, data: bytes) -> str:
         return "the gate is closed"
 

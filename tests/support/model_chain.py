@@ -301,6 +301,9 @@ class ModelProtocol:
     def spenders(self, market: object) -> Sequence[bytes]:
         return (POOL,)
 
+    def entry_points(self, market: object) -> Sequence[tuple[bytes, bytes]]:
+        return ((POOL, _LIQUIDATE),)
+
     def explain_revert(self, data: bytes) -> str:
         return data.decode(errors="replace")
 

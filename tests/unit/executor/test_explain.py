@@ -17,6 +17,7 @@ from keeper.executor.explain import Explainer, Failure, read_trace
 from keeper.executor.reverts import is_lasting
 from tests.support.model_chain import POOL
 from tests.support.model_pipeline import SETTINGS, SIGNER, Pipeline
+from tests.support.signing import allowing
 from tests.support.store_work import attempt, intent
 
 OTHER = b"\x0e" * 20
@@ -90,7 +91,7 @@ class Protocol:
 
 def failed() -> Intent:
     call = UnsignedTransaction(31337, 3, 1, 2, 500_000, TxCall(POOL, b"\x01"))
-    one = replace(attempt("i", 0), raw=SIGNER.sign(call))
+    one = replace(attempt("i", 0), raw=SIGNER.sign(call, allowing(call)))
     return replace(
         intent("i", IntentStatus.FAILED), attempts=(one,), tx_hash=one.tx_hash, included_number=9, protocol="pool"
     )

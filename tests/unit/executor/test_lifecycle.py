@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from keeper.core.policy import SigningPolicy
 from keeper.core.records import Intent, IntentStatus
 from keeper.core.types import BlockRef, TxCall
 from keeper.executor.compose import Composer, Draft
@@ -16,7 +17,9 @@ from keeper.executor.signer import LocalSigner
 from keeper.executor.upkeep import Judgement, Market, tend
 
 GWEI = 10**9
-COMPOSER = Composer(LocalSigner(b"\x01" * 32, chain_id=1), 1)
+SIGNER = LocalSigner(b"\x01" * 32, chain_id=1)
+CALL = TxCall(b"\x09" * 20, b"do")
+COMPOSER = Composer(SIGNER, SigningPolicy(1, SIGNER.address, 1_000 * GWEI, exactly=frozenset({CALL})))
 NONCE = 5
 
 
@@ -25,7 +28,7 @@ def block(number: int) -> BlockRef:
 
 
 def intent(status: IntentStatus = IntentStatus.BROADCAST, *, kind: str = "liquidation", fee: int = 10) -> Intent:
-    draft = Draft(kind=kind, cause="liquidate:a", call=TxCall(b"\x09" * 20, b"do"), gas_limit=100_000)
+    draft = Draft(kind=kind, cause="liquidate:a", call=CALL, gas_limit=100_000)
     made = COMPOSER.intent(draft, NONCE, Fees(fee * GWEI, GWEI), block(10), 0.0)
     if status is not IntentStatus.PLANNED:
         made = sent(made, made.attempts[0].tx_hash, error=None, refused=False, now=0.0)
@@ -196,7 +199,14 @@ def test_a_cancellation_is_not_cancelled_again() -> None:
 
 
 def tended(
-    waiting: list[Intent], judgement: Judgement, *, known: bool | None, needed: int, cap: int = 500, sent: int = 10
+    waiting: list[Intent],
+    judgement: Judgement,
+    *,
+    known: bool | None,
+    needed: int,
+    cap: int = 500,
+    sent: int = 10,
+    composer: Composer = COMPOSER,
 ) -> tuple[list[Intent], list[Any]]:
     fresh = Fees(needed * 2 * GWEI, GWEI) if needed * 2 <= cap else None
     last = waiting[0].attempts[-1].tx_hash
@@ -207,7 +217,7 @@ def tended(
         sight,
         {last: sent},
         Market(needed * GWEI, fresh, cap * GWEI, needed * GWEI, 0),
-        COMPOSER,
+        composer,
         replace_after_blocks=3,
         now=1.0,
     )

@@ -15,6 +15,7 @@ from keeper.core.secret import Secret
 from keeper.core.types import TxCall, UnsignedTransaction
 from keeper.executor.signer import LocalSigner
 from keeper.executor.transaction import decode_signed, transaction_hash
+from tests.support.signing import allowing
 
 KEY = bytes.fromhex("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
 OTHER_ACCOUNT = b"\x22" * 20
@@ -24,8 +25,8 @@ transactions = st.builds(
     UnsignedTransaction,
     chain_id=st.just(8453),
     nonce=st.integers(0, 2**32),
-    max_priority_fee_wei=numbers,
-    max_fee_wei=numbers,
+    max_priority_fee_wei=st.integers(0, 300),
+    max_fee_wei=st.integers(300, 2**96),
     gas_limit=numbers,
     call=st.builds(TxCall, to=st.binary(min_size=20, max_size=20), data=st.binary(max_size=400), value_wei=numbers),
 )
@@ -33,7 +34,7 @@ transactions = st.builds(
 
 @given(transaction=transactions)
 def test_signs_the_same_bytes_as_eth_account(transaction: UnsignedTransaction) -> None:
-    raw = LocalSigner(KEY, chain_id=8453).sign(transaction)
+    raw = LocalSigner(KEY, chain_id=8453).sign(transaction, allowing(transaction))
     expected = Account.from_key(KEY).sign_transaction(
         {
             "type": 2,
@@ -62,7 +63,8 @@ def test_bytes_that_are_no_transaction_are_a_decode_error(raw: bytes, start: byt
 @given(cut=st.integers(1, 100))
 def test_a_truncated_transaction_is_a_decode_error(cut: int) -> None:
     call = TxCall(b"\x11" * 20, b"\x01" * 60)
-    raw = LocalSigner(KEY, chain_id=1).sign(UnsignedTransaction(1, 7, 1, 2, 21_000, call))
+    transaction = UnsignedTransaction(1, 7, 1, 2, 21_000, call)
+    raw = LocalSigner(KEY, chain_id=1).sign(transaction, allowing(transaction))
     with pytest.raises(DecodeError):
         decode_signed(raw[:-cut])
 
@@ -70,7 +72,7 @@ def test_a_truncated_transaction_is_a_decode_error(cut: int) -> None:
 def test_a_transaction_of_another_chain_is_not_signed() -> None:
     transaction = UnsignedTransaction(1, 0, 1, 1, 21_000, TxCall(OTHER_ACCOUNT, b""))
     with pytest.raises(WrongChain, match=r"chain 1.*chain 8453"):
-        LocalSigner(KEY, chain_id=8453).sign(transaction)
+        LocalSigner(KEY, chain_id=8453).sign(transaction, allowing(transaction))
 
 
 def test_the_signer_never_shows_its_key() -> None:
