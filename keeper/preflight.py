@@ -22,6 +22,7 @@ from keeper.executor.planning.readiness import protocol_needs
 from keeper.indexer.reads import drive
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.pending import PendingTransactions
+from keeper.privacy import exposures
 from keeper.protocols.addresses import checksummed
 from keeper.queries.views import load_market
 from keeper.wire import Adapter, House
@@ -60,6 +61,7 @@ async def _print(house: House, out: TextIO) -> int:
 async def findings(house: House) -> AsyncIterator[Finding]:
     """Each is looked at even when others fail, as far as it can be."""
     yield await _try("configuration", partial(_configuration, house))
+    yield await _try("files", partial(_files, house))
     yield await _try("store", partial(_store, house))
     if house.config.executor.mode != "off":
         yield await _try("breakers", partial(_breakers, house))
@@ -90,6 +92,12 @@ async def _try(what: str, look: Callable[[], Awaitable[str]]) -> Finding:
 async def _configuration(house: House) -> str:
     house.adapters()
     return str(house.file)
+
+
+async def _files(house: House) -> str:
+    if found := [*exposures(house.secret_files())]:
+        raise ConfigError("; ".join(map(str, found)))
+    return "what holds secrets is its owner's alone"
 
 
 async def _store(house: House) -> str:

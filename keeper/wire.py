@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keeper import observe
+from keeper import observe, privacy
 from keeper.config.load import Config, Plugin, load_config
 from keeper.config.routing import BOARD
 from keeper.core.errors import ConfigError
@@ -60,6 +60,11 @@ class House:
     config: Config
     never_transacts: bool = False
     """Told on the command line, so that it holds for whatever the configuration says, a board too."""
+
+    def secret_files(self) -> list[Path]:
+        """Those that may hold secrets, whether they exist or not."""
+        keystore = self.config.executor.keystore
+        return [Path(".env"), self.file.parent / ".env", *([] if keystore is None else [keystore])]
 
     def open_store(self, *, read_only: bool = False) -> Store:
         from keeper.store import open_store
@@ -490,9 +495,12 @@ def open_house(args: argparse.Namespace) -> House:
     """The configuration of a command line, with logging set up and secrets hidden before anything can print them."""
     mode = "off" if getattr(args, "alert_only", False) else "dry_run" if getattr(args, "dry_run", False) else None
     observe.configure(args.log_format, verbose=bool(args.verbose))
+    privacy.withdraw()
     config = load_config(args.config, mode=mode)
     observe.hide(config.secrets())
-    return House(args.config, config, never_transacts=mode is not None)
+    house = House(args.config, config, never_transacts=mode is not None)
+    privacy.refuse_exposed(house.secret_files(), [args.config])
+    return house
 
 
 def _build(package: str, kind: str) -> Callable[..., Any]:

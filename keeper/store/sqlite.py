@@ -7,6 +7,7 @@ ends with its process however that ended.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -105,6 +106,10 @@ def _create(path: Path) -> None:
     """The file and its directories, readable by their owner alone; the log files inherit the mode."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    for file in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))):
+        with contextlib.suppress(OSError):  # not there, or another's, whom opening it will tell of
+            if file.stat().st_mode & 0o077:
+                file.chmod(0o600)
 
 
 def _lease(path: Path) -> int:

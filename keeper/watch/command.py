@@ -12,7 +12,7 @@ from typing import cast
 
 import structlog
 
-from keeper import observe
+from keeper import observe, privacy
 from keeper.core.errors import ConfigError, StateUnavailable
 from keeper.core.ports import Watchable
 from keeper.core.types import Block, Book, Call, CallResult
@@ -53,6 +53,7 @@ _ATTEMPTS = 4
 
 def run(args: argparse.Namespace) -> int:
     observe.configure(args.log_format, verbose=bool(args.verbose))
+    privacy.withdraw()
     check_accounts(args.account)
     lines = {name: getattr(args, name) for name in ("call", "urgent", "target") if getattr(args, name) is not None}
     markets = parse_markets(args.market)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from decimal import Decimal
 from pathlib import Path
@@ -46,13 +47,23 @@ def test_a_deployment_in_trouble_tells_no_secret(dev_chain: DevChain, tmp_path: 
                 config.write(CHANNELS)
             said = live_through_trouble(keeper, proxy)
     for secret in secrets(dev_chain):
-        for name, content in said.items():
-            assert secret.lower().encode() not in content.lower(), f"{name} holds {secret}"
+        for form in forms(secret):
+            for name, content in said.items():
+                assert form.lower() not in content.lower(), f"{name} holds {secret}, as {form!r}"
 
 
 def secrets(chain: DevChain) -> list[str]:
     key = chain.liquidator.private_key.removeprefix("0x")
-    return [key, str(int(key, 16)), NODE_TOKEN, NODE_KEY, HOOK_TOKEN, HOOK_SECRET, CHAT_TOKEN, CHAT_PASSWORD]
+    return [key, NODE_TOKEN, NODE_KEY, HOOK_TOKEN, HOOK_SECRET, CHAT_TOKEN, CHAT_PASSWORD]
+
+
+def forms(secret: str) -> list[bytes]:
+    """As it is, as a number, as bytes, and as headers carry it."""
+    plain = [secret.encode(), base64.b64encode(secret.encode()).rstrip(b"="), secret.encode().hex().encode()]
+    if len(secret) == 64:
+        key = bytes.fromhex(secret)
+        plain += [str(int(secret, 16)).encode(), key, base64.b64encode(key).rstrip(b"=")]
+    return plain
 
 
 def environment(proxy: FaultProxy) -> dict[str, str]:
@@ -90,6 +101,7 @@ def live_through_trouble(keeper: Keeper, proxy: FaultProxy) -> dict[str, bytes]:
         "the liquidation", lambda: [row["status"] for row in keeper.liquidations()] in (["included"], ["confirmed"])
     )
     keeper.until("both channels to fail", lambda: len({line["channel"] for line in keeper.said("notice_delayed")}) == 2)
+    said |= seen_from_outside(keeper.pid) | written(keeper, "while it runs: ")
     said["output of check"] = output(keeper, "check")
     for command in ("health", "calls", "liquidations", "transactions"):
         said[f"output of {command}"] = output(keeper, command, "--json")
@@ -99,10 +111,33 @@ def live_through_trouble(keeper: Keeper, proxy: FaultProxy) -> dict[str, bytes]:
     keeper.config.write_text(re.sub(r"^id = .*", "id = 5", keeper.config.read_text(), count=1, flags=re.MULTILINE))
     said["output of a run on the wrong chain"] = output(keeper, "run", "-v")
     assert b"Traceback" in said["output of a run on the wrong chain"]
-    written = (path for path in keeper.config.parent.rglob("*") if path.is_file() and path != keeper.config)
-    said |= {str(path.relative_to(keeper.config.parent)): path.read_bytes() for path in written}
-    assert {"keeper.log", "var/keeper.db"} <= set(said)
+    keeper.config.write_text(keeper.config.read_text().replace('mode = "live"', 'mode = "nearly"'))
+    said["output of a mistake"] = output(keeper, "run", "-v")
+    said |= written(keeper)
+    assert {"keeper.log", "var/keeper.db", "while it runs: var/keeper.db-wal"} <= set(said)
     return said
+
+
+def written(keeper: Keeper, when: str = "") -> dict[str, bytes]:
+    """Every file of the deployment but its configuration: log, database, write-ahead log, journals, state files."""
+    folder = keeper.config.parent
+    files = (path for path in folder.rglob("*") if path.is_file() and path != keeper.config)
+    return {f"{when}{path.relative_to(folder)}": path.read_bytes() for path in files}
+
+
+def seen_from_outside(pid: int) -> dict[str, bytes]:
+    """What any user of the machine sees of the daemon and of what it started."""
+    found: dict[str, bytes] = {}
+    for process in (pid, *children(pid)):
+        for what in ("cmdline", "comm", "status"):
+            file = Path(f"/proc/{process}/{what}")
+            found |= {f"{what} of process {process}": file.read_bytes()} if file.exists() else {}
+    return found
+
+
+def children(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in listed.read_text().split()] if listed.exists() else []
 
 
 def output(keeper: Keeper, *arguments: str) -> bytes:
