@@ -16,6 +16,7 @@ from keeper.evaluator.judge import Judge
 from keeper.evaluator.seed import Round
 from keeper.evaluator.volatility import Volatility
 from keeper.evaluator.volatility_json import dump_volatility, load_volatility
+from keeper.stored import StoredPositions
 from keeper.telling import Teller
 
 
@@ -47,13 +48,13 @@ class Track:
         prices = store.fact(self.name, "prices", MARKET_KEY)
         self.book.market = None if market is None else self.adapter.load_market(market)
         self.book.prices = {} if prices is None else load_prices(prices)
-        stored = store.facts(self.name, "position")
-        self.book.positions = {key: self.adapter.load_position(payload) for key, payload in stored}
+        self.book.positions = StoredPositions(store, self.name, self.adapter.load_position)
         self.judge.reload(self.book, self.episodes(store), self.volatility(store))
         self.teller.reload(store)
 
     def rewind(self, store: Store, changed: Collection[tuple[str, bytes]]) -> None:
         """Follow a store that was reverted; changed: kind and key of every fact whose newest version is another now."""
+        self._settle()
         for kind, key in changed:
             payload = store.fact(self.name, kind, key)
             if kind == "market":
@@ -62,6 +63,7 @@ class Track:
                 self.book.prices = {} if payload is None else load_prices(payload)
             elif kind == "position":
                 self.put({key: None if payload is None else self.adapter.load_position(payload)})
+        self._settle()
         if any(kind == "volatility" for kind, _ in changed):
             self.judge.observe(self.volatility(store))
         self.judge.apply(self.book, [key for kind, key in changed if kind == "position"])
@@ -91,12 +93,17 @@ class Track:
         return [Fact(self.name, "volatility", MARKET_KEY, dump_volatility(self.judge.volatility))]
 
     def update(self, update: Update[Any, Any]) -> None:
-        """Take over what a block changed."""
+        """Take over what a block changed; everything before has been stored."""
+        self._settle()
         if update.market is not None:
             self.book.market = update.market
         self.book.prices = update.prices
         self.put(update.positions)
         self.judge.apply(self.book, update.positions)
+
+    def _settle(self) -> None:
+        if isinstance(self.book.positions, StoredPositions):
+            self.book.positions.settle()
 
     def put(self, positions: Mapping[bytes, Any]) -> None:
         for key, position in positions.items():
@@ -104,6 +111,13 @@ class Track:
                 self.book.positions.pop(key, None)
             else:
                 self.book.positions[key] = position
+
+    def behind(self, key: bytes, count: int) -> list[bytes]:
+        """Keys of the next positions in order, behind this one; fewer than `count` only at the end."""
+        positions = self.book.positions
+        if isinstance(positions, StoredPositions):
+            return positions.behind(key, count)
+        return sorted(one for one in positions if one > key)[:count]
 
     def facts(self, update: Update[Any, Any]) -> list[Fact]:
         """What of an update is new against the book, as versions to store. To be asked before `update`."""

@@ -32,6 +32,7 @@ from keeper.core.types import (
     Demand,
     Health,
     Linear,
+    Linears,
     Liquidated,
     LiquidationPair,
     LiquidationPlan,
@@ -227,6 +228,31 @@ class ProtocolAdapter(Protocol[M, A]):
 
     def native_view(self, results: Sequence[CallResult]) -> Mapping[str, Any]:
         """Decode `confirm_calls` results into the same mapping as Assessment.native."""
+        ...
+
+
+@runtime_checkable
+class Weighable(Protocol[M_contra]):
+    """What an adapter offers beside `ProtocolAdapter` so that a large book is screened soon after a start."""
+
+    def linears(self, market: M_contra, payloads: Sequence[bytes]) -> Linears:
+        """`linear` of each of these positions, in their stored form, without making a position of any.
+
+        Raises DecodeError as `load_position` does.
+        """
+        ...
+
+
+@runtime_checkable
+class Paged(Protocol):
+    """What the positions of a book offer, beside being a mapping, where most of them lie in a store."""
+
+    def pages(self) -> Iterator[tuple[list[bytes], list[bytes]]]:
+        """Keys and stored forms of those that are as they are stored, some thousands at a time."""
+        ...
+
+    def unstored(self) -> Iterator[bytes]:
+        """Keys of all others."""
         ...
 
 
@@ -450,6 +476,15 @@ class Store(Protocol):
     def changed(self, protocol: str, kind: str, since: int) -> Iterator[tuple[bytes, bytes | None, int]]:
         """Key, payload (None: it closed) and block number of the newest version of everything of a kind that changed in
         this block or later; for readers that follow along."""
+        ...
+
+    def fact_pages(
+        self, protocol: str, kind: str, *, after: bytes = b"", size: int = 20_000
+    ) -> Iterator[tuple[list[bytes], list[bytes]]]:
+        """As `facts`, keys and payloads of up to so many versions at a time, in order of keys, from behind `after` on.
+
+        What is written while a page is looked at is in the pages behind it.
+        """
         ...
 
     def scanned_to(self, protocol: str) -> int | None: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Generic, Protocol, TypeVar
@@ -246,6 +246,22 @@ class Linear:
 
 
 @dataclass(frozen=True, slots=True)
+class Linears:
+    """Many `Linear`s as flat columns, for positions in the order in which they were asked for.
+
+    counts: how many entries each position has; slots and weights: the entries of one position after the other's.
+    Numpy arrays, which the domain's core does without.
+    """
+
+    collateral_counts: Any
+    collateral_slots: Any
+    collateral_weights: Any
+    requirement_counts: Any
+    requirement_slots: Any
+    requirement_weights: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Slack:
     """How far the float screen may be from the exact integers: |float - exact| is within relative * value + absolute.
 
@@ -305,14 +321,14 @@ class Liquidated:
 
 @dataclass(slots=True)
 class Book(Generic[M, A]):
-    """A protocol's state in memory at the tip: its market, the prices, and every open position's raw state by key.
+    """A protocol's state at the tip: its market, the prices, and every open position's raw state by key.
 
     A key is what distinguishes positions within the protocol: the account (20 bytes), or market id and account.
     """
 
     market: M | None = None
     prices: Prices = field(default_factory=dict)
-    positions: dict[bytes, A] = field(default_factory=dict)
+    positions: MutableMapping[bytes, A] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,12 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
+from random import Random
 from typing import Generic, TypeVar
 
 import numpy as np
 
-from keeper.core.ports import ProtocolAdapter
+from keeper.core.ports import Paged, ProtocolAdapter, Weighable
 from keeper.core.types import Band, Block, Book, BreachPrice, Health, Linear, Liquidated, Prices, Slack, Token
 from keeper.core.units import BPS, WAD
 from keeper.evaluator.adaptive import Adaptive
@@ -100,6 +101,7 @@ class Judge(Generic[M, A]):
         self._screen = Screen()
         self._market: M | None = None  # whose weights the columns hold
         self._open: dict[bytes, Episode] = {}
+        self._named: set[bytes] = set()  # positions of the accounts that are called, where these are named
         self._standing = Standing()
 
     # --- what it holds
@@ -187,7 +189,10 @@ class Judge(Generic[M, A]):
             return
         self._market = market
         for key in changed:
-            row = self._screen.put(key, self._linear(market, key, book.positions.get(key)))
+            position = book.positions.get(key)
+            if self._accounts and self.calls(key):
+                (self._named.discard if position is None else self._named.add)(key)
+            row = self._screen.put(key, self._linear(market, key, position))
             if row is not None:
                 self._lines.rewritten(row)
             if key in self._open:
@@ -316,7 +321,7 @@ class Judge(Generic[M, A]):
         """Positions whose owners should know what stands in the way of judging them: of every account that was named,
         or else those with an open episode and those that may be in the watch band."""
         if self._accounts:
-            return {key for key in book.positions if self.adapter.account(key) in self._accounts} | self._open.keys()
+            return self._named | self._open.keys()
         if book.market is None:
             return set()
         slack, vector = self.adapter.slack(book.market), self._vector(book, now)
@@ -333,6 +338,12 @@ class Judge(Generic[M, A]):
             if health is not None and health.factor_wad is not None and not health.unpriced_assets:
                 yield key, health
 
+    def sample(self, chance: Random, count: int) -> list[bytes]:
+        """Keys of so many positions that owe something, or of all if there are fewer."""
+        columns = self._screen.columns
+        rows = chance.sample(range(columns.rows), min(count, columns.rows))
+        return [key for key in map(columns.key, rows) if key is not None]
+
     @property
     def wants_sorting(self) -> bool:
         """Whether `sort` would make the next blocks cheaper."""
@@ -346,14 +357,28 @@ class Judge(Generic[M, A]):
 
     # --- inside
     def _rebuild(self, book: Book[M, A]) -> None:
-        market = self._market = book.market
-        if market is None:
-            self._screen.load(())
-        else:
-            linears = ((key, self._linear(market, key, position)) for key, position in book.positions.items())
-            self._screen.load((key, linear) for key, linear in linears if linear is not None)
+        market, positions = book.market, book.positions
+        self._market = market
+        self._screen.load(())
+        if market is not None:
+            if isinstance(positions, Paged) and isinstance(self.adapter, Weighable):
+                for keys, payloads in positions.pages():
+                    self._append(market, self.adapter, keys, payloads)
+                some: Iterable[tuple[bytes, A | None]] = ((key, positions.get(key)) for key in positions.unstored())
+            else:
+                some = positions.items()
+            for key, position in some:
+                self._screen.put(key, self._linear(market, key, position))
+        if self._accounts:
+            self._named = {key for key in positions if self.calls(key)}
         self._lines.restructure()
         self._standing.forget()
+
+    def _append(self, market: M, adapter: Weighable[M], keys: list[bytes], payloads: list[bytes]) -> None:
+        if not self._acts and self._accounts:
+            mine = [place for place, key in enumerate(keys) if self.calls(key)]
+            keys, payloads = [keys[place] for place in mine], [payloads[place] for place in mine]
+        self._screen.append(keys, adapter.linears(market, payloads))
 
     def _linear(self, market: M, key: bytes, position: A | None) -> Linear | None:
         if position is None or not (self._acts or self.calls(key)):

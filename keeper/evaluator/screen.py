@@ -9,12 +9,12 @@ holds for its float sums; a missing price makes the comparison false, so such a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from keeper.core.types import Linear, Slack
+from keeper.core.types import Linear, Linears, Slack
 from keeper.evaluator.columns import CHUNK, Columns, Floats, Rows, vector_of
 from keeper.evaluator.ranking import Ranking
 
@@ -67,6 +67,11 @@ class Screen:
         self.columns, self._ranking = Columns(), None
         for key, linear in positions:
             self.columns.put(key, linear)
+
+    def append(self, keys: Sequence[bytes], linears: Linears) -> None:
+        """Hold these as well, none of which may be there yet."""
+        self.unsort()
+        self.columns.append(keys, linears)
 
     def nearest(self, vector: Floats) -> Iterator[bytes]:
         """Keys of every row by rising ratio of collateral to requirement; those without a price come last."""

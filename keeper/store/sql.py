@@ -52,6 +52,19 @@ class SqlStore:
             if payload is not None:
                 yield key, payload
 
+    def fact_pages(
+        self, protocol: str, kind: str, *, after: bytes = b"", size: int = sql.PAGE
+    ) -> Iterator[tuple[list[bytes], list[bytes]]]:
+        held: dict[bytes, bytes | None] = {}  # the last of a page may have newer versions on the next one
+        from_key, from_block = after, sql.NO_BLOCK if after else -1
+        while rows := self._db.rows(sql.FACTS_PAGE, protocol, kind, from_key, from_block, size):
+            from_key, from_block, payload = rows[-1]
+            newest = {**held, **{key: version for key, _, version in rows}}
+            held = {from_key: payload}
+            del newest[from_key]
+            yield _open(newest)
+        yield _open(held)
+
     def fact(self, protocol: str, kind: str, key: bytes, *, at: int | None = None) -> bytes | None:
         if at is None:
             row = self._db.row(sql.LATEST_FACT, protocol, kind, key)
@@ -83,7 +96,7 @@ class SqlStore:
         page: Sequence[Row] = [(b"", -1, None)]
         while page:
             after_key, after_block, _ = page[-1]
-            page = self._db.rows(sql.FACTS_PAGE, protocol, kind, after_key, after_block)
+            page = self._db.rows(sql.FACTS_PAGE, protocol, kind, after_key, after_block, sql.PAGE)
             yield from page
 
     # --- backfill
@@ -187,6 +200,14 @@ class SqlStore:
 
     def close(self) -> None:
         self._db.close()
+
+
+def _open(newest: Mapping[bytes, bytes | None]) -> tuple[list[bytes], list[bytes]]:
+    """Keys and payloads of what has not closed."""
+    payloads = [payload for payload in newest.values() if payload is not None]
+    if len(payloads) == len(newest):
+        return list(newest), payloads
+    return [key for key, payload in newest.items() if payload is not None], payloads
 
 
 def _newest(versions: Iterator[Row]) -> Iterator[Row]:

@@ -32,6 +32,9 @@ from keeper.core.records import DeliveryStatus, IntentStatus
 from keeper.store.database import Statement
 from keeper.store.schema import attempts, audit, blocks, deliveries, facts, intents, meta, notices, scans, touches
 
+NO_BLOCK = 2**63 - 1
+"""No version is of this block, or of a later one."""
+
 PAGE = 20_000
 """Rows fetched at once where a table is read whole. Pages resume by key, so writing between two of them is harmless."""
 
@@ -145,8 +148,8 @@ FACTS_PAGE = Statement(
         > tuple_(bindparam("after_key", type_=LargeBinary), _at("after_block")),
     )
     .order_by(facts.c.key, facts.c.block_number)
-    .limit(PAGE),
-    ("protocol", "kind", "after_key", "after_block"),
+    .limit(bindparam("size", type_=BigInteger)),
+    ("protocol", "kind", "after_key", "after_block", "size"),
 )
 PROTOCOLS_OF_KIND = Statement(
     select(facts.c.protocol).where(facts.c.kind == bindparam("kind")).distinct().order_by(facts.c.protocol), ("kind",)

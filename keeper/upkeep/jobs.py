@@ -39,6 +39,7 @@ REEVALUATE_AT_ONCE = 1_000
 
 GAS_OF_A_LIQUIDATION = 1_000_000
 _NAMED = 5
+_NEIGHBOURS = 8
 
 
 class Jobs:
@@ -65,7 +66,7 @@ class Jobs:
         self._tally = JobTally() if tally is None else tally
         housekeeping.tally = self._tally
         self._wallet = house.wallet()
-        self._waiting: dict[str, list[bytes]] = {}
+        self._looked_to: dict[str, bytes] = {}
         self._bad_feeds: dict[str, set[bytes]] = {}
         self._random = random.Random()  # noqa: S311  (which positions to sample is no secret)
         # memory store, UTC, one run at a time, late runs merged and never dropped: the defaults lose runs silently
@@ -187,13 +188,10 @@ class Jobs:
         self._conditions.begin(trouble)
 
     def _next_slice(self, track: Track) -> list[bytes]:
-        """The next positions in turn; a round is over all that were there when it began."""
-        waiting = self._waiting.setdefault(track.name, [])
-        if not waiting:
-            waiting.extend(track.book.positions)
-        taken = waiting[-REEVALUATE_AT_ONCE:]
-        del waiting[-REEVALUATE_AT_ONCE:]
-        return [key for key in taken if key in track.book.positions]
+        """The next positions in order of their keys, and from the first one on when there are no more."""
+        taken = track.behind(self._looked_to.get(track.name, b""), REEVALUATE_AT_ONCE)
+        self._looked_to[track.name] = taken[-1] if len(taken) == REEVALUATE_AT_ONCE else b""
+        return taken
 
     def _tell_feeds(self, track: Track, ruling: Ruling) -> None:
         """Log an asset, once, when its feed is found stale or unusable; who is concerned hears of it by `feeds`."""
@@ -205,8 +203,11 @@ class Jobs:
         known |= bad
 
     def _sample(self, track: Track) -> list[bytes]:
-        keys = list(track.book.positions)
-        return self._random.sample(keys, min(self._config.jobs.reconcile_sample, len(keys)))
+        """Positions at random, each a neighbour of one that owes something: those that owe nothing lie among them."""
+        found: set[bytes] = set()
+        for key in track.judge.sample(self._random, self._config.jobs.reconcile_sample):
+            found.update(self._random.sample(near, 1) if (near := track.behind(key, _NEIGHBOURS)) else (key,))
+        return sorted(found or track.behind(b"", self._config.jobs.reconcile_sample))
 
     async def _differing(self, track: Track, keys: list[bytes], block: BlockRef, now: int) -> list[bytes]:
         adapter, book = track.adapter, track.book

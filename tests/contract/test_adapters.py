@@ -25,6 +25,7 @@ import keeper.protocols
 from keeper.config.table import kinds, plugin
 from keeper.core.encoding import dump_prices, load_prices
 from keeper.core.errors import DecodeError
+from keeper.core.ports import Weighable
 from keeper.core.types import Block, BlockRef, Book, Call, Health, LiquidationPlan, Log, Skip, Token
 from keeper.core.units import WAD
 from keeper.evaluator.columns import Columns, vector_of
@@ -114,6 +115,27 @@ def test_stored_forms_read_back(case: Case, s: Situation) -> None:
     assert adapter.dump_market(adapter.load_market(market)) == market
     assert adapter.dump_position(adapter.load_position(position)) == position
     assert load_prices(dump_prices(s.prices)) == s.prices
+
+
+@every
+def test_many_stored_positions_weigh_as_much_as_each_of_them(case: Case, s: Situation) -> None:
+    """To the rounding of a float, in the same order and slots, whoever is beside it."""
+    adapter = case.adapter
+    if not isinstance(adapter, Weighable):
+        return
+    payload = adapter.dump_position(s.position)
+    for count in (0, 1, 3):
+        found = adapter.linears(s.market, [payload] * count)
+        for side, counts, slots, weights in (
+            ("collateral", found.collateral_counts, found.collateral_slots, found.collateral_weights),
+            ("requirement", found.requirement_counts, found.requirement_slots, found.requirement_weights),
+        ):
+            entries = getattr(adapter.linear(s.market, s.position), side)
+            assert list(counts) == [len(entries)] * count
+            assert list(slots) == [slot for slot, _ in entries] * count
+            assert list(weights) == pytest.approx([weight for _, weight in entries] * count, rel=1e-14, abs=0)
+    with pytest.raises(DecodeError):
+        adapter.linears(s.market, [payload, b"nonsense"])
 
 
 def test_a_corrupt_stored_form_is_a_decode_error(case: Case) -> None:

@@ -214,6 +214,24 @@ def test_many_facts_are_read_in_pages(store, monkeypatch):
     found = list(store.facts("aave", "position"))
     assert [key for key, _payload in found] == keys
     assert [key for key, payload in found if payload == b"2"] == keys[9_990:10_010]
+    paged = [
+        one for keys_, payloads in store.fact_pages("aave", "position") for one in zip(keys_, payloads, strict=True)
+    ]
+    assert paged == found
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_pages_of_any_size_hold_the_newest_versions_of_what_has_not_closed(store, size):
+    commit(
+        store,
+        committed(1, position(FIRST, b"1"), position(SECOND, b"1"), position(THIRD, b"1")),
+        committed(2, position(FIRST, b"2"), position(SECOND, None)),
+        committed(3, position(FIRST, b"3"), position(THIRD, b"3")),
+    )
+    for after, rest in zip([b"", FIRST, SECOND, THIRD], [[FIRST, THIRD], [THIRD], [THIRD], []], strict=True):
+        pages = list(store.fact_pages("aave", "position", after=after, size=size))
+        assert [key for keys, _ in pages for key in keys] == rest
+        assert [payload for _, payloads in pages for payload in payloads] == [b"3"] * len(rest)
 
 
 # --- backfill ---------------------------------------------------------------------------------------------------------

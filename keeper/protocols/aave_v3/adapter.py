@@ -22,6 +22,7 @@ from keeper.core.types import (
     Demand,
     Health,
     Linear,
+    Linears,
     Liquidated,
     LiquidationPair,
     LiquidationPlan,
@@ -45,6 +46,7 @@ from keeper.protocols.aave_v3 import (
     state,
     stress,
     track,
+    weights,
 )
 from keeper.protocols.aave_v3.errors import explain_revert
 from keeper.protocols.aave_v3.options import Options
@@ -181,6 +183,9 @@ class AaveV3:
 
     def linear(self, market: Market, position: Account) -> Linear:
         return health.linear(market, position)
+
+    def linears(self, market: Market, payloads: Sequence[bytes]) -> Linears:
+        return weights.linears(market, payloads)
 
     def factors(self, market: Market, prices: Prices, now: int) -> Sequence[float]:
         return health.factors(market, prices, self._indices(market, now))

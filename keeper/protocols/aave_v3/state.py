@@ -1,4 +1,7 @@
-"""What Keeper knows of a pool: the market all share, and each account's raw state. Frozen values, stored as JSON."""
+"""What Keeper knows of a pool: the market all share, and each account's raw state. Frozen values.
+
+Markets are stored as JSON, accounts packed: a million of them are read at a start.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from keeper.core.errors import DecodeError
+from keeper.protocols.aave_v3 import packed
 from keeper.protocols.aave_v3.rules import Rules
 
 T = TypeVar("T")
@@ -214,14 +218,27 @@ def load_market(payload: bytes) -> Market:
 
 
 def dump_account(account: Account) -> bytes:
-    stables = [[s.reserve_id, s.principal_assets, s.rate_ray, s.updated_at] for s in account.stables]
-    rows = [account.flags, account.emode, account.supplies, account.debts, stables]
-    return json.dumps(rows, separators=(",", ":")).encode()
+    """Packed (`packed`) where it fits, else JSON."""
+    balances = (*account.supplies, *account.debts)
+    fits = not account.stables and account.flags < 1 << 256 and account.emode < 256 and len(balances) < 256
+    if not fits or any(reserve_id > 255 or scaled >= 1 << 128 for reserve_id, scaled in balances):
+        stables = [[s.reserve_id, s.principal_assets, s.rate_ray, s.updated_at] for s in account.stables]
+        rows = [account.flags, account.emode, account.supplies, account.debts, stables]
+        return json.dumps(rows, separators=(",", ":")).encode()
+    return b"".join(
+        (
+            bytes((packed.MARK, account.emode, len(account.supplies), len(account.debts))),
+            account.flags.to_bytes(packed.FLAGS, "little"),
+            *(bytes((reserve_id,)) + scaled.to_bytes(packed.SCALED, "little") for reserve_id, scaled in balances),
+        )
+    )
 
 
 def load_account(payload: bytes) -> Account:
-    """Raises DecodeError when the payload was not written by `dump_account`."""
+    """Raises DecodeError when the payload was not written by `dump_account`, of this release or an older one."""
     try:
+        if payload[0] == packed.MARK:
+            return _unpacked(payload)
         flags, emode, supplies, debts, stables = json.loads(payload)
         return Account(
             flags,
@@ -230,8 +247,20 @@ def load_account(payload: bytes) -> Account:
             tuple((reserve_id, scaled) for reserve_id, scaled in debts),
             tuple(StableDebt(*row) for row in stables),
         )
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, IndexError) as error:
         raise DecodeError(f"a stored aave_v3 position does not read ({error}); index again from start_block") from error
+
+
+def _unpacked(payload: bytes) -> Account:
+    emode, supplies, debts = payload[1:4]
+    if len(payload) != packed.HEAD + packed.ENTRY * (supplies + debts):
+        raise ValueError(f"{len(payload)} bytes for {supplies} supplies and {debts} debts")
+    balances = tuple(
+        (payload[at], int.from_bytes(payload[at + 1 : at + packed.ENTRY], "little"))
+        for at in range(packed.HEAD, len(payload), packed.ENTRY)
+    )
+    flags = int.from_bytes(payload[4 : packed.HEAD], "little")
+    return Account(flags, emode, balances[:supplies], balances[supplies:])
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from keeper.core.errors import DecodeError
 from keeper.core.types import Price
-from keeper.protocols.aave_v3 import state
+from keeper.protocols.aave_v3 import state, weights
+from keeper.protocols.aave_v3.health import linear
 from keeper.protocols.aave_v3.state import Account, EMode, Market, StableDebt
 from tests.support import aave_market as build
 
@@ -24,6 +25,22 @@ def test_market_and_account_survive_storage(world: tuple[Market, dict[bytes, Pri
 
 def test_fixed_rate_debts_survive_storage() -> None:
     account = build.account({0: 5}, {}, stables=(StableDebt(1, 10**20, 10**25, build.NOW),))
+    assert state.load_account(state.dump_account(account)) == account
+
+
+def test_accounts_that_an_older_release_stored_as_json_read_as_well_also_beside_packed_ones() -> None:
+    market = build.market(build.reserve(0), build.reserve(1))
+    accounts = [build.account({0: 5 * n}, {1: 7}) for n in range(1, 4)]
+    payloads = [state.dump_account(account) for account in accounts]
+    payloads[1] = json.dumps([accounts[1].flags, 0, [[0, 10]], [[1, 7]], []]).encode()
+    assert [state.load_account(payload) for payload in payloads] == accounts
+    found = weights.linears(market, payloads)
+    assert list(found.collateral_weights) == [linear(market, one).collateral[0][1] for one in accounts]
+
+
+@pytest.mark.parametrize("account", [build.account({300: 1}, {}), build.account({0: 1 << 128}, {})])
+def test_what_does_not_fit_the_packed_form_is_stored_as_json(account: Account) -> None:
+    assert state.dump_account(account).startswith(b"[")
     assert state.load_account(state.dump_account(account)) == account
 
 

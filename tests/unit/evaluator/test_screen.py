@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keeper.core.types import Linear, Prices, Slack
+from keeper.core.types import Linear, Linears, Prices, Slack
 from keeper.core.units import WAD
 from keeper.evaluator.columns import Columns, vector_of
 from keeper.evaluator.screen import Screen, maybe_below, surely_below
@@ -32,6 +32,15 @@ def key_of(number: int) -> bytes:
 
 def linear(collateral: float, requirement: float) -> Linear:
     return Linear(((0, collateral),), ((1, requirement),))
+
+
+def linears_of(many: list[Linear]) -> Linears:
+    columns: list[list[float]] = []
+    for side in ("collateral", "requirement"):
+        entries = [getattr(one, side) for one in many]
+        flat = [entry for row in entries for entry in row]
+        columns += [[len(row) for row in entries], [slot for slot, _ in flat], [weight for _, weight in flat]]
+    return Linears(*columns)
 
 
 def keys_below(screen: Screen, factors: list[float], threshold: float, slack: Slack = EXACT) -> set[bytes]:
@@ -168,7 +177,10 @@ class World:
             self.screen.sort(self.vector(), self.adapter.slack(self.market), 1.1)
         elif happening < 0.77:
             self.market = Market(tuple(self.random.randint(5000, 9500) for _ in range(ASSETS)))
-            self.screen.load(self.linears())
+            if self.random.random() < 0.5:
+                self.screen.load(self.linears())
+            else:
+                self.append()
         elif happening < 0.8:
             self.values[self.random.randrange(ASSETS)] = self.random.choice(
                 (None, 10**10, 10 ** self.random.randint(0, 12))
@@ -177,6 +189,14 @@ class World:
             self.now += self.random.choice((12, 10**6))
             moved = [None if value is None else self.moved(value) for value in self.values]
             self.values = moved
+
+    def append(self) -> None:
+        """Load everything in two parts, those that owe nothing included."""
+        self.screen.load(())
+        every = [(key, self.adapter.linear(self.market, held)) for key, held in self.book.items()]
+        half = len(every) // 2
+        for part in (every[:half], every[half:]):
+            self.screen.append([key for key, _ in part], linears_of([one for _, one in part]))
 
     def moved(self, value: int) -> int:
         return max(1, value + value * self.random.randint(-100, 100) // 10_000)
