@@ -1,0 +1,129 @@
+"""The documentation holds: it builds strictly, reads the same on a forge as on the site; the runbook is complete."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import html5lib
+import pytest
+import yaml
+from markdown_it import MarkdownIt
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+STRUCTURE = ("h1", "h2", "h3", "ol", "ul", "li", "pre", "table", "tr")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Strictly: a page that is not in the navigation, a link or an anchor that leads nowhere fails."""
+    folder = tmp_path_factory.mktemp("site")
+    mkdocs = Path(sys.executable).with_name("mkdocs")
+    built = subprocess.run(
+        [mkdocs, "build", "--strict", "--site-dir", folder],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+def test_the_site_shows_what_the_files_say(site: Path):
+    """Lists, tables and code are the same by CommonMark, as a forge renders the file, and on the site."""
+    markdown = MarkdownIt("commonmark").enable("table")
+    differing = {}
+    for page in PAGES:
+        path = page.relative_to(DOCS).with_suffix(".html")
+        built = html5lib.parse((site / path.with_stem("index" if path.stem == "README" else path.stem)).read_text())
+        (article,) = (one for one in built.iter() if _tag(one) == "article")
+        here, there = _structure(html5lib.parse(markdown.render(page.read_text()))), _structure(article)
+        if here != there:
+            differing[str(page.relative_to(DOCS))] = {tag: (here[tag], there[tag]) for tag in here | there}
+    assert differing == {}
+
+
+def test_the_site_fetches_nothing_from_elsewhere(site: Path):
+    """Fonts, scripts, styles and pictures are its own: who reads it is nobody's business."""
+    asked: set[str] = set()
+    for page in site.rglob("*.html"):
+        for element in html5lib.parse(page.read_text()).iter():
+            attribute = {"script": "src", "img": "src", "link": "href", "iframe": "src"}.get(_tag(element))
+            found = element.get(attribute) if attribute else None
+            if found and re.match(r"(?:https?:)?//", found) and element.get("rel") != "canonical":
+                asked.add(found)
+    assert asked == set()
+
+
+def _structure(tree: Any) -> Counter[str]:
+    return Counter(tag for element in tree.iter() if (tag := _tag(element)) in STRUCTURE)
+
+
+def _tag(element: Any) -> str:
+    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
+
+
+# --- the runbook ------------------------------------------------------------------------------------------------------
+
+LOUD = ("warning", "error", "critical", "exception")
+TABLE_ROW = re.compile(r"^\| (`[^|]+`)[^|]* \|", re.MULTILINE)
+
+
+def loud_events() -> Iterator[str]:
+    """Every event that is logged as a warning or worse, by the source."""
+    for file in (ROOT / "keeper").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in LOUD
+                and isinstance(node.func.value, ast.Name)
+                and node.func.value.id == "log"
+            ):
+                yield from _texts(node.args[0])
+
+
+def _texts(node: ast.expr) -> Iterator[str]:
+    """Of an event, or of the events that a condition chooses from."""
+    if isinstance(node, ast.IfExp):
+        yield from (*_texts(node.body), *_texts(node.orelse))
+    else:
+        assert isinstance(node, ast.Constant), f"an event whose name is not written: {ast.unparse(node)}"
+        yield str(node.value)
+
+
+def test_the_runbook_says_what_to_do_about_every_warning_and_error():
+    """And nothing about events that are no more."""
+    told: set[str] = set()
+    for names in TABLE_ROW.findall((DOCS / "runbook.md").read_text()):
+        told.update(re.findall(r"`([a-z_]+)`", names))
+    events = set(loud_events()) - {"transactions_unpaused"}  # the end of one that is there
+    missing = sorted(events - told)
+    assert missing == [], f"say in docs/runbook.md what these mean and what to do: {missing}"
+    source = "".join(file.read_text() for file in (ROOT / "keeper").rglob("*.py"))
+    gone = sorted(name for name in told - events if f'"{name}"' not in source)
+    assert gone == [], f"docs/runbook.md tells of what nobody logs any more: {gone}"
+
+
+def _alerts() -> set[str]:
+    rules = ROOT / "configs" / "prometheus" / "rules.yml"
+    if not rules.is_file():
+        return set()
+    groups = yaml.safe_load(rules.read_text())["groups"]
+    return {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
+
+
+def test_the_runbook_says_what_to_do_about_every_alert():
+    text = (DOCS / "runbook.md").read_text()
+    assert sorted(alert for alert in _alerts() if f"| `{alert}` |" not in text) == []
