@@ -132,14 +132,14 @@ class Pipeline:
         facts: list[Fact] = []
         for track in self.tracks if len(self.window) else ():
             tip = self.window.tip
-            undone = [one for one in track.episodes(self._store) if undocumented(one, tip.ref)]
+            undone = [one for one in track.episodes_since(self._store, tip.number) if undocumented(one, tip.ref)]
             done = [track.judge.documented(track.book, one, tip) for one in undone]
             facts += [episode_fact(after) for before, after in zip(undone, done, strict=True) if after != before]
         if facts:
             with self._store.transaction() as tx:
                 tx.amend(CommittedBlock(self.window.tip, tuple(facts)))
             for track in self.tracks:
-                track.judge.recall(track.episodes(self._store))
+                track.judge.recall(track.open_episodes(self._store))
 
     # --- steps
 

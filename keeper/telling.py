@@ -6,7 +6,7 @@ on the way is remembered until then: in memory, and after a restart or a revert 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from keeper.core.ports import Store
 from keeper.core.records import Notice, NoticeEvent, Told
 from keeper.core.types import Block, Book
 from keeper.evaluator.directory import Directory
-from keeper.evaluator.episode_json import load_episode
+from keeper.evaluator.episode_json import load_episode, outline
 from keeper.evaluator.episodes import Episode, EpisodeStatus
 from keeper.evaluator.judge import Judge, Ruling
 from keeper.evaluator.notices import is_unheard_loss
@@ -50,9 +50,8 @@ class Teller:
         """Recall how the calls ended that readers still believe to be open, and losses in blocks not yet final that
         nobody heard of: what is older was either told, or before our time."""
         told, blocks = self._mine(store.told()), store.blocks()
-        stored = (load_episode(row[2]) for row in (store.episodes(self._judge.adapter.name) if blocks else ()))
-        ended = [episode for episode in stored if not episode.is_open]
-        recent = [episode for episode in ended if episode.last.block.number >= blocks[0].number]
+        recent = [episode for episode in self._since(store, blocks[0].number) if not episode.is_open] if blocks else []
+        recent = [episode for episode in recent if episode.last.block.number >= blocks[0].number]
         lost = {episode.position for episode in recent if episode.status is EpisodeStatus.LIQUIDATED}
         self._behind = True
         self._undone = frozenset(
@@ -61,13 +60,22 @@ class Teller:
             if one.event is NoticeEvent.LIQUIDATED and position not in lost and _is_gone(one, blocks)
         )
         self._ended = {}
-        for episode in ended:
-            believed = told.get(episode.position)
-            if believed and not believed.event.closes and episode.last.block.number >= believed.block_number:
+        believed = {position: one for position, one in told.items() if not one.event.closes}
+        for episode in self._ended_of(store, believed) if blocks and believed else ():
+            if episode.last.block.number >= believed[episode.position].block_number:
                 self._remember(episode)
         for episode in recent:
             if episode.position in self._undone or is_unheard_loss(told.get(episode.position), episode):
                 self._remember(episode)
+
+    def _since(self, store: Store, number: int) -> Iterator[Episode]:
+        return (load_episode(row[2]) for row in store.episodes(self._judge.adapter.name, since=number))
+
+    def _ended_of(self, store: Store, positions: Container[str]) -> Iterator[Episode]:
+        """Every ended episode of these positions. There may be many others: only their outlines are read."""
+        for _, _, payload, _ in store.episodes(self._judge.adapter.name):
+            if not (about := outline(payload)).is_open and about.position in positions:
+                yield load_episode(payload)
 
     def suspects(self, told: Mapping[str, Told]) -> list[bytes]:
         """Positions to judge whatever the screen says, because readers may be wrong about them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from keeper.core.encoding import dump_prices, load_prices
 from keeper.core.ports import ProtocolAdapter, Store
 from keeper.core.records import MARKET_KEY, Fact
 from keeper.core.types import Book, LogFilter, Prices, Update
-from keeper.evaluator.episode_json import dump_episode, load_episode
+from keeper.evaluator.episode_json import dump_episode, load_episode, outline
 from keeper.evaluator.episodes import Episode
 from keeper.evaluator.judge import Judge
 from keeper.evaluator.seed import Round
@@ -49,7 +49,7 @@ class Track:
         self.book.market = None if market is None else self.adapter.load_market(market)
         self.book.prices = {} if prices is None else load_prices(prices)
         self.book.positions = StoredPositions(store, self.name, self.adapter.load_position)
-        self.judge.reload(self.book, self.episodes(store), self.volatility(store))
+        self.judge.reload(self.book, self.open_episodes(store), self.volatility(store))
         self.teller.reload(store)
 
     def rewind(self, store: Store, changed: Collection[tuple[str, bytes]]) -> None:
@@ -68,12 +68,19 @@ class Track:
             self.judge.observe(self.volatility(store))
         self.judge.apply(self.book, [key for kind, key in changed if kind == "position"])
         if any(kind == "episode" for kind, _ in changed):
-            self.judge.recall(self.episodes(store))
+            self.judge.recall(self.open_episodes(store))
         self.teller.reload(store)
 
-    def episodes(self, store: Store) -> list[Episode]:
-        """The newest version of every episode, closed ones included."""
-        return [load_episode(payload) for _, payload in store.facts(self.name, "episode")]
+    def open_episodes(self, store: Store) -> Iterator[Episode]:
+        """The newest version of every episode that has not closed."""
+        for _, payload in store.facts(self.name, "episode"):
+            if outline(payload).is_open:
+                yield load_episode(payload)
+
+    def episodes_since(self, store: Store, block: int) -> list[Episode]:
+        """The newest version of every episode that this block or a later one changed."""
+        changed = store.changed(self.name, "episode", block)
+        return [load_episode(payload) for _, payload, _ in changed if payload is not None]
 
     def volatility(self, store: Store) -> Volatility | None:
         payload = store.fact(self.name, "volatility", MARKET_KEY)

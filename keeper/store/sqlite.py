@@ -21,7 +21,7 @@ from keeper.store.engine import Driver
 
 PRAGMAS = (
     "PRAGMA synchronous = FULL",
-    "PRAGMA cache_size = -65536",  # 64 MiB
+    "PRAGMA cache_size = -16384",  # 16 MiB: the paths into a large tree; its leaves are in the system's own cache
     "PRAGMA temp_store = MEMORY",
     "PRAGMA journal_size_limit = 67108864",  # bytes kept of a log that a long backfill made grow
 )

@@ -134,7 +134,7 @@ class Jobs:
             found = {step.after.id for step in exact.steps} | {one.position for one in exact.breached}
             if missed := found - known:
                 log.error("screen_missed_positions", protocol=track.name, missed=sorted(missed), block=tip.number)
-                track.judge.reload(track.book, track.episodes(self._store))
+                track.judge.reload(track.book, track.open_episodes(self._store))
             self._tell_feeds(track, exact)
 
     async def wallet(self) -> None:

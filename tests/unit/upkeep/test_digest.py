@@ -105,7 +105,7 @@ def history(store: SqlStore, track: Track) -> None:
     )
     with store.transaction() as tx:
         tx.commit_block(CommittedBlock(block(8), (episode_fact(bobs), episode_fact(lost))))
-    track.judge.recall(track.episodes(store))
+    track.judge.recall(track.open_episodes(store))
 
 
 def test_it_says_what_is_open_what_is_near_what_happened_and_what_is_wrong(world: World, track: Track) -> None:
