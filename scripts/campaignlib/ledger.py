@@ -87,6 +87,7 @@ class Ledger:
         for beat in reversed(waiting):
             positions = list(self.world.open.values())
             self.judged[beat.number] = (beat.hash, self.views(positions, beat.number))
+            self.world.views = self.judged[beat.number][1]
         self._retire()
 
     def views(self, positions: Sequence[Position], number: int) -> dict[str, View]:

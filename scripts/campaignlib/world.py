@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 
@@ -14,7 +14,7 @@ from keeper.devnet.abi import checksummed, encode_call
 from keeper.devnet.chain import DevChain
 from keeper.devnet.errors import DevnetError
 from scripts.campaignlib.inbox import Inbox
-from scripts.campaignlib.positions import MARKETS, Market, Position
+from scripts.campaignlib.positions import MARKETS, Market, Position, View
 
 _START = {"WETH": 2_000.0, "WBTC": 60_000.0}
 _WALLET_DOLLARS = Decimal(200_000_000)
@@ -44,7 +44,9 @@ class World:
         self._price = dict(_START)
         self._aim = dict(_START)
         self._calm_for = 0
-        self._falls: list[float] = []
+        self._falls: list[float | None] = []
+        self.views: Mapping[str, View] = {}
+        """What the contracts said of each position at the last block that was judged."""
         self._rivalry = False
         self._answered = 0
         self._calm = False
@@ -86,7 +88,7 @@ class World:
 
     def fall(self) -> None:
         """With the next block, prices fall so far that somebody can be liquidated."""
-        self._falls.append(self._chance.uniform(0.86, 0.93))
+        self._falls.append(None)
 
     def be_calm(self) -> None:
         """No price moves and nobody acts from now on."""
@@ -122,10 +124,10 @@ class World:
         self._calm_for -= 1
         if self._calm_for < 0 and not self._falls and self._chance.random() < 0.08:
             self._falls.append(self._chance.uniform(0.90, 0.97))
-        fallen = self._falls.pop() if self._falls else None
-        if fallen is not None:
-            symbol = self._chance.choice(("WETH", "WETH", "WBTC"))
-            self._aim[symbol] = self._price[symbol] = max(self._price[symbol] * fallen, _START[symbol] * 0.35)
+        fallen = bool(self._falls)
+        if fallen:
+            symbol, factor = self._deep_enough(self._falls.pop())
+            self._aim[symbol] = self._price[symbol] = max(self._price[symbol] * factor, _START[symbol] * 0.35)
             self._calm_for = self._chance.randrange(10, 20)
             self.happened["price falls"] += 1
         elif self._calm_for < 0 and self._chance.random() < 0.06:
@@ -134,13 +136,28 @@ class World:
         for symbol in _START:
             moved = self._price[symbol] + 0.15 * (self._aim[symbol] - self._price[symbol])
             self._price[symbol] = moved * (1 + self._chance.gauss(0, 0.002))
-            if fallen is not None or self._chance.random() < 0.4:
+            if fallen or self._chance.random() < 0.4:
                 answer = int(self._price[symbol] * 10**8)
                 actions.append(lambda symbol=symbol, answer=answer: self.chain.set_price(symbol, answer))
-        if fallen is not None and self._rivalry:
+        if fallen and self._rivalry:
             self._rivalry = False
             actions += [lambda one=one: self._snatch(one) for one in list(self.open.values())[:6]]
         return actions
+
+    def _deep_enough(self, factor: float | None) -> tuple[str, float]:
+        """Which price falls, and to what share of itself; where that is open, so far that two can be liquidated."""
+        symbol = self._chance.choice(("WETH", "WETH", "WBTC"))
+        if factor is not None:
+            return symbol, factor
+        healths: dict[str, list[int]] = {}
+        for name, view in self.views.items():
+            if view.health_wad is not None and view.worth_it and name in self.open:
+                healths.setdefault(self.open[name].collateral, []).append(view.health_wad)
+        if not healths:
+            return symbol, 0.9
+        symbol = min(healths, key=lambda one: sorted(healths[one])[:2])
+        second = sorted(healths[symbol])[:2][-1] / 10**18
+        return symbol, min(0.97, max(0.78, 0.97 / second))
 
     def _snatch(self, position: Position) -> None:
         self.markets[position.protocol].rival(position)
@@ -167,7 +184,7 @@ class World:
         market = self._chance.choice(list(self.markets.values()))
         collateral, debt = self._chance.choice(market.collaterals), self._chance.choice(market.debts)
         dollars = self._chance.uniform(15_000, 60_000)
-        health = self._chance.uniform(market.least_health, 1.35)
+        health = self._chance.uniform(market.least_health, 1.3)
         self._accounts += 1
         account = _account(self._accounts)
         self.chain.rpc("anvil_setBalance", account, hex(10**20))
