@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     parser.add_argument("--block-s", type=float, default=2.0, help="seconds between blocks [2]")
     parser.add_argument("--only", action="append", metavar="KIND", help="these kinds of faults alone; repeatable")
+    parser.add_argument("--crowd", type=int, default=0, help="further positions below their call line all the time [0]")
     parser.add_argument("--outage-blocks", type=int, default=1_000, help="length of an outage [1000]")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep logs and databases there")
     args = parser.parse_args()
@@ -38,6 +39,7 @@ def main() -> int:
             say,
             interval_s=args.block_s,
             kinds=ALL_KINDS,
+            crowd=args.crowd,
             only=args.only,
             outage_blocks=args.outage_blocks,
         )

@@ -117,6 +117,28 @@ class Sends(Fault):
         return told[0] if isinstance(told, tuple) else told
 
 
+class OldState(Fault):
+    """Contracts answer as they would have some blocks ago, under the hash of the block that was asked for."""
+
+    def __init__(self, kind: str, blocks: int, proxy: Proxy) -> None:
+        super().__init__()
+        self.kind = kind
+        self._blocks = blocks
+        self._proxy = proxy
+
+    def before(self, method: str, params: Params) -> Any | None:
+        pinned = method == "eth_call" and len(params) > 1 and isinstance(params[1], dict)
+        return self._old(params) if pinned else None
+
+    async def _old(self, params: Params) -> tuple[Any] | Refuse:
+        block = await self._proxy.ask(BY_HASH, [params[1]["blockHash"], False])
+        if not isinstance(block, dict):
+            return Refuse(-32000, "header for hash not found")
+        height = hex(max(0, int(block["number"], 16) - self._blocks))
+        told = await self._proxy.ask("eth_call", [params[0], height, *params[2:]])
+        return told if isinstance(told, Refuse) else (told,)
+
+
 class Trap(Fault):
     """Calls somebody at a chosen request, once: before it is asked, or once the answer is known but not told."""
 
@@ -234,6 +256,7 @@ KINDS: dict[str, Make] = {
     "heads repeated": lambda chance, _: Heads("heads repeated", _Memory().twice),
     "heads out of order": lambda chance, _: Heads("heads out of order", _Memory().swapped),
     "subscription silent": lambda chance, _: Heads("subscription silent", lambda header: []),
+    "state of an older block": lambda chance, proxy: OldState("state of an older block", 15, proxy),
     "range errors": lambda chance, _: Refusing(
         "range errors", Refuse(-32005, "query returned more than 10000 results"), _is_range
     ),

@@ -6,10 +6,8 @@ liquidatable, or below its call line, must have had its consequence.
 
 from __future__ import annotations
 
-import http.client
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +15,7 @@ from keeper.devnet.abi import checksummed
 from keeper.devnet.chain import DevChain
 from keeper.protocols.morpho_blue import abi as morpho_abi
 from keeper.protocols.venus import abi as venus_abi
+from scripts.campaignlib.crowd import batch
 from scripts.campaignlib.inbox import Arrival
 from scripts.campaignlib.positions import Position, View
 from scripts.campaignlib.world import World
@@ -95,7 +94,7 @@ class Ledger:
         markets = self.world.markets
         asked = [(one, *markets[one.protocol].question(one)) for one in positions]
         requests = [("eth_call", [{"to": target, "data": "0x" + data.hex()}, hex(number)]) for _, target, data in asked]
-        answers = self._batch(requests)
+        answers = batch(self.chain, requests)
         return {
             one.id: markets[one.protocol].view(one, bytes.fromhex(answer[2:]))
             for (one, _, _), answer in zip(asked, answers, strict=True)
@@ -215,6 +214,10 @@ class Ledger:
             told.setdefault(str(one.notice["position"]), []).append(one)
         self._judge_missing(told)
         self._judge_false(told)
+        for position in self.world.crowd:
+            heard = [one.notice["event"] for one in told.get(position, ())]
+            if heard != ["opened"]:
+                self._lose("notice missing" if not heard else "notice false", f"{position} was told {heard}")
 
     def _judge_missing(self, told: Mapping[str, Sequence[Arrival]]) -> None:
         """Whoever was below the call line in more than five fair blocks was told while, or soon after."""
@@ -304,25 +307,6 @@ class Ledger:
     def _hash(self, number: int) -> str | None:
         block = self.chain.rpc("eth_getBlockByNumber", hex(number), False)
         return None if block is None else str(block["hash"])
-
-    def _batch(self, requests: Iterable[tuple[str, list[Any]]]) -> list[str]:
-        body = [
-            {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
-            for number, (method, params) in enumerate(requests)
-        ]
-        if not body:
-            return []
-        connection = http.client.HTTPConnection("127.0.0.1", self.chain.anvil.port, timeout=120)
-        try:
-            connection.request("POST", "/", json.dumps(body), {"Content-Type": "application/json"})
-            answers = json.loads(connection.getresponse().read())
-        finally:
-            connection.close()
-        answers.sort(key=lambda one: one["id"])
-        for one in answers:
-            if "error" in one:
-                raise RuntimeError(f"the oracle's own question failed: {one['error']}")
-        return [one["result"] for one in answers]
 
     def _lose(self, kind: str, what: str) -> None:
         self.losses.append(Loss(kind, what))

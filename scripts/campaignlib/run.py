@@ -267,16 +267,19 @@ def run(
     interval_s: float = 2.0,
     kinds: Sequence[str] = ALL_KINDS,
     size: int = 24,
+    crowd: int = 0,
     only: Sequence[str] | None = None,
     outage_blocks: int = 1_000,
     times: int | None = None,
     longest_blocks: int = 1_000,
 ) -> Outcome:
-    """only: kinds of incidents; all by default. times: how often each; for the whole time by default. longest_blocks:
-    that any of them lasts."""
+    """size: positions that things happen to. crowd: how many more are below their call line all the time.
+    only: kinds of incidents; all by default. times: how often each; for the whole time by default.
+    longest_blocks: that any of them lasts.
+    """
     began = time.monotonic()
     outcome = Outcome(seed, minutes)
-    with open_scene(folder, seed, interval_s=interval_s, kinds=kinds, size=size) as scene:
+    with open_scene(folder, seed, interval_s=interval_s, kinds=kinds, size=size, crowd=crowd) as scene:
         campaign = Campaign(scene, outcome, say, longest_blocks)
         try:
             campaign.run(began + minutes * 60, draw(scene, only, outage_blocks, times))

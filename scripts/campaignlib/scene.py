@@ -45,7 +45,9 @@ class Scene:
 
 
 @contextmanager
-def open_scene(folder: Path, seed: int, *, interval_s: float, kinds: Sequence[str], size: int) -> Iterator[Scene]:
+def open_scene(
+    folder: Path, seed: int, *, interval_s: float, kinds: Sequence[str], size: int, crowd: int
+) -> Iterator[Scene]:
     """A chain, two endpoints (the second over HTTP with an even seed, else a websocket too), a receiver and a daemon
     that is not started yet."""
     chance = _chance(seed)
@@ -53,7 +55,7 @@ def open_scene(folder: Path, seed: int, *, interval_s: float, kinds: Sequence[st
     try:
         with (
             open_inbox(_chance(seed + 1)) as inbox,
-            World.begin(_chance(seed + 2), inbox, kinds, size) as world,
+            World.begin(_chance(seed + 2), inbox, kinds, size, crowd) as world,
             proxies(("first", "second"), world.chain.anvil.port) as endpoints,
         ):
             first, second = endpoints

@@ -13,6 +13,7 @@ from eth_hash.auto import keccak
 from keeper.devnet.abi import checksummed, encode_call
 from keeper.devnet.chain import DevChain
 from keeper.devnet.errors import DevnetError
+from scripts.campaignlib.crowd import gather
 from scripts.campaignlib.inbox import Inbox
 from scripts.campaignlib.positions import MARKETS, Market, Position, View
 
@@ -32,6 +33,8 @@ class World:
         self.positions: dict[str, Position] = {}
         self.open: dict[str, Position] = {}
         """Those that still owe, as far as their owners know."""
+        self.crowd: list[str] = []
+        """Further positions, by id, of which nothing is ever heard but their call."""
         self.happened: Counter[str] = Counter()
         self.markets: dict[str, Market] = {}
         for kind in kinds:
@@ -53,7 +56,9 @@ class World:
 
     @classmethod
     @contextmanager
-    def begin(cls, chance: random.Random, inbox: Inbox, kinds: Sequence[str], size: int) -> Iterator[World]:
+    def begin(
+        cls, chance: random.Random, inbox: Inbox, kinds: Sequence[str], size: int, crowd: int = 0
+    ) -> Iterator[World]:
         """A chain with deep markets, a rich wallet, and the first owners."""
         with DevChain.start(manual_mining=True, gas_limit=400_000_000, first_come=True) as chain:
             world = cls(chain, chance, inbox, kinds, size)
@@ -68,6 +73,7 @@ class World:
             for _ in range(size):
                 with chain.one_block():
                     world._open()
+            world.crowd = gather(chain, crowd) if crowd else []
             chain.mine(3)
             yield world
 

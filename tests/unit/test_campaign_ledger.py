@@ -31,7 +31,7 @@ class Chain:
         self.logs: list[dict[str, Any]] = []
         self.orphaned: set[int] = set()
         position = Position(POSITION, OWNER, "WETH", "USDC")
-        world = SimpleNamespace(positions={POSITION: position}, open={}, markets={})
+        world = SimpleNamespace(positions={POSITION: position}, open={}, markets={}, crowd=[])
         self.ledger = Ledger(cast(DevChain, self), cast(World, world))
         for number, view in enumerate(views, 1):
             self.ledger.judged[number] = (f"0x{number:064x}", {POSITION: view})
