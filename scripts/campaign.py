@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
+import random
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from scripts.campaignlib.incidents import deck
 from scripts.campaignlib.report import as_json, table
 from scripts.campaignlib.run import ALL_KINDS, run
 
@@ -23,7 +26,15 @@ def main() -> int:
     parser.add_argument("--crowd", type=int, default=0, help="further positions below their call line all the time [0]")
     parser.add_argument("--outage-blocks", type=int, default=1_000, help="length of an outage [1000]")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep logs and databases there")
+    parser.add_argument("--list", action="store_true", help="name the kinds of faults and end")
     args = parser.parse_args()
+    known = deck(random.Random(0), args.outage_blocks)  # noqa: S311  (nothing secret is drawn)
+    if args.list:
+        print("\n".join(known))
+        return 0
+    if unknown := sorted(set(args.only or ()) - known.keys()):
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        parser.error(f"--only: no fault is called {unknown[0]!r}; " + (f"{near[0]!r} is" if near else "see --list"))
     began = time.monotonic()
 
     def say(line: str) -> None:

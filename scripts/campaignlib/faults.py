@@ -256,7 +256,6 @@ KINDS: dict[str, Make] = {
     "heads repeated": lambda chance, _: Heads("heads repeated", _Memory().twice),
     "heads out of order": lambda chance, _: Heads("heads out of order", _Memory().swapped),
     "subscription silent": lambda chance, _: Heads("subscription silent", lambda header: []),
-    "state of an older block": lambda chance, proxy: OldState("state of an older block", 15, proxy),
     "range errors": lambda chance, _: Refusing(
         "range errors", Refuse(-32005, "query returned more than 10000 results"), _is_range
     ),
@@ -273,3 +272,8 @@ KINDS: dict[str, Make] = {
     "receipts appear and vanish": lambda chance, _: Changing("receipts appear and vanish", _flickering(chance)),
 }
 """Of one endpoint, by kind. What concerns more than one is in `incidents`."""
+
+ON_DEMAND: dict[str, Make] = {
+    "state of an older block": lambda chance, proxy: OldState("state of an older block", 15, proxy),
+}
+"""Drawn only when they are named: lies that only a second endpoint can tell, see docs/campaign.md."""

@@ -72,7 +72,7 @@ class NodeFault(Incident):
 
     def begin(self, scene: Scene) -> None:
         proxy = scene.proxies[self._where]
-        self._fault = faults.KINDS[self.kind](self._chance, proxy)
+        self._fault = (faults.KINDS | faults.ON_DEMAND)[self.kind](self._chance, proxy)
         proxy.put(self._fault)
         if self.kind == "wrong chain id":
             proxy.drop()  # it is asked on connecting
@@ -577,29 +577,35 @@ class Storm(Incident):
 
 
 def deck(chance: random.Random, outage_blocks: int) -> dict[str, Callable[[], Incident]]:
-    """One of each, by kind."""
-    made: dict[str, Callable[[], Incident]] = {kind: lambda kind=kind: NodeFault(kind, chance) for kind in faults.KINDS}
+    """One of each, by kind. Each draws from a chance of its own, so that none changes what befalls after it."""
+
+    def own() -> random.Random:
+        return random.Random(chance.getrandbits(64))  # noqa: S311  (repeatable, which is the point)
+
+    made: dict[str, Callable[[], Incident]] = {
+        kind: lambda kind=kind: NodeFault(kind, own()) for kind in (*faults.KINDS, *faults.ON_DEMAND)
+    }
     others: list[Callable[[], Incident]] = [
-        lambda: Down(chance),
-        lambda: Blackout(chance),
-        lambda: TwoBranches(chance),
-        lambda: Outage(chance, outage_blocks),
-        lambda: KillAtRandom(chance),
+        lambda: Down(own()),
+        lambda: Blackout(own()),
+        lambda: TwoBranches(own()),
+        lambda: Outage(own(), outage_blocks),
+        lambda: KillAtRandom(own()),
         *(lambda kind=kind: KillAt(kind) for kind in KillAt.KINDS),
         KillWhileTelling,
-        lambda: DiskFull(chance),
-        lambda: ReadOnly(chance),
-        lambda: FilesTooLarge(chance),
-        lambda: SyncFails(chance),
-        lambda: SlowDisk(chance),
-        lambda: NoDescriptors(chance),
-        lambda: NoMemory(chance),
-        lambda: ClockSteps(chance),
+        lambda: DiskFull(own()),
+        lambda: ReadOnly(own()),
+        lambda: FilesTooLarge(own()),
+        lambda: SyncFails(own()),
+        lambda: SlowDisk(own()),
+        lambda: NoDescriptors(own()),
+        lambda: NoMemory(own()),
+        lambda: ClockSteps(own()),
         *(lambda kind=kind: SpoiledDatabase(kind) for kind in SpoiledDatabase.KINDS),
-        *(lambda trouble=trouble: BadReceiver(trouble, chance) for trouble in TROUBLES),
-        lambda: Reorganization(chance),
+        *(lambda trouble=trouble: BadReceiver(trouble, own()) for trouble in TROUBLES),
+        lambda: Reorganization(own()),
         Rival,
-        lambda: FastBlocks(chance),
+        lambda: FastBlocks(own()),
         Storm,
     ]
     return made | {make().kind: make for make in others}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from keeper.devnet.errors import DevnetError
+from scripts.campaignlib.faults import ON_DEMAND
 from scripts.campaignlib.incidents import Incident, deck
 from scripts.campaignlib.ledger import Beat, Loss
 from scripts.campaignlib.scene import CONFIRMATIONS, Scene, open_scene
@@ -252,7 +253,7 @@ _MOMENTARY = ("outlook", "band", "call_wad")
 def draw(scene: Scene, only: Sequence[str] | None, outage_blocks: int, times: int | None) -> Iterator[Incident]:
     """Every kind once in an order of chance, then again, for so many times or for ever."""
     made = deck(scene.chance, outage_blocks)
-    kinds = list(made) if only is None else list(only)
+    kinds = [kind for kind in made if kind not in ON_DEMAND] if only is None else list(only)
     for _ in itertools.count() if times is None else range(times):
         for kind in scene.chance.sample(kinds, len(kinds)):
             yield made[kind]()

@@ -40,7 +40,8 @@ class World:
         for kind in kinds:
             market = MARKETS[kind](chain)
             self.markets[market.name] = market
-        self._chance = chance
+        self._chance = random.Random(chance.getrandbits(64))  # noqa: S311
+        self._weather = chance  # of prices, whatever owners do
         self._inbox = inbox
         self._size = size
         self._accounts = 0
@@ -128,21 +129,21 @@ class World:
     def _prices(self) -> list[Callable[[], object]]:
         actions: list[Callable[[], object]] = []
         self._calm_for -= 1
-        if self._calm_for < 0 and not self._falls and self._chance.random() < 0.08:
-            self._falls.append(self._chance.uniform(0.90, 0.97))
+        if self._calm_for < 0 and not self._falls and self._weather.random() < 0.08:
+            self._falls.append(self._weather.uniform(0.90, 0.97))
         fallen = bool(self._falls)
         if fallen:
             symbol, factor = self._deep_enough(self._falls.pop())
             self._aim[symbol] = self._price[symbol] = max(self._price[symbol] * factor, _START[symbol] * 0.35)
-            self._calm_for = self._chance.randrange(10, 20)
+            self._calm_for = self._weather.randrange(10, 20)
             self.happened["price falls"] += 1
-        elif self._calm_for < 0 and self._chance.random() < 0.06:
+        elif self._calm_for < 0 and self._weather.random() < 0.06:
             for symbol, start in _START.items():
-                self._aim[symbol] = start * self._chance.uniform(0.8, 1.15)
+                self._aim[symbol] = start * self._weather.uniform(0.8, 1.15)
         for symbol in _START:
             moved = self._price[symbol] + 0.15 * (self._aim[symbol] - self._price[symbol])
-            self._price[symbol] = moved * (1 + self._chance.gauss(0, 0.002))
-            if fallen or self._chance.random() < 0.4:
+            self._price[symbol] = moved * (1 + self._weather.gauss(0, 0.002))
+            if fallen or self._weather.random() < 0.4:
                 answer = int(self._price[symbol] * 10**8)
                 actions.append(lambda symbol=symbol, answer=answer: self.chain.set_price(symbol, answer))
         if fallen and self._rivalry:
@@ -152,7 +153,7 @@ class World:
 
     def _deep_enough(self, factor: float | None) -> tuple[str, float]:
         """Which price falls, and to what share of itself; where that is open, so far that two can be liquidated."""
-        symbol = self._chance.choice(("WETH", "WETH", "WBTC"))
+        symbol = self._weather.choice(("WETH", "WETH", "WBTC"))
         if factor is not None:
             return symbol, factor
         healths: dict[str, list[int]] = {}
