@@ -9,10 +9,12 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from scripts.campaignlib.incidents import deck
-from scripts.campaignlib.report import as_json, table
+from scripts.campaignlib.report import as_json, summary, table
 from scripts.campaignlib.run import ALL_KINDS, run
 
 
@@ -26,8 +28,14 @@ def main() -> int:
     parser.add_argument("--crowd", type=int, default=0, help="further positions below their call line all the time [0]")
     parser.add_argument("--outage-blocks", type=int, default=1_000, help="length of an outage [1000]")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep logs and databases there")
+    parser.add_argument(
+        "--sum", type=Path, nargs="+", metavar="FILE", help="add up what --json printed before, and end"
+    )
     parser.add_argument("--list", action="store_true", help="name the kinds of faults and end")
     args = parser.parse_args()
+    if args.sum:
+        show([json.loads(file.read_text()) for file in args.sum])
+        return 0
     known = deck(random.Random(0), args.outage_blocks)  # noqa: S311  (nothing secret is drawn)
     if args.list:
         print("\n".join(known))
@@ -58,10 +66,16 @@ def main() -> int:
     if args.json:
         print(json.dumps(told))
     else:
-        print(table([outcome]))
-        rest = {key: value for key, value in told.items() if key not in ("faults", "effects", "lost")}
-        print(json.dumps(rest, indent=2))
+        show([told])
     return 1 if outcome.lost or outcome.findings else 0
+
+
+def show(told: Sequence[Mapping[str, Any]]) -> None:
+    print(table(told))
+    for one in told:
+        print("", *summary(one), sep="\n")
+        for what in (*one["losses"], *one["findings"]):
+            print(f"- {what}")
 
 
 if __name__ == "__main__":

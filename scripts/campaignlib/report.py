@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scripts.campaignlib.incidents import deck
 from scripts.campaignlib.ledger import KINDS, PATIENCE_BLOCKS
 from scripts.campaignlib.run import Outcome
 
@@ -58,18 +60,34 @@ def _mib(values: Sequence[int]) -> int:
     return round(max(values, default=0) / 1024)
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
-    """Markdown: kinds, how often, what each did; then what was lost."""
-    faults, hits, groups = Counter[str](), Counter[str](), dict[str, str]()
-    for one in outcomes:
-        faults += one.faults
-        hits += one.hits
-        groups |= one.groups
+def table(told: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown of one campaign or several, each as `as_json` tells it: what befell how often, and what was lost."""
+    faults, effects, lost = Counter[str](), Counter[str](), Counter[str]()
+    for one in told:
+        faults.update(one["faults"])
+        effects.update(one["effects"])
+        lost.update(one["lost"])
+    groups = {kind: make().group for kind, make in deck(random.Random(0), 1_000).items()}  # noqa: S311
     lines = ["| fault | injected | effects |", "|---|--:|--:|"]
     for group in _GROUPS:
-        kinds = sorted(kind for kind in faults if groups[kind] == group)
-        lines += [f"| {group}: {kind} | {faults[kind]} | {hits[kind]} |" for kind in kinds]
-    lines.append(f"| **all** | **{sum(faults.values())}** | **{sum(hits.values())}** |")
-    lost = Counter(loss.kind for one in outcomes for loss in one.losses)
+        kinds = [kind for kind in groups if groups[kind] == group and kind in faults]
+        lines += [f"| {group}: {kind} | {faults[kind]} | {effects[kind]} |" for kind in kinds]
+    lines.append(f"| **all, of {len(faults)} kinds** | **{sum(faults.values())}** | **{sum(effects.values())}** |")
     lines += ["", "| lost | |", "|---|--:|", *(f"| {kind} | {lost[kind]} |" for kind in KINDS)]
     return "\n".join(lines)
+
+
+def summary(told: Mapping[str, Any]) -> list[str]:
+    """The rest of one campaign, in words."""
+    settled, lag, memory = told["liquidations"], told["lag_blocks"], told["memory_mib"]
+    notices, transactions = told["notices"], told["transactions"]
+    return [
+        f"seed {told['seed']}: {told['minutes']} minutes, {told['blocks']} blocks, {told['lives']} lives, "
+        f"{told['kills']} kills, {len(told['ended_by_itself'])} ends by itself",
+        f"liquidations confirmed {settled['ours']}; runs of liquidatable blocks settled within five fair ones "
+        f"{settled['within_5_blocks']}, later {settled['later']}, the slowest after {settled['slowest_blocks']}",
+        f"transactions signed {transactions['signed']}, mined {transactions['mined']}; notices {notices['distinct']}, "
+        f"repeated {notices['repeated']}; positions equal to a fresh index {told['positions_compared']}",
+        f"blocks behind: median {lag['median']}, p95 {lag['p95']}, most {lag['most']}; "
+        f"memory MiB: first {memory['first']}, last {memory['last']}, most {memory['most']}",
+    ]
