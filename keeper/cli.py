@@ -59,9 +59,11 @@ def _tell(error: Exception, *, in_full: bool, defect_in_full: bool) -> None:
 
     from keeper.core.errors import KeeperError
     from keeper.observe import redact
+    from keeper.shortage import shortage
 
-    expected = isinstance(error, KeeperError)
-    text = "\n".join((f"keeper: {error}", *getattr(error, "__notes__", ())))
+    lacking = None if isinstance(error, KeeperError) else shortage(error)
+    expected = isinstance(error, KeeperError) or lacking is not None
+    text = f"keeper: {lacking}" if lacking else "\n".join((f"keeper: {error}", *getattr(error, "__notes__", ())))
     if in_full or (defect_in_full and not expected):
         text = "".join(traceback.format_exception(error)).rstrip()
     elif not expected:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from scripts.campaignlib.keeper import Keeper
     from scripts.campaignlib.scene import Scene
 
+_STARTS_WITHIN_S = 20.0
 RECEIPT = "eth_getTransactionReceipt"
 
 
@@ -345,7 +346,7 @@ class FilesTooLarge(OnMachine):
 
     def begin(self, scene: Scene) -> None:
         super().begin(scene)
-        if scene.keeper.alive:
+        if scene.keeper.wait_ready(_STARTS_WITHIN_S):
             self._limit.lower(scene.keeper.pid, 8_192)
 
     def end(self, scene: Scene) -> None:
@@ -396,7 +397,7 @@ class NoDescriptors(OnMachine):
 
     def begin(self, scene: Scene) -> None:
         super().begin(scene)
-        if scene.keeper.alive:
+        if scene.keeper.wait_ready(_STARTS_WITHIN_S):
             self._limit.lower(scene.keeper.pid, max(3, scene.keeper.open_files() - 2))
             for proxy in scene.proxies:
                 proxy.drop()
@@ -414,7 +415,7 @@ class NoMemory(OnMachine):
 
     def begin(self, scene: Scene) -> None:
         super().begin(scene)
-        if scene.keeper.alive:
+        if scene.keeper.wait_ready(_STARTS_WITHIN_S):
             self._limit.lower(scene.keeper.pid, size_of(scene.keeper.pid) - 2**20)
 
     def end(self, scene: Scene) -> None:

@@ -69,6 +69,9 @@ class Limit:
         resource.prlimit(pid, self._what, (to, self._before[1]))
 
     def lift(self) -> None:
+        """Harmless when it was never lowered, or the process is gone."""
+        if not self._pid:
+            return  # to the kernel, 0 is ourselves
         with contextlib.suppress(OSError):  # it may be gone
             resource.prlimit(self._pid, self._what, self._before)
 
