@@ -49,7 +49,7 @@ def register_vitals(
 
 def round_trips(rpc: RpcClient, heads: HeadTally) -> dict[str, Any]:
     """Messages exchanged and requests in them since the start, in all and by endpoint. per_block: the mean. well: the
-    last that was asked of it was answered, by the right chain."""
+    last that was asked of it was answered, by the right chain, and it was not caught lying."""
     return {
         "total": rpc.round_trips,
         "requests": rpc.requests,
@@ -59,7 +59,7 @@ def round_trips(rpc: RpcClient, heads: HeadTally) -> dict[str, Any]:
                 "endpoint": one.name,
                 "round_trips": one.round_trips,
                 "requests": one.requests,
-                "well": one.excluded is None and one.errors == 0,
+                "well": one.excluded is None and one.quarantine.lie is None and one.errors == 0,
                 "head_number": one.head_number,
             }
             for one in rpc.endpoints

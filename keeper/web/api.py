@@ -77,9 +77,6 @@ def api_routes(reading: Reading, keys: Keys) -> list[Route]:
     async def openapi(request: Request) -> Response:
         return encoded(description(token=keys.needed))
 
-    async def unknown(request: Request) -> Response:
-        raise Problem(404, "there is nothing here", value=request.url.path, remedy=f"see {V1}/openapi.json")
-
     def get(path: str, endpoint: Any) -> Route:
         return Route(path, endpoint, methods=["GET"])
 
@@ -98,7 +95,6 @@ def api_routes(reading: Reading, keys: Keys) -> list[Route]:
         Route(f"{V1}/calls/{{id}}/acknowledge", acknowledge, methods=["POST"]),
         get(f"{V1}/openapi.json", openapi),
         get("/openapi.json", openapi),
-        Route("/api/{rest:path}", unknown),
     ]
 
 

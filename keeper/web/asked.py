@@ -82,7 +82,7 @@ def asked(request: Request, known: Mapping[str, Check]) -> dict[str, Any]:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             remedy = f"did you mean {near[0]!r}?" if near else "leave it out"
-            raise Problem(400, "there is no such parameter", value=name, limit=sorted(known), remedy=remedy)
+            raise Problem(400, "there is no such parameter", value=name, limit=sorted(known) or "none", remedy=remedy)
         if name in found:
             raise Problem(400, f"{name} is given twice", value=text, limit="once", remedy="leave one out")
         found[name] = known[name](text)

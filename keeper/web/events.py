@@ -169,10 +169,13 @@ class EventStream:
             async with asyncio.timeout(SEND_S):
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 await _send(send, b"".join(self._first))
-            while not (gone.done() or self._feed.ended):
+            while not (gone.done() or self._feed.ended or self._listener.too_slow):
                 await self._next(send)
-                if self._listener.too_slow:
-                    break
+            if self._listener.too_slow:
+                self._feed.dropped += 1
+                said = {"reason": f"more than {QUEUED} events waited for you", "remedy": "connect again"}
+                async with asyncio.timeout(SEND_S):
+                    await _send(send, _event("dropped", said, None))
             async with asyncio.timeout(SEND_S):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         except (TimeoutError, OSError):
@@ -189,12 +192,9 @@ class EventStream:
                 await listener.news.wait()
         listener.news.clear()
         if listener.too_slow:
-            self._feed.dropped += 1
-            said = {"reason": f"more than {QUEUED} events waited for you", "remedy": "connect again"}
-            waiting = _event("dropped", said, None)
-        else:
-            waiting = b"".join(listener.waiting) or b": still here\n\n"
-            listener.waiting.clear()
+            return
+        waiting = b"".join(listener.waiting) or b": still here\n\n"
+        listener.waiting.clear()
         async with asyncio.timeout(SEND_S):
             await _send(send, waiting)
 

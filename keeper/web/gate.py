@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote, urlsplit
 
+import structlog
 from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,11 +26,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from keeper.core.secret import Secret
 from keeper.web.problems import Problem
 
+log = structlog.get_logger(__name__)
+
 COOKIE = "keeper_session"
 SESSION_S = 12 * 3600
 MOST_BODY_BYTES = 16 * 1024
 MOST_FAILURES = 10
-"""Wrong tokens in a minute, from whomever, after which none is looked at for a while."""
+"""Wrong tokens in a minute, from whomever, after which a further one is answered otherwise, and told."""
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _OPEN = ("/login", "/healthz", "/readyz", "/ack/")
@@ -53,28 +56,34 @@ class Keys:
         self._token = None if token is None else token.reveal().encode()
         self._clock = clock
         self._failures: list[float] = []
+        self._told_at = float("-inf")
 
     @property
     def needed(self) -> bool:
         return self._token is not None
 
     def is_token(self, text: str) -> bool:
-        """Whether it is the token, in a time that tells nothing. Raises Problem after too many that were not."""
+        """Whether it is the token, in a time that tells nothing. Raises Problem after too many that were not: whoever
+        guesses hears so, and so does the operator. The right one always opens, or strangers could lock its owner out;
+        that nobody guesses it is for its length to see to."""
+        # Digests, since comparing texts of different lengths tells the length.
+        if self._token is not None and hmac.compare_digest(_digest(text.encode()), _digest(self._token)):
+            return True
         now = self._clock()
         self._failures = [at for at in self._failures if now - at < 60]
-        if len(self._failures) >= MOST_FAILURES:
-            raise Problem(
-                429,
-                "too many wrong tokens were given",
-                limit=f"{MOST_FAILURES} in a minute",
-                remedy="wait a minute",
-                headers={"Retry-After": "60"},
-            )
-        # Digests, since comparing texts of different lengths tells the length.
-        right = self._token is not None and hmac.compare_digest(_digest(text.encode()), _digest(self._token))
-        if not right:
+        if len(self._failures) < MOST_FAILURES:
             self._failures.append(now)
-        return right
+            return False
+        if now - self._told_at >= 60:
+            self._told_at = now
+            log.warning("web_tokens_guessed", in_a_minute=len(self._failures), remedy="see who can reach this server")
+        raise Problem(
+            429,
+            "too many wrong tokens were given",
+            limit=f"{MOST_FAILURES} in a minute",
+            remedy="give the right one, or wait a minute",
+            headers={"Retry-After": "60"},
+        )
 
     def open_session(self) -> str:
         expires = int(self._clock()) + SESSION_S

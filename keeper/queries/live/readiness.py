@@ -44,7 +44,7 @@ def _following(house: House, pulse: Pulse | None, tip: Block | None, now: float)
         return
     mode = pulse.section("mode").get("mode")
     old_s = now - tip.timestamp
-    ok = live and behind <= BEHIND and old_s <= limit_s and mode in (None, "following")
+    ok = live and behind <= BEHIND and old_s <= limit_s and mode not in ("blind", "catching_up")
     said = f"at block {tip.number}, {behind} behind, {max(0, old_s):.0f} s old (limits {BEHIND} and {limit_s:.0f} s)"
     yield "head", ok, said if mode is None else f"{said}, {mode}"
 
@@ -69,7 +69,7 @@ def _writable(house: House, pulse: Pulse | None, tip: Block | None) -> Iterator[
 def _answered(pulse: Pulse | None, now: float) -> Iterator[Check]:
     """More than half of the endpoints."""
     asked = [] if pulse is None or pulse.is_stale(now) else pulse.section("round_trips").get("by_endpoint", [])
-    well = [one for one in asked if one.get("well")]
+    well = [one for one in asked if one["well"]]
     ok = 2 * len(well) > len(asked)
-    lost = ", ".join(one["endpoint"] for one in asked if not one.get("well"))
+    lost = ", ".join(one["endpoint"] for one in asked if not one["well"])
     yield "rpc", ok, f"{len(well)} of {len(asked)} endpoints answer" + (f"; not {lost}" if lost else "")

@@ -42,7 +42,7 @@ def system_json(pulse: Pulse | None, tip: Block | None, now: float) -> Json:
         "head_lag_blocks": heads.get("behind_blocks"),
         "head_age_s": None if tip is None else round(max(0.0, now - tip.timestamp), 1),
         "mode": sections.get("mode"),
-        "endpoints": sections.get("endpoints"),
+        "endpoints": (sections.get("endpoints") or {}).get("endpoints"),
         "round_trips": sections.get("round_trips"),
         "latency": sections.get("latency"),
         "breakers": breakers.get("tripped"),
