@@ -94,6 +94,26 @@ def web(sub: argparse.ArgumentParser) -> None:
     sub.set_defaults(alert_only=True)  # the executor's secrets are not needed
 
 
+def status(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--watch",
+        type=_seconds,
+        nargs="?",
+        const=2.0,
+        metavar="SECONDS",
+        help="look again every so many seconds (2) until Ctrl-C",
+    )
+    sub.add_argument(
+        "--check",
+        nargs="?",
+        const="ready",
+        choices=("ready", "alive"),
+        help="for health checks: say only what is wrong, exit 1 if anything is; alive: that the daemon runs, no more",
+    )
+    _json_flag(sub)
+    sub.set_defaults(alert_only=True)  # the executor's secrets are not needed
+
+
 def health(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("account", nargs="*", metavar="ACCOUNT", help="only these accounts (0x…)")
     sub.add_argument(
@@ -251,6 +271,16 @@ def _block_number(text: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a block number; give a whole number such as 19000000")
     return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no pause; give seconds from 0.1 to 86400")
+    return seconds
 
 
 def _health_factor(text: str) -> int:

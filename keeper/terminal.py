@@ -25,16 +25,17 @@ def console(*, soft_wrap: bool = False) -> Console:
     return Console(highlight=False, soft_wrap=soft_wrap)
 
 
-def table(*columns: str, right: Collection[str] = (), whole: Collection[str] = ()) -> Table:
+def table(*columns: str, right: Collection[str] = (), whole: Collection[str] = (), rules: bool = True) -> Table:
     """right: columns of numbers. whole: columns whose words are not broken while others can give way.
 
-    A number that still has no room ends in an ellipsis, never in a digit.
+    A number that still has no room ends in an ellipsis, never in a digit. rules: with a line below the header and air
+    around it.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    made = Table(title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
-    made.pad_edge, made.padding = False, (0, 1, 0, 0)
+    made = Table(title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD if rules else None)
+    made.pad_edge, made.padding = False, (0, 1 if rules else 2, 0, 0)
     for column in columns:
         kept, least = column in whole, _ACCOUNT if column in ("account", "position") else None
         made.add_column(

@@ -8,7 +8,7 @@ count in different currencies, `protocols` keeps them apart and the sums mean no
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -27,16 +27,28 @@ _BY_KIND = {"approval": "approvals", "preparation": "preparations", "order": "or
 def daily_rows(store: Store) -> Iterator[Json]:
     """One row for each day on which anything happened, oldest first."""
     days: dict[str, list[Intent]] = {}
-    for intent in (leg for one in store.intents() for leg in legs_of(one)):
+    for intent in _legs(store):
         days.setdefault(day_of(intent), []).append(intent)
     for day in sorted(days):
-        intents = days[day]
-        by_protocol = {name: [one for one in intents if one.protocol == name] for name in _protocols(intents)}
-        yield {
-            "day": day,
-            **summary(intents),
-            "protocols": {name: summary(ours) for name, ours in by_protocol.items()},
-        }
+        yield _row(day, days[day])
+
+
+def row_of(store: Store, day: str) -> Json:
+    """Of one day, YYYY-MM-DD, also when nothing happened on it."""
+    return _row(day, [intent for intent in _legs(store) if day_of(intent) == day])
+
+
+def _legs(store: Store) -> Iterator[Intent]:
+    return (leg for one in store.intents() for leg in legs_of(one))
+
+
+def _row(day: str, intents: Sequence[Intent]) -> Json:
+    by_protocol = {name: [one for one in intents if one.protocol == name] for name in _protocols(intents)}
+    return {
+        "day": day,
+        **summary(intents),
+        "protocols": {name: summary(ours) for name, ours in by_protocol.items()},
+    }
 
 
 def day_of(intent: Intent) -> str:

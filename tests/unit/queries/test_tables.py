@@ -12,6 +12,7 @@ from rich.table import Table
 
 from keeper import solvency
 from keeper.queries import deliveries, report
+from keeper.queries.screen import screen
 
 Json = dict[str, Any]
 
@@ -117,6 +118,44 @@ _TABLES: dict[str, tuple[Callable[[Sequence[Json]], Table], Json, tuple[str, ...
         ("98,765,432,101", "123,456,789", "-15 %: 12.35 % in 12345", "covers 12,346 %", "1,234,567 in 12345"),
     ),
 }
+
+
+_BANDS = ("safe", "watch", "call", "urgent", "liquidatable", "unknown")
+_STATUS: Json = {
+    "program": "10.20.30",
+    "chain_id": 4_294_967_295,
+    "at": 1_795_727_255.0,
+    "pulse": {"state": "live", "age_s": 9.999, "started_at": 1_700_000_000.0},
+    "mode": {
+        "mode": "degraded",
+        "reasons": {name: f"breaker {name} [tripped] after a loss" for name in ("a", "b", "c")},
+    },
+    "block": {"number": 123_456_789, "hash": _HASH, "timestamp": 0},
+    "head_lag_blocks": 12_345,
+    "head_age_s": 123_456.0,
+    "open_calls": dict.fromkeys(_BANDS[1:-1], 1_234),
+    "undelivered": {"dead": 1_234, "held": 1_234, "pending": 1_234, "sending": 1_234},
+    "executor": "live",
+    "paused": True,
+    "tripped": [{"breaker": "max_loss_per_hour", "detail": "lost 1,234,567.00 of at most 1,000.00 [USD] in an hour"}],
+    "intents": dict.fromkeys(("abandoned", "broadcast", "confirmed", "failed", "included", "planned"), 12_345),
+    "today": _DAY,
+    "ready": {"ready": False, "checks": [{"check": "rpc", "ok": False, "detail": "1 of 4 endpoints answer; not " * 3}]},
+    "positions": {f"protocol-{number}": dict.fromkeys(_BANDS, 123_456) for number in range(4)},
+    "nearest": [_POSITION | {"call_wad": str(1_284 * 10**15)}] * 5,
+    "transactions": [_TRANSACTION | {"intent_status": "abandoned"}] * 5,
+}
+
+
+def test_a_status_is_one_screen_of_eighty_columns_with_the_worst_that_it_may_hold():
+    out = io.StringIO()
+    Console(file=out, width=80, highlight=False).print(screen(_STATUS))
+    shown = out.getvalue()
+    assert max(map(len, shown.splitlines())) <= 80
+    assert len(shown.splitlines()) <= 55
+    for words in ("liquidatable", "1234567.0000", "123,456,789", "1,234,567.00 of at most", "123,456", "abandoned"):
+        assert words in shown
+    assert "[USD]" in shown  # what comes from outside is no markup
 
 
 @pytest.mark.parametrize("name", _TABLES)
