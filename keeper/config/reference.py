@@ -120,7 +120,7 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True, validated_data={})
     if value is None or value is PydanticUndefined or value == "":
         return "none"
-    if isinstance(value, tuple):
+    if type(value) is tuple:  # a list of values; a named tuple is one value
         return "empty" if not value else f"`{json.dumps(list(value), default=str)}`"
     shown = _written(field)[1]
     if shown is not None:

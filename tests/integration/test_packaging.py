@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from keeper.devnet.chain import DevChain
 from tests.support.daemon import deploy
@@ -127,9 +129,79 @@ def test_the_image_runs_as_nobody_from_locked_packages() -> None:
     assert final.index("USER ") < final.index("ENTRYPOINT")
     assert "/opt/keeper/bin/pip install --require-hashes -r requirements-run.lock" in instructions
     assert "pip" not in final
+    assert 'CMD ["keeper", "status", "--check", "alive"' in final
     lint = subprocess.run(
         [_HADOLINT, "--no-color", str(_ROOT / _DOCKERFILE)], capture_output=True, text=True, check=False
     )
     assert (lint.returncode, lint.stdout) == (0, "")
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", instructions, re.M)
     assert all((_ROOT / name).exists() for line in copied for name in line.split())
+
+
+def test_the_compose_file_is_as_hardened_as_the_image_and_names_only_what_is_there() -> None:
+    """Nothing is reached from other machines, nothing runs with rights it does not need, every mounted file exists."""
+    if not (_ROOT / "configs" / "grafana" / "keeper.json").is_file():
+        pytest.skip("the dashboard is not there yet")
+    file = _ROOT / "configs" / "docker" / "compose.yaml"
+    compose = yaml.safe_load(file.read_text())
+    assert set(compose["services"]) == {"keeper", "prometheus", "grafana"}
+    for name, service in compose["services"].items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"]), name
+        for volume in service["volumes"]:
+            source = volume.split(":")[0]
+            if source.startswith("."):
+                assert (file.parent / source).exists(), f"{name}: {source}"
+                assert volume.endswith(":ro"), f"{name}: {source}"
+            else:
+                assert source in compose["volumes"] or source.startswith("${PWD}/"), f"{name}: {source}"
+        assert name == "keeper" or re.search(r":v?\d+\.\d+\.\d+$", service["image"]), f"{name} is not pinned"
+
+
+def test_prometheus_and_grafana_are_provisioned_with_what_is_shipped() -> None:
+    """The scrape carries the token that compose gives it; rules and dashboard are where the configurations look."""
+    configs = _ROOT / "configs"
+    if not (configs / "prometheus" / "rules.yml").is_file():
+        pytest.skip("the alert rules are not there yet")
+    compose = yaml.safe_load((configs / "docker" / "compose.yaml").read_text())
+    prometheus = yaml.safe_load((configs / "prometheus" / "prometheus.yml").read_text())
+    (scrape,) = prometheus["scrape_configs"]
+    (secret,) = compose["services"]["prometheus"]["secrets"]
+    assert scrape["authorization"]["credentials_file"] == f"/run/secrets/{secret}"
+    assert compose["secrets"][secret] == {"environment": "KEEPER_WEB_TOKEN"}
+    assert scrape["static_configs"] == [{"targets": ["keeper:8080"]}]
+    for rules in prometheus["rule_files"]:
+        assert yaml.safe_load((configs / "prometheus" / rules).read_text())["groups"]
+    (provider,) = yaml.safe_load((configs / "grafana/provisioning/dashboards/keeper.yml").read_text())["providers"]
+    mounted = compose["services"]["grafana"]["volumes"]
+    assert f"../grafana/keeper.json:{provider['options']['path']}/keeper.json:ro" in mounted
+    (source,) = yaml.safe_load((configs / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    json.loads((configs / "grafana" / "keeper.json").read_text())
+
+
+def test_the_example_environment_names_everything_that_what_is_shipped_refers_to() -> None:
+    shipped = [*(_ROOT / "configs").rglob("*.toml"), *(_ROOT / "configs").rglob("*.yaml")]
+    text = "".join(file.read_text() for file in shipped)
+    wanted = set(re.findall(r"env:([A-Z_]+)", text)) | set(re.findall(r"\$\{([A-Z_]+):\?", text))
+    named = set(re.findall(r"^#? ?([A-Z_]+)=", (_ROOT / ".env.example").read_text(), re.M))
+    assert wanted
+    assert wanted - named == set()
+
+
+def test_a_release_is_a_tag_that_version_and_changelog_agree_with(tmp_path: Path) -> None:
+    """`scripts/release` writes both; a tag that says anything else is refused."""
+    copy = tmp_path / "copy"
+    for name in ("CHANGELOG.md", "keeper/__init__.py", "scripts/release"):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(_ROOT / name, copy / name)
+    release = [sys.executable, str(copy / "scripts" / "release")]
+    _run([*release, "9.8.7"])
+    _run([*release, "--check", "v9.8.7"])
+    refused = subprocess.run([*release, "--check", "v9.8.8"], capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "the tag must be v9.8.7" in refused.stderr
+    changelog = (copy / "CHANGELOG.md").read_text()
+    assert re.findall(r"^## \[([^]]+)\]", changelog, re.M)[:2] == ["Unreleased", "9.8.7"]
