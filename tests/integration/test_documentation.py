@@ -17,6 +17,8 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
+from keeper.cli import build_parser
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -72,6 +74,24 @@ def _structure(tree: Any) -> Counter[str]:
 
 def _tag(element: Any) -> str:
     return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
+
+
+def test_links_outside_the_site_lead_somewhere():
+    """Of the files that a forge shows first: what they name is in this repository."""
+    lost = [
+        f"{file}: {link}"
+        for file in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / file).read_text())
+        if "://" not in link and not (ROOT / link).exists()
+    ]
+    assert lost == []
+
+
+def test_every_command_is_in_the_list_of_commands():
+    (commands,) = (action.choices for action in build_parser()._actions if action.metavar == "command")
+    assert commands is not None
+    listed = (DOCS / "commands.md").read_text()
+    assert [name for name in commands if f"`keeper {name}" not in listed] == []
 
 
 # --- the runbook ------------------------------------------------------------------------------------------------------
