@@ -86,6 +86,7 @@ class Daemon:
         self._tally = HeadTally() if tally is None else tally
         self._supervisor = Supervisor({}) if supervisor is None else supervisor
         self.foresight: Foresight | None = None
+        self._arming: asyncio.Task[None] | None = None
 
     @property
     def turn(self) -> asyncio.Lock:
@@ -105,12 +106,15 @@ class Daemon:
         gc.collect()
         gc.freeze()
         self._supervisor.ready(f"following chain {self._house.config.chain.id} from block {head.number}")
-        async for block in self._heads():
-            if self._done(until_block):
-                break
-            await self._arrive(block, until_block)
-            if self._done(until_block):
-                break
+        try:
+            async for block in self._heads():
+                if self._done(until_block):
+                    break
+                await self._arrive(block, until_block)
+                if self._done(until_block):
+                    break
+        finally:
+            self._stop_arming()
 
     async def _remember(self) -> None:
         """An index that was made before lines followed volatility has observed nothing yet."""
@@ -154,12 +158,25 @@ class Daemon:
                 self._modes.announced(head)
             if self.foresight is not None:
                 self.foresight.head_comes()
+            self._stop_arming()
             async with self._turn:
                 await self._step_to(head, until_block)
             if self.foresight is not None:
                 self.foresight.head_taken()
+            self._arming = asyncio.create_task(self._arm(), name="arm")
 
         await self._patience("follow", attempt)
+
+    async def _arm(self) -> None:
+        """Have transactions ready for the next block, until it comes."""
+        async with self._turn:
+            await self._pipeline.arm()
+
+    def _stop_arming(self) -> None:
+        """A head comes first. Raises what went wrong meanwhile: a store that cannot be written to."""
+        arming, self._arming = self._arming, None
+        if arming is not None and not arming.cancel() and not arming.cancelled():
+            arming.result()
 
     async def _newest(self) -> Block:
         head = await self._rpc.block_by_number("latest")

@@ -26,9 +26,10 @@ from keeper.core.chain import Committed, Reverted, Samples, Step, Window
 from keeper.core.errors import KeeperError, RpcMalformed
 from keeper.core.ports import Store, Transaction
 from keeper.core.records import CommittedBlock, Fact, Intent, Notice
-from keeper.core.types import Block, BlockRef, Call, CallResult, LogFilter, RawLog, Update
+from keeper.core.types import Block, BlockRef, Book, Call, CallResult, Health, LogFilter, RawLog, Update
 from keeper.evaluator.episodes import undocumented
 from keeper.evaluator.judge import Ruling
+from keeper.executor.armed import View
 from keeper.executor.executor import Executor
 from keeper.executor.ports import Opportunity, Venue
 from keeper.executor.questions import Questions
@@ -38,6 +39,9 @@ from keeper.telling import Outgoing
 from keeper.track import Track, episode_fact
 
 log = structlog.get_logger(__name__)
+
+ARMED_BELOW = 1.1
+"""Health up to which a position is near enough to liquidation for its transaction to be kept ready."""
 
 _WIDENINGS = 4  # a filter that grows more often than this within one block is a defect of its adapter
 
@@ -154,6 +158,8 @@ class Pipeline:
         block, stored, acting = step.block, asyncio.Event(), None
         read = await self._read(block)
         try:
+            if step.tip and self._fire(block, read.updates):
+                await self._executor.leave()  # everything else about the block comes after it
             facts, rulings = self._judge_all(block, read)
             intents = self._executor.observe(read.questions, read.results, read.answers, self._venues, read.finalized)
             if step.tip:
@@ -339,6 +345,7 @@ class Pipeline:
                 tx.commit_block(committed)
             for intent in intents:
                 tx.put_intent(intent)
+            self._executor.fired(tx)
             if finalized > self.finalized:
                 tx.finalize(finalized)
         if gap:
@@ -350,6 +357,40 @@ class Pipeline:
             self.window.forget_below(finalized)
         for track, ruling in zip(self.tracks, rulings, strict=True):
             track.judge.accept(ruling)
+
+    def _fire(self, block: Block, updates: Sequence[Update[Any, Any]]) -> bool:
+        """Send what is ready of the positions that this block opens."""
+        names = self._executor.armed
+        if not names:
+            return False
+        landing_at = self.landing_at(block)
+        views: dict[str, View] = {}
+        for track, update in zip(self.tracks, updates, strict=True):
+            if track.name in names:
+                market = track.book.market if update.market is None else update.market
+                book = Book(market, update.prices, track.book.positions)
+                open_ = track.judge.may_open(book, landing_at)
+                views[track.name] = View(Venue(track.adapter, book), update.positions, open_)
+        return self._executor.fire(block, views, landing_at)
+
+    async def arm(self) -> None:
+        """Between blocks: have transactions ready for the positions nearest to liquidation. May be cancelled."""
+        if not len(self.window) or not self._executor.arms:
+            return
+        tip = self.window.tip
+        landing_at, edge = self.landing_at(tip), list[tuple[Health, Venue, bytes]]()
+        for track, venue in zip(self.tracks, self._venues, strict=True):
+            near = track.judge.edge(track.book, landing_at, self._executor.arms, ARMED_BELOW)
+            edge += [(health, venue, key) for key, health in near]
+        edge.sort(key=lambda one: one[0].factor_wad or 0)
+        books = [(track.book.market, track.book.prices) for track in self.tracks]
+
+        def still() -> bool:
+            now = [(track.book.market, track.book.prices) for track in self.tracks]
+            return self.window.tip is tip and all(a is c and b is d for (a, b), (c, d) in zip(books, now, strict=True))
+
+        nearest = [(venue, key) for _, venue, key in edge[: self._executor.arms]]
+        await self._executor.arm(tip, nearest, landing_at, still)
 
     def _opportunities(self, rulings: Sequence[Ruling]) -> list[Opportunity]:
         return [

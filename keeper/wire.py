@@ -328,6 +328,7 @@ class House:
             tip_share_bps=configured.tip_share_bps,
             max_pending=configured.max_pending,
             max_batch=configured.max_batch,
+            armed=configured.armed,
             replace_after_blocks=configured.replace_after_blocks,
             cooldown_blocks=configured.cooldown_blocks,
             lasting_cooldown_s=configured.lasting_cooldown_hours * 3_600,
@@ -354,6 +355,7 @@ class House:
             release=route.close,
             financier=self.financier(rpc, settings.deadline_s),
             ways=self.ways(routes),
+            reader=rpc,
         )
 
     def _connect_board(self, channels: Sequence[Notifier], executor: Executor) -> None:

@@ -255,6 +255,13 @@ class Executor(Table):
         description='Price updates that are not mined yet: `"off"`, `"prepare"` (plan what they will open, send when '
         'they are mined) or `"send"` (send right behind them); see docs/submitters.md.',
     )
+    armed: int = Field(
+        16,
+        ge=0,
+        le=64,
+        description="Of so many positions nearest to liquidation a transaction is kept signed and durable, so that the "
+        "block that opens one is answered at once; 0: none. For liquidations that the wallet pays for.",
+    )
     max_batch: int = Field(
         4,
         ge=1,

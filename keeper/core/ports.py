@@ -347,6 +347,26 @@ class Traceable(Protocol):
         ...
 
 
+@runtime_checkable
+class Rejudges(Protocol[M_contra, A_contra]):
+    """What an adapter offers beside `ProtocolAdapter` whose calls stay right for a while: a transaction signed before
+    its block is then judged by what its very call does in that block."""
+
+    def rejudge(
+        self,
+        market: M_contra,
+        prices: Prices,
+        key: bytes,
+        position: A_contra,
+        now: int,
+        plan: LiquidationPlan,
+        receiver: bytes,
+    ) -> LiquidationPlan | Skip:
+        """A plan that was made earlier, with what its call repays and seizes at time `now`; or why it must not be sent
+        any more. Exact, as `plan` is."""
+        ...
+
+
 class Transaction(Protocol):
     """One atomic, durable unit. Everything said through it holds together or not at all."""
 

@@ -14,7 +14,7 @@ every position that may be open to liquidation at the time of the block we can l
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from random import Random
@@ -316,7 +316,25 @@ class Judge(Generic[M, A]):
         healths = ((key, self.health(book, key, at)) for key in found)
         return [key for key, health in healths if health is not None and open_to_liquidation(health)]
 
+    def may_open(self, book: Book[M, A], at: int) -> Container[bytes]:
+        """Keys of what may be open to liquidation at time `at` in a book like that of `foreseen`, by the floats alone:
+        never one too few among the positions that the present book holds as they are."""
+        market = book.market
+        if market is None or self._market is None or not self.adapter.same_weights(self._market, market):
+            return book.positions
+        return set(self._breached(self._vector(book, at), self.adapter.slack(market)))
+
     # --- for when nobody is waiting
+    def edge(self, book: Book[M, A], now: int, most: int, reach: float) -> list[tuple[bytes, Health]]:
+        """Positions not yet open to liquidation, nearest first, with their exact health: up to `most`, of those whose
+        health is below `reach` (1.05: five percent above the line)."""
+        if book.market is None:
+            return []
+        keys = self._keys(self._screen.between(self._vector(book, now), _BREACH, reach, most))
+        healths = ((key, self.health(book, key, now)) for key in keys)
+        known = [(key, h) for key, h in healths if h is not None and h.factor_wad is not None and not h.liquidatable]
+        return sorted(known, key=lambda one: (one[1].factor_wad or 0, one[0]))
+
     def watched(self, book: Book[M, A], now: int) -> set[bytes]:
         """Positions whose owners should know what stands in the way of judging them: of every account that was named,
         or else those with an open episode and those that may be in the watch band."""

@@ -82,6 +82,16 @@ class Screen:
         order = np.argsort(ratio, kind="stable")
         return (key for key in (self.columns.key(int(row)) for row in order) if key is not None)
 
+    def between(self, vector: Floats, low: float, high: float, most: int) -> Rows:
+        """The rows with the lowest ratio of collateral to requirement from `low` to below `high`, at most so many, in
+        no order. By the floats alone."""
+        self._check(vector)
+        collateral, requirement = self.columns.totals(vector)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = collateral / requirement
+            rows = np.flatnonzero((ratio >= low * (1 - _NOISE)) & (ratio < high))
+        return rows if len(rows) <= most else rows[np.argpartition(ratio[rows], most)[:most]]
+
     def below(self, vector: Floats, slack: Slack, threshold: float | Floats) -> Rows:
         """Every row whose exact health may be below the threshold with these factors, each once, in no order.
 

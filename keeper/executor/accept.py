@@ -57,7 +57,7 @@ def accept(
         elif unseen:
             result = Skip("awaiting_approval", "what it takes is approved, or prepared, first")
         else:
-            result = _draft(chosen, verdict, market, wallet.decimals, settings)
+            result = draft_of(chosen, verdict, market, wallet.decimals, settings)
         needed: dict[First, Draft] = {}
         if isinstance(result, Draft) or (unseen and objection is None):
             needed = {one: _draft_first(one, tried[one]) for one in first if one not in approving}
@@ -94,7 +94,7 @@ def _batches(
     for batch, verdict in zip(trial.batches, outcome.batches, strict=False):
         members, alone = [trial.chosen[i] for i in batch], [outcome.chosen[i] for i in batch]
         draft = draft_batch(members, alone, verdict, market, decimals, settings)
-        singles = [_draft(one, said, market, decimals, settings) for one, said in zip(members, alone, strict=True)]
+        singles = [draft_of(one, said, market, decimals, settings) for one, said in zip(members, alone, strict=True)]
         apart = sum(one.profit_expected or 0 for one in singles if isinstance(one, Draft))
         if draft is not None and (draft.profit_expected or 0) > apart:
             found[batch] = draft
@@ -114,9 +114,10 @@ def _draft_first(first: First, verdict: Verdict | None) -> Draft:
     return draft_first(first, padded_gas(_gas(verdict, _APPROVAL_GAS)))
 
 
-def _draft(
+def draft_of(
     chosen: Chosen, verdict: Verdict | None, market: Market, decimals: Mapping[bytes, int], settings: Settings
 ) -> Draft | Skip:
+    """The transaction for one liquidation, with its fees; or why it is not worth one. decimals: by token."""
     venue, plan = chosen.opportunity.venue, chosen.plan
     if verdict is None:
         return Skip("not_simulated", "the node did not say whether it would succeed")

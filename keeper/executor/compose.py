@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -110,9 +110,30 @@ class Composer:
         raw = intent.attempts[-1].raw
         return None if self.signer.has_signed(raw) else self.policy.objection(decode_signed(raw).call)
 
-    def intent(self, draft: Draft, nonce: int, fees: Fees, judged: BlockRef, now: float) -> Intent:
-        """A PLANNED intent with its first attempt. The same decision on the same block always has the same id."""
-        identity = f"{draft.cause}|{nonce}|{judged.hash.hex()}"
+    def intent(
+        self,
+        draft: Draft,
+        nonce: int,
+        fees: Fees,
+        judged: BlockRef,
+        now: float,
+        *,
+        known: Collection[bytes] = (),
+        salt: str = "",
+    ) -> Intent:
+        """A PLANNED intent with its first attempt. The same decision on the same block always has the same id.
+
+        known: hashes of transactions that it must not be, since each belongs to one intent: of an offer that lapsed on
+        this nonce. salt: tells decisions apart that are alike but for what they are for.
+        """
+        intent = self._intent(draft, nonce, fees, judged, now, salt)
+        while intent.attempts[0].tx_hash in known:
+            draft = replace(draft, gas_limit=draft.gas_limit + 1)
+            intent = self._intent(draft, nonce, fees, judged, now, salt)
+        return intent
+
+    def _intent(self, draft: Draft, nonce: int, fees: Fees, judged: BlockRef, now: float, salt: str) -> Intent:
+        identity = f"{draft.cause}|{nonce}|{judged.hash.hex()}{salt}"
         intent_id = sha256(identity.encode()).hexdigest()[:24]
         purpose = "cancel" if draft.kind == "filler" else "act"
         attempt = self._attempt(intent_id, nonce, fees, draft.gas_limit, draft.call, purpose, now)

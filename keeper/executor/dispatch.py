@@ -43,11 +43,28 @@ class Dispatch:
     async def send(self, attempts: Sequence[Attempt], sender: RawSender | None = None) -> None:
         """One submission of all, in this order. Returns when it is answered, or at the deadline; where it is cancelled
         before, the submission goes on. sender: another one than usual."""
+        task = self.launch(attempts, sender)
+        await asyncio.wait({task}, timeout=self._deadline_s)
+        self.collect()
+
+    def launch(
+        self, attempts: Sequence[Attempt], sender: RawSender | None = None
+    ) -> asyncio.Task[Sequence[KeeperError | None]]:
+        """The same without waiting: it leaves with the event loop's next turn, and its answer is for `collect`."""
         sender = sender or self._sender
         task = asyncio.ensure_future(sender.submit_many([attempt.raw for attempt in attempts]))
         self._sending.append(_Sending(task, attempts))
-        await asyncio.wait({task}, timeout=self._deadline_s)
-        self.collect()
+        return task
+
+    async def leave(self, patience_s: float) -> None:
+        """Let what was launched go, and wait this long for answers; they are recorded by `collect`."""
+        await asyncio.wait({sending.task for sending in self._sending}, timeout=patience_s)
+
+    async def settle(self) -> None:
+        """Wait for the answers to all that was launched, at most until the deadline, and record them."""
+        if self._sending:
+            await asyncio.wait({sending.task for sending in self._sending}, timeout=self._deadline_s)
+            self.collect()
 
     def collect(self) -> None:
         """Record the answers there are. An error that is not ours to expect is raised."""

@@ -8,8 +8,9 @@ The journal is durable before a byte leaves, and what we did is learned from blo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -20,6 +21,8 @@ from keeper.core.ports import Signer, Store, Transaction
 from keeper.core.records import Intent
 from keeper.core.types import Block, BlockRef, Call, CallResult, Skip, TxCall
 from keeper.executor.ahead import Ahead, offered_until, update_of
+from keeper.executor.armed import Fired, View, documented
+from keeper.executor.armory import Armory, Signing
 from keeper.executor.batch import group
 from keeper.executor.behind import Behind, Ways
 from keeper.executor.compose import Composer, Draft, draft_filler
@@ -29,10 +32,10 @@ from keeper.executor.fees import Fees, choose_fees, next_base_fee, tip_from_hist
 from keeper.executor.financier import Financier
 from keeper.executor.guard import Guard
 from keeper.executor.journal import Journal
-from keeper.executor.lifecycle import nonce_of
+from keeper.executor.lifecycle import is_uncertain, nonce_of
 from keeper.executor.nonces import allocate, gaps
 from keeper.executor.policy import policy_of
-from keeper.executor.ports import Mode, Opportunity, RawSender, Request, Rpc, Settings, Venue
+from keeper.executor.ports import Mode, Opportunity, RawSender, Reader, Request, Rpc, Settings, Venue
 from keeper.executor.postings import Postings
 from keeper.executor.questions import Answers, Questions, Wallet
 from keeper.executor.selection import Selection
@@ -42,6 +45,9 @@ from keeper.executor.upkeep import Market, tend
 from keeper.executor.watch import Watch
 
 log = structlog.get_logger(__name__)
+
+NEARBY_S = 0.001
+"""How soon a node on this machine, or beside it, answers."""
 
 
 class Executor:
@@ -61,11 +67,12 @@ class Executor:
         release: Callable[[], Awaitable[None]] | None = None,
         financier: Financier | None = None,
         ways: Ways | None = None,
+        reader: Reader | None = None,
     ) -> None:
         """signer: needed when live. account: whose wallet a dry run without a signer looks at. guard: the breakers;
         without them nothing but the settings limits what is sent. financier: plans for our contract; without them only
         the wallet pays. release: frees the sender once nothing is being sent. ways: how to send right behind a price
-        update that is not mined yet.
+        update that is not mined yet. reader: of view calls, without which nothing is armed.
 
         Raises ConfigError when the mode needs what is not given.
         """
@@ -84,6 +91,14 @@ class Executor:
         self._dispatch = Dispatch(sender, self._journal, clock, settings.deadline_s)
         self._signer = signer
         self._guard = guard
+        self._armory: Armory | None = None
+        wallet_pays = financier is None  # what our contract does is priced by exchanges, at the block itself
+        live = settings.mode is Mode.LIVE and settings.liquidates
+        if signer is not None and reader is not None and settings.armed and wallet_pays and live:
+            sign = Signing(signer.address, partial(self._composer, signer), self._permitted)
+            self._armory = Armory(store, self._journal, settings, sign, self._simulator, reader, guard, clock)
+        self._fired: list[Fired] = []
+        self._just_sent: frozenset[str] = frozenset()
         self._release = release
         self._sent_at: dict[bytes, int] = {}
         self.postings = Postings(store, self._journal, rpc, self._account, settings, clock)
@@ -154,7 +169,10 @@ class Executor:
         """
         if self.active:
             self._watch.answers = None
+            self._fired = []
             self._journal.load(blocks, finalized, self._clock())
+            if self._armory is not None:
+                self._armory.recover()
             self.postings.adopt()
             if self._guard is not None:
                 self._guard.load()
@@ -185,7 +203,7 @@ class Executor:
         if self._guard is not None:
             self._guard.note(changed)
         self.postings.learned()
-        return changed
+        return [*changed, *self._fired_documented()]
 
     def reverted(self, transaction: Transaction, ancestor: BlockRef) -> None:
         """Unlearn what blocks above the ancestor said, in the transaction that reverts them."""
@@ -194,6 +212,53 @@ class Executor:
             self.postings.reverted()
             if self._guard is not None:
                 self._guard.note(self._journal)
+
+    @property
+    def armed(self) -> frozenset[str]:
+        """Protocols of which a position's transaction is ready to be sent."""
+        return frozenset() if self._armory is None else self._armory.names
+
+    @property
+    def arms(self) -> int:
+        """Of how many positions a transaction is kept ready; 0 where none is."""
+        return 0 if self._armory is None else self._settings.armed
+
+    def fire(self, block: Block, views: Mapping[str, View], landing_at: int) -> bool:
+        """Send what is ready and what this block opens, before anything else is done about the block; whether there was
+        any. It leaves with the event loop's next turn. To be followed by `observe`, and by `fired` in the transaction
+        that stores the block; where either fails, by `adopt`."""
+        if self._armory is None:
+            return False
+        fired = self._armory.fire(block, views, landing_at, self._watch.answers)
+        durable = [one.intent for one in fired if one.is_durable]
+        signed_again = [one.intent for one in fired if not one.is_durable]
+        self._fired = fired
+        if durable:
+            self._journal.hold(durable)
+            self._dispatch.launch([intent.attempts[-1] for intent in durable])
+        if signed_again:
+            self._journal.record(signed_again)
+            self._dispatch.launch([intent.attempts[-1] for intent in signed_again])
+        return bool(fired)
+
+    async def leave(self) -> None:
+        """Let what was fired go, and hear at once what a node nearby says to it; none is waited for."""
+        await self._dispatch.leave(NEARBY_S)
+
+    def fired(self, transaction: Transaction) -> None:
+        """The intents of `fire` are stored with this transaction; what was armed of them no longer is."""
+        if self._armory is not None:
+            self._armory.disarm(transaction)
+
+    async def arm(
+        self, block: Block, edge: Sequence[tuple[Venue, bytes]], landing_at: int, still: Callable[[], bool]
+    ) -> None:
+        """Make transactions ready for positions that are not open yet, nearest first. block: the tip, acted on."""
+        answers = self._watch.answers
+        if self._armory is None or answers is None or answers.sight.block != block.ref or block.base_fee_wei is None:
+            return
+        market = self._market(block, block.base_fee_wei, answers)
+        await self._armory.arm(block, edge, answers, market, landing_at, still)
 
     async def act(
         self,
@@ -225,7 +290,12 @@ class Executor:
         market = self._market(block, block.base_fee_wei, answers)
         busy = self._dispatch.busy()
         unspent = self._journal.unspent() if self._signer else []
-        exposed = [intent for intent in unspent if offered_until(intent) is None]
+        just_sent = self._just_sent
+        exposed = [
+            intent
+            for intent in unspent
+            if offered_until(intent) is None and intent.id not in just_sent and not is_uncertain(intent)
+        ]
         following = [intent for intent in exposed if update_of(intent) in answers.ahead]
         held = {intent.id for intent in following}
         waiting = [intent for intent in exposed if intent.id not in held]
@@ -240,6 +310,8 @@ class Executor:
         self._sent_at = {tx_hash: self._sent_at.get(tx_hash, block.number) for tx_hash in last}
         failed = self._watch.take_unexplained()
         if not (exposed or trial.chosen or failed or orders or said):
+            if just_sent:
+                await self._dispatch.settle()
             return
         outcome = await try_out(self._simulator, trial, block.ref, landing_at, self._settings.deadline_s)
         by_name = {venue.name: venue for venue in venues}
@@ -308,13 +380,30 @@ class Executor:
         await self._behind.act(ahead, block, opportunities, venues, landing_at, answers, market)
 
     async def close(self) -> None:
-        """Wait for answers to what was just sent, as long as the deadline."""
+        """Wait for answers to what was just sent, as long as the deadline; what only was armed is put away."""
         await self._dispatch.close()
+        if self._armory is not None:
+            self._armory.put_away()
         await self.ways.close()
         if self._release is not None:
             await self._release()
 
     # --- steps of acting
+
+    def _fired_documented(self) -> list[Intent]:
+        """What was fired because of the block just observed, with what it was judged to do, as it is to be stored."""
+        fired, self._fired = self._fired, []
+        self._just_sent = frozenset(one.intent.id for one in fired)
+        answers = self._watch.answers
+        if not fired or answers is None:
+            return []
+        block, decimals = answers.sight.block, answers.wallet.decimals
+        told = []
+        for one in fired:
+            now, after = self._journal[one.intent.id], documented(one, block, decimals, self._settings)
+            told.append(replace(after, status=now.status, attempts=now.attempts, updated_at=now.updated_at))
+        self._journal.hold(told)
+        return told
 
     def _market(self, block: Block, base_fee_wei: int, answers: Answers) -> Market:
         settings = self._settings
@@ -362,17 +451,11 @@ class Executor:
         drafts = [*drafts, *(draft_filler(self._account, n) for n in missing)]
         nonces = allocate(nonce, owned, len(drafts))
         now = self._clock()
-        known = {attempt.tx_hash for intent in self._journal for attempt in intent.attempts}
-        composed: list[Intent] = []
-        for draft, number in zip(drafts, nonces, strict=True):
-            intent = composer.intent(draft, number, draft.fees or fees, judged, now)
-            while (
-                intent.attempts[0].tx_hash in known
-            ):  # of an offer that lapsed on this nonce; a transaction has one intent
-                draft = replace(draft, gas_limit=draft.gas_limit + 1)
-                intent = composer.intent(draft, number, draft.fees or fees, judged, now)
-            composed.append(intent)
-        return composed
+        known = self._journal.hashes()
+        return [
+            composer.intent(draft, number, draft.fees or fees, judged, now, known=known)
+            for draft, number in zip(drafts, nonces, strict=True)
+        ]
 
 
 def _is_gone(intent: Intent, answers: Answers) -> bool:

@@ -71,6 +71,10 @@ class Journal:
     def __iter__(self) -> Iterator[Intent]:
         return iter(list(self._intents.values()))
 
+    def hashes(self) -> frozenset[bytes]:
+        """Of every transaction that was signed for them."""
+        return frozenset(attempt.tx_hash for intent in self._intents.values() for attempt in intent.attempts)
+
     def unspent(self) -> list[Intent]:
         """Those whose nonce no block showed used, by nonce."""
         return sorted((i for i in self._intents.values() if not is_spent(i)), key=nonce_of)

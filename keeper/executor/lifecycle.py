@@ -8,6 +8,8 @@
 Behind a price update that is not mined yet, an intent may be offered for one block alone (`ahead`). When that block
 comes without it, it is abandoned and its nonce is free.
 
+One that was only armed (`armed`) when its daemon ended is abandoned likewise, once the node says that it never had it.
+
 Every intent owns one nonce. It is *spent* when a block shows the nonce used (`included_number`), whatever used it.
 Until then each of its attempts may be mined, also those that a node refused or that were replaced: nodes err, and some
 lie. So nothing is concluded from answers to a submission: receipts in canonical blocks and the account's nonce decide.
@@ -26,6 +28,8 @@ from keeper.executor.ahead import exposed, offered_until
 # A receipt index can lag behind the state: "used by something else" waits for one more block.
 _FOREIGN_DEPTH = 2
 
+_ARMED = "armed"
+_STAYED = "was ready when the daemon ended, and never left: the node does not know it"
 _LAPSED = "lapsed: the price update it was to follow was not mined in time, or without it"
 
 
@@ -94,6 +98,8 @@ def observe(
                 intent = _spend(intent, sight.block, reason, now)
             elif _has_lapsed(intent, sight):
                 intent = _abandon(_spend(intent, sight.block, _LAPSED, now), now)
+            elif _never_left(intent, sight):
+                intent = _abandon(_spend(intent, sight.block, _STAYED, now), now)
             else:
                 intent = _acknowledge(intent, sight, now)
     return _settle(intent, sight.block.number, confirmations, finalized, now)
@@ -104,7 +110,7 @@ def orphan(intent: Intent, ancestor: BlockRef, now: float) -> Intent:
     if intent.included_number is None or intent.included_number <= ancestor.number:
         return intent
     if intent.tx_hash is not None:
-        intent = exposed(intent)
+        intent = exposed(replace(intent, plan={key: value for key, value in intent.plan.items() if key != _ARMED}))
     attempts = tuple(_waiting(a) if a.status in ("included", "reverted", "lost") else a for a in intent.attempts)
     return replace(
         intent,
@@ -231,6 +237,23 @@ def _has_lapsed(intent: Intent, sight: Sight) -> bool:
     ever had the transaction, and the relay may not put it anywhere else. Should it all the same, it counts."""
     last = offered_until(intent)
     return last is not None and sight.nonce is not None and sight.block.number >= last
+
+
+def uncertain(intent: Intent) -> Intent:
+    """The intent of a transaction that was armed when its daemon ended: it may have left."""
+    return replace(intent, plan={**intent.plan, _ARMED: True})
+
+
+def is_uncertain(intent: Intent) -> bool:
+    """Whether nobody knows if it ever left: it was armed when its daemon ended, and the node has not said yet."""
+    unsure = intent.status in (IntentStatus.PLANNED, IntentStatus.REORGED) and intent.attempts[-1].status == "signed"
+    return unsure and bool(intent.plan.get(_ARMED))
+
+
+def _never_left(intent: Intent, sight: Sight) -> bool:
+    """Whether what was armed when the daemon ended stayed where it was. Its nonce is free then; should it be mined all
+    the same, it counts."""
+    return is_uncertain(intent) and sight.nonce is not None and sight.known.get(intent.attempts[-1].tx_hash) is False
 
 
 def _abandon(intent: Intent, now: float) -> Intent:

@@ -122,6 +122,7 @@ class Settings:
     liquidates: False for a wallet that only posts notices. posts_per_hour, post_spend_wei_per_day: limits of these.
     liquidator: our contract. board: contract and function that postings call. spenders: the only ones that the wallet's
     tokens are approved for; empty for all that protocols name.
+    armed: of so many positions nearest to liquidation a transaction is kept ready.
     deadline_s: the longest a block waits for simulation, and again for submission.
     """
 
@@ -139,6 +140,7 @@ class Settings:
     forecast_blocks: int = 6
     max_pending: int = 64
     max_planned: int = 256
+    armed: int = 0
     max_batch: int = 4
     replace_after_blocks: int = 3
     cooldown_blocks: int = 5

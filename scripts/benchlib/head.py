@@ -166,7 +166,7 @@ def _request(method: str, params: str) -> bytes:
 def _ours(chain: DevChain, said: Iterator[dict[str, Any]], number: int) -> dict[str, Any]:
     """What the daemon said when it had liquidated one position."""
     owner = _open_position(chain, number)
-    _until(said, "block", chain.block_number)
+    _until(said, "armed", chain.block_number)
     chain.set_price("WETH", Decimal(1_700))
     sent = _until(said, "sent_block", chain.block_number)
     _close_position(chain)

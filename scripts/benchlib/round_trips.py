@@ -15,6 +15,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from keeper.config.load import load_config
+from keeper.core.ports import Store
+from keeper.core.records import Intent
 from keeper.core.types import Block
 from keeper.daemon import Daemon
 from keeper.devnet.chain import DevChain
@@ -38,9 +40,10 @@ _GIFTS_AT_ONCE = 50
 class Follower:
     """The shipped pipeline at the tip of a chain."""
 
-    def __init__(self, chain: DevChain, rpc: RpcClient, pipeline: Pipeline) -> None:
+    def __init__(self, chain: DevChain, rpc: RpcClient, store: Store, pipeline: Pipeline) -> None:
         self.chain = chain
         self._rpc = rpc
+        self._store = store
         self._pipeline = pipeline
         self._sent: Counter[str] = Counter()
         for endpoint in rpc.endpoints:
@@ -57,6 +60,13 @@ class Follower:
             self._sent.clear()
             await self._pipeline.apply(step)
         return Counter(self._sent)
+
+    def intents(self) -> Sequence[Intent]:
+        return self._store.intents()
+
+    async def arm(self) -> None:
+        """As the daemon does between blocks."""
+        await self._pipeline.arm()
 
     async def _head(self) -> Block:
         head = await self._rpc.block_by_number("latest")
@@ -84,7 +94,7 @@ async def following(chain: DevChain, folder: Path, protocols: Sequence[str] = ("
         with closing(house.open_store()) as store:
             pipeline = house.pipeline(rpc, store, (), lambda: None)
             await Daemon(house, rpc, store, pipeline, lambda _: None).index(chain.block_number)
-            yield Follower(chain, rpc, pipeline)
+            yield Follower(chain, rpc, store, pipeline)
             await pipeline.close()
     finally:
         await rpc.close()

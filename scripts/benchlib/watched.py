@@ -83,7 +83,7 @@ class WatchedHouse(House):
         self, rpc: RpcClient, store: Store, channels: Sequence[Notifier], wake: Callable[[], None]
     ) -> Pipeline:
         pipeline = super().pipeline(rpc, store, channels, wake)
-        apply, skip_to = pipeline.apply, pipeline.skip_to
+        apply, skip_to, arm = pipeline.apply, pipeline.skip_to, pipeline.arm
 
         async def tell_applied(step: Step) -> None:
             WatchedHouse.applying = step.block.ref if isinstance(step, Committed) else step.ancestor
@@ -94,7 +94,11 @@ class WatchedHouse(House):
             skip_to(*args, **named)
             say(block=pipeline.window.tip.number)
 
-        pipeline.__dict__.update(apply=tell_applied, skip_to=tell_skipped)
+        async def tell_armed() -> None:
+            await arm()
+            say(armed=pipeline.window.tip.number, protocols=sorted(pipeline.executor.armed))
+
+        pipeline.__dict__.update(apply=tell_applied, skip_to=tell_skipped, arm=tell_armed)
         return pipeline
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from keeper.core.records import IntentStatus
 from keeper.devnet.chain import DevChain
 from scripts.benchlib.round_trips import Crowd, Follower, following
 
@@ -64,3 +65,43 @@ async def test_liquidating_adds_one_round_trip_to_simulate_and_one_to_submit(fol
     chain.mine()
     assert await follower.take() == {"read": 2}
     assert chain.aave.debt(owner, "USDC") == 0
+
+
+async def test_what_is_ready_costs_none_but_to_read_and_to_submit(follower: Follower) -> None:
+    """Planned, simulated and signed before the block that opens it: the pool takes it for what it was judged to be."""
+    chain = follower.chain
+    chain.set_price("WETH", Decimal(2_000))
+    owner, other = chain.make_account(20), chain.make_account(21)
+    for account in (owner, other):
+        chain.aave.supply(account, "WETH", Decimal(10))
+        chain.aave.borrow(account, "USDC", Decimal(15_900))
+    await follower.take()
+    await follower.arm()
+    chain.set_price("WETH", Decimal(1_700))
+    assert await follower.take() == {"read": 1, "submit": 1}
+    chain.mine()
+    assert await follower.take() == {"read": 2}
+    assert [chain.aave.debt(account, "USDC") for account in (owner, other)] == [0, 0]
+    found = [i for i in follower.intents() if i.account.hex() in (owner[2:].lower(), other[2:].lower())]
+    assert [i.status for i in found] == [IntentStatus.INCLUDED] * 2
+    for intent in found:
+        assert intent.repaid_assets is not None
+        assert intent.repaid_assets >= int(intent.plan["expected_repaid_assets"])
+        assert intent.seized_assets == int(intent.plan["expected_seized_assets"])
+
+
+async def test_a_breach_of_a_hair_is_answered_by_what_is_ready(follower: Follower) -> None:
+    """Just below the line half of the debt may be repaid: the same call takes that half."""
+    chain = follower.chain
+    chain.set_price("WETH", Decimal(2_000))
+    owner = chain.make_account(22)
+    chain.aave.supply(owner, "WETH", Decimal(10))
+    chain.aave.borrow(owner, "USDC", Decimal(15_900))
+    await follower.take()
+    await follower.arm()
+    chain.set_price("WETH", Decimal(1_914))
+    assert await follower.take() == {"read": 1, "submit": 1}
+    chain.mine()
+    await follower.take()
+    left = chain.aave.debt(owner, "USDC")
+    assert 7_949 * 10**6 < left < 7_951 * 10**6

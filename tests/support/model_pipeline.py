@@ -145,6 +145,7 @@ class Pipeline:
             with self.store.transaction() as transaction:
                 for intent in changed:
                     transaction.put_intent(intent)
+                self._stored(transaction)
         except BaseException:
             self.seen.pop()
             raise
@@ -152,9 +153,16 @@ class Pipeline:
     def _act(self) -> None:
         tip = self.chain.tip.block
         venue = self.venue(tip)
-        opportunities = [Opportunity(venue, key) for key in venue.book.positions]
+        opportunities = [Opportunity(venue, key) for key in self.opportunities(venue)]
         self.clock += 12
         self.loop.run_until_complete(self.executor.act(tip, opportunities, [venue], tip.timestamp + 12))
+
+    def opportunities(self, venue: Venue) -> Sequence[bytes]:
+        """Keys of what is open to liquidation."""
+        return list(venue.book.positions)
+
+    def _stored(self, transaction: Any) -> None:
+        """In the transaction that stores a block."""
 
     def venue(self, block: Block) -> Venue:
         after = next(b.after for b in self.chain.blocks if b.block == block)

@@ -213,6 +213,18 @@ class AaveV3:
     ) -> LiquidationPlan | Skip:
         return liquidate.plan(market, key, self._sheet(market, prices, position, now), now, wallet, receiver)
 
+    def rejudge(
+        self,
+        market: Market,
+        prices: Prices,
+        key: bytes,
+        position: Account,
+        now: int,
+        plan: LiquidationPlan,
+        receiver: bytes,
+    ) -> LiquidationPlan | Skip:
+        return liquidate.rejudge(market, key, self._sheet(market, prices, position, now), now, plan, receiver)
+
     def pairs(
         self, market: Market, prices: Prices, key: bytes, position: Account, now: int, receiver: bytes
     ) -> Sequence[LiquidationPair] | Skip:

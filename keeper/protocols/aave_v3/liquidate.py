@@ -7,7 +7,7 @@ Source: LiquidationLogic and ValidationLogic.validateLiquidationCall of @aave-da
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from keeper.core.types import LiquidationPair, LiquidationPlan, Skip, TxCall
@@ -120,13 +120,19 @@ class Pair:
         exceeds what that takes by a margin: with the exact amount, one second's interest would leave dust, and revert.
         """
         offer = min(wallet_assets, _with_margin(self.most_repayable()))
-        outcome = self.outcome(offer)
-        if self._accepted(offer, now) and (not self._empties(outcome) or offer >= _with_margin(outcome.repaid_assets)):
+        if self.is_safe(offer, now):
             return offer
         partial = min(offer, self._largest_partial(), self._largest_liquid())
         if partial > 0 and self._accepted(partial, now):
             return partial
         return offer if offer > 0 and self._accepted(offer, now) else None
+
+    def is_safe(self, offer: int, now: int) -> bool:
+        """Whether the pool accepts this offer, now and with the interest of the time until it lands."""
+        outcome = self.outcome(offer)
+        return self._accepted(offer, now) and (
+            not self._empties(outcome) or offer >= _with_margin(outcome.repaid_assets)
+        )
 
     def _empties(self, outcome: Outcome) -> bool:
         taken = outcome.seized_assets + outcome.fee_assets
@@ -202,6 +208,36 @@ def plan(
         return _first_reason(reasons)
     profit, pair, offer, outcome = best
     return _plan_of(pair, key, offer, outcome, profit, now)
+
+
+def rejudge(
+    market: Market, key: bytes, position: Sheet, now: int, earlier: LiquidationPlan, receiver: bytes
+) -> LiquidationPlan | Skip:
+    """An earlier plan as its call is executed now: the pool itself takes less than is offered where less is owed, or
+    may be repaid at once. What would leave dust, or empty a side without the margin, is refused."""
+    totals = position.totals()
+    if (refusal := _refusal(market, key, position, totals, receiver)) is not None:
+        return refusal
+    reasons: dict[str, str] = {}
+    wanted, offer = (earlier.debt_asset, earlier.collateral_asset), earlier.repay_assets
+    for pair in _open_pairs(market, position, totals, now, reasons):
+        if (pair.debt.reserve.asset, pair.collateral.reserve.asset) != wanted:
+            continue
+        if not pair.is_safe(offer, now):
+            return Skip(*_why_none(pair, offer))
+        outcome = pair.outcome(offer)
+        profit = pair.profit_value(outcome)
+        if profit <= 0:
+            return Skip("unprofitable", f"{pair.name} would bring {profit} base units before gas")
+        return replace(
+            earlier,
+            expected_repaid_assets=outcome.repaid_assets,
+            expected_seized_assets=outcome.seized_assets,
+            profit_base=profit,
+            judged_at=now,
+            health_wad=totals.health_wad,
+        )
+    return _first_reason(reasons)
 
 
 def pairs(market: Market, key: bytes, position: Sheet, now: int, receiver: bytes) -> Sequence[LiquidationPair] | Skip:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keeper.core.types import LiquidationPlan, Price, Skip
 from keeper.core.units import BPS, WAD
 from keeper.protocols.aave_v3 import abi
-from keeper.protocols.aave_v3.liquidate import Pair, pairs, plan
+from keeper.protocols.aave_v3.liquidate import Pair, pairs, plan, rejudge
 from keeper.protocols.aave_v3.sheet import Sheet, sheet
 from keeper.protocols.aave_v3.state import Account, EMode, Market, Reserve
 from tests.support import aave_market as build
@@ -302,6 +302,42 @@ def test_offering_the_most_of_a_pair_is_a_plan_that_spends_it(
         assert isinstance(whole, LiquidationPlan)
         assert (whole.debt_asset, whole.collateral_asset) == (pair.debt_asset, pair.collateral_asset)
         assert whole.repay_assets == pair.most_assets
+
+
+@given(build.near_health(0.2, 1.0), st.integers(1, 10**27))
+def test_a_plan_judged_again_where_it_was_made_is_itself(
+    world: tuple[Market, dict[bytes, Price], Account], balance: int
+) -> None:
+    market, prices, account = world
+    position = sheet(market, prices, account, NOW)
+    found = plan(market, OWNER, position, NOW, {reserve.asset: balance for reserve in market.reserves}, ME)
+    if isinstance(found, LiquidationPlan) and pair_of(market, position, found).is_safe(found.repay_assets, NOW):
+        assert rejudge(market, OWNER, position, NOW, found, ME) == found
+
+
+@given(build.near_health(0.2, 1.3), st.integers(5_000, 20_000), st.integers(0, 1_800))
+def test_a_call_made_for_another_price_is_judged_as_what_it_does_at_this_one(
+    world: tuple[Market, dict[bytes, Price], Account], factor_bps: int, later: int
+) -> None:
+    """It repays no more than it offers, nor than the pool lets anybody repay; nothing healthy is taken."""
+    market, prices, account = world
+    imagined = {asset: replace(price, value=max(price.value * factor_bps // BPS, 1)) for asset, price in prices.items()}
+    imagined[build.asset(1)] = prices.get(build.asset(1), Price(10**8, 8))
+    made = plan(market, OWNER, sheet(market, imagined, account, NOW), NOW + later, RICH, ME)
+    if isinstance(made, Skip):
+        return
+    position = sheet(market, prices, account, NOW)
+    now = rejudge(market, OWNER, position, NOW, made, ME)
+    event("sent" if isinstance(now, LiquidationPlan) else f"skip {now.code}")
+    if position.totals().health_wad >= WAD:
+        assert isinstance(now, Skip)
+    if isinstance(now, LiquidationPlan):
+        pair = pair_of(market, position, now)
+        assert (now.call, now.repay_assets) == (made.call, made.repay_assets)
+        assert now.expected_repaid_assets == min(now.repay_assets, pair.outcome(now.repay_assets).repaid_assets)
+        assert now.expected_repaid_assets <= pair.most_repayable()
+        assert now.profit_base == pair.profit_value(pair.outcome(now.repay_assets)) > 0
+        assert not pair.leaves_dust(pair.outcome(now.repay_assets))
 
 
 def pair_of(market: Market, position: Sheet, found: LiquidationPlan) -> Pair:

@@ -1,0 +1,341 @@
+"""Transactions for the positions nearest to liquidation, signed and durable before the block that opens them.
+
+    between blocks   edge ─▶ plan ─▶ simulate as if its price had fallen ─▶ sign ─▶ store
+    a block          read ─▶ what of it is open, exactly ─▶ send ─▶ everything else
+
+On the head path nothing of a liquidation is left but to judge it and to send it. What was armed is sent only where all
+that it rests on holds at that very block: the position is as it was, its call does exactly what pays there (`rejudge`),
+its fees suffice, its nonce is the next, and breakers and limits allow it. Whatever fails any of these is left to the
+ordinary way, which plans and simulates anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from keeper.core.errors import KeeperError
+from keeper.core.policy import SigningPolicy
+from keeper.core.ports import Store, Stressable, Transaction
+from keeper.core.reads import drive
+from keeper.core.records import Intent
+from keeper.core.stress import CodeSet, Lever
+from keeper.core.types import Block, LiquidationPlan, Skip
+from keeper.executor import armed as forms
+from keeper.executor.accept import draft_of
+from keeper.executor.ahead import Ahead
+from keeper.executor.armed import Armed, Fired, Ready, View
+from keeper.executor.choose import Chosen
+from keeper.executor.compose import Composer, Draft
+from keeper.executor.fees import next_base_fee
+from keeper.executor.guard import Guard
+from keeper.executor.journal import Journal
+from keeper.executor.lifecycle import is_spent, nonce_of
+from keeper.executor.nonces import allocate
+from keeper.executor.ports import Opportunity, Reader, Settings, Venue
+from keeper.executor.questions import Answers
+from keeper.executor.simulate import Simulator
+from keeper.executor.upkeep import Market
+
+log = structlog.get_logger(__name__)
+
+META = "armed"
+_RETRY_BLOCKS = 32
+"""How long a position is left alone of which no transaction could be made ready, unless for a reason that passes."""
+
+_PASSING = frozenset({"not_prepared", "not_simulated", "no_balance"})
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """Whose transactions these are, and how they are signed. composer: with the policy of some protocols. permitted: of
+    drafts, all or none; what the policy objects to stops everything, as it does elsewhere."""
+
+    account: bytes
+    composer: Callable[[Sequence[Venue]], Composer]
+    permitted: Callable[[SigningPolicy, list[Draft], int], list[Draft]]
+
+
+class Armory:
+    """Between blocks `arm`; at a block `fire`, and `disarm` in the transaction that stores it."""
+
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        settings: Settings,
+        signing: Signing,
+        simulator: Simulator,
+        reader: Reader,
+        guard: Guard | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._journal = journal
+        self._settings = settings
+        self._signing = signing
+        self._account = signing.account
+        self._simulator = simulator
+        self._reader = reader
+        self._guard = guard
+        self._clock = clock
+        self._armed: tuple[Armed, ...] = ()
+        self._in_vain: dict[str, tuple[Any, int]] = {}
+        self._unstored = False  # whether the store still holds what was fired
+
+    @property
+    def armed(self) -> Sequence[Armed]:
+        """By nonce."""
+        return self._armed
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Protocols of which anything is armed."""
+        return frozenset(one.draft.protocol for one in self._armed)
+
+    def recover(self) -> None:
+        """Hold what a daemon had ready when it ended as intents that may have left: the next block tells.
+
+        One whose nonce or cause the journal gave to something else stayed: had it left, it would be in the journal.
+        """
+        self._armed, self._unstored = (), False
+        left = forms.load(self._store.meta(META), self._account)
+        if not left:
+            return
+        held = [intent for intent in self._journal if not is_spent(intent) or intent.tx_hash is not None]
+        nonces, causes = {nonce_of(intent) for intent in held}, {i.cause for i in held if not is_spent(i)}
+        lost = [intent for intent in left if nonce_of(intent) not in nonces and intent.cause not in causes]
+        with self._store.transaction() as transaction:
+            self._journal.put(transaction, lost)
+            transaction.set_meta(META, "")
+        log.info("armed_transactions_recovered", count=len(lost), nonces=[nonce_of(intent) for intent in lost])
+
+    def put_away(self) -> None:
+        """None of what is armed has left, and none will."""
+        if self._armed:
+            self._keep(())
+
+    # --- at a block
+
+    def fire(self, block: Block, views: Mapping[str, View], landing_at: int, answers: Answers | None) -> list[Fired]:
+        """What is to be sent at once because of this block, by nonce.
+
+        views: by protocol. answers: of the block's parent, whose nonce and wallet all of it was made for.
+        """
+        if not self._armed or answers is None or answers.sight.nonce is None or block.base_fee_wei is None:
+            return []
+        if answers.sight.block.hash != block.parent_hash:
+            return []
+        hits = self._hits(block, block.base_fee_wei, views, landing_at)
+        if not hits:
+            return []
+        owned = [nonce_of(intent) for intent in self._journal.unspent()]
+        hits = hits[: max(self._settings.max_pending - len(owned), 0)]
+        if self._guard is not None:
+            costs = [one.draft.most_wei(one.draft.fees) for one in hits if one.draft.fees is not None]
+            hits = hits[: self._guard.admit(costs, self._journal.committed_wei(), block.number)]
+        fired = []
+        for one, nonce in zip(hits, allocate(answers.sight.nonce, owned, len(hits)), strict=True):
+            if nonce_of(one.intent) != nonce:
+                composer = self._signing.composer([one.venue])
+                one = replace(one, intent=self._signed(composer, one.draft, nonce, block, salt=""), is_durable=False)
+            fired.append(one)
+        if fired:  # what is left was made for nonces and a wallet that are no longer so; it is made again
+            self._armed, self._unstored = (), True
+        return fired
+
+    def disarm(self, transaction: Transaction) -> None:
+        """Forget what was fired, in the transaction that stores it as sent."""
+        if self._unstored:
+            transaction.set_meta(META, "")
+            self._unstored = False
+
+    def _hits(self, block: Block, base_fee_wei: int, views: Mapping[str, View], landing_at: int) -> list[Fired]:
+        """What is armed, open to liquidation, and worth it at this block, with what its call does there."""
+        base_fee = next_base_fee(base_fee_wei, block.gas_used, block.gas_limit)
+        blocked: frozenset[str] | None = None
+        found: list[Fired] = []
+        for one in self._armed:
+            ready, view, fees = one.ready, views.get(one.draft.protocol), one.draft.fees
+            if view is None or fees is None or ready.key in view.changed or ready.key not in view.may_open:
+                continue
+            position, fee_wei = view.venue.book.positions.get(ready.key), base_fee + fees.tip_wei
+            if not forms.lasts(ready, position, landing_at) or fee_wei > fees.max_fee_wei:
+                continue
+            if blocked is None:
+                blocked = self._journal.blocked_causes(block.number, self._clock())
+            if one.intent.cause in blocked:
+                continue
+            plan = forms.rejudge(ready.chosen.plan, view.venue, ready.key, position, landing_at, self._account)
+            if isinstance(plan, Skip):
+                continue
+            gas = _gas(ready)
+            profit = forms.profit_at(plan, gas, fee_wei, view.venue, self._settings)
+            if profit is not None and profit >= ready.chosen.least_base:
+                draft = replace(one.draft, plan=plan, profit_expected=profit)
+                found.append(Fired(one.intent, draft, view.venue, gas, fee_wei, is_durable=True))
+        return found
+
+    # --- between blocks
+
+    async def arm(
+        self,
+        block: Block,
+        edge: Sequence[tuple[Venue, bytes]],
+        answers: Answers,
+        market: Market,
+        landing_at: int,
+        still: Callable[[], bool],
+    ) -> None:
+        """Be ready for these positions, nearest first. still: whether the block is still the tip, and the books as they
+        were. May be cancelled at any await."""
+        if answers.sight.nonce is None or market.fresh is None:
+            self.put_away()
+            return
+        unspent = self._journal.unspent()
+        owned, blocked = [nonce_of(i) for i in unspent], self._journal.blocked_causes(block.number, self._clock())
+        spare = {t: held - self._journal.committed(t) for t, held in answers.wallet.tokens.items()}
+        native_wei = (answers.wallet.native_wei or 0) - self._journal.committed_wei()
+        known = {one.intent.cause: one for one in self._armed}
+        drafts: list[tuple[Ready, Draft]] = []
+        for venue, key in edge[: self._settings.armed]:
+            opportunity = Opportunity(venue, key)
+            if opportunity.cause in blocked or len(drafts) >= self._settings.max_pending - len(owned):
+                continue
+            if self._guard is not None and self._guard.objection(venue) is not None:
+                continue
+            had, position = known.get(opportunity.cause), venue.book.positions[key]
+            ready = None if had is None or not forms.lasts(had.ready, position, landing_at) else had.ready
+            if ready is None:
+                ready = await self._ready(opportunity, position, block, landing_at, spare, answers)
+                if not still():
+                    return
+            if ready is None or not _is_approved(ready.chosen.plan, answers):
+                continue
+            plan = ready.chosen.plan
+            if had is not None and had.ready is ready and forms.is_well_paid(had.draft, market):
+                draft: Draft | Skip = had.draft
+            else:
+                draft = draft_of(ready.chosen, ready.verdict, market, answers.wallet.decimals, self._settings)
+            if isinstance(draft, Skip):
+                continue
+            most_wei = draft.most_wei(market.fresh)
+            if plan.repay_assets > spare.get(plan.debt_asset, 0) or most_wei > native_wei:
+                continue
+            spare[plan.debt_asset] -= plan.repay_assets
+            native_wei -= most_wei
+            drafts.append((ready, draft))
+        composer = self._signing.composer([venue for venue, _ in edge])
+        permitted = self._signing.permitted(composer.policy, [draft for _, draft in drafts], block.number)
+        drafts = drafts if permitted else []
+        nonces = allocate(answers.sight.nonce, owned, len(drafts))
+        armed = tuple(
+            had
+            if (had := known.get(draft.cause)) is not None and had.draft is draft and had.nonce == nonce
+            else Armed(ready, draft, self._signed(composer, draft, nonce, block, salt="|armed"))
+            for (ready, draft), nonce in zip(drafts, nonces, strict=True)
+        )
+        if armed != self._armed:
+            self._keep(armed)
+
+    async def _ready(
+        self,
+        opportunity: Opportunity,
+        position: Any,
+        block: Block,
+        landing_at: int,
+        wallet: Mapping[bytes, int],
+        answers: Answers,
+    ) -> Ready | None:
+        """A plan that succeeds once its position is open; None where there is none, for a while."""
+        cause = opportunity.cause
+        known = self._in_vain.get(cause)
+        if known is not None and known[0] == position and block.number - known[1] < _RETRY_BLOCKS:
+            return None
+        found = await self._try(opportunity, position, block, landing_at, wallet, answers)
+        if isinstance(found, Ready):
+            self._in_vain.pop(cause, None)
+            return found
+        if found.code not in _PASSING:
+            self._in_vain = {c: k for c, k in self._in_vain.items() if block.number - k[1] < _RETRY_BLOCKS}
+            self._in_vain[cause] = position, block.number
+        log.debug("position_not_armed", cause=cause, code=found.code, detail=found.detail)
+        return None
+
+    async def _try(
+        self,
+        opportunity: Opportunity,
+        position: Any,
+        block: Block,
+        landing_at: int,
+        wallet: Mapping[bytes, int],
+        answers: Answers,
+    ) -> Ready | Skip:
+        venue, key = opportunity.venue, opportunity.key
+        adapter, market, prices = venue.adapter, venue.book.market, venue.prices
+        if not isinstance(adapter, Stressable):
+            return Skip("not_stressable", "nobody knows how to simulate it before it is open")
+        foreseen = forms.scenarios(adapter, market, prices, position, landing_at)
+        if not foreseen:
+            return Skip("no_edge", "no price alone opens it")
+        at_edge = replace(venue, book=replace(venue.book, prices=foreseen[-1]))
+        plan: LiquidationPlan | Skip = Skip("no_edge", "no price alone opens it")
+        for imagined in foreseen:
+            until = landing_at + forms.LASTS_S
+            planned = adapter.plan(market, imagined, key, position, until, wallet, self._account)
+            if isinstance(planned, Skip):
+                plan = planned
+                continue
+            plan = forms.rejudge(planned, at_edge, key, position, landing_at, self._account)
+            if not isinstance(plan, Skip):
+                break
+        if isinstance(plan, Skip):
+            return plan
+        if plan.prepare or not _is_approved(plan, answers):
+            return Skip("not_prepared", "what it takes is not approved, or prepared, yet")
+        opening = adapter.stress(market, prices, key, position, landing_at, Lever.PRICE)
+        try:
+            [changes] = await drive([opening], lambda calls: self._reader.call_many(calls, block.ref))
+            if isinstance(changes, Skip):
+                return changes
+            stand_ins = {one.account: one.code for one in changes if isinstance(one, CodeSet)}
+            if not stand_ins or len(stand_ins) != len(changes):
+                return Skip("not_stressable", "its price cannot be put in place of the feed's answer")
+            as_if = Ahead(b"", stand_ins=stand_ins)
+            [verdict], _ = await self._simulator.run([plan.call], block.ref, landing_at, ahead=as_if)
+        except KeeperError as error:
+            return Skip("not_simulated", str(error))
+        if verdict is None:
+            return Skip("not_simulated", "the node did not say whether it would succeed")
+        if not verdict.succeeded:
+            return Skip("would_revert", adapter.explain_revert(verdict.revert))
+        least = self._settings.min_profit_base(adapter.base_decimals(market))
+        chosen = Chosen(Opportunity(at_edge, key), plan, max(least, 0))
+        return Ready(chosen, verdict, key, position, landing_at)
+
+    def _signed(self, composer: Composer, draft: Draft, nonce: int, block: Block, *, salt: str) -> Intent:
+        assert draft.fees is not None  # of everything done for profit
+        now, known = self._clock(), self._journal.hashes()
+        return composer.intent(draft, nonce, draft.fees, block.ref, now, known=known, salt=salt)
+
+    def _keep(self, armed: tuple[Armed, ...]) -> None:
+        """Durable first; only then may any of it be fired."""
+        self._armed = ()
+        with self._store.transaction() as transaction:
+            transaction.set_meta(META, forms.dump(self._account, armed))
+        self._armed = armed
+        log.debug("transactions_armed", causes=[one.intent.cause for one in armed])
+
+
+def _gas(ready: Ready) -> int:
+    return ready.chosen.plan.gas_limit_hint if ready.verdict.gas_used is None else ready.verdict.gas_used
+
+
+def _is_approved(plan: LiquidationPlan, answers: Answers) -> bool:
+    if plan.approval is None:
+        return True
+    token, spender, amount = plan.approval
+    return answers.wallet.allowances.get((token, spender), 0) >= amount

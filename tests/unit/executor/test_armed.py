@@ -1,0 +1,197 @@
+"""What is ready before its block: sent at once where it is right, else left; never lost, never sent twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import structlog
+
+from keeper.core.records import Intent, IntentStatus
+from keeper.executor.armory import META
+from keeper.executor.breakers import Limits
+from keeper.executor.lifecycle import nonce_of
+from tests.support.model_armed import ARMING, ArmedPipeline
+from tests.support.model_chain import GWEI, key_of
+from tests.support.model_pipeline import Crash
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
+
+
+def ready(pipeline: ArmedPipeline) -> ArmedPipeline:
+    """With the wallet's allowance in place, and the four nearest positions armed."""
+    for opened in ((6,), (), ()):
+        pipeline.chain.mine(opened=opened)
+        pipeline.follow()
+    assert pipeline.executor.armed == {"model"}
+    return pipeline
+
+
+@pytest.fixture
+def pipeline() -> Iterator[ArmedPipeline]:
+    made = ready(ArmedPipeline())
+    yield made
+    made.close()
+
+
+def of(pipeline: ArmedPipeline, position: int) -> list[Intent]:
+    return [i for i in pipeline.store.journal.values() if i.position == f"model:{position}"]
+
+
+def opens(pipeline: ArmedPipeline, *positions: int, act: bool = False) -> None:
+    pipeline.chain.mine(opened=positions)
+    pipeline.follow(act=act)
+
+
+def test_what_is_ready_leaves_before_anything_is_simulated_or_written(pipeline: ArmedPipeline) -> None:
+    """The very bytes that were durable before the block, judged at it."""
+    stored = pipeline.store.kept[META]
+    opens(pipeline, 1)
+    [intent] = of(pipeline, 1)
+    tip = pipeline.chain.tip.block
+    assert (intent.judged_number, intent.judged_hash) == (tip.number, tip.hash)
+    assert intent.id in stored
+    assert pipeline.chain.submitted[-1] == intent.attempts[0].tx_hash
+    assert pipeline.store.kept[META] == ""
+    pipeline.chain.mine()
+    pipeline.follow()
+    [intent] = of(pipeline, 1)
+    assert (intent.status, intent.repaid_assets) == (IntentStatus.INCLUDED, 10)
+
+
+def test_several_leave_in_the_order_in_which_they_are_near(pipeline: ArmedPipeline) -> None:
+    opens(pipeline, 1, 2, 3)
+    assert pipeline.fired == [pipeline.chain.tip.block.number]
+    nonces = [nonce_of(of(pipeline, n)[0]) for n in (1, 2, 3)]
+    assert nonces == list(range(nonces[0], nonces[0] + 3))
+    pipeline.chain.mine()
+    pipeline.follow()
+    assert pipeline.chain.tip.after.open == set()
+
+
+def test_one_behind_another_that_stays_is_signed_again_and_journalled_first(pipeline: ArmedPipeline) -> None:
+    """Its own nonce would leave a gap, behind which nothing is mined."""
+    stored = pipeline.store.kept[META]
+    opens(pipeline, 2)
+    [intent] = of(pipeline, 2)
+    assert intent.id not in stored
+    assert pipeline.unjournalled == []
+    assert nonce_of(intent) == pipeline.chain.tip.after.nonce
+    pipeline.chain.mine()
+    pipeline.follow()
+    assert of(pipeline, 2)[0].status is IntentStatus.INCLUDED
+
+
+def test_what_does_not_open_is_not_sent(pipeline: ArmedPipeline) -> None:
+    before = list(pipeline.chain.submitted)
+    opens(pipeline)
+    assert (pipeline.chain.submitted, pipeline.fired) == (before, [])
+
+
+def test_a_position_that_the_block_touched_is_planned_anew(pipeline: ArmedPipeline) -> None:
+    pipeline.changed = {key_of(1)}
+    opens(pipeline, 1)
+    assert (of(pipeline, 1), pipeline.fired) == ([], [])
+    pipeline.chain.mine()
+    pipeline.follow()
+    assert len(of(pipeline, 1)) == 1
+
+
+def test_fees_that_no_longer_suffice_keep_it_back(pipeline: ArmedPipeline) -> None:
+    pipeline.chain.base_fee_wei = 100 * GWEI
+    opens(pipeline, 1)
+    assert (of(pipeline, 1), pipeline.fired) == ([], [])
+
+
+def test_gas_that_eats_the_profit_keeps_it_back() -> None:
+    """$1,001 less 200,000 gas; the least profit is what is left of it at ten gwei, and not at fifteen."""
+    made = ready(ArmedPipeline(replace(ARMING, min_profit=ARMING.min_profit * 995)))
+    made.chain.base_fee_wei = 15 * GWEI
+    opens(made, 1)
+    assert made.fired == []
+    made.close()
+
+
+def test_another_parent_than_the_one_it_was_made_on_is_not_answered(pipeline: ArmedPipeline) -> None:
+    """After a reorg nonce and wallet are those of another branch; the block that follows is answered as ever."""
+    pipeline.chain.reorg(1, requeue=True)
+    pipeline.chain.mine(opened=(1,))
+    pipeline.follow(act=False)
+    assert pipeline.fired == []
+
+
+def test_a_pause_holds_what_is_ready() -> None:
+    made = ready(ArmedPipeline(limits=Limits()))
+    made.switch.paused = True
+    opens(made, 1)
+    assert (of(made, 1), made.fired) == ([], [])
+    made.close()
+
+
+def test_spend_limits_count_what_is_ready() -> None:
+    made = ready(ArmedPipeline(limits=Limits(gas_per_day_wei=5 * 10**16)))
+    opens(made, 1, 2, 3, 4)
+    sent = [n for n in (1, 2, 3, 4) if of(made, n)]
+    assert 0 < len(sent) < 4
+    made.close()
+
+
+def test_a_daemon_that_dies_after_sending_finds_out_that_it_did(pipeline: ArmedPipeline) -> None:
+    """The block was never stored, so nothing but what was armed tells of the transaction."""
+    pipeline.crash_at = "after submission"
+    pipeline.chain.mine(opened=(1,))
+    with pytest.raises(Crash):
+        pipeline.follow()
+    assert of(pipeline, 1) == []
+    pipeline.restart()
+    pipeline.follow()
+    [intent] = of(pipeline, 1)
+    assert intent.status is IntentStatus.BROADCAST
+    assert pipeline.chain.submitted.count(intent.attempts[0].tx_hash) == 1
+    pipeline.chain.mine()
+    pipeline.follow()
+    assert of(pipeline, 1)[0].status is IntentStatus.INCLUDED
+
+
+def test_a_daemon_that_dies_before_sending_finds_out_that_it_did_not(pipeline: ArmedPipeline) -> None:
+    """No transaction is spent on giving up what never left, and its nonce is used by what comes next."""
+    pipeline.crash_at = "before submission"
+    pipeline.chain.mine(opened=(1,))
+    with pytest.raises(Crash):
+        pipeline.follow()
+    pipeline.restart()
+    pipeline.chain.mine(closed=(1,))
+    pipeline.follow()
+    before = [i for i in pipeline.store.journal.values() if i.status is IntentStatus.ABANDONED]
+    assert {i.position for i in before} == {f"model:{n}" for n in (1, 2, 3, 4)}
+    assert all("never left" in (i.reason or "") and len(i.attempts) == 1 for i in before)
+    assert pipeline.chain.pool == {}
+    opens(pipeline, 5)
+    pipeline.follow()
+    pipeline.chain.mine()
+    pipeline.follow()
+    assert of(pipeline, 5)[0].status is IntentStatus.INCLUDED
+
+
+def test_a_daemon_that_ends_well_leaves_nothing_in_doubt(pipeline: ArmedPipeline) -> None:
+    pipeline.loop.run_until_complete(pipeline.executor.close())
+    count = len(pipeline.store.journal)
+    pipeline.restart()
+    assert len(pipeline.store.journal) == count
+
+
+def test_nothing_is_written_while_nothing_changes(pipeline: ArmedPipeline) -> None:
+    """What is ready stays so: a block that moves nothing costs neither a signature nor a sync."""
+    opens(pipeline)
+    pipeline.follow()
+    kept = pipeline.store.kept[META]
+    for _ in range(3):
+        pipeline.chain.mine()
+        pipeline.follow()
+        assert pipeline.store.kept[META] is kept
