@@ -13,9 +13,10 @@ from keeper.core.types import BreachPrice, Demand, Prices
 from keeper.core.units import BPS, UINT256_MAX, WAD
 from keeper.protocols.aave_v3.sheet import Indices, Line, Sheet, indices, sheet, stable_debt
 from keeper.protocols.aave_v3.state import Account, Market, Reserve
-from keeper.protocols.search import breach_edge, least, move_bps
+from keeper.protocols.search import breach_edge, least, move_bps, through
 
 _MOST_ASSETS = 1 << 120  # no aToken holds more
+_PROBE = 1 << 80
 
 
 def demands(market: Market, prices: Prices, account: Account, now: int, target_wad: int) -> tuple[Demand, ...]:
@@ -60,11 +61,13 @@ def _least_supply(after: Callable[[int], Sheet], target_wad: int, most: int) -> 
     def cured(scaled: int) -> bool:
         return after(scaled).health_wad >= target_wad
 
-    if after(0).rules.health_from_sums:
-        return least(cured, 1, most) if cured(most) else None
+    begin, probe = after(0), min(most, _PROBE)
+    near = through(0, begin.health_wad, probe, after(probe).health_wad, target_wad)
+    if begin.rules.health_from_sums:
+        return least(cured, 1, most, near) if cured(most) else None
     # Truncation only lowers the average, so nothing below what the untruncated average asks for can do; and within a
     # stretch of one average health only rises.
-    scaled = least(lambda s: _untruncated_reaches(after(s), target_wad), 1, most)
+    scaled = least(lambda s: _untruncated_reaches(after(s), target_wad), 1, most, near)
     while scaled <= most:
         last = _stretch_end(lambda s: after(s).totals().threshold_bps, scaled, most)
         if cured(last):
@@ -105,7 +108,10 @@ def _repayment(
 
     if not owed or not cured(owed):
         return []
-    assets = least(cured, 1, owed)
+    # What is owed over what may be owed falls evenly.
+    now_wad, half_wad = (WAD * WAD // max(1, after(assets).health_wad) for assets in (0, owed // 2))
+    near = through(0, now_wad, owed // 2, half_wad, WAD * WAD // target_wad)
+    assets = least(cured, 1, owed, near)
     return [_demand("repay", reserve, assets, after(assets))]
 
 
@@ -143,7 +149,9 @@ def _breach_price(position: Sheet, line: Line) -> int | None:
     asset, emode = line.reserve.asset, position.emode
     if not line.assets or (emode is not None and emode.price_source and emode.covers(line.reserve.id)):
         return None  # such an e-mode values the asset by another's price
-    return breach_edge(lambda price: position.with_price(asset, price).liquidatable, line.price)
+    half = line.price // 2
+    near = through(line.price, position.health_wad, half, position.with_price(asset, half).health_wad, WAD)
+    return breach_edge(lambda price: position.with_price(asset, price).liquidatable, line.price, near)
 
 
 # --- search -----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import replace
 from keeper.core.types import BreachPrice, Demand
 from keeper.core.units import WAD, div_up
 from keeper.protocols.morpho_blue.accrue import Owed
-from keeper.protocols.morpho_blue.arithmetic import to_shares_down
+from keeper.protocols.morpho_blue.arithmetic import ORACLE_PRICE_SCALE, to_shares_down
 from keeper.protocols.morpho_blue.health import Sheet, unpriced
 from keeper.protocols.search import breach_edge, least, move_bps
 
@@ -43,7 +43,7 @@ def _top_up(sheet: Sheet, target_wad: int) -> Demand | None:
             most //= 2
     if most < 1 or not cured(most):
         return None
-    assets = least(cured, 1, most)
+    assets = least(cured, 1, most, _pledge_of(needed, sheet) - sheet.collateral_assets)
     lending = sheet.lending
     return Demand(
         "add_collateral",
@@ -55,6 +55,12 @@ def _top_up(sheet: Sheet, target_wad: int) -> Demand | None:
     )
 
 
+def _pledge_of(limit: int, sheet: Sheet) -> int:
+    """About how much collateral allows owing so much, by the market's own threshold."""
+    weighted = (sheet.price_e36 or 0) * sheet.lending.lltv_wad
+    return limit * WAD * ORACLE_PRICE_SCALE // weighted if weighted else 0
+
+
 def _repayment(sheet: Sheet, target_wad: int) -> Demand | None:
     borrowed = sheet.borrowed or 0
 
@@ -62,7 +68,7 @@ def _repayment(sheet: Sheet, target_wad: int) -> Demand | None:
         factor = repaid(sheet, assets).factor_wad
         return factor is None or factor >= target_wad
 
-    assets = least(cured, 1, borrowed)
+    assets = least(cured, 1, borrowed, borrowed - (sheet.limit or 0) * WAD // target_wad)
     lending = sheet.lending
     return Demand(
         "repay",
@@ -89,7 +95,9 @@ def breach_prices(sheet: Sheet) -> tuple[BreachPrice, ...]:
     present = sheet.price_e36
     if unpriced(sheet) or not sheet.borrow_shares or not sheet.collateral_assets or not present:
         return ()
-    edge = breach_edge(lambda price: sheet.at_price(price).liquidatable, present)
+    worth = (sheet.borrowed or 0) * ORACLE_PRICE_SCALE * WAD
+    near = worth // (sheet.collateral_assets * sheet.lending.lltv_wad)
+    edge = breach_edge(lambda price: sheet.at_price(price).liquidatable, present, near)
     if edge is None:
         return ()
     lending = sheet.lending

@@ -12,12 +12,13 @@ from functools import partial
 
 from keeper.core.types import BreachPrice, Demand
 from keeper.core.units import UINT256_MAX, WAD
-from keeper.protocols.search import breach_edge, least, move_bps
+from keeper.protocols.search import breach_edge, least, move_bps, through
 from keeper.protocols.venus.interest import exchange_rate
 from keeper.protocols.venus.sheet import Line, Sheet
 from keeper.protocols.venus.state import Action
 
 _MOST_ASSETS = 1 << 120
+_PROBE = 1 << 80
 
 
 def minted(line: Line, assets: int) -> Line:
@@ -74,9 +75,20 @@ def _least(
 
     if most <= 0 or not cured(most):
         return []
-    assets = least(cured, 1, most)
+    assets = least(cured, 1, most, _near(health, action, most, target_wad))
     one = line.market
     return [Demand(action, one.asset, one.symbol, one.decimals, assets, health(assets))]
+
+
+def _near(health: Callable[[int], int | None], action: str, most: int, target_wad: int) -> int | None:
+    """About where the target is: health rises evenly with a supply, its inverse falls evenly with a repayment."""
+    probe = most // 2 if action == "repay" else min(most, _PROBE)
+    now_wad, then_wad = health(0), health(probe)
+    if not now_wad or not then_wad:
+        return None
+    if action == "repay":
+        now_wad, then_wad, target_wad = (WAD * WAD // one for one in (now_wad, then_wad, target_wad))
+    return through(0, now_wad, probe, then_wad, target_wad)
 
 
 def breach_prices(position: Sheet) -> tuple[BreachPrice, ...]:
