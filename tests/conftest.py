@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from keeper.devnet.chain import DevChain
 
 _TESTS = Path(__file__).parent
-_FOLDERS = ("unit", "contract", "integration", "fork")
+_FOLDERS = ("unit", "contract", "integration", "browser", "fork")
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, print_blob=True)
