@@ -6,17 +6,29 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from benchlib import machine
+from benchlib.comparing import changes, earlier
 from benchlib.row import Row
 from rich.console import Console
 from rich.table import Table
 
 from keeper import observe
 
-PARTS = ("rpc", "multicall", "decode", "screen", "store", "head", "pending", "round_trips", "startup")
-QUICK = {"decode": 50_000, "store": 100, "head": 8, "pending": 8, "multicall": 4, "startup": 5}
+PARTS = ("rpc", "multicall", "decode", "backfill", "screen", "store", "head", "pending", "round_trips", "startup")
+QUICK = {
+    "decode": 50_000,
+    "backfill": 50_000,
+    "screen": 100_000,
+    "store": 100,
+    "head": 8,
+    "pending": 8,
+    "multicall": 4,
+    "startup": 5,
+}
 
 
 def main() -> int:
@@ -27,10 +39,17 @@ def main() -> int:
         "--json", action="store_true", help="JSON Lines on stdout: what, floor_s, ours_s, ratio, target, met"
     )
     shape.add_argument("--markdown", action="store_true", help="a table for docs/bench.md")
+    parser.add_argument(
+        "--compare", type=Path, metavar="FILE", help="print the change since what --json wrote into FILE"
+    )
     parser.add_argument("--quick", action="store_true", help="fewer rounds and accounts; says less")
     args = parser.parse_args()
     if unknown := set(args.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    try:
+        before = earlier(args.compare) if args.compare else {}
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     observe.configure()
     logging.getLogger("keeper").setLevel(logging.WARNING)  # what the parts do is not the news here
     rows = []
@@ -40,7 +59,9 @@ def main() -> int:
             rows.append(row)
             if args.json:
                 print(json.dumps(row.as_json()), flush=True)
-    if args.markdown:
+    if args.compare:
+        _changes(before, rows, to_stderr=args.json)
+    elif args.markdown:
         print(_markdown(rows, machine.describe()))
     elif not args.json:
         _table(rows, machine.describe())
@@ -57,7 +78,8 @@ def _table(rows: Sequence[Row], where: dict[str, str]) -> None:
     for heading in ("what", "floor", "ours", "ratio", "target", ""):
         table.add_column(heading, justify="left" if heading == "what" else "right")
     for row in rows:
-        what = f"{row.what}\n[dim]{row.remark}[/]" if row.remark else row.what
+        said = [text for text in (row.remark, row.reason) if text]
+        what = "\n".join([row.what, *(f"[dim]{text}[/]" for text in said)])
         table.add_row(what, *_cells(row), "[green]met[/]" if row.met else "[red]missed[/]")
     Console().print(table)
 
@@ -65,9 +87,19 @@ def _table(rows: Sequence[Row], where: dict[str, str]) -> None:
 def _markdown(rows: Sequence[Row], where: dict[str, str]) -> str:
     lines = ["| what | floor | ours | ratio | target | |", "|---|--:|--:|--:|--:|---|"]
     for row in rows:
-        what = f"{row.what} ({row.remark})" if row.remark else row.what
+        said = "; ".join(text for text in (row.remark, row.reason) if text)
+        what = f"{row.what} ({said})" if said else row.what
         lines.append(f"| {what} | {' | '.join(_cells(row))} | {'met' if row.met else '**missed**'} |")
     return "\n".join([*lines, "", _where(where) + "."])
+
+
+def _changes(before: Mapping[str, Mapping[str, Any]], rows: Sequence[Row], *, to_stderr: bool) -> None:
+    table = Table(caption="ratios, ours in floors; what moves by less than 5 % moved by the machine's doing")
+    for heading in ("what", "before", "now", "change", ""):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    for cells in changes(before, rows):
+        table.add_row(*cells)
+    Console(stderr=to_stderr).print(table)
 
 
 def _cells(row: Row) -> list[str]:

@@ -19,6 +19,8 @@ from keeper.indexer.scan import LogSource, scan
 
 Adapter = ProtocolAdapter[Any, Any]
 
+_REMEMBERED = 300_000  # touches that are not written again, some 100 bytes each
+
 
 class ChainReader(Headers, LogSource, Protocol):
     async def call_many(self, calls: Sequence[Call], block: Any) -> Sequence[CallResult]: ...
@@ -70,12 +72,16 @@ async def _one(
         adapter.start_block - 1, store.scanned_to(adapter.name) or -1, cursor.number if cursor is not None else -1
     )
     first = seen_to + 1
+    written: set[bytes] = set()  # the same accounts come again and again
     async for _, to_block, logs in scan(chain, adapter.filter(market), first, target.number):
-        touches = list(adapter.touches(market, logs))
+        touches = [touch for touch in adapter.touches(market, logs) if touch not in written]
         if cursor is not None:
             liquidations += adapter.liquidations(market, logs)
         with store.transaction() as tx:
             tx.add_touches(adapter.name, touches, to_block)
+        if len(written) > _REMEMBERED:
+            written.clear()
+        written.update(touches)
         report(Progress(adapter.name, "scan", to_block - first + 1, target.number - first + 1))
     head = await execute(adapter.head_calls(market))
     touched = list(store.touches(adapter.name))

@@ -10,6 +10,7 @@ import msgspec
 
 from keeper.core.errors import RpcLied, RpcMalformed
 from keeper.core.types import LogFilter
+from keeper.indexer.proof import in_order
 from keeper.indexer.rpc.wire import HASH_CHARS, Request, WireLog, clip, hex_bytes, hex_int, result_reader, to_hex
 
 MAX_ADDRESSES = 1000  # in one request; providers cap the number of parameters
@@ -61,6 +62,8 @@ class LogQuery:
 
         Raises RpcMalformed naming `what` was asked and the first log that cannot be true.
         """
+        if in_order(logs, self._addresses, self._topics, first, last):
+            return list(logs)
         places: list[tuple[int, int, WireLog]] = []
         number_text, number = "", -1
         for given in logs:

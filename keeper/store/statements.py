@@ -26,6 +26,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.functions import Function
 
 from keeper.core.records import DeliveryStatus, IntentStatus
@@ -212,17 +213,12 @@ PULL_BACK_SCANS = Statement(
 )
 DELETE_SCAN = Statement(delete(scans).where(scans.c.protocol == bindparam("protocol")), ("protocol",))
 INSERT_TOUCH = Statement(
-    insert(touches)
-    .from_select(
-        ["protocol", "key"],
-        select(bindparam("protocol", type_=Text), bindparam("key", type_=LargeBinary)).where(
-            ~select(touches.c.key)
-            .where(touches.c.protocol == bindparam("of_protocol"), touches.c.key == bindparam("of_key"))
-            .exists()
-        ),
-    )
+    # the construct is of PostgreSQL, and the compiler for SQLite writes the same words for it
+    postgresql.insert(touches)
+    .values(protocol=bindparam("protocol", type_=Text), key=bindparam("key", type_=LargeBinary))
+    .on_conflict_do_nothing()
     .inline(),
-    ("protocol", "key", "of_protocol", "of_key"),
+    ("protocol", "key"),
 )
 TOUCHES_PAGE = Statement(
     select(touches.c.key)

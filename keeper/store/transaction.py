@@ -122,7 +122,7 @@ class SqlTransaction:
     # --- backfill
 
     def add_touches(self, protocol: str, touches: Iterable[bytes], scanned_to: int) -> None:
-        rows = [(protocol, key, protocol, key) for key in sorted(touches)]
+        rows = [(protocol, key) for key in sorted(touches)]
         if rows:
             self._db.write_many(sql.INSERT_TOUCH, rows)
         if not self._db.write(sql.UPDATE_SCAN, scanned_to, protocol):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """what is measured against which floor; seconds of each (None where something else than time is counted); ours in
-    floors, or the count; the most that it should be. remark: what else to know, for people."""
+    floors, or the count; the most that it should be. remark: what else to know, for people. reason: of a target that is
+    missed, what takes the time, found by profiling."""
 
     what: str
     floor_s: float | None
@@ -17,6 +19,7 @@ class Row:
     ratio: float
     target: float
     remark: str = ""
+    reason: str = ""
 
     @property
     def met(self) -> bool:
@@ -26,8 +29,14 @@ class Row:
         return {**asdict(self), "ratio": round(self.ratio, 3), "met": self.met}
 
 
-def timed(what: str, floor_s: float, ours_s: float, target: float, remark: str = "") -> Row:
-    return Row(what, floor_s, ours_s, ours_s / floor_s, target, remark)
+def timed(
+    what: str, floor_s: float, ours_s: float, target: float, remark: str = "", reason: Callable[[], str] | str = ""
+) -> Row:
+    """reason: told, or found, only where the target is missed."""
+    row = Row(what, floor_s, ours_s, ours_s / floor_s, target, remark)
+    if row.met or not reason:
+        return row
+    return replace(row, reason=reason if isinstance(reason, str) else reason())
 
 
 def counted(what: str, count: float, target: float, remark: str = "") -> Row:

@@ -1,4 +1,7 @@
-"""Full screen and prune of a whole book, against a streaming numpy sum over the same amounts."""
+"""Full screen and prune of a whole book, against a streaming numpy sum over the same amounts; both against integers.
+
+A pool of 60 reserves, each as collateral and as debt. Prices move by up to 0.3 % between the sorting and the prune.
+"""
 
 from __future__ import annotations
 
@@ -6,53 +9,72 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from keeper.core.types import Linear, Slack
+from keeper.core.types import Book
 from keeper.evaluator.columns import vector_of
 from keeper.evaluator.screen import Screen
+from keeper.protocols.aave_v3 import AaveV3
+from keeper.protocols.aave_v3.state import Account, Market
 
-from .row import Row, timed
+from . import aave_book
+from .profiling import shares
+from .row import Row, counted, timed
 
-SLOTS = 60  # a large deployment: as many reserves, each as collateral and as debt
-SLACK = Slack(relative=1.5e-4, absolute=16.0)
+RESERVES = 60
 MOVE = 0.003
+_LIQUIDATION = 1.0
 
 
-def measure(accounts: int = 100_000) -> list[Row]:
-    """About 1.9 collaterals and 1.3 debts each, health from 1.0 upward; prices move by up to 0.3 % from the ranking."""
-    rng = np.random.default_rng(7)
-    factors = rng.uniform(0.5, 2.0, SLOTS)
+def measure(accounts: int = 1_000_000) -> list[Row]:
+    book = aave_book.book(RESERVES, accounts)
+    assert book.market is not None
+    adapter = aave_book.adapter(book.market)
     screen = Screen()
-    screen.load(_book(rng, factors, accounts))
-    vector = vector_of(factors)
+    screen.load((key, adapter.linear(book.market, position)) for key, position in book.positions.items())
+    slack = adapter.slack(book.market)
     sides = (screen.columns.collateral, screen.columns.requirement)
     amounts = [(side.weight[: screen.columns.rows], side.more_weight[: side.used]) for side in sides]
     floor_s = _best(lambda: [part.sum() for pair in amounts for part in pair])
-    moved = vector_of(factors * rng.uniform(1 - MOVE / 2, 1 + MOVE / 2, SLOTS))
-    full_s = _best(lambda: screen.below(moved, SLACK, 1.0))
-    screen.sort(vector, SLACK, 1.1)
-    prune_s = _best(lambda: screen.below(moved, SLACK, 1.0))
+    moved = Book(book.market, aave_book.moved(book.prices, MOVE / 2), book.positions)
+    before, after = (vector_of(adapter.factors(one.market, one.prices, aave_book.NOW)) for one in (book, moved))
+
+    full_s = _best(lambda: screen.below(after, slack, _LIQUIDATION))
+    everything = {screen.columns.key(int(row)) for row in screen.below(after, slack, _LIQUIDATION)}
+    screen.sort(before, slack, 1.1)
+    prune_s = _best(lambda: screen.below(after, slack, _LIQUIDATION))
+    candidates = {screen.columns.key(int(row)) for row in screen.below(after, slack, _LIQUIDATION)}
+    truth = _liquidatable(adapter, moved, moved.positions)
+    # a candidate is judged in integers before anything is done, so that one too many is none
+    wrong = sum(len(truth ^ (_liquidatable(adapter, moved, found))) for found in (everything, candidates))
     return [
-        timed(f"full screen of {accounts:,} accounts", floor_s, full_s, 15.0),
-        timed(f"prune of {accounts:,} accounts, prices moved by up to 0.3 %", floor_s, prune_s, 0.2),
+        timed(
+            f"full screen of {accounts:,} accounts",
+            floor_s,
+            full_s,
+            15.0,
+            reason=lambda: shares(lambda: screen.everything_below(after, slack, _LIQUIDATION)),
+        ),
+        timed(
+            f"prune of {accounts:,} accounts, prices moved by up to {MOVE:.1%}",
+            floor_s,
+            prune_s,
+            0.2,
+            f"{len(candidates):,} candidates",
+            reason=lambda: shares(lambda: screen.below(after, slack, _LIQUIDATION)),
+        ),
+        counted(
+            f"of {accounts:,} accounts, how many screen or prune and exact integers disagree on",
+            wrong,
+            0,
+            f"{len(truth):,} can be liquidated",
+        ),
     ]
 
 
-def _book(rng: np.random.Generator, factors: np.ndarray, accounts: int) -> list[tuple[bytes, Linear]]:
-    book = []
-    for number in range(accounts):
-        held = rng.choice(SLOTS, 1 + min(rng.poisson(0.9), 7), replace=False)
-        owed = rng.choice(SLOTS, 1 + min(rng.poisson(0.3), 4), replace=False)
-        debt = rng.lognormal(11, 2, len(owed))
-        wanted = float(debt @ factors[owed]) * (1.0005 + rng.gamma(2.0, 0.5))
-        share = rng.dirichlet(np.ones(len(held)))
-        collateral = tuple(
-            (int(slot), float(wanted * part / factors[slot])) for slot, part in zip(held, share, strict=True)
-        )
-        requirement = tuple((int(slot), float(amount)) for slot, amount in zip(owed, debt, strict=True))
-        book.append((number.to_bytes(20, "big"), Linear(collateral, requirement)))
-    return book
+def _liquidatable(adapter: AaveV3, book: Book[Market, Account], keys: Any) -> set[bytes]:
+    """In exact integers, of these keys."""
+    assert book.market is not None
+    market, prices, positions = book.market, book.prices, book.positions
+    return {key for key in keys if adapter.health(market, prices, positions[key], aave_book.NOW).liquidatable}
 
 
 def _best(run: Callable[[], Any], times: int = 40) -> float:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keeper.core.errors import RpcMalformed
 from keeper.core.types import LogFilter
 from keeper.indexer.logs import LogQuery, accept_of_block
+from keeper.indexer.proof import in_order
 from keeper.indexer.rpc.wire import WireLog
 
 POOL, TOPIC, HASH = b"\xab" * 20, b"\xcd" * 32, b"\x11" * 32
@@ -34,28 +37,53 @@ def test_logs_are_put_in_chain_order() -> None:
     assert QUERY.accept([later, second, first], "test", 0, 10) == [first, second, later]
 
 
-@pytest.mark.parametrize(
-    ("fields", "complaint"),
-    [
-        ({"address": "0x" + "00" * 20}, "not asked for"),
-        ({"address": "0x" + "ab" * 19}, "not asked for"),
-        ({"topics": ("0x" + "00" * 32,)}, "not asked for"),
-        ({"topics": ()}, "without topics"),
-        ({"topics": ("0x" + TOPIC.hex(), "0x12")}, "instead of 32"),
-        ({"data": "0x" + "ef" * 31 + "e"}, "no even hex"),
-        ({"data": "0xzz"}, "no even hex"),
-        ({"data": "0xab cd "}, "no even hex"),
-        ({"data": "ab"}, "no even hex"),
-        ({"block_number": "0xb"}, "outside of"),
-        ({"block_number": "5"}, "no hex quantity"),
-        ({"log_index": "0x_1"}, "no hex quantity"),
-        ({"transaction_hash": "0x22"}, "truncated hash"),
-        ({"removed": True}, "removed"),
-    ],
-)
+WRONG: list[tuple[dict[str, object], str]] = [
+    ({"address": "0x" + "00" * 20}, "not asked for"),
+    ({"address": "0x" + "ab" * 19}, "not asked for"),
+    ({"topics": ("0x" + "00" * 32,)}, "not asked for"),
+    ({"topics": ()}, "without topics"),
+    ({"topics": ("0x" + TOPIC.hex(), "0x12")}, "instead of 32"),
+    ({"data": "0x" + "ef" * 31 + "e"}, "no even hex"),
+    ({"data": "0xzz"}, "no even hex"),
+    ({"data": "0xab cd "}, "no even hex"),
+    ({"data": "ab"}, "no even hex"),
+    ({"block_number": "0xb"}, "outside of"),
+    ({"block_number": "5"}, "no hex quantity"),
+    ({"log_index": "0x_1"}, "no hex quantity"),
+    ({"transaction_hash": "0x22"}, "truncated hash"),
+    ({"removed": True}, "removed"),
+]
+
+
+@pytest.mark.parametrize(("fields", "complaint"), WRONG)
 def test_a_log_that_cannot_be_true_is_malformed(fields: dict[str, object], complaint: str) -> None:
     with pytest.raises(RpcMalformed, match=complaint):
         QUERY.accept([changed(**fields)], "test", 0, 10)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["0x1", "0x2", "0x20"]), st.sampled_from(["0x0", "0x9", "0xa"])), max_size=4),
+    st.sampled_from([{}, *[fields for fields, _ in WRONG]]),
+    st.integers(0, 3),
+)
+def test_many_logs_are_vouched_for_exactly_when_each_would_be(
+    places: list[tuple[str, str]], fields: dict[str, object], at: int
+) -> None:
+    """In order, none twice, and nothing wrong with any."""
+    logs = [changed(block_number=block, log_index=index) for block, index in places]
+    if at < len(logs):
+        logs[at] = msgspec.structs.replace(logs[at], **fields)
+    wanted = ({"0x" + POOL.hex()}, {"0x" + TOPIC.hex()})
+    numbers = [(int(block, 16), int(index, 16)) for block, index in places]
+    rising = sorted(set(numbers)) == numbers
+    try:
+        accepted = QUERY.accept(logs, "test", 0, 10**3)
+    except RpcMalformed:
+        accepted = None
+    vouched = in_order(logs, *wanted, 0, 10**3)
+    assert vouched == (accepted == logs and (rising or accepted is None))
+    if at >= len(logs) or not fields:
+        assert vouched == rising
 
 
 def test_the_same_log_twice_is_malformed() -> None:
