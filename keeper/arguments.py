@@ -83,6 +83,11 @@ def run(sub: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="also serve the web page and the API here, from a process of its own (see `keeper web`)",
     )
+    sub.add_argument(
+        "--standby",
+        action="store_true",
+        help="while another daemon holds the database, wait and take over once it is gone, instead of refusing",
+    )
     sub.add_argument("--until-block", type=_block_number, metavar="N", help="exit 0 once block N is processed")
 
 

@@ -224,7 +224,7 @@ def _run(args: argparse.Namespace) -> int:
 
     web = None if args.web is None else web_child(house, args.web, args.log_format)
     with progress() as report:
-        return asyncio.run(run_daemon(house, report, args.until_block, web))
+        return asyncio.run(run_daemon(house, report, args.until_block, web, standby=args.standby))
 
 
 def _web(args: argparse.Namespace) -> int:

@@ -26,6 +26,9 @@ from keeper.indexer.backfill import Progress, Report, backfill
 from keeper.indexer.follow import canonical_ancestor, steps_to
 from keeper.indexer.reads import drive
 from keeper.indexer.rpc.client import RpcClient
+from keeper.indexer.witness import Witness
+from keeper.mode.crosscheck import CrossCheck
+from keeper.mode.standby import open_when_free
 from keeper.mode.vitals import endpoints, register_modes
 from keeper.mode.watch import ModeWatch
 from keeper.notifier.outbox import Deliverer
@@ -322,12 +325,18 @@ class Daemon:
         return True
 
 
-async def run_daemon(house: House, report: Report, until_block: int | None, web: WebChild | None = None) -> int:
-    """Run until SIGTERM, SIGINT or the given block. Returns the exit code. web: a server to keep alive meanwhile."""
+async def run_daemon(
+    house: House, report: Report, until_block: int | None, web: WebChild | None = None, *, standby: bool = False
+) -> int:
+    """Run until SIGTERM, SIGINT or the given block. Returns the exit code. web: a server to keep alive meanwhile.
+    standby: wait for a store that another daemon writes, instead of refusing."""
     async with contextlib.AsyncExitStack() as stack:
         stop = _stop_on_signals()
         _pause_on_signals(house.switch(), stop)
-        store = stack.enter_context(contextlib.closing(house.open_store()))
+        opened = await open_when_free(house.open_store, stop) if standby else house.open_store()
+        if opened is None:
+            return 0
+        store = stack.enter_context(contextlib.closing(opened))
         channels = house.notifiers()
         for channel in channels:
             stack.push_async_callback(channel.close)
@@ -342,7 +351,7 @@ async def run_daemon(house: House, report: Report, until_block: int | None, web:
         pulse.start()
         heartbeat = house.heartbeat(modes)
         beating = None if heartbeat is None else asyncio.create_task(heartbeat.run(), name="beat")
-        register_modes(board, modes, halt, house.switch(), heartbeat)
+        register_modes(board, modes, halt, house.switch(), heartbeat, opened.lease())
         if web is not None:
             stack.push_async_callback(web.stop)
             web.start()
@@ -353,7 +362,8 @@ async def run_daemon(house: House, report: Report, until_block: int | None, web:
         if rpc is None:
             return 0
         stack.push_async_callback(rpc.close)
-        pipeline = house.pipeline(rpc, store, channels, deliverer.wake, halt=halt)
+        witness = Witness(rpc)
+        pipeline = house.pipeline(rpc, store, channels, deliverer.wake, halt=halt, witness=witness)
         modes.connect(rpc.status, pipeline.executor.guard)
         supervisor = Supervisor()
         daemon = Daemon(house, rpc, store, pipeline, report, stop=stop, supervisor=supervisor, modes=modes, tally=tally)
@@ -365,9 +375,11 @@ async def run_daemon(house: House, report: Report, until_block: int | None, web:
         jobs = Jobs(house, rpc, store, pipeline, daemon.turn, conditions, housekeeping, jobs_tally)
         jobs.start()
         foreseeing = await _foresee(stack, house, pipeline, daemon)
+        comparing = _compare(house, witness, pipeline, daemon, halt, board)
         following = asyncio.create_task(daemon.follow(until_block), name="follow the chain")
+        beside = [task for task in (foreseeing, beating, comparing) if task is not None]
         try:
-            running = [task for task in (following, delivering, watching, foreseeing, beating) if task is not None]
+            running = [following, delivering, watching, *beside]
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in running:
                 if task.done():
@@ -375,7 +387,7 @@ async def run_daemon(house: House, report: Report, until_block: int | None, web:
         finally:
             supervisor.stopping()
             jobs.stop()
-            ending = [task for task in (following, watching, living, foreseeing, beating) if task is not None]
+            ending = [following, watching, living, *beside]
             for task in ending:
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)
@@ -407,6 +419,18 @@ async def _foresee(
     stack.push_async_callback(foresight.close)
     daemon.foresight = foresight
     return asyncio.create_task(foresight.run(), name="foresee prices")
+
+
+def _compare(
+    house: House, witness: Witness, pipeline: Pipeline, daemon: Daemon, halt: Halt, board: Board
+) -> asyncio.Task[None] | None:
+    """Hold what one endpoint says against what another does, where there are several."""
+    defences = house.config.defences
+    if not defences.second_opinion or len(house.config.chain.rpc) < 2:
+        return None
+    check = CrossCheck(witness, pipeline, daemon.turn, halt, hold_blocks=defences.hold_blocks)
+    board.register("crosscheck", check.read)
+    return asyncio.create_task(check.run(), name="compare endpoints")
 
 
 async def run_backfill(house: House, report: Report, to: int | None) -> int:

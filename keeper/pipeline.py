@@ -15,7 +15,7 @@ between what readers were told and what is true.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, Protocol
@@ -31,7 +31,7 @@ from keeper.evaluator.episodes import undocumented
 from keeper.evaluator.judge import Ruling
 from keeper.executor.armed import View
 from keeper.executor.executor import Executor
-from keeper.executor.ports import Opportunity, Venue
+from keeper.executor.ports import Opinions, Opportunity, Venue
 from keeper.executor.questions import Questions
 from keeper.indexer.reads import drive
 from keeper.past import Past
@@ -156,9 +156,10 @@ class Pipeline:
 
     async def _commit(self, step: Committed) -> None:
         block, stored, acting = step.block, asyncio.Event(), None
+        asked = self._executor.ask_others(block) if step.tip else None
         read = await self._read(block)
         try:
-            if step.tip and self._fire(block, read.updates):
+            if step.tip and await self._fire(block, read.updates, asked):
                 await self._executor.leave()  # everything else about the block comes after it
             facts, rulings = self._judge_all(block, read)
             intents = self._executor.observe(read.questions, read.results, read.answers, self._venues, read.finalized)
@@ -239,8 +240,9 @@ class Pipeline:
         finally:
             self.load()
 
-    async def repair(self, track: Track, keys: Sequence[bytes]) -> None:
-        """Read these positions, and the market, afresh at the tip, and hold what the chain says."""
+    async def repair(self, track: Track, keys: Sequence[bytes], *, touches: Sequence[bytes] = ()) -> None:
+        """Read these positions, what these touches concern, and the market, afresh at the tip, and hold what the chain
+        says."""
         tip, adapter = self.window.tip, track.adapter
 
         async def execute(calls: Sequence[Call]) -> Sequence[CallResult]:
@@ -248,8 +250,9 @@ class Pipeline:
 
         market = (await drive([adapter.bootstrap(track.book.market)], execute))[0]
         head = await execute(adapter.head_calls(market))
-        touches = [touch for key in keys for touch in adapter.whole(market, key)]
-        update = (await drive([adapter.snapshot(market, touches, tip, head, {})], execute))[0]
+        whole = [*touches, *(touch for key in keys for touch in adapter.whole(market, key))]
+        held = track.book.positions if touches else {}
+        update = (await drive([adapter.snapshot(market, whole, tip, head, held)], execute))[0]
         try:
             facts = track.facts(update)
             with self._store.transaction() as tx:
@@ -358,8 +361,9 @@ class Pipeline:
         for track, ruling in zip(self.tracks, rulings, strict=True):
             track.judge.accept(ruling)
 
-    def _fire(self, block: Block, updates: Sequence[Update[Any, Any]]) -> bool:
-        """Send what is ready of the positions that this block opens."""
+    async def _fire(self, block: Block, updates: Sequence[Update[Any, Any]], asked: Awaitable[Opinions] | None) -> bool:
+        """Send what is ready of the positions that this block opens. asked: what others say of these, where there are
+        others; only waited for where there is something to send."""
         names = self._executor.armed
         if not names:
             return False
@@ -371,7 +375,10 @@ class Pipeline:
                 book = Book(market, update.prices, track.book.positions)
                 open_ = track.judge.may_open(book, landing_at)
                 views[track.name] = View(Venue(track.adapter, book), update.positions, open_)
-        return self._executor.fire(block, views, landing_at)
+        opinions = None
+        if asked is not None and self._executor.would_fire(block, views, landing_at):
+            opinions = await asked
+        return self._executor.fire(block, views, landing_at, opinions)
 
     async def arm(self) -> None:
         """Between blocks: have transactions ready for the positions nearest to liquidation. May be cancelled."""

@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from keeper.executor.guard import Guard
     from keeper.executor.halt import Halt
     from keeper.executor.planning.planner import Planner
-    from keeper.executor.ports import Route
+    from keeper.executor.ports import Route, SecondOpinion
     from keeper.executor.switch import Switch
     from keeper.foresight import Foresight
     from keeper.indexer.fetch import HeadRead
     from keeper.indexer.rpc.client import RpcClient
+    from keeper.indexer.witness import Witness
     from keeper.mode.heartbeat import Heartbeat
     from keeper.mode.watch import ModeWatch
     from keeper.notifier.invitation import Invitation
@@ -295,10 +296,21 @@ class House:
         return Guard(store, limits, self.switch(), time.time, tell, wake, halt)
 
     def executor(
-        self, rpc: RpcClient, store: Store, guard: Guard | None = None, *, deadline_s: float | None = None
+        self,
+        rpc: RpcClient,
+        store: Store,
+        guard: Guard | None = None,
+        *,
+        deadline_s: float | None = None,
+        witness: Witness | None = None,
+        halt: Halt | None = None,
     ) -> Executor:
-        """deadline_s: how long planning, simulating and sending may each take; by default, within a block."""
+        """deadline_s: how long planning, simulating and sending may each take; by default, within a block. witness:
+        confirms positions about to be acted on, where there are several endpoints."""
+        from keeper.executor.doubts import Doubts
         from keeper.executor.executor import Executor
+        from keeper.executor.foreign import Foreign
+        from keeper.executor.halt import Halt
         from keeper.executor.ports import Mode, PendingPrices, Settings
         from keeper.notifier.board import POST
 
@@ -356,7 +368,23 @@ class House:
             financier=self.financier(rpc, settings.deadline_s),
             ways=self.ways(routes),
             reader=rpc,
+            second=self.second(witness),
+            doubts=Doubts(self.config.defences.hold_blocks, self.config.defences.max_price_jump_bps),
+            foreign=Foreign(
+                store,
+                Halt() if halt is None else halt,
+                time.time,
+                yield_s=self.config.defences.yield_minutes * 60,
+                resumed_at=self.switch().resume_asked_at,
+            ),
         )
+
+    def second(self, witness: Witness | None) -> SecondOpinion | None:
+        if witness is None or not self.config.defences.second_opinion:
+            return None
+        from keeper.second import OtherEndpoints
+
+        return OtherEndpoints(witness, self.config.defences.second_opinion_ms / 1000)
 
     def _connect_board(self, channels: Sequence[Notifier], executor: Executor) -> None:
         if self.board is None:
@@ -449,6 +477,7 @@ class House:
         *,
         samples: bool = False,
         halt: Halt | None = None,
+        witness: Witness | None = None,
     ) -> Pipeline:
         from keeper.evaluator.judge import Judge
         from keeper.pipeline import Pipeline
@@ -456,7 +485,7 @@ class House:
         from keeper.track import Track
 
         rule, margin, router = self.rule(), self.config.margin_calls, self.router(channels)
-        executor = self.executor(rpc, store, self.guard(store, channels, wake, halt))
+        executor = self.executor(rpc, store, self.guard(store, channels, wake, halt), witness=witness, halt=halt)
         self._connect_board(channels, executor)
         directory = self.directory(store, executor.account or None)
         tracks = []
@@ -464,7 +493,7 @@ class House:
             judge: Judge[Any, Any] = Judge(adapter, rule, margin.accounts, acts=executor.liquidates)
             tracks.append(Track(adapter, Book(), judge, Teller(judge, router, directory)))
         return Pipeline(
-            HeadChain(rpc),
+            HeadChain(rpc, witness),
             store,
             tracks,
             executor,
@@ -478,16 +507,20 @@ class House:
 
 @dataclass(frozen=True, slots=True)
 class HeadChain:
-    """The node as the pipeline asks it."""
+    """The node as the pipeline asks it. witness: remembers what was said, to be compared."""
 
     rpc: RpcClient
+    witness: Witness | None = None
 
     async def read_head(
         self, block: Block, filter_: LogFilter, calls: Sequence[Call], extra: Sequence[Request]
     ) -> HeadRead:
         from keeper.indexer.fetch import read_head
 
-        return await read_head(self.rpc, block, filter_, calls, extra)
+        read = await read_head(self.rpc, block, filter_, calls, extra)
+        if self.witness is not None:
+            self.witness.note(block, filter_, calls, read)
+        return read
 
     async def call_many(self, calls: Sequence[Call], block: BlockRef) -> Sequence[CallResult]:
         return await self.rpc.call_many(calls, block)

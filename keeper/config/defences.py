@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, PlainSerializer, PlainValidator
 
 from keeper.config.table import Table
-from keeper.config.types import WEB_SCHEMES, Written, url_of
+from keeper.config.types import WEB_SCHEMES, Bps, Written, url_of
 from keeper.core.secret import MASK, Secret
 
 WebUrl = Annotated[
@@ -27,6 +27,35 @@ class Defences(Table):
         le=1440,
         description="How long an endpoint that was caught lying is asked nothing, the first time; each further lie "
         "doubles it, up to an hour. Then it has to prove itself.",
+    )
+    yield_minutes: float = Field(
+        10.0,
+        ge=0,
+        le=10_080,
+        description="After a transaction from our wallet that is not ours nothing new is sent for this long: of two "
+        "that share a key, the one that sent first goes on, and the other stands by. `keeper resume` ends it.",
+    )
+    second_opinion: bool = Field(
+        True,
+        description="With several endpoints, another one is asked about positions about to be acted on, at the moment "
+        "at which the first one simulates; and blocks that touched what is tracked are compared afterwards.",
+    )
+    second_opinion_ms: int = Field(
+        500, ge=1, le=60_000, description="How long it may take to say; later it has no say, and Keeper acts."
+    )
+    hold_blocks: int = Field(
+        3,
+        ge=0,
+        le=1_000_000,
+        description="For how many blocks in a row a contradiction that nothing decides holds a position back. Then it "
+        "is acted on: what is not open to liquidation the chain refuses, at the cost of gas. With three endpoints the "
+        "odd one out has lied, and nothing is held.",
+    )
+    max_price_jump_bps: Bps | None = Field(
+        10_000,
+        alias="max_price_jump",
+        description="A price of what a plan repays or seizes that moved by more than this share of the lower value "
+        "since the block before is first confirmed: by another endpoint, or by the next block.",
     )
     max_block_ahead_minutes: float = Field(
         15.0,

@@ -13,6 +13,7 @@ from keeper.core.records import (
     Delivery,
     DeliveryStatus,
     Intent,
+    Lease,
     Notice,
     NoticeEvent,
     OldNotice,
@@ -572,6 +573,10 @@ class Store(Protocol):
         ...
 
     def meta(self, key: str) -> str | None: ...
+    def lease(self) -> Lease | None:
+        """Who writes it, or wrote it last; None before anybody did."""
+        ...
+
     def snapshot(self) -> AbstractContextManager[None]:
         """Reads inside see one moment, whatever a daemon in another process commits meanwhile."""
         ...

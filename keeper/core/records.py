@@ -245,6 +245,21 @@ class Intent:
     attempts: tuple[Attempt, ...] = ()
 
 
+# --- who writes ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who may write a store. term: counts the writers there ever were. since: unix seconds."""
+
+    term: int
+    holder: str
+    since: float
+
+    def __str__(self) -> str:
+        return f"{self.holder} (term {self.term})"
+
+
 # --- audit ------------------------------------------------------------------------------------------------------------
 
 

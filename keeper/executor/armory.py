@@ -120,16 +120,29 @@ class Armory:
 
     # --- at a block
 
-    def fire(self, block: Block, views: Mapping[str, View], landing_at: int, answers: Answers | None) -> list[Fired]:
+    def would_fire(self, block: Block, views: Mapping[str, View], landing_at: int) -> bool:
+        """Whether this block opens anything that is armed, be it believed or not."""
+        fee = block.base_fee_wei
+        return fee is not None and bool(self._hits(block, fee, views, landing_at, lambda one, plan: True))
+
+    def fire(
+        self,
+        block: Block,
+        views: Mapping[str, View],
+        landing_at: int,
+        answers: Answers | None,
+        believed: Callable[[Opportunity, LiquidationPlan], bool] = lambda one, plan: True,
+    ) -> list[Fired]:
         """What is to be sent at once because of this block, by nonce.
 
-        views: by protocol. answers: of the block's parent, whose nonce and wallet all of it was made for.
+        views: by protocol. answers: of the block's parent, whose nonce and wallet all of it was made for. believed:
+        whether a position, and the prices of what its plan repays and seizes, are.
         """
         if not self._armed or answers is None or answers.sight.nonce is None or block.base_fee_wei is None:
             return []
         if answers.sight.block.hash != block.parent_hash:
             return []
-        hits = self._hits(block, block.base_fee_wei, views, landing_at)
+        hits = self._hits(block, block.base_fee_wei, views, landing_at, believed)
         if not hits:
             return []
         owned = [nonce_of(intent) for intent in self._journal.unspent()]
@@ -153,7 +166,14 @@ class Armory:
             transaction.set_meta(META, "")
             self._unstored = False
 
-    def _hits(self, block: Block, base_fee_wei: int, views: Mapping[str, View], landing_at: int) -> list[Fired]:
+    def _hits(
+        self,
+        block: Block,
+        base_fee_wei: int,
+        views: Mapping[str, View],
+        landing_at: int,
+        believed: Callable[[Opportunity, LiquidationPlan], bool],
+    ) -> list[Fired]:
         """What is armed, open to liquidation, and worth it at this block, with what its call does there."""
         base_fee = next_base_fee(base_fee_wei, block.gas_used, block.gas_limit)
         blocked: frozenset[str] | None = None
@@ -170,7 +190,7 @@ class Armory:
             if one.intent.cause in blocked:
                 continue
             plan = forms.rejudge(ready.chosen.plan, view.venue, ready.key, position, landing_at, self._account)
-            if isinstance(plan, Skip):
+            if isinstance(plan, Skip) or not believed(Opportunity(view.venue, ready.key), plan):
                 continue
             gas = _gas(ready)
             profit = forms.profit_at(plan, gas, fee_wei, view.venue, self._settings)

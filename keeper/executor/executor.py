@@ -27,15 +27,29 @@ from keeper.executor.batch import group
 from keeper.executor.behind import Behind, Ways
 from keeper.executor.compose import Composer, Draft, draft_filler
 from keeper.executor.dispatch import Dispatch
+from keeper.executor.doubts import Doubts, without
 from keeper.executor.explain import Explainer
 from keeper.executor.fees import Fees, choose_fees, next_base_fee, tip_from_history
 from keeper.executor.financier import Financier
+from keeper.executor.foreign import Foreign
 from keeper.executor.guard import Guard
+from keeper.executor.halt import Halt
 from keeper.executor.journal import Journal
 from keeper.executor.lifecycle import is_uncertain, nonce_of
 from keeper.executor.nonces import allocate, gaps
 from keeper.executor.policy import policy_of
-from keeper.executor.ports import Mode, Opportunity, RawSender, Reader, Request, Rpc, Settings, Venue
+from keeper.executor.ports import (
+    Mode,
+    Opinions,
+    Opportunity,
+    RawSender,
+    Reader,
+    Request,
+    Rpc,
+    SecondOpinion,
+    Settings,
+    Venue,
+)
 from keeper.executor.postings import Postings
 from keeper.executor.questions import Answers, Questions, Wallet
 from keeper.executor.selection import Selection
@@ -68,11 +82,16 @@ class Executor:
         financier: Financier | None = None,
         ways: Ways | None = None,
         reader: Reader | None = None,
+        second: SecondOpinion | None = None,
+        doubts: Doubts | None = None,
+        foreign: Foreign | None = None,
     ) -> None:
         """signer: needed when live. account: whose wallet a dry run without a signer looks at. guard: the breakers;
         without them nothing but the settings limits what is sent. financier: plans for our contract; without them only
         the wallet pays. release: frees the sender once nothing is being sent. ways: how to send right behind a price
-        update that is not mined yet. reader: of view calls, without which nothing is armed.
+        update that is not mined yet. reader: of view calls, without which nothing is armed. second: who confirms
+        positions about to be acted on. doubts: for how long what is not confirmed is held. foreign: notices whoever
+        else sends with our key.
 
         Raises ConfigError when the mode needs what is not given.
         """
@@ -100,6 +119,9 @@ class Executor:
         self._fired: list[Fired] = []
         self._just_sent: frozenset[str] = frozenset()
         self._release = release
+        self._second = second
+        self._doubts = doubts or Doubts()
+        self._foreign = foreign or Foreign(store, Halt(), clock, yield_s=0)
         self._sent_at: dict[bytes, int] = {}
         self.postings = Postings(store, self._journal, rpc, self._account, settings, clock)
         self._selection = Selection(settings, self._account, self._journal, guard, financier, clock)
@@ -173,6 +195,7 @@ class Executor:
             self._journal.load(blocks, finalized, self._clock())
             if self._armory is not None:
                 self._armory.recover()
+            self._foreign.load()
             self.postings.adopt()
             if self._guard is not None:
                 self._guard.load()
@@ -223,13 +246,24 @@ class Executor:
         """Of how many positions a transaction is kept ready; 0 where none is."""
         return 0 if self._armory is None else self._settings.armed
 
-    def fire(self, block: Block, views: Mapping[str, View], landing_at: int) -> bool:
+    def ask_others(self, block: Block) -> Awaitable[Opinions] | None:
+        """Ask other endpoints about what is armed, while the block is read. None where nothing is, or nobody there."""
+        if self._second is None or self._armory is None or not self._armory.armed:
+            return None
+        return self._second.ask(block, [one.ready.chosen.opportunity for one in self._armory.armed])
+
+    def would_fire(self, block: Block, views: Mapping[str, View], landing_at: int) -> bool:
+        """Whether it is worth waiting for what others say."""
+        return self._armory is not None and self._armory.would_fire(block, views, landing_at)
+
+    def fire(self, block: Block, views: Mapping[str, View], landing_at: int, opinions: Opinions | None = None) -> bool:
         """Send what is ready and what this block opens, before anything else is done about the block; whether there was
-        any. It leaves with the event loop's next turn. To be followed by `observe`, and by `fired` in the transaction
-        that stores the block; where either fails, by `adopt`."""
+        any. opinions: of other endpoints. It leaves with the event loop's next turn. To be followed by `observe`, and
+        by `fired` in the transaction that stores the block; where either fails, by `adopt`."""
         if self._armory is None:
             return False
-        fired = self._armory.fire(block, views, landing_at, self._watch.answers)
+        believed = partial(self._doubts.believes, opinions=opinions)
+        fired = self._armory.fire(block, views, landing_at, self._watch.answers, believed)
         durable = [one.intent for one in fired if one.is_durable]
         signed_again = [one.intent for one in fired if not one.is_durable]
         self._fired = fired
@@ -300,6 +334,8 @@ class Executor:
         held = {intent.id for intent in following}
         waiting = [intent for intent in exposed if intent.id not in held]
         self.postings.begin(block.number)
+        self._doubts.see_prices(venues)
+        self._foreign.look(answers.sight, list(self._journal), block.number)
         may_send = self._selection.may_send(block, venues, answers)
         if not (may_send and self.liquidates):
             opportunities = ()
@@ -313,20 +349,29 @@ class Executor:
             if just_sent:
                 await self._dispatch.settle()
             return
+        asked = None if self._second is None else self._second.ask(block, [one.opportunity for one in chosen])
         outcome = await try_out(self._simulator, trial, block.ref, landing_at, self._settings.deadline_s)
         by_name = {venue.name: venue for venue in venues}
         followed = await self._behind.judge_following(following, answers, block.ref, landing_at, by_name)
         given_up = {intent_id: judgement for intent_id, judgement in followed.items() if judgement.wanted is False}
         if stored is not None:
             await stored.wait()
-        drafts = self._selection.accept(trial, outcome, market, answers, block)
+        doubted = self._selection.tell(await self._doubts.about(chosen, asked))
+        believed, outcome = without(trial, outcome, doubted)
+        drafts = self._selection.accept(believed, outcome, market, answers, block)
         if self._settings.mode is not Mode.LIVE or self._signer is None:
             return
         composer = self._composer(self._signer, venues, orders)
         changed, outgoing = tend(
-            [i for i in exposed if i.id not in busy and (i.id not in held or i.id in given_up)],
+            [
+                i
+                for i in exposed
+                if i.id not in busy
+                and (i.id not in held or i.id in given_up)
+                and nonce_of(i) not in self._foreign.waiting  # left to whoever has it: bidding would be a fight
+            ],
             {
-                **judge_waiting(trial, outcome, by_name, self._settings.native_asset),
+                **judge_waiting(believed, outcome, by_name, self._settings.native_asset),
                 **given_up,
                 **self.postings.judge(exposed),
             },
@@ -445,11 +490,11 @@ class Executor:
             return []
         drafts = self._permitted(composer.policy, drafts, judged.number)
         owned = [nonce_of(intent) for intent in self._journal.unspent()]
-        missing = gaps(nonce, owned)[len(drafts) :]
+        missing = gaps(nonce, owned, self._foreign.waiting)[len(drafts) :]
         if missing:
             log.error("nonces_missing", nonces=missing, remedy="filling them; let nobody else use this key")
         drafts = [*drafts, *(draft_filler(self._account, n) for n in missing)]
-        nonces = allocate(nonce, owned, len(drafts))
+        nonces = allocate(nonce, owned, len(drafts), self._foreign.waiting)
         now = self._clock()
         known = self._journal.hashes()
         return [

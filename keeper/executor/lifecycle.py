@@ -52,12 +52,14 @@ class Sight:
     nonce: of the account in that block; None when it could not be read.
     receipts: by transaction hash, as the node has them now: they may be of a later block, or of another branch.
     known: whether the node has the transaction at all, mined or waiting; absent when it was not asked or did not say.
+    pending_nonce: the account's nonce once all that waits without a gap is mined, ours or not; None when not said.
     """
 
     block: BlockRef
     nonce: int | None
     receipts: Mapping[bytes, Receipt]
     known: Mapping[bytes, bool]
+    pending_nonce: int | None = None
 
 
 def nonce_of(intent: Intent) -> int:

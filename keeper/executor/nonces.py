@@ -11,13 +11,13 @@ from itertools import count as count_from
 from itertools import islice
 
 
-def allocate(chain_nonce: int, owned: Collection[int], count: int) -> list[int]:
-    """The `count` lowest nonces that are neither mined nor owned, ascending."""
-    taken = set(owned)
+def allocate(chain_nonce: int, owned: Collection[int], count: int, foreign: Collection[int] = ()) -> list[int]:
+    """The `count` lowest nonces that are neither mined nor owned, nor taken by somebody else, ascending."""
+    taken = {*owned, *foreign}
     return list(islice((nonce for nonce in count_from(chain_nonce) if nonce not in taken), count))
 
 
-def gaps(chain_nonce: int, owned: Collection[int]) -> list[int]:
+def gaps(chain_nonce: int, owned: Collection[int], foreign: Collection[int] = ()) -> list[int]:
     """Nonces below an owned one that nobody owns: while they are missing, what comes after cannot be mined."""
-    taken = set(owned)
-    return [nonce for nonce in range(chain_nonce, max(taken, default=chain_nonce)) if nonce not in taken]
+    taken = {*owned, *foreign}
+    return [nonce for nonce in range(chain_nonce, max(owned, default=chain_nonce)) if nonce not in taken]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from enum import StrEnum
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from keeper.core.errors import KeeperError
 from keeper.core.ports import ProtocolAdapter
-from keeper.core.types import BlockRef, Book, Call, CallResult, Prices, RawLog
+from keeper.core.types import Block, BlockRef, Book, Call, CallResult, Prices, RawLog
 
 if TYPE_CHECKING:
     from keeper.executor.ahead import Ahead
@@ -29,6 +29,28 @@ class Reader(Protocol):
     """View calls at exactly one block, in one round trip; None for one that reverts."""
 
     async def call_many(self, calls: Sequence[Call], block: BlockRef) -> Sequence[CallResult]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What other endpoints say of a position. confirms: one at least sees it as we do. contradicts: how the others do,
+    where they outweigh, or balance, those that confirm."""
+
+    confirms: bool = False
+    contradicts: str | None = None
+
+
+Opinions = Callable[["Opportunity"], Opinion | None]
+
+
+class SecondOpinion(Protocol):
+    """Other endpoints than the one that a block was read from."""
+
+    def ask(self, block: Block, opportunities: Sequence[Opportunity]) -> Awaitable[Opinions] | None:
+        """Ask at once about these positions, whose books may still be of an earlier block. None where there is nobody
+        to ask. Awaited, within a deadline of its own, it gives what others think of a position with the book of this
+        block; None where nobody spoke."""
+        ...
 
 
 class RawSender(Protocol):

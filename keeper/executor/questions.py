@@ -84,6 +84,7 @@ class Questions:
             },
             native_wei=_quantity(answers[1]),
         )
+        *answers, pending = answers  # the last one asked
         receipts, others = answers[3 : 3 + len(self.receipts)], answers[3 + len(self.receipts) :]
         presence, updates = others[: len(self.presence)], map(read_pending, others[len(self.presence) :])
         sight = Sight(
@@ -99,6 +100,7 @@ class Questions:
                 for asked, answer in zip(self.presence, presence, strict=True)
                 if not isinstance(answer, KeeperError)
             },
+            pending_nonce=_quantity(pending),
         )
         waiting = {ahead.tx_hash: ahead for ahead in updates if ahead is not None and ahead.tx_hash in self.updates}
         return Answers(sight, wallet, _tips(answers[2]), waiting)
@@ -135,6 +137,7 @@ def ask(
         ("eth_feeHistory", (hex(_HISTORY_BLOCKS), hex(block.number), [percentile])),
         *(("eth_getTransactionReceipt", ("0x" + h.hex(),)) for h in wanted),
         *(("eth_getTransactionByHash", ("0x" + h.hex(),)) for h in (*expected, *followed)),
+        ("eth_getTransactionCount", (who, "pending")),
     )
     return Questions(block, calls, requests, tokens, pairs, undecided, wanted, expected, followed)
 

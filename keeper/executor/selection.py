@@ -159,6 +159,11 @@ class Selection:
         """Why nothing is done about it; None when it was not refused."""
         return self._told.get(cause)
 
+    def tell(self, refused: Sequence[Refused]) -> frozenset[str]:
+        """Say why nothing is done about these; their causes."""
+        self._tell(refused)
+        return frozenset(refusal.opportunity.cause for refusal in refused)
+
     def _tell(self, refused: Sequence[Refused]) -> None:
         """Say why nothing is done about a position, once until the reason changes."""
         for refusal in refused:

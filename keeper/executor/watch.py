@@ -52,7 +52,7 @@ class Watch:
             approvals=approvals,
             unknown_decimals=[token for token in tokens if token not in self._decimals],
             receipts=[a.tx_hash for i in self._journal if i.tx_hash is None for a in i.attempts],
-            presence=[i.attempts[-1].tx_hash for i in self._journal.unspent()],
+            presence=[a.tx_hash for i in self._journal.unspent() for a in i.attempts],
             updates=[update for i in self._journal.unspent() if (update := update_of(i)) and offered_until(i) is None],
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -25,11 +25,13 @@ _read_receipts = result_reader(list[WireReceipt] | None, "eth_getBlockReceipts r
 
 @dataclass(frozen=True, slots=True)
 class HeadRead:
-    """logs: in order. results: of the calls. extra: of the extra requests; an error in the place of its result."""
+    """logs: in order. results: of the calls. extra: of the extra requests; an error in the place of its result.
+    source: who said so."""
 
     logs: list[WireLog]
     results: list[CallResult]
     extra: list[Any | KeeperError]
+    source: Endpoint | None = None
 
 
 async def read_head(
@@ -51,7 +53,7 @@ async def read_head(
             avoid, contradiction = endpoint, error
             continue
         await rpc.ask_alone(calls, block.ref, results, alone)
-        return HeadRead(logs, results, others)
+        return HeadRead(logs, results, others, endpoint)
     raise contradiction
 
 
@@ -63,14 +65,26 @@ async def _ask(
     extra: Sequence[Request],
     avoid: Endpoint | None,
 ) -> tuple[Endpoint, list[WireLog], list[CallResult], list[int], list[Any | KeeperError]]:
+    requests, parse = head_requests(rpc, block, wanted, calls, extra)
+    if not requests:
+        return rpc.endpoints[0], [], [], [], []
+    return await rpc.read(requests, parse, avoid=avoid)
+
+
+Told = tuple[Endpoint, list[WireLog], list[CallResult], list[int], list[Any | KeeperError]]
+"""Who said it, logs, results of calls, indices of calls whose failure proves nothing, and extra results."""
+
+
+def head_requests(
+    rpc: RpcClient, block: Block, wanted: LogFilter, calls: Sequence[Call], extra: Sequence[Request] = ()
+) -> tuple[list[Request], Callable[[Answer], Told]]:
+    """What to ask about a block, and what reads an answer to it."""
     query = _query(wanted)
     log_requests = query.requests({"blockHash": to_hex(block.hash)})
     plan = rpc.plan_calls(calls, block.ref)
     calls_end = len(log_requests) + len(plan.requests)
 
-    def parse(
-        answer: Answer,
-    ) -> tuple[Endpoint, list[WireLog], list[CallResult], list[int], list[Any | KeeperError]]:
+    def parse(answer: Answer) -> Told:
         logs = _logs(query, answer, len(log_requests), block)
         results, alone = plan.read(answer.results[len(log_requests) : calls_end])
         others = [
@@ -79,10 +93,7 @@ async def _ask(
         ]
         return answer.endpoint, logs, results, alone, others
 
-    requests = [*log_requests, *plan.requests, *extra]
-    if not requests:
-        return rpc.endpoints[0], [], [], [], []
-    return await rpc.read(requests, parse, avoid=avoid)
+    return [*log_requests, *plan.requests, *extra], parse
 
 
 @lru_cache(maxsize=4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from keeper.core.records import Lease
 from keeper.executor.halt import Halt
 from keeper.executor.switch import Switch
 from keeper.mode.watch import ModeWatch
@@ -15,10 +16,14 @@ if TYPE_CHECKING:
     from keeper.mode.heartbeat import Heartbeat
 
 
-def register_modes(board: Board, modes: ModeWatch, halt: Halt, switch: Switch, heartbeat: Heartbeat | None) -> None:
+def register_modes(
+    board: Board, modes: ModeWatch, halt: Halt, switch: Switch, heartbeat: Heartbeat | None, lease: Lease | None = None
+) -> None:
     """What there is from the start, before there is a node."""
     board.register("mode", modes.read)
     board.register("switch", lambda: _switch(switch, halt))
+    if lease is not None:
+        board.register("lease", lambda: {"term": lease.term, "holder": lease.holder, "since": lease.since})
     if heartbeat is not None:
         board.register("heartbeat", heartbeat.read)
 

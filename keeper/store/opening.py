@@ -35,6 +35,8 @@ def open_store(url: str, *, chain_id: int, read_only: bool = False) -> SqlStore:
         _prepare_schema(engine, driver, read_only=read_only)
         store = SqlStore(Database(engine, driver), read_only=read_only)
         _claim_chain(store, engine, chain_id, read_only=read_only)
+        if not read_only:
+            store.take_lease()
     except BaseException:
         driver.close()
         engine.release()

@@ -19,6 +19,9 @@ from keeper.store.engine import Cursor, Driver
 LEASE_CLASS = 0x6B656570  # "keep"
 CONNECT_TIMEOUT_S = 10
 
+VANISHED = {"tcp_keepalives_idle": 10, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 3}
+"""Seconds and probes after which the server gives up a connection whose other end is gone, and the lease with it."""
+
 TAKE_LEASE = f"SELECT pg_try_advisory_lock({LEASE_CLASS}, hashtext(current_schema()))"
 HOLDER = f"""
     SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
@@ -60,6 +63,8 @@ class PostgresEngine:
             if read_only:
                 cursor.execute("SET default_transaction_read_only = on")
             else:
+                for setting, value in VANISHED.items():
+                    cursor.execute(f"SET {setting} = {value}")
                 self._take_lease(cursor)
         except BaseException:
             driver.close()

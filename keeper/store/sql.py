@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
-from keeper.core.records import Attempt, AuditEntry, Delivery, Intent, NoticeEvent, OldNotice, Told
+from keeper.core.records import Attempt, AuditEntry, Delivery, Intent, Lease, NoticeEvent, OldNotice, Told
 from keeper.core.types import Block, BlockRef
+from keeper.store import lease
 from keeper.store import statements as sql
 from keeper.store.beliefs import Beliefs
 from keeper.store.database import Database
@@ -25,11 +26,26 @@ class SqlStore:
         self._db = database
         self._beliefs = Beliefs(database)
         self._read_only = read_only
+        self._lease: Lease | None = None
+        self._term = ""
+
+    def take_lease(self) -> Lease:
+        """Begin a term: from here on every transaction looks whether it still is ours, and raises StoreInUse if not."""
+        with self._db.transaction():
+            self._lease = lease.take(self._db, SqlTransaction(self._db, self._beliefs))
+        self._term = lease.stored(self._lease)
+        return self._lease
+
+    def lease(self) -> Lease | None:
+        """Who writes this store, or wrote it last."""
+        return self._lease or lease.held(self._db)
 
     @contextmanager
     def transaction(self) -> Iterator[SqlTransaction]:
         try:
             with self._db.transaction():
+                if self._term:
+                    lease.check(self._db, self._term)
                 yield SqlTransaction(self._db, self._beliefs)
         except BaseException:
             self._beliefs.forget()

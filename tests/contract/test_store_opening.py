@@ -20,7 +20,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
-from keeper.core.errors import StoreError
+from keeper.core.errors import StoreError, StoreInUse
 from keeper.core.records import IntentStatus
 from keeper.store import migrations, open_store
 from keeper.store.encoding import intent_row
@@ -288,7 +288,7 @@ def test_a_place_without_write_permission_is_refused(shared_directory, what):
 _OPEN_AS_NOBODY = textwrap.dedent(
     f"""
     import os, sys
-    from keeper.core.errors import StoreError
+    from keeper.core.errors import StoreError, StoreInUse
     from keeper.store import open_store
     if os.getuid() == 0:
         os.setuid(65534)
@@ -312,3 +312,41 @@ def test_a_full_disk_undoes_the_transaction(path):
     with store.transaction() as transaction:
         transaction.commit_block(committed(2))
     store.close()
+
+
+# --- the lease
+
+
+def test_each_writer_begins_a_new_term(database: Opener):
+    """Whoever reads sees who writes, or wrote last."""
+    first = database()
+    term = first.lease().term
+    reader = database(read_only=True)
+    assert reader.lease() == first.lease()
+    assert f"process {os.getpid()} on " in first.lease().holder
+    reader.close()
+    first.close()
+    second = database()
+    assert second.lease().term == term + 1
+    second.close()
+
+
+def test_a_writer_that_was_taken_over_from_writes_nothing_more(database: Opener, monkeypatch):
+    """Where a file system or a pooler lets two hold the lock, the later one wins and the earlier one finds out."""
+    from keeper.store import postgres, sqlite
+
+    monkeypatch.setattr(sqlite, "_lease", lambda path: os.open(path, os.O_RDONLY))
+    monkeypatch.setattr(postgres, "TAKE_LEASE", "SELECT true")
+    first = database()
+    with first.transaction() as transaction:
+        transaction.set_meta("said", "first")
+    second = database()
+    by = r"taken over by process \d+ on .* \(term \d+\): this process writes nothing"
+    with pytest.raises(StoreInUse, match=by), first.transaction() as transaction:
+        transaction.set_meta("said", "first again")
+    assert second.meta("said") == "first"
+    with second.transaction() as transaction:
+        transaction.set_meta("said", "second")
+    first.close()
+    assert second.meta("said") == "second"
+    second.close()

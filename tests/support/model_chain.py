@@ -150,6 +150,8 @@ class ModelChain:
     def _answer(self, method: str, params: Sequence[Any]) -> Any:
         match method:
             case "eth_getTransactionCount":
+                if params[1] == "pending":
+                    return hex(self._pending_nonce())
                 return hex(self._at(params[1]).after.nonce)
             case "eth_getBalance":
                 return hex(self._at(params[1]).after.native_wei)
@@ -168,6 +170,12 @@ class ModelChain:
                 failure = run(_read_call(params[0]), copy.deepcopy(self._at(params[1]).after))
                 return "0x" if failure is None else RpcRefused("execution reverted", 3, failure)
         return RpcRefused(f"the method {method} does not exist", -32601)
+
+    def _pending_nonce(self) -> int:
+        nonce, waiting = self.tip.after.nonce, {transaction.nonce for transaction in self.pool.values()}
+        while nonce in waiting:
+            nonce += 1
+        return nonce
 
     def _at(self, pinned: Any) -> ModelBlock:
         if isinstance(pinned, str):

@@ -16,7 +16,8 @@ from keeper.core.types import Block
 from keeper.executor.breakers import Limits
 from keeper.executor.executor import Executor
 from keeper.executor.guard import Guard
-from keeper.executor.ports import Mode, Opportunity, Settings, Venue
+from keeper.executor.halt import Halt
+from keeper.executor.ports import Mode, Opportunity, SecondOpinion, Settings, Venue
 from keeper.executor.signer import LocalSigner
 from tests.support.model_chain import NATIVE, ModelChain, ModelProtocol, book_at, call_results
 
@@ -96,8 +97,16 @@ class Pipeline:
     """limits: of breakers; without them there are none.
     finality: blocks below the tip that no reorg reaches. `crash_at`: the step at which to die; `restart` after."""
 
-    def __init__(self, settings: Settings = SETTINGS, finality: int = 12, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings = SETTINGS,
+        finality: int = 12,
+        limits: Limits | None = None,
+        second: SecondOpinion | None = None,
+    ) -> None:
         self.limits = limits
+        self.second = second
+        self.halt = Halt()
         self.switch = ModelSwitch()
         self.chain = ModelChain(SIGNER.address)
         self.store = IntentStore(on_commit=lambda: self._maybe_crash("after commit"))
@@ -175,8 +184,10 @@ class Pipeline:
         store = cast(Store, self.store)
         guard = None
         if self.limits is not None:
-            guard = Guard(store, self.limits, cast(Any, self.switch), lambda: self.clock)
-        return Executor(store, self.chain, self, self.settings, lambda: self.clock, signer=SIGNER, guard=guard)
+            guard = Guard(store, self.limits, cast(Any, self.switch), lambda: self.clock, halt=self.halt)
+        return Executor(
+            store, self.chain, self, self.settings, lambda: self.clock, signer=SIGNER, guard=guard, second=self.second
+        )
 
     # --- the network, between the executor and the model's pool
 

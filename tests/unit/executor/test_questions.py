@@ -47,6 +47,7 @@ ANSWERS: list[Any] = [
     {"reward": [["0x5"], ["0x9"]], "gasUsedRatio": [0.0, 0.4]},
     TRUE_RECEIPT,
     {"hash": "0x" + HASH.hex()},
+    "0x9",
 ]
 
 
@@ -59,7 +60,9 @@ def test_everything_is_read_in_one_go_and_pinned_to_the_block() -> None:
         "eth_feeHistory",
         "eth_getTransactionReceipt",
         "eth_getTransactionByHash",
+        "eth_getTransactionCount",
     ]
+    assert asked.requests[-1][1][1] == "pending"
     assert asked.requests[0][1][1] == asked.requests[1][1][1] == pinned
     answers = asked.read([word(50), word(40), word(6)], ANSWERS, {})
     assert answers.wallet.tokens == {TOKEN: 50}
@@ -67,6 +70,7 @@ def test_everything_is_read_in_one_go_and_pinned_to_the_block() -> None:
     assert answers.wallet.decimals == {TOKEN: 6}
     assert answers.wallet.native_wei == 100
     assert answers.sight.nonce == 7
+    assert answers.sight.pending_nonce == 9
     assert answers.sight.receipts[HASH].cost_wei == 42_000
     assert answers.sight.known == {HASH: True}
     assert answers.tips_wei == (9,)  # an empty block says nothing about tips
@@ -78,22 +82,23 @@ def test_a_token_is_asked_for_its_decimals_once() -> None:
 
 
 def test_a_read_that_failed_is_not_a_zero() -> None:
-    failed = [RpcUnavailable("timed out")] * 5
+    failed = [RpcUnavailable("timed out")] * 6
     answers = questions().read([None, None, b""], failed, {})
     assert answers.wallet.tokens == {}
     assert answers.wallet.native_wei is None
     assert answers.sight.nonce is None
     assert answers.sight.receipts == {}
     assert answers.sight.known == {}
+    assert answers.sight.pending_nonce is None
     assert answers.tips_wei == ()
 
 
 def test_a_transaction_the_node_does_not_have_is_told_from_one_it_did_not_speak_of() -> None:
-    assert questions().read([word(1)] * 3, [*ANSWERS[:3], None, None], {}).sight.known == {HASH: False}
+    assert questions().read([word(1)] * 3, [*ANSWERS[:3], None, None, None], {}).sight.known == {HASH: False}
 
 
 def test_answers_that_do_not_match_the_questions_are_refused() -> None:
-    with pytest.raises(DecodeError, match=r"asked 3 calls and 5 requests, but got 2 and 5"):
+    with pytest.raises(DecodeError, match=r"asked 3 calls and 6 requests, but got 2 and 6"):
         questions().read([word(1)] * 2, ANSWERS, {})
 
 
@@ -126,7 +131,7 @@ json_values = st.recursive(
 )
 
 
-@given(answers=st.lists(json_values, min_size=5, max_size=5))
+@given(answers=st.lists(json_values, min_size=6, max_size=6))
 def test_no_answer_however_wrong_stops_the_block(answers: list[Any]) -> None:
     """At worst nothing is known: then nothing is concluded and nothing is done."""
     read = questions().read([word(1)] * 3, answers, {})

@@ -1,0 +1,164 @@
+"""Transactions from our wallet that are not ours: noticed, made room for, never fought.
+
+Somebody else holds the key: a person with a wallet, or a second Keeper on another store. Whoever finds that out stands
+by for a while after the last such transaction, so of two that share a key the one goes on that sent first, and the
+other takes over once it has been silent for as long. Nonces that others use, or have waiting, are left to them.
+
+    mined      a nonce that a block shows used, and that no transaction of ours used
+    waiting    a nonce below the pool's count of us that none of ours is known to have: neither taken, nor bid for
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from keeper.core.errors import StoreError
+from keeper.core.ports import Store
+from keeper.core.records import Intent, IntentStatus
+from keeper.executor.halt import Halt
+from keeper.executor.lifecycle import Sight, nonce_of
+
+log = structlog.get_logger(__name__)
+
+SUBJECT = "foreign"
+_MOST_WAITING = 1_024  # nonces that a node is believed to have something waiting for
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """below: every nonce below is accounted for. at: unix seconds of the last foreign transaction."""
+
+    below: int = 0
+    at: float | None = None
+
+
+class Foreign:
+    """yield_s: how long to stand by after the last one. resumed_at: when somebody asked to go on all the same."""
+
+    def __init__(
+        self,
+        store: Store,
+        halt: Halt,
+        clock: Callable[[], float],
+        *,
+        yield_s: float,
+        resumed_at: Callable[[], float | None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._halt = halt
+        self._clock = clock
+        self._yield_s = yield_s
+        self._resumed_at = resumed_at
+        self._seen = _Seen()
+        self._known = False  # whether any nonce was accounted for yet
+        self._open: set[int] = set()
+        self.waiting: frozenset[int] = frozenset()
+
+    def load(self) -> None:
+        """Become what the store says: below the newest nonce that a transaction of ours used, all is accounted for."""
+        seen, ours = _read(self._store), self._used()
+        self._known = bool(ours) or self._store.meta(SUBJECT) is not None
+        self._seen = _Seen(max(seen.below, max(ours, default=-1) + 1), seen.at)
+        self._open = set()
+        self.waiting = frozenset()
+
+    def look(self, sight: Sight, intents: Collection[Intent], block: int) -> None:
+        """Every block that is acted on: what of our account's nonces is not our doing."""
+        if sight.nonce is None:
+            return
+        owned = {nonce_of(intent): intent for intent in sorted(intents, key=_counts)}
+        self._look_at_waiting(sight, sight.nonce, intents)
+        mined = self._mined(sight.nonce, owned)
+        strangers = self.waiting - set(owned)
+        if mined:
+            self._remember(sight.nonce, mined, block)
+        elif strangers:  # on a nonce of ours it may be a node that does not find what it has
+            self._seen = _Seen(self._seen.below, self._clock())
+        self._yield(strangers)
+
+    def _mined(self, nonce: int, owned: dict[int, Intent]) -> list[int]:
+        """Nonces used since the last look by somebody else. One of ours whose receipt is not there yet stays open."""
+        if not self._known:
+            self._seen, self._known = _Seen(nonce, self._seen.at), True
+            return []
+        found = []
+        candidates = {*self._open, *range(self._seen.below, nonce)}
+        self._open = set()
+        for used in sorted(number for number in candidates if number < nonce):
+            intent = owned.get(used)
+            if intent is None:
+                found.append(used)  # or of ours and final, if a gap was caught up with
+            elif intent.tx_hash is None:
+                if intent.status is IntentStatus.ABANDONED:
+                    found.append(used)
+                else:
+                    self._open.add(used)
+        self._seen = _Seen(nonce, self._seen.at)
+        return sorted(set(found) - self._used()) if found else []
+
+    def _used(self) -> set[int]:
+        """Nonces that a transaction of ours used, ever."""
+        return {nonce_of(intent) for intent in self._store.intents() if intent.tx_hash is not None}
+
+    def _look_at_waiting(self, sight: Sight, nonce: int, intents: Collection[Intent]) -> None:
+        """Nonces that the pool has something for, which is none of ours as far as the node knows."""
+        ours = {
+            nonce_of(intent)
+            for intent in intents
+            if any(sight.known.get(attempt.tx_hash, True) for attempt in intent.attempts)
+        }
+        pending = min(sight.pending_nonce or nonce, nonce + _MOST_WAITING)
+        self.waiting = frozenset(range(nonce, max(nonce, pending))) - ours
+
+    def _remember(self, below: int, nonces: list[int], block: int) -> None:
+        now = self._clock()
+        self._seen = _Seen(below, now)
+        self._put("mined", {"nonces": nonces, "block": block})
+        log.error(
+            "foreign_transactions_mined",
+            nonces=nonces,
+            block=block,
+            remedy="let nobody else use this key; transactions are held back for a while",
+        )
+
+    def _yield(self, strangers: Collection[int]) -> None:
+        """Stand by while others send, and for some time after."""
+        at, resumed_at, now = self._seen.at, self._resumed_at(), self._clock()
+        if at is not None and resumed_at is not None and resumed_at > at:
+            self._seen = _Seen(self._seen.below, None)  # what comes after the request counts
+            self._put("resumed", {})
+        if self._seen.at is None or at is None or now - at >= self._yield_s:
+            self._halt.set(SUBJECT, None)
+            return
+        said = "something else sends transactions with our key"
+        if strangers:
+            said += f" (nonce {', '.join(map(str, sorted(strangers)[:5]))} waits to be mined)"
+        self._halt.set(SUBJECT, f"{said}; standing by until it has been silent for {self._yield_s / 60:g} minutes")
+
+    def _put(self, event: str, evidence: Mapping[str, Any]) -> None:
+        with self._store.transaction() as tx:
+            tx.set_meta(SUBJECT, json.dumps({"below": self._seen.below, "at": self._seen.at}))
+            tx.audit(SUBJECT, event, evidence, at=self._clock())
+
+
+def _counts(intent: Intent) -> tuple[bool, bool]:
+    """Of several on one nonce the one that was mined counts, else the one that still may be."""
+    return intent.tx_hash is not None, intent.status is not IntentStatus.ABANDONED
+
+
+def _read(store: Store) -> _Seen:
+    stored = store.meta(SUBJECT)
+    if stored is None:
+        return _Seen()
+    try:
+        found = json.loads(stored)
+        return _Seen(int(found["below"]), None if found["at"] is None else float(found["at"]))
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(
+            f"the stored state of foreign transactions is not readable ({error!r}); restore a backup"
+        ) from error

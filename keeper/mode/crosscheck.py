@@ -1,0 +1,117 @@
+"""What was read of blocks, held against what another endpoint says of them: beside the head path, where there are two.
+
+logs differ     what either touched is read again; who does not stand by its own logs has lied
+state differs   who answers differently when asked again has lied; where both insist, nothing new is sent for some
+                blocks, and somebody has to look
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+
+from keeper.core.errors import DecodeError, KeeperError, StateUnavailable
+from keeper.executor.halt import Halt
+from keeper.indexer.rpc.wire import WireLog
+from keeper.indexer.witness import Contradiction, Seen, Witness
+from keeper.pipeline import Pipeline
+
+log = structlog.get_logger(__name__)
+
+PERIOD_S = 1.0
+AT_ONCE = 8
+"""Blocks compared in one go; those in between that touched nothing of ours are left out."""
+
+
+class CrossCheck:
+    """turn: held by whoever reads or changes the books. hold_blocks: for how many blocks two who insist on different
+    states halt transactions."""
+
+    def __init__(
+        self, witness: Witness, pipeline: Pipeline, turn: asyncio.Lock, halt: Halt, *, hold_blocks: int = 3
+    ) -> None:
+        self._witness = witness
+        self._pipeline = pipeline
+        self._turn = turn
+        self._halt = halt
+        self._hold_blocks = hold_blocks
+        self._touched: dict[str, set[bytes]] = {}
+        self._in_doubt_since: int | None = None
+        self.compared = 0
+        self.contradictions = 0
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            await self.look()
+
+    async def look(self) -> None:
+        """Compare what was read since the last look, and read again what is in doubt."""
+        others = self._witness.others()
+        for seen in self._witness.take(AT_ONCE) if others else ():
+            try:
+                found = await self._witness.compare(seen, others[0])
+            except StateUnavailable:
+                continue  # orphaned, or that one is behind
+            except KeeperError as error:
+                log.debug("block_not_compared", block=seen.block.number, error=str(error))
+                continue
+            self.compared += 1
+            self._conclude(seen, found)
+        await self._read_again()
+
+    def _conclude(self, seen: Seen, found: Contradiction | None) -> None:
+        if found is None:
+            self._halt.set("doubt", None)
+            self._in_doubt_since = None
+            return
+        self.contradictions += 1
+        liar = None if found.liar is None else found.liar.name
+        log.error("endpoints_contradict", block=seen.block.number, contradiction=str(found), liar=liar)
+        self._remember_touched(found.logs)
+        if found.calls and found.liar is None:
+            if self._in_doubt_since is None:
+                self._in_doubt_since = seen.block.number
+            held = seen.block.number - self._in_doubt_since
+            self._halt.set("doubt", str(found) if held < self._hold_blocks else None)
+
+    def _remember_touched(self, logs: Sequence[WireLog]) -> None:
+        for track in self._pipeline.tracks:
+            if track.book.market is None or not logs:
+                continue
+            wanted = track.filter
+            ours = [entry for entry in logs if bytes.fromhex(entry.address[2:]) in wanted.addresses]
+            try:
+                self._touched.setdefault(track.name, set()).update(track.adapter.touches(track.book.market, ours))
+            except DecodeError as error:
+                log.warning("log_not_decoded", protocol=track.name, error=str(error))
+
+    async def _read_again(self) -> None:
+        """Under the turn, since it changes the books; one round trip or two."""
+        for track in self._pipeline.tracks:
+            keys, touches = self._witness.take_distrusted(track.name), self._touched.pop(track.name, set())
+            if not (keys or touches):
+                continue
+            known = {"protocol": track.name, "positions": len(keys), "touches": len(touches)}
+            try:
+                async with self._turn:
+                    await self._pipeline.repair(track, sorted(keys), touches=sorted(touches))
+            except KeeperError as error:
+                for key in keys:
+                    self._witness.distrust(track.name, key)
+                self._touched.setdefault(track.name, set()).update(touches)
+                log.warning("reading_again_postponed", **known, error=str(error))
+            else:
+                log.warning("positions_read_again", **known)
+
+    def read(self) -> dict[str, Any]:
+        """For the pulse."""
+        return {
+            "others": len(self._witness.others()),
+            "compared": self.compared,
+            "contradictions": self.contradictions,
+            "in_doubt_since_block": self._in_doubt_since,
+        }

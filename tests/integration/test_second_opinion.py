@@ -1,0 +1,147 @@
+"""Two and three endpoints that do not say the same, on the real Aave: what is held, who is believed, what is mended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from keeper.devnet.chain import DevChain
+from tests.support.daemon import Keeper, deploy
+from tests.support.fault_proxy import FaultProxy, fault_proxy
+from tests.support.onchain import assert_parity, liquidations_on_chain
+
+USER_ACCOUNT_DATA = "0xbf92857c"
+
+
+def about_an_account(params: list[Any]) -> bool:
+    """Whether an eth_call asks Aave for an account's health, alone or among others."""
+    return USER_ACCOUNT_DATA[2:] in params[0]["data"]
+
+
+def healthier(answer: str) -> str:
+    """The same with another last word: the health factor of an account."""
+    return answer[:-8] + "0fffffff"
+
+
+def doom(chain: DevChain) -> str:
+    owner = chain.accounts[0]
+    chain.aave.supply(owner, "WETH", Decimal(10))
+    chain.aave.borrow(owner, "USDC", Decimal(14_000))
+    chain.fund_liquidator()
+    return owner
+
+
+@contextmanager
+def liquidating(
+    chain: DevChain, folder: Path, proxies: int, endpoints: Callable[[list[FaultProxy]], list[str]]
+) -> Iterator[tuple[Keeper, list[FaultProxy]]]:
+    with fault_proxy(chain) as one, fault_proxy(chain) as two:
+        used = [one, two][:proxies]
+        more = {"defences": {"hold_blocks": 2, "max_block_ahead_minutes": 0, "quarantine_minutes": 60}}
+        rpc = endpoints(used)
+        with deploy(folder, chain, mode="live", rpc=rpc, executor={"confirmations": 2}, more=more) as keeper:
+            keeper.start()
+            keeper.until_synced()
+            yield keeper, used
+
+
+def blocks_pass(keeper: Keeper) -> bool:
+    if keeper.is_synced():
+        keeper.chain.mine()
+    return True
+
+
+def confirmed(keeper: Keeper) -> list[Any]:
+    return [row["account"] for row in keeper.liquidations() if row["status"] == "confirmed"]
+
+
+def test_a_contradicted_position_is_held_for_some_blocks(dev_chain: DevChain, tmp_path: Path):
+    """Two endpoints are a tie; what nothing decides is acted on in the end, since the chain refuses what is wrong."""
+    owner = doom(dev_chain)
+    with liquidating(dev_chain, tmp_path, 1, lambda used: [dev_chain.ws_url, used[0].ws]) as (keeper, [liar]):
+        liar.tamper("eth_call", healthier, times=1000, when=about_an_account)
+        dev_chain.set_price("WETH", Decimal(1_600))
+        keeper.until("the doubt", lambda: [s for s in keeper.said("liquidation_skipped") if s["code"] == "in_doubt"])
+        keeper.until_synced()
+        first = dev_chain.block_number
+        assert keeper.liquidations() == []
+        dev_chain.mine()
+        keeper.until_synced()
+        keeper.until("it to be held again", lambda: len(keeper.said("position_contradicted")) == 2)
+        assert keeper.liquidations() == []
+        keeper.until("it to be liquidated", lambda: blocks_pass(keeper) and confirmed(keeper) == [owner])
+        assert len(keeper.said("acting_in_doubt")) == 1
+        assert dev_chain.block_number > first
+    assert [account for account, _ in liquidations_on_chain(dev_chain)] == [owner]
+
+
+def test_of_three_endpoints_the_odd_one_out_lied(dev_chain: DevChain, tmp_path: Path):
+    """Nothing is held, and it is asked nothing more."""
+    owner = doom(dev_chain)
+    with liquidating(dev_chain, tmp_path, 2, lambda used: [dev_chain.ws_url, used[0].ws, used[1].ws]) as (
+        keeper,
+        [liar, honest],
+    ):
+        liar.tamper("eth_call", healthier, times=1000, when=about_an_account)
+        dev_chain.set_price("WETH", Decimal(1_600))
+        keeper.until("it to be liquidated", lambda: blocks_pass(keeper) and confirmed(keeper) == [owner])
+        lies = keeper.said("rpc_endpoint_lied")
+        assert {lie["endpoint"] for lie in lies} == {liar.ws}
+        assert f"{honest.ws} says what we have" in lies[0]["error"]
+        assert not [s for s in keeper.said("liquidation_skipped") if s["code"] == "in_doubt"]
+
+
+def test_logs_that_the_bloom_does_not_miss_are_found_by_the_other_endpoint(dev_chain: DevChain, tmp_path: Path):
+    """The first leaves out one of two accounts that did the same in one block. What was touched is read again."""
+    lost, kept = dev_chain.accounts[:2]
+    for account in (lost, kept):
+        dev_chain.aave.supply(account, "WETH", Decimal(10))
+    with (
+        fault_proxy(dev_chain) as liar,
+        deploy(tmp_path, dev_chain, rpc=[liar.ws, dev_chain.ws_url]) as keeper,
+    ):
+        keeper.start()
+        keeper.until_synced()
+        topic = lost[2:].lower()
+        without = lambda logs: [log for log in logs if topic not in "".join(log["topics"])]  # noqa: E731
+        liar.tamper("eth_getLogs", without, when=lambda params: bool(dev_chain.rpc("eth_getLogs", params[0])))
+        with dev_chain.one_block():
+            for account in (lost, kept):
+                dev_chain.aave.borrow(account, "USDC", Decimal(5_000))
+        keeper.until("what was touched to be read again", lambda: keeper.said("positions_read_again"))
+        keeper.until_synced()
+        assert liar.waiting == 0
+        assert_parity(dev_chain, keeper.health())
+        assert keeper.said("rpc_endpoint_lied")[0]["endpoint"] == liar.ws
+        assert not keeper.said("retrying"), "the bloom found it first, so nothing was shown"
+
+
+def test_state_that_one_endpoint_takes_back_was_a_lie(dev_chain: DevChain, tmp_path: Path):
+    """Of two who answer differently the one lied that answers differently when asked again."""
+    doom(dev_chain)
+    with (
+        fault_proxy(dev_chain) as liar,
+        deploy(tmp_path, dev_chain, rpc=[liar.ws, dev_chain.ws_url]) as keeper,
+    ):
+        keeper.start()
+        keeper.until_synced()
+        price = int(dev_chain.price("WETH"))
+        lied: list[str] = []
+
+        def lie_once(answer: str) -> str:
+            changed = answer.replace(f"{price:064x}", f"{price - 1:064x}")
+            if lied or changed == answer:
+                return answer
+            lied.append(changed)
+            return changed
+
+        liar.tamper("eth_call", lie_once, times=1000)
+        dev_chain.mine()
+        keeper.until("the lie to be found", lambda: keeper.said("endpoints_contradict"))
+        assert keeper.said("endpoints_contradict")[0]["liar"] == liar.ws
+        dev_chain.mine()
+        keeper.until_synced()
+        assert_parity(dev_chain, keeper.health())

@@ -1,0 +1,191 @@
+"""Somebody else uses our key: it is noticed, its nonces are left alone, and we stand by for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import pytest
+
+from keeper.core.records import IntentStatus
+from keeper.core.types import BlockRef
+from keeper.executor.breakers import Limits
+from keeper.executor.foreign import Foreign
+from keeper.executor.halt import Halt
+from keeper.executor.lifecycle import Sight
+from keeper.executor.nonces import allocate, gaps
+from tests.support.model_chain import key_of
+from tests.support.model_pipeline import IntentStore, Pipeline
+from tests.support.store_work import intent
+
+
+@dataclass
+class Scene:
+    store: IntentStore = field(default_factory=IntentStore)
+    halt: Halt = field(default_factory=Halt)
+    now: float = 1_000.0
+    resumed_at: float | None = None
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        self.halt = Halt()
+        self.foreign = Foreign(
+            cast(Any, self.store),
+            self.halt,
+            lambda: self.now,
+            yield_s=600,
+            resumed_at=lambda: self.resumed_at,
+        )
+        self.foreign.load()
+
+    def look(self, nonce: int, pending: int | None = None, known: Sequence[bytes] = ()) -> bool:
+        """Whether transactions are held back after a block with this nonce."""
+        intents = list(self.store.journal.values())
+        hashes = [attempt.tx_hash for one in intents for attempt in one.attempts]
+        sight = Sight(BlockRef(1, b"1" * 32), nonce, {}, {h: h in known for h in hashes}, pending)
+        self.foreign.look(sight, intents, 1)
+        return bool(self.halt)
+
+    def own(self, nonce: int, status: IntentStatus, *, mined: bool) -> bytes:
+        one = intent(f"i{nonce}", status)
+        attempt = replace(one.attempts[0], nonce=nonce, tx_hash=bytes([nonce]) * 32)
+        one = replace(one, attempts=(attempt,), tx_hash=attempt.tx_hash if mined else None)
+        self.store.journal[one.id] = one
+        return attempt.tx_hash
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    yield Scene()
+
+
+def test_the_first_look_learns_and_accuses_nobody(scene: Scene):
+    """A wallet that was used before Keeper had it."""
+    assert not scene.look(7)
+
+
+def test_a_nonce_that_none_of_ours_used_holds_transactions_back_for_a_while(scene: Scene):
+    scene.look(7)
+    assert scene.look(8)
+    assert "something else sends transactions with our key" in scene.halt.reasons["foreign"]
+    assert scene.store.trail == [("mined", {"nonces": [7], "block": 1})]
+    scene.now += 599
+    assert scene.look(8)
+    scene.now += 1
+    assert not scene.look(8)
+
+
+def test_a_nonce_of_ours_accuses_nobody(scene: Scene):
+    scene.look(7)
+    scene.own(7, IntentStatus.INCLUDED, mined=True)
+    assert not scene.look(8)
+
+
+def test_one_of_ours_without_a_receipt_yet_is_waited_for(scene: Scene):
+    """Its nonce is used, by what is not known yet; once it is given up it was somebody else."""
+    scene.look(7)
+    scene.own(7, IntentStatus.BROADCAST, mined=False)
+    assert not scene.look(8)
+    assert not scene.look(8)
+    scene.own(7, IntentStatus.ABANDONED, mined=False)
+    assert scene.look(8)
+
+
+def test_a_restart_forgets_nothing(scene: Scene):
+    scene.look(7)
+    scene.look(8)
+    scene.restart()
+    assert scene.look(8)
+    scene.now += 600
+    assert not scene.look(8)
+
+
+def test_what_happened_while_we_were_down_is_found(scene: Scene):
+    """Above the newest nonce that the journal says we used."""
+    scene.own(7, IntentStatus.CONFIRMED, mined=True)
+    scene.restart()
+    assert not scene.look(8)
+    scene.restart()
+    assert scene.look(9)
+
+
+def test_ours_that_were_mined_and_final_meanwhile_accuse_nobody(scene: Scene):
+    """Those that the executor no longer holds in memory are in the store."""
+    scene.look(7)
+    scene.own(7, IntentStatus.CONFIRMED, mined=True)
+    sight = Sight(BlockRef(1, b"1" * 32), 8, {}, {})
+    scene.foreign.look(sight, [], 1)
+    assert not scene.halt
+
+
+def test_what_a_stranger_has_waiting_is_left_to_it(scene: Scene):
+    scene.look(7)
+    assert scene.look(7, pending=9)
+    assert scene.foreign.waiting == {7, 8}
+    assert "nonce 7, 8 waits to be mined" in scene.halt.reasons["foreign"]
+
+
+def test_ours_that_the_node_has_waiting_are_not_strangers(scene: Scene):
+    scene.look(7)
+    known = scene.own(7, IntentStatus.BROADCAST, mined=False)
+    assert not scene.look(7, pending=8, known=[known])
+    assert scene.foreign.waiting == frozenset()
+
+
+def test_a_nonce_of_ours_that_something_else_holds_is_not_bid_for_and_accuses_nobody(scene: Scene):
+    """It may be a node that does not find what it has."""
+    scene.look(7)
+    scene.own(7, IntentStatus.BROADCAST, mined=False)
+    assert not scene.look(7, pending=8)
+    assert scene.foreign.waiting == {7}
+
+
+def test_a_node_that_counts_too_far_costs_little(scene: Scene):
+    scene.look(7)
+    scene.look(7, pending=2**60)
+    assert len(scene.foreign.waiting) == 1_024
+
+
+def test_somebody_may_ask_to_go_on(scene: Scene):
+    scene.look(7)
+    assert scene.look(8)
+    scene.resumed_at = scene.now + 1
+    assert not scene.look(8)
+    scene.resumed_at = None  # the request was honoured
+    assert not scene.look(8)
+    scene.restart()
+    assert not scene.look(8)
+    scene.now += 2
+    assert scene.look(9), "what comes after the request counts"
+
+
+def test_nonces_of_others_are_neither_taken_nor_filled():
+    assert allocate(5, [6], 3, foreign=[5, 7]) == [8, 9, 10]
+    assert gaps(5, [8], foreign=[5, 7]) == [6]
+
+
+# --- on the model chain
+
+
+def test_two_with_one_key_the_one_that_sent_first_goes_on() -> None:
+    """The other stands by, takes over no nonce, and bids for none."""
+    pipeline = Pipeline(limits=Limits())
+    pipeline.executor._foreign = Foreign(cast(Any, pipeline.store), pipeline.halt, lambda: pipeline.clock, yield_s=60)
+    pipeline.chain.mine()
+    pipeline.follow()
+    pipeline.chain.mine(foreign=True)
+    pipeline.follow()
+    for _ in range(3):
+        pipeline.chain.mine(opened=[1])
+        pipeline.follow()
+    assert pipeline.chain.submitted == []
+    pipeline.clock += 60
+    pipeline.chain.mine()
+    pipeline.follow()
+    assert pipeline.chain.submitted
+    assert {intent.cause for intent in pipeline.store.journal.values()} >= {"liquidate:model:1"}
+    assert key_of(1) in pipeline.venue(pipeline.chain.tip.block).book.positions
+    pipeline.close()
