@@ -54,16 +54,20 @@ def read_pending(answer: Any) -> Ahead | None:
         if answer.get("maxFeePerGas"):
             most, tip = int(answer["maxFeePerGas"], 16), int(answer["maxPriorityFeePerGas"], 16)
         data = answer["input"] if answer.get("input") is not None else answer["data"]
-        return Ahead(
+        call = TxCall(bytes.fromhex(answer["to"][2:]), bytes.fromhex(data[2:]), int(answer["value"], 16))
+        found = Ahead(
             tx_hash=bytes.fromhex(answer["hash"][2:]),
             sender=bytes.fromhex(answer["from"][2:]),
-            call=TxCall(bytes.fromhex(answer["to"][2:]), bytes.fromhex(data[2:]), int(answer["value"], 16)),
+            call=call,
             gas_limit=int(answer["gas"], 16),
             nonce=int(answer["nonce"], 16),
             fees=Fees(most, tip),
         )
     except (KeyError, TypeError, ValueError):
         return None
+    sizes = (len(found.tx_hash), len(found.sender), len(call.to))
+    least = min(call.value_wei, found.gas_limit, found.nonce, most, tip)
+    return found if sizes == (32, 20, 20) and least >= 0 else None
 
 
 def fees_behind(ahead: Fees, base_fee_wei: int, *, forecast_blocks: int, max_tip_wei: int, cap_wei: int) -> Fees | Skip:

@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 ACKNOWLEDGE = "acknowledge"
 RETRY = "retry"
+_NEVER = 1e11  # unix seconds, in the year 5138
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +86,13 @@ class Requests:
         try:
             said: dict[str, Any] = json.loads(file.read_bytes())
             fields = {key: str(value) for key, value in said.items() if key not in ("do", "at")}
-            return Request(file.stem, str(said["do"]), float(said["at"]), fields)
+            at = float(said["at"])
+            if not 0 <= at < _NEVER:
+                raise ValueError(f"{at} is no moment")
+            return Request(file.stem, str(said["do"]), at, fields)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             log.error("request_not_understood", file=str(file), error=str(error) or type(error).__name__)
             try:
                 file.rename(file.with_suffix(".refused"))

@@ -139,7 +139,7 @@ class Gate:
 
     def _check_host(self, headers: Headers) -> None:
         given = headers.getlist("host")
-        name = urlsplit(f"//{given[0]}").hostname if len(given) == 1 and _is_plain(given[0]) else None
+        name = _netloc_of(f"//{given[0]}")[1] if len(given) == 1 and _is_plain(given[0]) else None
         if name is None or not (name in self._hosts or _is_ip(name)):
             raise Problem(
                 421,
@@ -163,7 +163,7 @@ class Gate:
     def _refuse(self, scope: Scope, headers: Headers, who: Who) -> Response | None:
         path, method = scope["path"], scope["method"]
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > MOST_BODY_BYTES:
+        if not (length.isascii() and length.isdigit() and len(length) < 12) or int(length) > MOST_BODY_BYTES:
             raise Problem(413, "the body is too large", value=length, limit=MOST_BODY_BYTES, remedy="send less")
         if method not in _SAFE:
             self._check_origin(headers)
@@ -183,7 +183,7 @@ class Gate:
         """A browser says where a request comes from; who says nothing is no browser."""
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         foreign = site is not None and site not in ("same-origin", "none")
-        if origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
+        if origin is not None and _netloc_of(origin)[0] != headers.get("host", "").lower():
             foreign = True
         if foreign:
             raise Problem(403, "this came from another site's page", value=origin, remedy="use our own pages")
@@ -191,6 +191,15 @@ class Gate:
 
 def _under(path: str, prefix: str) -> bool:
     return prefix.endswith("/") and path.startswith(prefix)
+
+
+def _netloc_of(url: str) -> tuple[str, str | None]:
+    """Where it leads, with and without the port, in lower case; nowhere for what is no URL."""
+    try:
+        parts = urlsplit(url)
+        return parts.netloc.lower(), parts.hostname
+    except ValueError:
+        return "", None
 
 
 def _is_plain(host: str) -> bool:

@@ -81,7 +81,10 @@ def login_routes(reading: Reading, keys: Keys) -> list[Route]:
 
 async def _fields(request: Request) -> dict[str, str]:
     body = (await request.body()).decode("utf-8", "replace")
-    return dict(parse_qsl(body, max_num_fields=16))
+    try:
+        return dict(parse_qsl(body, max_num_fields=16))
+    except ValueError:
+        raise Problem(400, "the form has too many fields", limit=16, remedy="send the login's own form") from None
 
 
 def _inside(target: str) -> str:

@@ -94,7 +94,7 @@ def read_hint(event: str) -> Hint | None:
     try:
         told = json.loads(event)
         known_by = bytes.fromhex(told["hash"][2:])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
     if len(known_by) != 32:
         return None

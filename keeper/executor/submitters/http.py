@@ -24,6 +24,8 @@ TIMEOUT_S = 3.0
 """Below the executor's own deadline, so that an answer, or its absence, is known within the block."""
 
 LARGEST_ANSWER = 4 * 1024 * 1024
+_SHOWN = 300
+_LONGEST_WAIT_S = 3_600.0
 
 
 class Identity:
@@ -106,13 +108,14 @@ class Endpoint:
 
     def _parse(self, status: int, retry_after: str, text: bytes) -> Any:
         if status == 429:
-            after = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else None
+            digits = retry_after.isascii() and retry_after.isdigit()
+            after = min(float(retry_after), _LONGEST_WAIT_S) if digits else None
             raise RpcRateLimited(f"{self.name} asks for fewer requests (429)", after)
         if status >= 500:
             raise RpcUnavailable(f"{self.name} answered {status}")
         try:
             answer = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         if isinstance(answer, (Mapping, list)):
             return answer
@@ -128,7 +131,8 @@ class Endpoint:
         error = reply.get("error")
         if error is not None:
             message, code = (error.get("message"), error.get("code")) if isinstance(error, Mapping) else (error, None)
-            return RpcRefused(f"{self.name}: {message}", code if isinstance(code, int) else None)
+            said = f"{message}"[:_SHOWN] if isinstance(message, str | int | float) else "no message"
+            return RpcRefused(f"{self.name}: {said}", code if isinstance(code, int) else None)
         if "result" not in reply:
             return RpcMalformed(f"{self.name} answered neither a result nor an error")
         return reply["result"]

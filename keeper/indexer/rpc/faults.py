@@ -18,6 +18,11 @@ from keeper.core.errors import (
 )
 from keeper.indexer.rpc.wire import Fault, clip
 
+LONGEST_WAIT_S = 3_600.0
+
+_READ = 2_000
+"""Characters of a refusal that are read. A node may write as much as it likes, and the patterns here backtrack."""
+
 
 def _any_of(*patterns: str) -> re.Pattern[str]:
     return re.compile("|".join(patterns), re.IGNORECASE)
@@ -107,10 +112,10 @@ _WAIT = re.compile(
 
 def understand(fault: Fault, method: str, where: str) -> KeeperError:
     """The typed error for a node's refusal of `method`; `where` names the endpoint without its secrets."""
-    text = fault.message or ""
+    text = (fault.message or "")[:_READ]
     code = _code(fault)
-    said = f"{method} at {where}: {clip(text or 'error without a message', 300)} (code {fault.code})"
-    detail = f"{text} {fault.data}" if isinstance(fault.data, str | dict) else text
+    said = f"{method} at {where}: {clip(text or 'error without a message', 300)} (code {_shown(fault)})"
+    detail = f"{text} {_words(fault.data)}"
     logs = method == "eth_getLogs"
     if code in (429, -32029, -32016, -32097) or _RATE_LIMITED.search(text):
         return RpcRateLimited(f"{said}; the endpoint asks for fewer requests", _retry_after_s(fault))
@@ -193,6 +198,14 @@ def _code(fault: Fault) -> int | None:
         return None
 
 
+def _shown(fault: Fault) -> str:
+    """The code as people may read it: as it is where it is a number as codes are, else a few characters of it."""
+    code = fault.code
+    if isinstance(code, str):
+        return clip(code, 20)
+    return str(code) if code is None or abs(code) < 10**9 else "beyond all codes"
+
+
 def _revert_data(fault: Fault) -> bytes | None:
     """Revert data where the node gave any: a hex string, or nested under `data` as some do."""
     data = fault.data.get("data") if isinstance(fault.data, dict) else fault.data
@@ -211,13 +224,25 @@ def _retry_after_s(fault: Fault) -> float | None:
         rate = fault.data.get("rate", fault.data)
         wait = rate.get("backoff_seconds") if isinstance(rate, dict) else None
         if isinstance(wait, int | float):
-            return float(wait)
-    found = _WAIT.search(fault.message or "")
+            return _bounded_s(wait)
+    found = _WAIT.search((fault.message or "")[:_READ])
     if not found:
         return None
     unit = (found[2] or "s").lower()
     scale = 0.001 if unit.startswith(("ms", "milli")) else 60.0 if unit.startswith("m") else 1.0
-    return float(found[1]) * scale
+    return _bounded_s(float(found[1]) * scale)
+
+
+def _bounded_s(wait_s: float) -> float:
+    """A wait that an endpoint may ask for."""
+    return min(max(wait_s, 0), LONGEST_WAIT_S) * 1.0 if wait_s == wait_s else LONGEST_WAIT_S
+
+
+def _words(data: object) -> str:
+    """What an error says besides its message, as far as it is read."""
+    if isinstance(data, dict):
+        return " ".join(str(value)[:_READ] for value in list(data.values())[:8] if isinstance(value, str | int))[:_READ]
+    return data[:_READ] if isinstance(data, str) else ""
 
 
 def missing_answer(method: str, where: str) -> KeeperError:

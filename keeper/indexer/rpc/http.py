@@ -12,6 +12,7 @@ import aiohttp
 
 from keeper.core.errors import RpcMalformed, RpcRateLimited, RpcUnavailable
 from keeper.indexer.rpc.address import Address
+from keeper.indexer.rpc.faults import LONGEST_WAIT_S
 from keeper.indexer.rpc.mux import Replies
 from keeper.indexer.rpc.transport import MAX_MESSAGE_BYTES, Transport
 from keeper.indexer.rpc.wire import Message, Request, decode_messages
@@ -78,7 +79,12 @@ class HttpTransport(Transport):
 async def _bounded_body(response: aiohttp.ClientResponse) -> bytes:
     if response.content_length is not None and response.content_length > MAX_MESSAGE_BYTES:
         raise ValueError(f"answer of {response.content_length} bytes, over the limit of {MAX_MESSAGE_BYTES}")
-    return await response.read()
+    body = bytearray()
+    async for part in response.content.iter_any():  # what was compressed is larger than its length said
+        body += part
+        if len(body) > MAX_MESSAGE_BYTES:
+            raise ValueError(f"an answer of over {MAX_MESSAGE_BYTES} bytes")
+    return bytes(body)
 
 
 def reason_of(error: BaseException, timeout_s: float | None = None) -> str:
@@ -110,11 +116,13 @@ def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
     if value is None:
         return None
     try:
-        return max(0.0, float(value))
+        wait_s = float(value)
     except ValueError:
-        pass
-    try:
-        date = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (date - datetime.now(UTC)).total_seconds()) if date.tzinfo else None
+        try:
+            date = parsedate_to_datetime(value)
+        except (ValueError, OverflowError):
+            return None
+        if not date.tzinfo:
+            return None
+        wait_s = (date - datetime.now(UTC)).total_seconds()
+    return min(max(0.0, wait_s), LONGEST_WAIT_S)

@@ -114,7 +114,7 @@ def decode_messages(payload: bytes | str) -> tuple[list[Message], bool]:
         if opening in (b"[", "["):
             return _messages.decode(payload), True
         return [_message.decode(payload)], False
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RpcMalformed(f"answer of {len(payload)} bytes is no JSON-RPC message: {error}") from None
 
 
@@ -129,7 +129,7 @@ def decode_as(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, what: str) -> 
     """Decode a result; raises RpcMalformed naming what it should have been."""
     try:
         return decoder.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RpcMalformed(f"{what}: {error}") from None
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from keeper.core.errors import StateUnavailable
+from keeper.core.errors import RpcMalformed, StateUnavailable
 from keeper.core.ports import Reads
 from keeper.core.types import Block, Book, Call, CallResult, RawLog, Update
 from keeper.protocols.aave_v3 import abi, discover, logs
 from keeper.protocols.aave_v3.abi import call
 from keeper.protocols.aave_v3.discover import ask, bootstrap, refresh
 from keeper.protocols.aave_v3.prices import head_calls, read_head
-from keeper.protocols.aave_v3.state import Account, Market, Reserve, StableDebt
+from keeper.protocols.aave_v3.state import Account, Market, Reserve, StableDebt, tokens_of
 
 _CALLS_PER_READ = 8_000
 
@@ -124,9 +124,17 @@ def _reserve_calls(market: Market, reserve: Reserve) -> dict[object, Call]:
 
 
 def _moved(reserve: Reserve, answers: Mapping[object, CallResult]) -> Reserve:
+    """The reserve as it is now. Raises RpcMalformed when it is said to have other tokens than it was listed with: by
+    these its holders are found, and they change with its listing alone, which is read before."""
     read = discover.reserve_fields(answers[reserve.asset, "data"], reserve.asset)
     available = discover.liquidity(answers[reserve.asset, "virtual"], answers[reserve.asset, "underlying"])
-    return replace(reserve, **read, liquidity_assets=available)
+    moved = replace(reserve, **read, liquidity_assets=available)
+    if (moved.id, tokens_of(moved)) != (reserve.id, tokens_of(reserve)):
+        raise RpcMalformed(
+            f"getReserveData of 0x{reserve.asset.hex()} tells of other tokens or another id than the reserve was "
+            f"listed with, {', '.join('0x' + token.hex() for token in tokens_of(moved))}; no event of the block says so"
+        )
+    return moved
 
 
 # --- accounts ---------------------------------------------------------------------------------------------------------

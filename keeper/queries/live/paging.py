@@ -90,7 +90,7 @@ def _decode(cursor: str) -> dict[str, Any]:
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         said = msgspec.json.decode(text)
-    except (binascii.Error, ValueError, msgspec.DecodeError):
+    except (binascii.Error, ValueError, msgspec.DecodeError, RecursionError):
         said = None
     if not isinstance(said, dict):
         raise bad("cursor", cursor, "the `next` of an earlier answer", _REMEDY)
