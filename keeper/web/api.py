@@ -75,7 +75,7 @@ def api_routes(reading: Reading, keys: Keys) -> list[Route]:
         return encoded(await reading.acknowledge(call, f"the web ({who.by})"), 202)
 
     async def openapi(request: Request) -> Response:
-        return encoded(description(token=keys.needed))
+        return encoded(description(token=keys.needed, protocols=await reading.protocols()))
 
     def get(path: str, endpoint: Any) -> Route:
         return Route(path, endpoint, methods=["GET"])

@@ -18,7 +18,7 @@ MOST = 1_000
 LONGEST_CURSOR = 1_024
 POSITION = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}:0x[0-9a-fA-F]{40}(?::[A-Za-z0-9_.-]{1,80})?")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-_WORD = re.compile(r"[a-z_]{1,32}")
+_CURSOR = re.compile(r"[A-Za-z0-9_-]+")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 Check = Callable[[str], Any]
@@ -50,7 +50,7 @@ def shaped(name: str, shape: re.Pattern[str], what: str, remedy: str) -> Check:
 
 
 def cursor(text: str) -> str:
-    if not text or len(text) > LONGEST_CURSOR or not text.isascii():
+    if len(text) > LONGEST_CURSOR or _CURSOR.fullmatch(text) is None:
         raise bad("cursor", text, "the `next` of an earlier answer", "begin again without a cursor")
     return text
 

@@ -23,11 +23,7 @@ def login_routes(reading: Reading, keys: Keys) -> list[Route]:
     async def login(request: Request) -> Response:
         given = await _fields(request)
         following = _inside(given.get("next", "/"))
-        try:
-            right = keys.needed and keys.is_token(given.get("token", ""))
-        except Problem as problem:
-            return _login(following, f"{problem.detail}: {problem.remedy}", problem.status)
-        if not right:
+        if not (keys.needed and keys.is_token(given.get("token", ""))):
             return _login(following, "That is not the token.", 401)
         answer = RedirectResponse(following, 303)
         answer.set_cookie(

@@ -41,6 +41,7 @@ def _daemon(figures: Json) -> Iterator[Metric]:
     yield _gauge("keeper_start_time_seconds", "Unix time at which the daemon started", figures["started_at"])
     yield from _heads(sections.get("heads", {}))
     yield from _endpoints(sections.get("round_trips", {}))
+    yield from _defences(sections)
     yield from _latency(sections.get("latency"))
     yield from _acting(sections)
     yield from _jobs(sections.get("jobs", {}))
@@ -77,6 +78,20 @@ def _endpoints(round_trips: Json) -> Iterator[Metric]:
         well.add_metric([one["endpoint"]], float(one.get("well", False)))
     yield from (trips, requests, well)
     yield _gauge("keeper_rpc_round_trips_per_block", "Mean since the start", round_trips.get("per_block"))
+
+
+def _defences(sections: Json) -> Iterator[Metric]:
+    quarantined = GaugeMetricFamily(
+        "keeper_rpc_endpoint_quarantined", "Whether it was caught lying and is not asked", labels=["endpoint"]
+    )
+    for one in (sections.get("endpoints") or {}).get("endpoints", []):
+        quarantined.add_metric([one["url"]], float(one.get("quarantined") is not None))
+    halted = GaugeMetricFamily(
+        "keeper_execution_halted", "1 for what keeps new transactions back by itself", labels=["reason"]
+    )
+    for reason in (sections.get("switch") or {}).get("halts", {}):
+        halted.add_metric([reason], 1.0)
+    yield from (quarantined, halted)
 
 
 def _latency(latency: Any) -> Iterator[Metric]:
@@ -123,8 +138,8 @@ def _acting(sections: Json) -> Iterator[Metric]:
 
 
 def _jobs(jobs: Json) -> Iterator[Metric]:
-    runs = CounterMetricFamily("keeper_job_runs", "Runs since the start", labels=["job"])
-    failures = CounterMetricFamily("keeper_job_failures", "Failed runs since the start", labels=["job"])
+    runs = CounterMetricFamily("keeper_job_runs", "Runs since the start", labels=["task"])
+    failures = CounterMetricFamily("keeper_job_failures", "Failed runs since the start", labels=["task"])
     for name, job in jobs.items():
         if isinstance(job, Mapping):
             runs.add_metric([name], job["runs"])

@@ -3,6 +3,7 @@ the tests find it by holding every answer against it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from keeper import __version__
@@ -14,8 +15,8 @@ Json = dict[str, Any]
 V1 = "/api/v1"
 
 
-def description(*, token: bool) -> Json:
-    """token: whether this server asks for one."""
+def description(*, token: bool, protocols: Sequence[str]) -> Json:
+    """token: whether this server asks for one. protocols: that are configured."""
     found: Json = {
         "openapi": "3.1.0",
         "info": {
@@ -28,7 +29,7 @@ def description(*, token: bool) -> Json:
         },
         "servers": [{"url": "/"}],
         "tags": [{"name": "positions"}, {"name": "records"}, {"name": "machine"}],
-        "paths": _paths(),
+        "paths": _paths(protocols),
         "components": {
             "schemas": SCHEMAS,
             "securitySchemes": {
@@ -42,7 +43,7 @@ def description(*, token: bool) -> Json:
     return found
 
 
-def _paths() -> Json:
+def _paths(protocols: Sequence[str]) -> Json:
     position = _in_path("id", "A position, as its `position` field names it", asked.POSITION.pattern)
     position["schema"]["examples"] = ["aave:0x70997970C51812dc3A010C7d01b50e0d17dc79C8"]
     calls = _records("calls", "Margin calls, the newest first", "CallPage", asked.CALL_STATUSES)
@@ -56,12 +57,12 @@ def _paths() -> Json:
             "Open positions, a page at a time, each judged exactly",
             "PositionPage",
             _query("sort", {"type": "string", "enum": list(asked.SORTS), "default": "health"}, "What comes first"),
-            _query("protocol", {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,31}$"}, "Only of this protocol"),
+            _query("protocol", {"type": "string", "enum": list(protocols)}, "Only of this protocol"),
             _ACCOUNT,
             _query("band", {"type": "string", "enum": list(asked.BANDS)}, "Only in this band"),
             _LIMIT,
             _CURSOR,
-            errors=(400,),
+            errors=(400, 404),
         ),
         f"{V1}/positions/table": _get(
             "table", "positions", "Every open position at once, by columns, for lists; estimated, for display", "Table"
@@ -106,7 +107,9 @@ def _paths() -> Json:
             }
         },
         "/metrics": _text("metrics", "Numbers for Prometheus", "text/plain"),
-        "/healthz": _get("healthz", "machine", "Whether this server lives", "Alive"),
+        "/healthz": {
+            "get": {**_get("healthz", "machine", "Whether this server lives", "Alive")["get"], "security": []}
+        },
         "/readyz": _ready(),
     }
 
@@ -125,8 +128,8 @@ def _in_path(name: str, meaning: str, pattern: str) -> Json:
 
 _ACCOUNT = _query(
     "account",
-    {"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$", "examples": ["0x70997970C51812dc3A010C7d01b50e0d17dc79C8"]},
-    "Only of this account; in mixed case with a right checksum (EIP-55)",
+    {"type": "string", "pattern": "^0x[0-9a-f]{40}$", "examples": ["0x70997970c51812dc3a010c7d01b50e0d17dc79c8"]},
+    "Only of this account; mixed case is taken as well, with a right checksum (EIP-55)",
 )
 _LIMIT = _query("limit", {"type": "integer", "minimum": 1, "maximum": asked.MOST, "default": 100}, "So many at once")
 _CURSOR = _query(
@@ -151,7 +154,7 @@ def _get(name: str, tag: str, meaning: str, schema: str, *parameters: Json, erro
 
 def _records(name: str, meaning: str, schema: str, statuses: tuple[str, ...]) -> Json:
     status = _query("status", {"type": "string", "enum": list(statuses)}, "Only these")
-    return _get(name, "records", meaning, schema, status, _ACCOUNT, _LIMIT, _CURSOR, errors=(400, 410))
+    return _get(name, "records", meaning, schema, status, _ACCOUNT, _LIMIT, _CURSOR, errors=(400, 404))
 
 
 def _acknowledge() -> Json:
@@ -180,6 +183,7 @@ def _ready() -> Json:
     return {
         "get": {
             "operationId": "readyz",
+            "security": [],
             "tags": ["machine"],
             "summary": "Whether it follows the head, can write its store, and is answered by most endpoints",
             "responses": {
@@ -205,7 +209,7 @@ def _problems(*statuses: int) -> Json:
     return {
         str(status): {"description": meaning, "content": said}
         for status, meaning in _MEANINGS.items()
-        if status in (*statuses, 421, 429)
+        if status in (*statuses, 421)
     }
 
 
@@ -214,9 +218,7 @@ _MEANINGS = {
     401: "A token is needed",
     403: "Not allowed",
     404: "Nobody knows of it",
-    410: "What the cursor names is no more",
     413: "The body is too large",
     421: "This server is not known by that name",
-    429: "Too many wrong tokens",
     503: "Not now",
 }

@@ -28,7 +28,11 @@ COMPRESSED_FROM = 1_024
 VOLATILE = ("status", "system")
 """What tells of the daemon rather than of a block: made anew at every look."""
 
+LARGE = 256 * 1024
+"""Bytes from which on compressing well takes longer than what it spares."""
+
 _LEVEL = 5
+_QUICKLY = 1
 
 
 class Source(Protocol):
@@ -45,6 +49,10 @@ class Source(Protocol):
         ...
 
     def hello(self) -> Json: ...
+    def protocols(self) -> Sequence[str]:
+        """Names of those that are configured."""
+        ...
+
     def status(self) -> Json: ...
     def positions(
         self,
@@ -136,6 +144,9 @@ class Reading:
     async def hello(self) -> Json:
         return await self._do(self._source.hello)
 
+    async def protocols(self) -> Sequence[str]:
+        return await self._do(self._source.protocols)
+
     async def status(self) -> Json:
         return await self._do(self._source.status)
 
@@ -199,7 +210,8 @@ class Reading:
             if said is None:
                 return version, None
             body = msgspec.json.encode(said)
-            packed = gzip.compress(body, _LEVEL, mtime=0) if len(body) >= COMPRESSED_FROM else None
+            level = _LEVEL if len(body) < LARGE else _QUICKLY
+            packed = gzip.compress(body, level, mtime=0) if len(body) >= COMPRESSED_FROM else None
             etag = hashlib.sha256(body).hexdigest()[:32] if what in VOLATILE else version
             return version, Answer(f'"{etag}"', body, packed)
 

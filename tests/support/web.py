@@ -36,10 +36,11 @@ class Said:
 
 
 class Web:
-    """url: where it listens."""
+    """url: where it listens. headers: of every request."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         self.url = url.rstrip("/")
+        self.headers = dict(headers or {})
         parts = urlsplit(url)
         assert parts.hostname is not None
         assert parts.port is not None
@@ -49,7 +50,7 @@ class Web:
         """headers: by their names, with _ for -."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE_S)
         try:
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            named = {**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
             connection.request(method, path, body=body, headers=named)
             answer = connection.getresponse()
             content = answer.read()
@@ -67,7 +68,7 @@ class Web:
         """Id, name and data of live events, until so many seconds have passed or the server ends them."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=seconds)
         try:
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            named = {**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
             connection.request("GET", "/api/v1/events", headers=named)
             answer = connection.getresponse()
             assert answer.status == 200, answer.read()
@@ -86,10 +87,10 @@ class Web:
             connection.close()
 
 
-def of_daemon(keeper: Keeper) -> Web:
+def of_daemon(keeper: Keeper, **headers: str) -> Web:
     """The server that a daemon started with `--web 127.0.0.1:0` keeps."""
     (line,) = keeper.until("the web server", lambda: keeper.said("web_listening")[-1:])
-    return Web(line["url"])
+    return Web(line["url"], headers)
 
 
 @contextmanager

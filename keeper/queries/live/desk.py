@@ -108,6 +108,9 @@ class Desk:
             "version": self._version,
         }
 
+    def protocols(self) -> Sequence[str]:
+        return [book.adapter.name for book in self.live.books]
+
     # --- positions
 
     def positions(
@@ -371,7 +374,7 @@ class Desk:
         return found
 
     def _check_protocol(self, protocol: str) -> None:
-        known = [book.adapter.name for book in self.live.books]
+        known = self.protocols()
         if protocol not in known:
             raise bad("protocol", protocol, known, "give the name of a configured protocol")
 

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from keeper.queries.live.board import Board
-from keeper.web.problems import Problem, bad
+from keeper.web.problems import Problem
 
 Json = dict[str, Any]
 
@@ -32,12 +32,12 @@ def after_place(board: Board, order: Any, sort: str, filters: Mapping[str, Any],
         or not isinstance(last, str)
         or not isinstance(value, (float, int, type(None)))
     ):
-        raise bad("cursor", cursor, "a `next` of this list with these filters", _REMEDY)
+        raise _no_page(cursor)
     name, down = sort.removeprefix("-"), sort.startswith("-")
     if name == "account":
         keys = [(board.ids[place].split(":", 2)[1], board.ids[place]) for place in order]
         if last.count(":") < 1:
-            raise bad("cursor", cursor, "a `next` of this list with these filters", _REMEDY)
+            raise _no_page(cursor)
         mark = (last.split(":", 2)[1], last)
         return sum((key >= mark) if down else (key <= mark) for key in keys)
     values = (board.health if name == "health" else board.collateral)[order]
@@ -72,10 +72,10 @@ def page_of(
         said = _decode(cursor)
         last = said.pop("last", None)
         if said != dict(filters):
-            raise bad("cursor", cursor, "a `next` of this list with these filters", _REMEDY)
+            raise _no_page(cursor)
         places = [at for at, row in enumerate(found) if row[name] == last]
         if not places:
-            raise Problem(410, "the row that this cursor names is no more", value=cursor, remedy=_REMEDY)
+            raise _no_page(cursor)
         start = places[0] + 1
     items = list(found[start : start + limit])
     more = start + limit < len(found)
@@ -93,5 +93,11 @@ def _decode(cursor: str) -> dict[str, Any]:
     except (binascii.Error, ValueError, msgspec.DecodeError, RecursionError):
         said = None
     if not isinstance(said, dict):
-        raise bad("cursor", cursor, "the `next` of an earlier answer", _REMEDY)
+        raise _no_page(cursor)
     return said
+
+
+def _no_page(cursor: str) -> Problem:
+    """A cursor is opaque: one that we did not make, of another list, or whose row is no more, names no page."""
+    limit = "a `next` of this list, with these filters, whose last row is still there"
+    return Problem(404, "this cursor names no page", value=cursor, limit=limit, remedy=_REMEDY)
