@@ -119,6 +119,11 @@ def status(sub: argparse.ArgumentParser) -> None:
     sub.set_defaults(alert_only=True)  # the executor's secrets are not needed
 
 
+def stats(sub: argparse.ArgumentParser) -> None:
+    _json_flag(sub)
+    sub.set_defaults(alert_only=True)  # the executor's secrets are not needed
+
+
 def health(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("account", nargs="*", metavar="ACCOUNT", help="only these accounts (0x…)")
     sub.add_argument(

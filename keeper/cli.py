@@ -101,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("run", _run, "the daemon: follow the chain, call for margin, liquidate", arguments.run)
     add("web", _web, "the web page, JSON API and metrics, read-only beside the daemon", arguments.web)
     add("status", _status, "how it fares, on one screen: mode, lag, positions, calls, transactions", arguments.status)
+    add("stats", _stats, "how fast it was from a head to judged, planned, accepted, included", arguments.stats)
     add("health", _health, "every open position at the indexed tip", arguments.health)
     add("calls", _calls, "margin calls: episodes with demands and notices", _fill_calls)
     add("ack", _ack, "acknowledge a margin call, so that it is not escalated", arguments.ack)
@@ -237,6 +238,12 @@ def _status(args: argparse.Namespace) -> int:
     from keeper.queries import status
 
     return status.status(args)
+
+
+def _stats(args: argparse.Namespace) -> int:
+    from keeper.queries import stats
+
+    return stats.stats(args)
 
 
 def _health(args: argparse.Namespace) -> int:

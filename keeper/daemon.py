@@ -155,6 +155,8 @@ class Daemon:
             nonlocal first, head
             if not first:
                 head = await self._newest()
+            elif self._rpc.head_at_ns:
+                self._pipeline.heard(head, self._rpc.head_at_ns)
             first = False
             self._tally.announced(head)
             if self._modes is not None:

@@ -24,6 +24,7 @@ import structlog
 
 from keeper.core.chain import Committed, Reverted, Samples, Step, Window
 from keeper.core.errors import KeeperError, RpcMalformed
+from keeper.core.latency import Latency
 from keeper.core.ports import Store, Transaction
 from keeper.core.records import CommittedBlock, Fact, Intent, Notice
 from keeper.core.types import Block, BlockRef, Book, Call, CallResult, Health, LogFilter, RawLog, Update
@@ -107,12 +108,26 @@ class Pipeline:
         self._wake = wake
         self._invite = invite
         self._venues: list[Venue] = []
+        self._heard: tuple[bytes, int] | None = None
         self.window = self._headers(())
         self.finalized = 0
 
     @property
     def executor(self) -> Executor:
         return self._executor
+
+    @property
+    def latency(self) -> Latency:
+        """From heads to what followed from them."""
+        return self._executor.latency
+
+    def heard(self, block: Block, at_ns: int) -> None:
+        """This head came at a moment of the latency's clock."""
+        self._heard = block.hash, at_ns
+
+    def _received(self, block: Block) -> int | None:
+        heard, self._heard = self._heard, None
+        return heard[1] if heard is not None and heard[0] == block.hash else None
 
     @property
     def venues(self) -> Sequence[Venue]:
@@ -156,12 +171,14 @@ class Pipeline:
 
     async def _commit(self, step: Committed) -> None:
         block, stored, acting = step.block, asyncio.Event(), None
+        self.latency.begin(self._received(block))
         asked = self._executor.ask_others(block) if step.tip else None
         read = await self._read(block)
         try:
             if step.tip and await self._fire(block, read.updates, asked):
                 await self._executor.leave()  # everything else about the block comes after it
             facts, rulings = self._judge_all(block, read)
+            self.latency.reached("judged")
             intents = self._executor.observe(read.questions, read.results, read.answers, self._venues, read.finalized)
             if step.tip:
                 opportunities, landing_at = self._opportunities(rulings), self.landing_at(block)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -29,7 +30,16 @@ class _Sending:
 
 
 class Dispatch:
-    def __init__(self, sender: RawSender, journal: Journal, clock: Callable[[], float], deadline_s: float) -> None:
+    def __init__(
+        self,
+        sender: RawSender,
+        journal: Journal,
+        clock: Callable[[], float],
+        deadline_s: float,
+        awaited: Callable[[], Callable[[], None]] = lambda: lambda: None,
+    ) -> None:
+        """awaited: asked with each submission for what to call as soon as the network took something of it."""
+        self._awaited = awaited
         self._sender = sender
         self._journal = journal
         self._clock = clock
@@ -53,6 +63,7 @@ class Dispatch:
         """The same without waiting: it leaves with the event loop's next turn, and its answer is for `collect`."""
         sender = sender or self._sender
         task = asyncio.ensure_future(sender.submit_many([attempt.raw for attempt in attempts]))
+        task.add_done_callback(partial(_heard, self._awaited()))
         self._sending.append(_Sending(task, attempts))
         return task
 
@@ -113,6 +124,11 @@ class Dispatch:
                 refusal=classify(str(outcome)).value if refused else None,
             )
         self._journal.record(changed.values())
+
+
+def _heard(accepted: Callable[[], None], task: asyncio.Future[Sequence[KeeperError | None]]) -> None:
+    if not task.cancelled() and task.exception() is None and None in task.result():
+        accepted()
 
 
 def _outcomes(sending: _Sending) -> Sequence[KeeperError | None]:

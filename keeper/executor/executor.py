@@ -16,9 +16,10 @@ from typing import Any
 import structlog
 
 from keeper.core.errors import ConfigError
+from keeper.core.latency import Latency
 from keeper.core.policy import SigningPolicy
 from keeper.core.ports import Signer, Store, Transaction
-from keeper.core.records import Intent
+from keeper.core.records import Intent, IntentStatus
 from keeper.core.types import Block, BlockRef, Call, CallResult, Skip, TxCall
 from keeper.executor.ahead import Ahead, offered_until, update_of
 from keeper.executor.armed import Fired, View, documented
@@ -107,7 +108,7 @@ class Executor:
         self._watch = Watch(self._journal, self._account, settings, clock)
         self._explainer = Explainer(rpc, self._account, self._journal, clock, settings.deadline_s)
         self._simulator = Simulator(rpc, self._account)
-        self._dispatch = Dispatch(sender, self._journal, clock, settings.deadline_s)
+        self._dispatch = Dispatch(sender, self._journal, clock, settings.deadline_s, self._awaited)
         self._signer = signer
         self._guard = guard
         self._armory: Armory | None = None
@@ -116,6 +117,7 @@ class Executor:
         if signer is not None and reader is not None and settings.armed and wallet_pays and live:
             sign = Signing(signer.address, partial(self._composer, signer), self._permitted)
             self._armory = Armory(store, self._journal, settings, sign, self._simulator, reader, guard, clock)
+        self.latency = Latency()
         self._fired: list[Fired] = []
         self._just_sent: frozenset[str] = frozenset()
         self._release = release
@@ -223,6 +225,9 @@ class Executor:
             return ()
         self._dispatch.collect()
         changed = self._watch.observe(questions, results, answers, venues, finalized)
+        for intent in changed:
+            if intent.status is IntentStatus.INCLUDED:
+                self.latency.included(intent.id)
         if self._guard is not None:
             self._guard.note(changed)
         self.postings.learned()
@@ -267,6 +272,9 @@ class Executor:
         durable = [one.intent for one in fired if one.is_durable]
         signed_again = [one.intent for one in fired if not one.is_durable]
         self._fired = fired
+        for stage in ("judged", "planned", "journalled") if durable else ():
+            self.latency.reached(stage)
+        self.latency.sent(one.intent.id for one in fired)
         if durable:
             self._journal.hold(durable)
             self._dispatch.launch([intent.attempts[-1] for intent in durable])
@@ -342,6 +350,8 @@ class Executor:
         said = self.postings.due(market.fresh) if may_send else []
         approvals, chosen = await self._selection.choose(block, opportunities, answers, landing_at, market)
         trial = Trial(waiting, approvals, chosen, group(chosen, market, self._settings))
+        if chosen:
+            self.latency.reached("planned")
         last = [intent.attempts[-1].tx_hash for intent in exposed]
         self._sent_at = {tx_hash: self._sent_at.get(tx_hash, block.number) for tx_hash in last}
         failed = self._watch.take_unexplained()
@@ -391,6 +401,9 @@ class Executor:
         if changed or new:
             self._journal.record([*changed, *new])
             self.postings.learned()
+            if new:
+                self.latency.reached("journalled")
+                self.latency.sent(intent.id for intent in new)
         if outgoing:
             self._sent_at.update((attempt.tx_hash, block.number) for attempt in outgoing)
             await self._dispatch.send(outgoing)
@@ -434,6 +447,9 @@ class Executor:
             await self._release()
 
     # --- steps of acting
+
+    def _awaited(self) -> Callable[[], None]:
+        return self.latency.later("accepted")
 
     def _fired_documented(self) -> list[Intent]:
         """What was fired because of the block just observed, with what it was judged to do, as it is to be stored."""

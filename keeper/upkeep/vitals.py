@@ -42,6 +42,7 @@ def register_vitals(
     board.register("round_trips", lambda: round_trips(rpc, heads))
     board.register("notices", lambda: notices(deliverer))
     board.register("executor", lambda: actions(executor))
+    board.register("latency", executor.latency.read)
     board.register("breakers", lambda: breakers(executor))
     board.register("balances", lambda: balances(executor))
     board.register("memory", lambda: memory(tracks))

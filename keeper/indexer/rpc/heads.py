@@ -151,6 +151,7 @@ class HeadFeed:
         if self.newest is not None and self.newest.ref == block.ref:
             return False
         self.newest = block
+        self._pool.head_at_ns = time.perf_counter_ns()
         self.changed.set()
         return True
 

@@ -77,6 +77,7 @@ class EndpointPool:
     def __init__(self, endpoints: Sequence[Endpoint], settings: RpcSettings) -> None:
         self.endpoints = tuple(endpoints)
         self.settings = settings
+        self.head_at_ns = 0  # when the newest head came, by time.perf_counter_ns
         self._probing: asyncio.Task[None] | None = None
 
     @classmethod
