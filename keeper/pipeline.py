@@ -177,7 +177,7 @@ class Pipeline:
         try:
             if step.tip and await self._fire(block, read.updates, asked):
                 await self._executor.leave()  # everything else about the block comes after it
-            facts, rulings = self._judge_all(block, read)
+            facts, rulings = self._judge_all(block, read, turn=False)
             self.latency.reached("judged")
             intents = self._executor.observe(read.questions, read.results, read.answers, self._venues, read.finalized)
             if step.tip:
@@ -197,7 +197,11 @@ class Pipeline:
             if acting is not None:
                 await acting
         finally:  # whatever becomes of our transactions, owners hear
+            turned = [track for track in self.tracks if track.turn()]
             self._tell(rulings, present=step.tip)
+            for track in turned:
+                if track.judge.wants_sorting:
+                    track.judge.sort(track.book, block.timestamp)
 
     def skip_to(self, block: Block, updates: Sequence[Update[Any, Any]], *, present: bool) -> None:
         """Arrive at a block over a gap that a backfill scanned. What was liquidated before anything was followed is
@@ -330,12 +334,15 @@ class Pipeline:
 
     # --- concluding
 
-    def _judge_all(self, block: Block, read: _Read) -> tuple[list[Fact], list[Ruling]]:
-        """Take over what a block changed, and judge it; the facts are to be stored."""
+    def _judge_all(self, block: Block, read: _Read, *, turn: bool = True) -> tuple[list[Fact], list[Ruling]]:
+        """Take over what a block changed, and judge it; the facts are to be stored. turn: else the lines of a bar that
+        ended are left for the caller to draw."""
         facts: list[Fact] = []
         rulings: list[Ruling] = []
         for track, update in zip(self.tracks, read.updates, strict=True):
             facts += track.advance(block.timestamp)
+            if turn:
+                track.turn()
             facts += track.facts(update)
             track.update(update)
             rulings.append(self._judge(track, block, update))

@@ -27,6 +27,7 @@ class Track:
     judge: Judge[Any, Any]
     teller: Teller
     _filtered: tuple[Any, LogFilter] | None = None
+    _folded: Volatility | None = None  # with the bar that ended; the judge observes it once the block was acted on
     _unstored: bool = False  # the volatility was remembered, and no block was stored since
 
     @property
@@ -43,7 +44,7 @@ class Track:
 
     def load(self, store: Store) -> None:
         """Become what the store says."""
-        self._unstored = False
+        self._folded, self._unstored = None, False
         market = store.fact(self.name, "market", MARKET_KEY)
         prices = store.fact(self.name, "prices", MARKET_KEY)
         self.book.market = None if market is None else self.adapter.load_market(market)
@@ -54,6 +55,7 @@ class Track:
 
     def rewind(self, store: Store, changed: Collection[tuple[str, bytes]]) -> None:
         """Follow a store that was reverted; changed: kind and key of every fact whose newest version is another now."""
+        self._folded = None
         self._settle()
         for kind, key in changed:
             payload = store.fact(self.name, kind, key)
@@ -93,11 +95,21 @@ class Track:
 
     def advance(self, timestamp: int) -> list[Fact]:
         """Before a block of this time: what the prices so far say about volatility, if a bar ended, to be stored."""
-        advanced, unstored = self.judge.advance(self.book, timestamp), self._unstored
+        self._folded = self.judge.folded(self.book, timestamp)
+        advanced, unstored = self._folded is not self.judge.volatility, self._unstored
         self._unstored = False
-        if not (advanced or unstored) or self.judge.volatility is None:
+        if not (advanced or unstored) or self._folded is None:
             return []
-        return [Fact(self.name, "volatility", MARKET_KEY, dump_volatility(self.judge.volatility))]
+        return [Fact(self.name, "volatility", MARKET_KEY, dump_volatility(self._folded))]
+
+    def turn(self) -> bool:
+        """Draw the lines that follow from the bar that ended, for the next block; whether one did. Every line may lie
+        elsewhere then, so with many positions it takes a while: for when nobody is waiting."""
+        folded, self._folded = self._folded, None
+        if folded is None or folded is self.judge.volatility:
+            return False
+        self.judge.observe(folded)
+        return True
 
     def update(self, update: Update[Any, Any]) -> None:
         """Take over what a block changed; everything before has been stored."""

@@ -158,19 +158,25 @@ class Judge(Generic[M, A]):
             self.observe(seeded(rule.memories_s, histories, prices, now, REMEMBERED * self.longest_memory_s))
 
     def advance(self, book: Book[M, A], timestamp: int) -> bool:
-        """Fold what ended before this time into the volatility, at the book's prices, which held until then; whether
-        anything did. By health alone nothing is observed."""
+        """Fold what ended before this time into the volatility, and observe it; whether anything did."""
+        after = self.folded(book, timestamp)
+        if after is None or after is self.volatility:
+            return False
+        self.observe(after)
+        return True
+
+    def folded(self, book: Book[M, A], timestamp: int) -> Volatility | None:
+        """The volatility with what ended before this time, at the book's prices, which held until then; the present one
+        where nothing did. By health alone nothing is observed: None."""
         rule = self._lines.rule
         if not isinstance(rule, Adaptive):
-            return False
-        before = self.volatility
-        after = before or Volatility.empty(rule.memories_s, timestamp)
+            return None
+        after = self.volatility or Volatility.empty(rule.memories_s, timestamp)
         if after.ends_before(timestamp) and book.market is not None:
             followed = {asset for asset in self.adapter.follows(book.market) if asset is not None}
             prices = {asset: price for asset, price in book.prices.items() if asset in followed}
             after = after.since(prices, timestamp)
-        self.observe(after)
-        return after is not before
+        return after
 
     def rules_of(self, book: Book[M, A], key: bytes, now: int) -> BandRules:
         """The lines of one position at this moment."""
