@@ -21,6 +21,7 @@ ALL_KINDS = ("aave_v3", "morpho_blue", "venus")
 _PAUSE_BLOCKS = (1, 4)
 _CALM_BLOCKS = 10
 _QUIET_S = 120.0
+_AGAIN_WITHIN_BLOCKS = 60
 _LEEWAY = 0.75
 """A block that came sooner than this share of the usual interval left no fair time to act on the one before it."""
 
@@ -95,6 +96,10 @@ class Campaign:
         if not incident.possible(scene):
             outcome.impossible.add(incident.kind)
             return
+        for _ in range(_AGAIN_WITHIN_BLOCKS):  # what befalls, befalls a daemon that runs
+            if scene.keeper.alive:
+                break
+            self._pass_block()
         self._say(f"block {scene.world.chain.block_number}: {incident.kind}")
         self._incident = incident
         self._fair &= incident.fair

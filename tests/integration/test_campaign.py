@@ -34,7 +34,7 @@ def test_nothing_is_lost_doubled_or_wrongly_sent_under_faults(tmp_path: Path) ->
         size=10,
         only=FAULTS,
         times=1,
-        longest_blocks=5,
+        longest_blocks=8,
     )
     told = as_json(outcome)
     assert told["losses"] == [], told
