@@ -112,7 +112,7 @@ class SqlStore:
         page: Sequence[Row] = [(b"", -1, None)]
         while page:
             after_key, after_block, _ = page[-1]
-            page = self._db.rows(sql.FACTS_PAGE, protocol, kind, after_key, after_block, sql.PAGE)
+            page = self._db.rows(sql.FACTS_PAGE, protocol, kind, after_key, after_block, sql.FEW)
             yield from page
 
     # --- backfill

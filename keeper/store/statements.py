@@ -39,6 +39,9 @@ NO_BLOCK = 2**63 - 1
 PAGE = 20_000
 """Rows fetched at once where a table is read whole. Pages resume by key, so writing between two of them is harmless."""
 
+FEW = 500
+"""The same for rows with payloads of some kilobytes, such as episodes with their evidence."""
+
 
 def _insert(table: Table, *, skip: tuple[str, ...] = ()) -> Statement:
     names = tuple(column.name for column in table.columns if column.name not in skip)
