@@ -33,6 +33,7 @@ class StoredPositions(MutableMapping[bytes, A], Generic[A]):
         self._most = kept
         self._kept: dict[bytes, A] = {}  # the longest here first
         self._new: dict[bytes, A | None] = {}  # None: gone
+        self._count: int | None = None
 
     # --- one
 
@@ -48,11 +49,15 @@ class StoredPositions(MutableMapping[bytes, A], Generic[A]):
         return position
 
     def __setitem__(self, key: bytes, position: A) -> None:
+        if self._count is not None and key not in self:
+            self._count += 1
         self._new[key] = position
 
     def __delitem__(self, key: bytes) -> None:
         if key not in self:
             raise KeyError(key)
+        if self._count is not None:
+            self._count -= 1
         self._new[key] = None
 
     def settle(self) -> None:
@@ -73,7 +78,10 @@ class StoredPositions(MutableMapping[bytes, A], Generic[A]):
         yield from self.unstored()
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        """Counted once, and from then on kept."""
+        if self._count is None:
+            self._count = sum(len(keys) for keys, _ in self.pages()) + sum(1 for _ in self.unstored())
+        return self._count
 
     def items(self) -> ItemsView[bytes, A]:
         """Of one position after the other; it is not kept."""

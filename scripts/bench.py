@@ -18,7 +18,20 @@ from rich.table import Table
 
 from keeper import observe
 
-PARTS = ("rpc", "multicall", "decode", "backfill", "screen", "store", "head", "pending", "round_trips", "startup")
+PARTS = (
+    "rpc",
+    "multicall",
+    "decode",
+    "backfill",
+    "screen",
+    "store",
+    "head",
+    "pending",
+    "round_trips",
+    "idle",
+    "start",
+    "startup",
+)
 QUICK = {
     "decode": 50_000,
     "backfill": 50_000,
@@ -27,6 +40,8 @@ QUICK = {
     "head": 8,
     "pending": 8,
     "multicall": 4,
+    "idle": 10,
+    "start": 50_000,
     "startup": 5,
 }
 

@@ -71,8 +71,10 @@ def market(reserves: int, *, seed: int = 7) -> tuple[Market, Prices]:
     return made, prices
 
 
-def accounts(pool: Market, prices: Prices, count: int, *, seed: int = 11) -> Iterator[tuple[bytes, Account]]:
-    """About 1.9 collaterals and 1.3 debts each."""
+def accounts(
+    pool: Market, prices: Prices, count: int, *, seed: int = 11, spare: float = 0.0002
+) -> Iterator[tuple[bytes, Account]]:
+    """About 1.9 collaterals and 1.3 debts each. spare: how far above 1 the least health is."""
     rng = np.random.default_rng(seed)
     ids = len(pool.reserves)
     value = np.array([prices[r.asset].value / 1e8 / r.unit for r in pool.reserves])  # dollars of one raw unit
@@ -86,7 +88,7 @@ def accounts(pool: Market, prices: Prices, count: int, *, seed: int = 11) -> Ite
         start, step = rng.integers(0, ids, (2, size)).tolist()
         debts = rng.lognormal(8, 2, (size, 5))
         shares = rng.exponential(1.0, (size, 8))
-        health = (1.0002 + rng.exponential(0.9, size)).tolist()
+        health = (1 + spare + rng.exponential(0.9, size)).tolist()
         keys = rng.bytes(20 * size)
         for place in range(size):
             # neighbours on a circle of reserves: distinct without drawing anew
