@@ -22,7 +22,7 @@ TROUBLES = (SLOW, FAILING, LIMITED, RESETTING, DEAF)
 
 @dataclass(frozen=True)
 class Arrival:
-    """One notice, when it came first, and whether we said so at least once."""
+    """One notice, and when it came first."""
 
     at: float
     notice: Mapping[str, Any]
@@ -30,7 +30,7 @@ class Arrival:
 
 @dataclass
 class Inbox:
-    """arrivals: each notice once, in the order of its first arrival. repeated: requests beyond those.
+    """arrivals: each notice that was answered well, once, in the order of its first arrival. repeated: requests beyond those.
 
     trouble: what the receiver does instead of answering well, to about two requests of three.
     before_answer: called with each notice while its sender cannot know that it arrived.
@@ -96,8 +96,10 @@ def open_inbox(chance: random.Random) -> Iterator[Inbox]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            inbox.accept(self.rfile.read(int(self.headers["Content-Length"])), self.headers)
+            body = self.rfile.read(int(self.headers["Content-Length"]))
             status = inbox.status()
+            if status == 204:
+                inbox.accept(body, self.headers)  # what is not answered well has not arrived
             with suppress(OSError):  # who asked may be dead by now
                 if status is None:
                     self.connection.close()
