@@ -30,7 +30,8 @@ class Arrival:
 
 @dataclass
 class Inbox:
-    """arrivals: each notice that was answered well, once, in the order of its first arrival. repeated: requests beyond those.
+    """arrivals: each notice that was answered well, once, in the order of its first arrival. repeated: requests
+    beyond those.
 
     trouble: what the receiver does instead of answering well, to about two requests of three.
     before_answer: called with each notice while its sender cannot know that it arrived.
