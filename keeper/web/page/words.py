@@ -41,6 +41,16 @@ def units(raw: str | int | None, decimals: int, places: int = 2) -> str:
     return f"{sign}{int(digits):,}{'.' if kept else ''}{kept}"
 
 
+def price(text: str | None) -> str:
+    """A decimal price, cut to what a person compares: four places, or four digits of a small one."""
+    if text is None:
+        return "–"
+    whole, _, fraction = text.partition(".")
+    zeros = len(fraction) - len(fraction.lstrip("0")) if whole == "0" else 0
+    kept = fraction[: zeros + 4].rstrip("0")
+    return f"{int(whole):,}{'.' if kept else ''}{kept}"
+
+
 def count(number: int) -> str:
     return f"{number:,}"
 
@@ -89,6 +99,7 @@ FILTERS = {
     "health": health,
     "exact": exact,
     "units": units,
+    "price": price,
     "count": count,
     "percent": percent,
     "short": short,

@@ -6,6 +6,12 @@ import { watches } from "./watched.js";
 const KEY = "keeper.alerts";
 const DEPTH = ["safe", "watch", "call", "urgent", "liquidatable"];
 
+let leads = !("locks" in navigator); // of several tabs one notifies; where tabs cannot agree, each does
+if (!leads) navigator.locks.request(KEY, () => ((leads = true), new Promise(() => {}))); // until this tab is closed
+
+/** Whether this tab has to hear everything even while nobody sees it. */
+export const onDuty = () => leads && enabled();
+
 export const possible = () => "Notification" in globalThis;
 
 export function enabled() {
@@ -29,7 +35,7 @@ export async function setEnabled(on) {
 
 /** Tell of changes of the event `bands`. A later change of the same position replaces the notification of an earlier. */
 export function tellChanges(changes) {
-  if (!enabled()) return;
+  if (!onDuty()) return;
   for (const change of changes) {
     if (!watches(change.account)) continue;
     const deeper = DEPTH.indexOf(change.to) > DEPTH.indexOf(change.from);

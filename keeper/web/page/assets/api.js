@@ -26,7 +26,7 @@ export async function get(path, parameters, signal) {
     throw new Problem(0, "The server cannot be reached", "Is `keeper web` running? This page asks again by itself.");
   }
   if (answer.status === 304 && before) return before.body;
-  if (answer.status === 401) location.assign("/login"); // the session ended
+  if (answer.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname)}`); // the session ended
   if (!answer.ok) throw await problemOf(answer);
   const body = await answer.json();
   const etag = answer.headers.get("ETag");

@@ -2,7 +2,7 @@
 // links work in a new tab and, for what does not move, without scripts.
 
 import { Problem, get } from "./api.js";
-import { tellChanges } from "./alerts.js";
+import { onDuty, tellChanges } from "./alerts.js";
 import { say } from "./dom.js";
 import { clock, count, span } from "./format.js";
 import { Live } from "./live.js";
@@ -28,7 +28,12 @@ async function route(focus) {
   const found = VIEWS.map(([pattern, load]) => [location.pathname.match(pattern), load]).find(([match]) => match);
   if (!found) return; // a page of the server's own
   const [match, load] = found;
-  const { view } = await load();
+  let view;
+  try {
+    ({ view } = await load());
+  } catch {
+    return location.reload(); // not fetched in advance, and now it cannot be: what the browser says then is true
+  }
   if (mine !== turn) return;
   current?.close();
   const context = { live, navigate, title, argument: match[1] && decodeURIComponent(match[1]), query: new URLSearchParams(location.search) };
@@ -127,6 +132,19 @@ live.on("state", () => {
 for (const name of ["block", "pulse", "hello"]) live.on(name, tellState);
 live.on("bands", (changes) => tellChanges(changes));
 setInterval(tellState, 1_000);
+
+// --- a tab that nobody sees rests, unless it is the one that notifies ---
+
+const REST_MS = 60_000;
+let resting = null;
+
+function restOrNot() {
+  clearTimeout(resting);
+  if (document.hidden && !onDuty()) resting = setTimeout(() => live.pause(), REST_MS);
+  else live.resume();
+}
+document.addEventListener("visibilitychange", restOrNot);
+addEventListener("storage", restOrNot); // notifications were switched on in another tab
 
 // --- how many calls are open ---
 

@@ -21,6 +21,12 @@ export function units(raw, decimals, places = 4) {
   return `${group(whole)}${kept ? `.${kept}` : ""}`;
 }
 
+/** Raw units that are needed, so rounded up: a little less than what cures does not cure. */
+export function atLeast(raw, decimals, places = 4) {
+  const step = 10n ** BigInt(Math.max(0, decimals - places));
+  return units(String(((BigInt(raw) + step - 1n) / step) * step), decimals, places);
+}
+
 /** A value in the base currency with two places. */
 export function money(raw, decimals) {
   if (raw === null || raw === undefined) return "–";
@@ -28,9 +34,19 @@ export function money(raw, decimals) {
   return `${group(whole)}.${fraction.slice(0, 2).padEnd(2, "0")}`;
 }
 
-/** The same for a number that is for display only; whole units from a thousand on. */
+/** A price: a decimal string, cut to what a person compares: four places, or four digits of a small one. */
+export function price(text) {
+  if (text === null || text === undefined) return "–";
+  const [whole, fraction = ""] = text.split(".");
+  const zeros = whole === "0" ? fraction.length - fraction.replace(/^0+/, "").length : 0;
+  const kept = fraction.slice(0, zeros + 4).replace(/0+$/, "");
+  return `${group(whole)}${kept ? `.${kept}` : ""}`;
+}
+
+/** A value as for `money`, of a number that is for display only; whole units from a thousand on. */
 export function about(value) {
   if (value === null || value === undefined) return "–";
+  if (value === 0) return "0";
   return value >= 1000 || value <= -1000 ? ABOUT_WHOLE.format(value) : ABOUT.format(value);
 }
 

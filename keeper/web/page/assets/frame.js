@@ -39,8 +39,9 @@ export function openFrame(main, view, context) {
       }
     } catch (error) {
       if (stop.signal.aborted || error.name === "AbortError") return;
-      if (!(error instanceof Problem)) throw error;
-      tell(error);
+      const known = error instanceof Problem;
+      tell(known ? error : new Problem(0, "This page has a defect", `${error.message}; please report it with what the browser's console says`));
+      if (!known) reportError(error);
     } finally {
       loading = false;
       if (!stop.signal.aborted && (again || trouble)) soon();

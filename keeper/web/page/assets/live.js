@@ -19,6 +19,7 @@ export class Live {
     this.failures = 0;
     this.source = null;
     this.timer = null;
+    this.paused = false;
   }
 
   /** Hear an event, or "state" or "resumed". Returns what ends that. */
@@ -55,6 +56,21 @@ export class Live {
       if (source.readyState === EventSource.CLOSED) this.reopen();
     });
     for (const name of NAMES) source.addEventListener(name, (event) => this.take(name, event.data));
+  }
+
+  /** Hear nothing until `resume`: a browser keeps six connections to a server, and each stream takes one of them. */
+  pause() {
+    clearTimeout(this.timer);
+    this.source?.close();
+    this.source = null;
+    this.paused = true;
+  }
+
+  resume() {
+    if (!this.paused) return;
+    this.paused = false;
+    this.failures += 1; // what happened meanwhile was not heard
+    this.open();
   }
 
   /** A new stream in place of one that was quiet for long; nothing is said unless that fails. */

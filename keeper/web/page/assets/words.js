@@ -1,7 +1,7 @@
 // Parts that several views share: bands, demands, breach prices, episodes and their notices.
 
 import { copyButton, h, table } from "./dom.js";
-import { exact, health, money, percent, span, units, utc } from "./format.js";
+import { exact, health, money, percent, price, span, units, utc } from "./format.js";
 
 export const band = (name) => h("span", { class: `band ${name}` }, name);
 
@@ -39,7 +39,7 @@ export function breachTable(breaches) {
   return table(
     "Prices that breach",
     [{ name: "Asset" }, { name: "Breaches at", number: true }, { name: "Move", number: true }],
-    breaches.map((breach) => [h("span", { title: breach.asset }, breach.symbol), breach.price, percent(breach.move)]),
+    breaches.map((breach) => [h("span", { title: breach.asset }, breach.symbol), h("span", { title: breach.price }, price(breach.price)), percent(breach.move)]),
   );
 }
 
@@ -53,7 +53,7 @@ export function timeline(episode) {
 }
 
 function stepItem(step) {
-  const prices = step.prices.map((price) => `${price.symbol ?? price.asset} ${price.price}`).join(" · ");
+  const prices = step.prices.map((one) => `${one.symbol ?? one.asset} ${price(one.price)}`).join(" · ");
   return h(
     "li",
     { class: step.event },

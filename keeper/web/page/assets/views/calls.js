@@ -2,7 +2,7 @@
 
 import { Problem, acknowledge, get, mayAcknowledge } from "../api.js";
 import { h, link, say, show } from "../dom.js";
-import { count, health, short, units } from "../format.js";
+import { atLeast, count, health, short } from "../format.js";
 import { band, breachTable, demandList, since, status, timeline } from "../words.js";
 
 const PAGE = 100;
@@ -94,7 +94,7 @@ class Calls {
       open ? band(call.band) : status(call.status),
       h("span", null, link(`/positions/${encodeURIComponent(call.position)}`, call.label ?? short(call.account), { class: call.label ? "" : "mono", title: call.position }), h("span", { class: "muted" }, ` ${call.protocol}`)),
       open ? cure(call) : h("span", { class: "cure" }),
-      h("span", { class: "nowrap" }, h("span", { class: "muted" }, "health "), h("strong", null, health(call.health_wad)), h("span", { class: "muted" }, ` · deepest ${call.deepest_band}`)),
+      h("span", { class: "nowrap" }, h("span", { class: "muted" }, open ? "told at " : "last at "), h("strong", null, health(call.health_wad)), h("span", { class: "muted" }, ` · deepest ${call.deepest_band}`)),
       h("span", { class: "nowrap" }, item.age, " ", item.toggle),
     );
     item.toggle.setAttribute("aria-label", `Details of the call of ${call.label ?? short(call.account)}`);
@@ -125,7 +125,7 @@ class Calls {
 function cure({ demands }) {
   if (!demands.length) return h("span", { class: "cure muted" }, "nothing cures it");
   const [{ action, amount, decimals, symbol }, ...others] = demands;
-  return h("span", { class: "cure" }, `${action === "repay" ? "Repay" : "Add"} ${units(amount, decimals)} ${symbol}`, others.length > 0 && h("span", { class: "muted" }, ` or ${others.length} other ${others.length === 1 ? "way" : "ways"}`));
+  return h("span", { class: "cure" }, `${action === "repay" ? "Repay" : "Add"} ${atLeast(amount, decimals)} ${symbol}`, others.length > 0 && h("span", { class: "muted" }, ` or ${others.length} other ${others.length === 1 ? "way" : "ways"}`));
 }
 
 const rank = (call) => (call.status === "open" ? 10 + DEPTH.indexOf(call.band) : 0);

@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { drawSteps, picture } from "../chart.js";
 import { h, redraw, say, show, table } from "../dom.js";
-import { about, compact, count, percent } from "../format.js";
+import { about, compact, count, percent, price } from "../format.js";
 
 export const view = {
   title: "Liquidation ladder",
@@ -22,7 +22,7 @@ export const view = {
 class Ladder {
   constructor(root, data, { query }) {
     this.chosen = query.get("asset") ?? "";
-    this.note = h("p", { class: "muted", role: "status" });
+    this.note = h("p", { class: "muted" });
     this.assets = h("div", { class: "assets", role: "group", "aria-label": "Asset" });
     this.heading = h("h2");
     this.readout = h("p", { class: "readout" });
@@ -69,14 +69,14 @@ class Ladder {
     const asset = this.known.find((one) => one.key === this.chosen);
     if (!asset) return;
     this.asset = asset;
-    say(this.heading, asset.price === null ? asset.name : `${asset.name}, now at ${asset.price}`);
+    say(this.heading, asset.price === null ? asset.name : `${asset.name}, now at ${price(asset.price)}`);
     this.tell(null);
     this.chart.redraw();
     redraw(this.rows, asset, () =>
       table(
         `Liquidatable when ${asset.name} falls`,
         [{ name: "Price move" }, { name: "Price", number: true }, { name: "Positions", number: true }, { name: "Collateral", number: true }, { name: "Debt", number: true }],
-        asset.steps.map((step) => [percent(step.move, 0), step.price ?? "–", count(step.positions), about(step.collateral), about(step.debt)]),
+        asset.steps.map((step) => [percent(step.move, 0), price(step.price), count(step.positions), about(step.collateral), about(step.debt)]),
       ),
     );
   }

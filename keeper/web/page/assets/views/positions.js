@@ -59,7 +59,8 @@ class Positions {
       onSort: (key) => this.sortBy(key),
       onKey: (key, i) => key === "w" && toggleWatched(accountOf(this.table, this.order[i])),
     });
-    this.head = h("p", { class: "muted", role: "status" });
+    this.head = h("p", { class: "muted" });
+    this.told = h("p", { class: "unseen", role: "status" }); // how many are shown; not at every block
     this.chipOf = ["", ...BANDS].map((band) => {
       const number = h("span", { class: "tally" });
       const word = band ? h("span", { class: `band ${band}` }, band) : "All";
@@ -75,6 +76,7 @@ class Positions {
       h("div", { class: "head" }, h("h1", { tabindex: -1 }, "Positions"), this.head),
       h("div", { class: "chips", role: "group", "aria-label": "Band" }, this.chipOf.map((chip) => chip.button)),
       h("div", { class: "filters" }, this.search, this.protocol, this.watched, this.alerts),
+      this.told,
       this.none,
       this.grid.element,
     );
@@ -126,6 +128,7 @@ class Positions {
     this.grid.sortedBy(filter.sort);
     this.grid.update(this.order.length, Math.max(0, active));
     const all = this.order.length === table.rows;
+    say(this.told, all ? "Every position is shown" : `${count(this.order.length)} of ${count(table.rows)} are shown`);
     const at = table.block ? ` at block ${count(table.block.number)}` : "";
     say(this.head, `${all ? "" : `${count(this.order.length)} of `}${count(table.rows)}${at}`);
     this.none.hidden = this.order.length > 0;

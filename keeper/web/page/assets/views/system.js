@@ -21,7 +21,7 @@ export const view = {
 
 class System {
   constructor(root, data) {
-    this.note = h("p", { class: "muted", role: "status" });
+    this.note = h("p", { class: "muted" });
     this.figures = h("dl", { class: "figures" });
     this.parts = Object.fromEntries(["endpoints", "latency", "breakers", "jobs", "balances", "notices", "memory", "more"].map((name) => [name, h("div")]));
     const { endpoints, latency, breakers, jobs, balances, notices, memory, more } = this.parts;
@@ -171,23 +171,22 @@ function memoryOf(memory) {
   return facts([["Resident", mib(memory.resident_bytes)], ["Most ever", mib(memory.peak_bytes)], ...rows]);
 }
 
-/** Steps of the latency histogram with their quantiles: the upper bound of the bucket that a quantile falls into. */
+/** Stages of the head path with their quantiles: the upper bound of the bucket that a quantile falls into. */
 function stepsOf(latency) {
-  if (!latency?.steps || !latency.bounds_us) return [];
-  const bounds = latency.bounds_us;
-  return Object.entries(latency.steps)
-    .filter(([, step]) => step.count > 0)
-    .map(([name, step]) => {
+  return Object.entries(latency?.stages ?? {})
+    .map(([name, { bounds_us: bounds, counts, most_us: max }]) => {
+      const total = counts.reduce((sum, one) => sum + one, 0);
       const quantile = (share) => {
         let seen = 0;
-        const index = step.counts.findIndex((number) => (seen += number) >= share * step.count);
-        return index >= 0 && index < bounds.length ? Math.min(bounds[index], step.max_us ?? Infinity) : (step.max_us ?? null);
+        const index = counts.findIndex((number) => (seen += number) >= share * total);
+        return index < bounds.length ? Math.min(bounds[index], max) : max;
       };
-      const buckets = step.counts.map((number, i) => ({ name: i < bounds.length ? micros(bounds[i]) : "more", count: number }));
-      const last = buckets.findLastIndex((bucket) => bucket.count > 0);
+      const buckets = counts.map((number, i) => ({ name: i < bounds.length ? micros(bounds[i]) : "more", count: number }));
       const first = buckets.findIndex((bucket) => bucket.count > 0);
-      return { name, count: step.count, p50: quantile(0.5), p99: quantile(0.99), max: step.max_us ?? null, buckets: buckets.slice(Math.max(0, first - 1), last + 2) };
-    });
+      const last = buckets.findLastIndex((bucket) => bucket.count > 0);
+      return { name, count: total, p50: quantile(0.5), p99: quantile(0.99), max, buckets: buckets.slice(Math.max(0, first - 1), last + 2) };
+    })
+    .filter((step) => step.count > 0);
 }
 
 const unknown = () => h("p", { class: "muted" }, "The daemon has said nothing of it.");

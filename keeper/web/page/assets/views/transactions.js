@@ -72,7 +72,7 @@ export function byIntent(rows) {
 
 function draw({ attempts, at }, open) {
   const last = attempts[attempts.length - 1];
-  const who = last.position ? link(`/positions/${encodeURIComponent(last.position)}`, last.label ?? short(last.account), { class: "mono", title: last.position }) : h("span", { class: "muted" }, last.cause);
+  const who = last.position ? link(`/positions/${encodeURIComponent(last.position)}`, last.label ?? short(last.account), { class: "mono", title: last.position }) : h("span", { class: "muted", title: last.cause }, last.cause.replace(/0x[0-9a-fA-F]{40,}/g, short));
   return h(
     "li",
     { class: "card" },
