@@ -68,8 +68,9 @@ class Dispatch:
         return task
 
     async def leave(self, patience_s: float) -> None:
-        """Let what was launched go, and wait this long for answers; they are recorded by `collect`."""
-        await asyncio.wait({sending.task for sending in self._sending}, timeout=patience_s)
+        """Let what was launched go, and wait this long for each answer; they are recorded by `collect`."""
+        count = sum(len(sending.attempts) for sending in self._sending)
+        await asyncio.wait({sending.task for sending in self._sending}, timeout=patience_s * count)
 
     async def settle(self) -> None:
         """Wait for the answers to all that was launched, at most until the deadline, and record them."""

@@ -26,7 +26,7 @@ from keeper.devnet.chain import DevChain
 from keeper.devnet.configuration import write_config
 from keeper.executor.signer import LocalSigner
 
-from .head import GWEI, PATIENCE_S, WARM_UP, _close_position, _open_position
+from .head import GWEI, PATIENCE_S, WARM_UP, _close_position, _Floor, _open_position
 from .rawsocket import RawWebSocket
 from .row import Row, timed
 
@@ -46,14 +46,25 @@ def measure(rounds: int = 30) -> list[Row]:
         for one in (ear, floor_ear):
             one.ask(_SUBSCRIBE)
         floors, ours = [], []
+        ahead: list[bool] = []
         with _daemon(chain, Path(folder)) as log:
             for number in range(rounds + WARM_UP):
                 floors.append(_floor(floor_chain, floor_ear))
-                ours.append(_ours(chain, ear, log, number))
+                took, in_its_block = _ours(chain, ear, log, number)
+                ours.append(took)
+                ahead.append(in_its_block)
+        bare = _Floor(floor_chain, floor_ear)
+        blind_s = statistics.median([bare.bare() for _ in range(rounds)])
     floor_s, ours_s = (statistics.median(part[WARM_UP:]) for part in (floors, ours))
     remark = f"best round {min(ours[WARM_UP:]) * 1e3:.1f} ms; 2 round trips before sending"
     what = "pending update to ours accepted behind it, over a blocking socket that judges nothing"
-    return [timed(what, floor_s, ours_s, 25, remark)]
+    late = sum(not one for one in ahead)
+    said = f"{len(ahead)} of {len(ahead)} were in the update's own block" if not late else f"{late} came late"
+    predicted = "predicted position: head to accepted transaction, over a blocking socket that judges nothing"
+    return [
+        timed(what, floor_s, ours_s, 25, remark),
+        timed(predicted, blind_s, blind_s * 2 if late else 0.0, 1, f"accepted before the head; {said}"),
+    ]
 
 
 def _floor(chain: DevChain, ear: RawWebSocket) -> float:
@@ -74,7 +85,8 @@ def _floor(chain: DevChain, ear: RawWebSocket) -> float:
     return took
 
 
-def _ours(chain: DevChain, ear: RawWebSocket, log: Path, number: int) -> float:
+def _ours(chain: DevChain, ear: RawWebSocket, log: Path, number: int) -> tuple[float, bool]:
+    """Seconds from the update to ours, and whether the head that brought the update brought ours as well."""
     owner = _open_position(chain, number)
     _until_taken(log, chain.block_number)
     _drain(ear, chain)
@@ -89,7 +101,8 @@ def _ours(chain: DevChain, ear: RawWebSocket, log: Path, number: int) -> float:
     _close_position(chain)
     if chain.aave.debt(owner, "USDC"):
         raise RuntimeError(f"round {number}: {owner} was not liquidated behind the update")
-    return took
+    mined = [chain.rpc("eth_getTransactionReceipt", one)["blockHash"] for one in (update, told["hash"])]
+    return took, mined[0] == mined[1]
 
 
 def _update(chain: DevChain, price: int) -> str:

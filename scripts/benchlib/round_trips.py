@@ -139,6 +139,7 @@ async def _measure() -> list[Row]:
                     crowd.touch(0, touched)
                     rows.append(await _reading(follower, f"a block that touches {touched} of {accounts} accounts", 2))
             rows.append(await _acting(follower))
+            rows.append(await _answering(follower))
         return rows
 
 
@@ -157,5 +158,24 @@ async def _acting(follower: Follower) -> Row:
     sent = await follower.take()
     if not sent["submit"]:
         raise RuntimeError("nothing was sent although a position can be liquidated")
+    chain.mine()
+    await follower.take()
     remark = f"{sent['read']} to read, {sent['simulate']} to simulate, {sent['submit']} to submit"
     return counted("round trips of a block with a liquidation, from head to accepted", sent.total(), 3, remark)
+
+
+async def _answering(follower: Follower) -> Row:
+    """The same of a position whose transaction was ready."""
+    chain = follower.chain
+    chain.set_price("WETH", Decimal(2_000))
+    owner = chain.accounts[2]
+    chain.aave.supply(owner, "WETH", Decimal(10))
+    chain.aave.borrow(owner, "USDC", Decimal(15_900))
+    await follower.take()
+    await follower.arm()
+    chain.set_price("WETH", Decimal(1_700))
+    sent = await follower.take()
+    if not sent["submit"]:
+        raise RuntimeError("nothing was sent although a transaction was ready")
+    remark = f"{sent['read']} to read, {sent['submit']} to submit"
+    return counted("round trips of a block that opens a position whose transaction is ready", sent.total(), 2, remark)

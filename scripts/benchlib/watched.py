@@ -1,8 +1,9 @@
 """The shipped daemon with two stop-watches: `python watched.py keeper.toml`, until SIGTERM. JSON Lines on stdout.
 
-`{"block"}` when a block has been taken whole. `{"sent_block", "hash", "seconds", "processor_s", "messages"}` when the
-node has answered the transactions sent because of a block: seconds since its head arrived, what of them our own code
-was busy, and every message to the node meanwhile, as lists of requests. Arrived is when the operating system said that
+`{"block"}` when a block has been taken whole; `{"armed"}` when transactions are ready for the next one. `{"sent_block",
+"hash", "seconds", "left_s", "processor_s", "count", "messages"}` when the node has answered so many transactions sent
+because of a block: seconds since its head arrived until then, and until they left; what of these our own code was busy,
+and every message to the node meanwhile, as lists of requests. Arrived is when the operating system said that
 there is something to read, so that the websocket's own work counts as ours.
 """
 
@@ -67,11 +68,13 @@ class WatchedHouse(House):
             return await exchange(requests, timeout_s)
 
         async def time_submission(raws: Sequence[bytes]) -> list[KeeperError | None]:
+            left, processor = time.perf_counter() - self.head_at[0], time.thread_time() - self.head_at[1]
             outcomes = await submit_many(raws)
             if raws:
-                clock, processor = time.perf_counter() - self.head_at[0], time.thread_time() - self.head_at[1]
+                clock = time.perf_counter() - self.head_at[0]
                 number, block_hash = self.applying.number, "0x" + self.applying.hash.hex()
-                say(sent_block=number, hash=block_hash, seconds=clock, processor_s=processor, messages=self.messages)
+                what = {"count": len(raws), "messages": self.messages}
+                say(sent_block=number, hash=block_hash, seconds=clock, left_s=left, processor_s=processor, **what)
             return outcomes
 
         transport.mux.__dict__["feed"] = stamp_heads
@@ -80,9 +83,9 @@ class WatchedHouse(House):
         return rpc
 
     def pipeline(
-        self, rpc: RpcClient, store: Store, channels: Sequence[Notifier], wake: Callable[[], None]
+        self, rpc: RpcClient, store: Store, channels: Sequence[Notifier], wake: Callable[[], None], **others: Any
     ) -> Pipeline:
-        pipeline = super().pipeline(rpc, store, channels, wake)
+        pipeline = super().pipeline(rpc, store, channels, wake, **others)
         apply, skip_to, arm = pipeline.apply, pipeline.skip_to, pipeline.arm
 
         async def tell_applied(step: Step) -> None:
