@@ -186,6 +186,11 @@ def pause(sub: argparse.ArgumentParser) -> None:
     sub.set_defaults(alert_only=True)
 
 
+def repair(sub: argparse.ArgumentParser) -> None:
+    sub.set_defaults(alert_only=True)
+    sub.add_argument("--yes", action="store_true", help="do not ask; for scripts")
+
+
 def rehearse(sub: argparse.ArgumentParser) -> None:
     sub.set_defaults(alert_only=True)  # it acts with a key of its own, on a chain that exists nowhere else
     sub.add_argument("account", nargs="*", metavar="ACCOUNT", help="only these accounts (0x…)")

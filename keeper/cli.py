@@ -122,6 +122,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("pause", _pause, f"send no new transactions until `keeper resume`; {beside}", arguments.pause)
     add("resume", _resume, f"go on after a pause or a tripped breaker; {beside}", arguments.pause)
     add(
+        "repair",
+        _repair,
+        "index the chain anew, keeping the record of notices and transactions; also out of a damaged file",
+        arguments.repair,
+    )
+    add(
         "rehearse",
         _rehearse,
         "liquidate every position on a fork: profit, or why not, and what stays unpaid",
@@ -314,6 +320,12 @@ def _resume(args: argparse.Namespace) -> int:
     from keeper import control
 
     return control.resume(args)
+
+
+def _repair(args: argparse.Namespace) -> int:
+    from keeper import repair
+
+    return repair.repair(args)
 
 
 def _deploy(args: argparse.Namespace) -> int:

@@ -277,7 +277,8 @@ class Daemon:
         if ancestor is None:
             raise UnrecoverableReorg(
                 f"none of the kept blocks {window.oldest.number}-{window.tip.number} is on the chain whose head is "
-                f"{head.number} (0x{head.hash.hex()}); check the node, and if it is right, re-index into a new database"
+                f"{head.number} (0x{head.hash.hex()}); check the node, and if it is right, "
+                "re-index with `keeper repair`, which keeps the journal"
             )
         if ancestor.number < window.tip.number:
             step = Reverted(ancestor, window.above(ancestor.number))

@@ -142,7 +142,7 @@ def reconcile(window: Window, branch: Sequence[Block]) -> tuple[Step, ...] | Nee
             raise UnrecoverableReorg(
                 f"the chain at {head.number} (0x{head.hash.hex()}) does not contain our oldest kept block "
                 f"{window.oldest.number} (0x{window.oldest.hash.hex()}), which was final or the start of the index; "
-                "check the node, and if it is right, re-index into a new database"
+                "check the node, and if it is right, re-index with `keeper repair`, which keeps the journal"
             )
         return NeedBlock(BlockRef(first.number - 1, first.parent_hash))
     commits = tuple(Committed(block, tip=block is head) for block in branch)

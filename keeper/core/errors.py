@@ -19,7 +19,8 @@
     ├── SignatureRefused            a transaction outside of what the key may sign; nothing was signed
     ├── DecodeError                 a log or a call result does not have the shape its ABI promises
     ├── StoreError                  the database is corrupt, newer than this program, or not writable
-    │   └── StoreInUse              another process writes it
+    │   ├── StoreInUse              another process writes it
+    │   └── StoreCorrupt            its file is damaged
     └── UnrecoverableReorg          a reorg reaches below finality
 
 A message carries the value, the limit and the remedy. An expected "no" is a `Skip`, not an exception.
@@ -126,6 +127,10 @@ class StoreError(KeeperError):
 
 class StoreInUse(StoreError):
     """Another process holds the lease of the database; reading beside it is fine."""
+
+
+class StoreCorrupt(StoreError):
+    """The database's file is damaged: `keeper repair` keeps what can be read of the record."""
 
 
 class UnrecoverableReorg(KeeperError):

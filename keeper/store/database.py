@@ -37,6 +37,11 @@ class Database:
         self._writing = False
         self._explained = _Explained(engine)
 
+    @property
+    def placeholder(self) -> str:
+        """Of a parameter in a statement that is written out."""
+        return "?" if self.engine.dialect.paramstyle == "qmark" else "%s"
+
     # --- statements
 
     def rows(self, statement: Statement, *values: Any) -> list[Row]:
@@ -150,4 +155,4 @@ class _Explained:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, self._engine.error):
-            raise StoreError(self._engine.explain(error)) from error
+            raise self._engine.failure(error) from error

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from sqlalchemy.engine import Dialect
 
+from keeper.core.errors import StoreError
+
 Row = tuple[Any, ...]
 
 
@@ -47,6 +49,10 @@ class Engine(Protocol):
 
         Raises StoreError with the remedy when that cannot be.
         """
+        ...
+
+    def failure(self, error: Exception) -> StoreError:
+        """A driver's error as one of ours, with `explain` as its message."""
         ...
 
     def explain(self, error: Exception) -> str:

@@ -77,7 +77,7 @@ def _prepare_schema(engine: Engine, driver: Driver, *, read_only: bool) -> None:
             connection.exec_driver_sql(engine.begin)
             _upgrade(connection)
     except DBAPIError as error:
-        raise StoreError(engine.explain(error.orig if isinstance(error.orig, Exception) else error)) from error
+        raise engine.failure(error.orig if isinstance(error.orig, Exception) else error) from error
 
 
 def _revision(engine: Engine, connection: Connection) -> str | None:

@@ -82,6 +82,9 @@ class PostgresEngine:
             "stop that daemon first, or give this one another store.url"
         )
 
+    def failure(self, error: Exception) -> StoreError:
+        return StoreError(self.explain(error))
+
     def explain(self, error: Exception) -> str:
         state = getattr(error, "sqlstate", None)
         if isinstance(error, self._psycopg.OperationalError):

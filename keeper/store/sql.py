@@ -29,6 +29,11 @@ class SqlStore:
         self._lease: Lease | None = None
         self._term = ""
 
+    @property
+    def database(self) -> Database:
+        """For what is done to a store as a whole."""
+        return self._db
+
     def take_lease(self) -> Lease:
         """Begin a term: from here on every transaction looks whether it still is ours, and raises StoreInUse if not."""
         with self._db.transaction():

@@ -11,12 +11,14 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, Dialect
 
-from keeper.core.errors import StoreError, StoreInUse
+from keeper.core.errors import StoreCorrupt, StoreError, StoreInUse
 from keeper.store.engine import Driver
 
 PRAGMAS = (
@@ -77,12 +79,16 @@ class SqliteEngine:
                 driver.close()
                 raise
         except sqlite3.Error as error:
-            raise StoreError(self.explain(error)) from error
+            raise self.failure(error) from error
         return driver
+
+    def failure(self, error: Exception) -> StoreError:
+        kind = StoreCorrupt if _is_damage(error) else StoreError
+        return kind(self.explain(error))
 
     def explain(self, error: Exception) -> str:
         name = str(getattr(error, "sqlite_errorname", ""))
-        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        if _is_damage(error):
             return _corrupt(self.label, str(error))
         if name.startswith("SQLITE_FULL"):
             remedy = "free space on its disk and start again; nothing is half written"
@@ -112,6 +118,18 @@ def _create(path: Path) -> None:
                 file.chmod(0o600)
 
 
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Be the writer of a file without opening it. Raises StoreInUse, and StoreError where there is none."""
+    if not path.exists() and not path.with_name(f"{path.name}.repaired").exists():
+        raise StoreError(f"no database at {path}: correct store.url")
+    descriptor = _lease(path)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _lease(path: Path) -> int:
     """Lock a file beside the real database, so that no second path goes around it; it holds our pid."""
     lock = path.resolve().with_name(path.resolve().name + ".lock")
@@ -132,7 +150,7 @@ def _lease(path: Path) -> int:
 def _check(driver: sqlite3.Connection, path: Path) -> None:
     (verdict,) = driver.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise StoreError(_corrupt(str(path), str(verdict)))
+        raise StoreCorrupt(_corrupt(str(path), str(verdict)))
     tables = {name for (name,) in driver.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if tables and "alembic_version" not in tables:
         return  # not ours: whoever looks at the schema next refuses it, and nothing in it may change before
@@ -141,9 +159,13 @@ def _check(driver: sqlite3.Connection, path: Path) -> None:
         raise StoreError(f"{path}: its file system allows no write-ahead log (mode {mode}): use a local disk")
 
 
+def _is_damage(error: Exception) -> bool:
+    return str(getattr(error, "sqlite_errorname", "")).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+
+
 def _corrupt(label: str, detail: str) -> str:
     detail = " ".join(detail.split())
     return (
-        f"{label} is corrupt or no database ({detail}): restore a backup, or move it away and index anew "
-        "(chain facts come back, the record of notices and transactions does not)"
+        f"{label} is corrupt or no database ({detail}): restore a backup, or run `keeper repair`, which keeps what "
+        "can be read of the record of notices and transactions and has the chain indexed anew"
     )

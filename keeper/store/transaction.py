@@ -70,7 +70,7 @@ class SqlTransaction:
         if self._db.row(sql.BLOCK_HASH, number) != (ancestor.hash,):
             raise UnrecoverableReorg(
                 f"{_name(ancestor)} is not among the stored headers ({self._headers()}), so the reorg reaches below "
-                "finality: check that the node follows the right chain; if so, move the database away and index anew"
+                "finality: check that the node follows the right chain; if so, `keeper repair` indexes anew"
             )
         changed = frozenset((protocol, kind, key) for protocol, kind, key in self._db.rows(sql.FACTS_ABOVE, number))
         self._db.write(sql.DELETE_FACTS_ABOVE, number)

@@ -290,7 +290,7 @@ def test_a_corrupt_database(indexed: Deployment):
     content[4096:] = b"\xde\xad" * ((len(content) - 4096) // 2)
     indexed.database.write_bytes(content)
     for command in ("run", "health"):
-        indexed.refuses(command, str(indexed.database), "corrupt", "restore a backup", "index anew")
+        indexed.refuses(command, str(indexed.database), "corrupt", "restore a backup", "keeper repair")
 
 
 def test_something_that_is_no_database(deployment: Deployment):

@@ -424,7 +424,7 @@ def test_a_reorg_below_finality_stops_the_daemon_loudly(dev_chain: DevChain, tmp
             keeper.until_synced()
         dev_chain.reorg(15)
         assert keeper.wait() == 1
-        assert "re-index into a new database" in keeper.log_tail()
+        assert "re-index with `keeper repair`" in keeper.log_tail()
 
 
 # --- prices -----------------------------------------------------------------------------------------------------------

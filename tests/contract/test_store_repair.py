@@ -1,0 +1,217 @@
+"""What a repair forgets and what it keeps; and how much of the record it gets out of a damaged file."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from keeper.core.errors import StoreCorrupt, StoreError, StoreInUse
+from keeper.core.records import DeliveryStatus, IntentStatus
+from keeper.store import SqlStore, open_store
+from keeper.store.salvage import forget_chain, rescue, summary
+from tests.contract.conftest import CHAIN_ID, Opener
+from tests.support.store_work import KEYS, block, commit, committed, intent, notice, position, settle, tell
+
+INTENTS, NOTICES = 300, 200
+PAGE = 4096
+
+
+def world_of(store: SqlStore) -> dict[str, object]:
+    """Everything that the chain cannot tell again."""
+    return {
+        "intents": sorted(store.intents(), key=lambda one: one.id),
+        "deliveries": store.deliveries(),
+        "told": dict(store.told()),
+        "audit": [(entry.at, entry.subject, entry.event) for entry in store.audit() if entry.subject != "store"],
+        "breakers": store.meta("breakers"),
+        "episode": store.fact("aave", "episode", KEYS[0]),
+    }
+
+
+def fill(store: SqlStore) -> None:
+    commit(
+        store,
+        committed(7, position(KEYS[0], b"old"), position(KEYS[0], b"opened", "episode")),
+        committed(
+            8, position(KEYS[0], b"new"), position(KEYS[0], b"deeper", "episode"), position(b"m", b"m", "market")
+        ),
+    )
+    with store.transaction() as transaction:
+        transaction.add_touches("aave", [KEYS[1]], 8)
+        transaction.set_meta("breakers", "tripped")
+        for number in range(INTENTS):
+            transaction.put_intent(intent(f"i{number}", IntentStatus.BROADCAST))
+    tell(store, *(notice(f"n{number}", 8, of=f"aave:0x{number}") for number in range(NOTICES)))
+    settle(store, "n0", DeliveryStatus.SENT)
+
+
+# --- a whole database
+
+
+def test_what_the_chain_says_is_forgotten_and_all_else_kept(database: Opener):
+    store = database()
+    fill(store)
+    before = world_of(store)
+    found = forget_chain(store)
+    assert store.cursor() is None and list(store.blocks()) == []
+    assert dict(store.facts("aave", "position")) == dict(store.facts("aave", "market")) == {}
+    assert store.scanned_to("aave") is None and list(store.touches("aave")) == []
+    assert world_of(store) == before
+    assert before["episode"] == b"deeper"
+    assert found.kept["intents"] == INTENTS and found.kept["notices"] == NOTICES and found.kept["episodes"] == 1
+    assert [entry.event for entry in store.audit("store")] == ["repaired"]
+    store.close()
+
+
+def test_it_is_indexed_anew_from_a_final_block_on(database: Opener):
+    """What was kept counts as older than that block, so a reorg to it takes none of it back."""
+    store = database()
+    fill(store)
+    forget_chain(store)
+    with store.transaction() as transaction:
+        transaction.advance(committed(7, position(KEYS[0], b"again")))
+    commit(store, committed(8, position(KEYS[0], b"cured", "episode")))
+    assert store.fact("aave", "episode", KEYS[0]) == b"cured"
+    with store.transaction() as transaction:
+        transaction.revert_to(block(7).ref)
+    assert store.fact("aave", "episode", KEYS[0]) == b"deeper"
+    assert store.fact("aave", "position", KEYS[0]) == b"again"
+    store.close()
+
+
+def test_a_repair_that_fails_changes_nothing(database: Opener, monkeypatch):
+    store = database()
+    fill(store)
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("killed here")
+
+    monkeypatch.setattr("keeper.store.salvage._insert_all", fail)
+    with pytest.raises(RuntimeError):
+        forget_chain(store)
+    assert store.cursor() == block(8).ref
+    assert dict(store.facts("aave", "position")) == {KEYS[0]: b"new"}
+    store.close()
+
+
+# --- a damaged file
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "keeper.db"
+    store = open_at(path)
+    fill(store)
+    store.close()
+    return path
+
+
+def open_at(path: Path) -> SqlStore:
+    return open_store(f"sqlite:///{path}", chain_id=CHAIN_ID)
+
+
+def pages_of(path: Path, table: str) -> list[int]:
+    """Numbers of the pages that hold a table's rows, in order."""
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("SELECT pageno FROM dbstat WHERE name = ? AND pagetype = 'leaf'", (table,))
+        return [number for (number,) in rows]
+
+
+def damage(path: Path, *pages: int) -> bytes:
+    with path.open("r+b") as file:
+        for number in pages:
+            file.seek((number - 1) * PAGE)
+            file.write(b"\xff" * PAGE)
+    return path.read_bytes()
+
+
+def test_a_damaged_index_of_the_chain_costs_nothing_of_the_record(path: Path):
+    """The new file has all of it; the damaged one is moved aside as it was."""
+    store = open_at(path)
+    before = world_of(store)
+    store.close()
+    spoiled = damage(path, *pages_of(path, "blocks"), *pages_of(path, "touches"))
+    with pytest.raises(StoreCorrupt, match="or run `keeper repair`"):
+        open_at(path)
+    found = rescue(f"sqlite:///{path}", chain_id=CHAIN_ID)
+    assert found.lost == set()
+    assert found.aside is not None and found.aside.read_bytes() == spoiled
+    store = open_at(path)
+    assert world_of(store) == before
+    assert store.cursor() is None
+    store.close()
+
+
+def test_around_damaged_pages_every_other_row_is_read(path: Path):
+    pages = pages_of(path, "intents")
+    assert len(pages) > 5
+    damage(path, pages[2])
+    found = rescue(f"sqlite:///{path}", chain_id=CHAIN_ID)
+    store = open_at(path)
+    kept = {one.id for one in store.intents()}
+    assert INTENTS - 40 < len(kept) < INTENTS
+    assert found.kept["intents"] == len(kept) and "intents" in found.lost
+    assert "could not be read" in summary(found)["intents"]
+    assert len(store.deliveries()) == NOTICES
+    store.close()
+
+
+def test_a_truncated_file_gives_what_is_left_of_it(path: Path):
+    os.truncate(path, path.stat().st_size * 3 // 4 // PAGE * PAGE)
+    found = rescue(f"sqlite:///{path}", chain_id=CHAIN_ID)
+    assert sum(found.kept.values()) > 0 and found.lost
+    store = open_at(path)
+    forget_chain(store)
+    store.close()
+
+
+def test_a_file_of_which_nothing_can_be_read_stays_where_it_is(path: Path):
+    damage(path, 1)
+    before = sorted(path.parent.iterdir())
+    with pytest.raises(StoreError, match=r"nothing of .* can be read .*: restore a backup"):
+        rescue(f"sqlite:///{path}", chain_id=CHAIN_ID)
+    assert sorted(path.parent.iterdir()) == before
+
+
+def test_a_repair_that_was_killed_is_gone_on_with(path: Path, monkeypatch):
+    """What was read is durable before anything is moved; the second attempt needs the damaged file no more."""
+    damage(path, *pages_of(path, "blocks"))
+
+    def killed(*_: object) -> None:
+        raise RuntimeError("killed here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
+        with pytest.raises(RuntimeError):
+            rescue(f"sqlite:///{path}", chain_id=CHAIN_ID)
+    damage(path, 1)
+    rescue(f"sqlite:///{path}", chain_id=CHAIN_ID)
+    store = open_at(path)
+    assert len(store.intents()) == INTENTS
+    store.close()
+
+
+def test_commits_that_are_in_the_log_alone_are_kept(path: Path):
+    """A killed daemon leaves its last commits in the write-ahead log."""
+    store = open_at(path)
+    with store.transaction() as transaction:
+        transaction.put_intent(intent("last"))
+    kept = path.with_name("kept.db")
+    for suffix in ("", "-wal"):
+        kept.with_name(f"kept.db{suffix}").write_bytes(path.with_name(f"{path.name}{suffix}").read_bytes())
+    store.close()
+    damage(kept, *pages_of(path, "touches"))
+    rescue(f"sqlite:///{kept}", chain_id=CHAIN_ID)
+    store = open_at(kept)
+    assert store.intent("last") is not None
+    store.close()
+
+
+def test_a_file_that_a_daemon_writes_is_left_alone(path: Path):
+    store = open_at(path)
+    with pytest.raises(StoreInUse):
+        rescue(f"sqlite:///{path}", chain_id=CHAIN_ID)
+    store.close()
