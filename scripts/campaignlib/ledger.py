@@ -58,7 +58,17 @@ class Loss:
     what: str
 
 
-KINDS = ("unsettled", "doubled", "wrong send", "unknown send", "nonce gap", "notice missing", "notice false", "index")
+KINDS = (
+    "unsettled",
+    "doubled",
+    "wrong send",
+    "unknown send",
+    "nonce gap",
+    "wrong record",
+    "notice missing",
+    "notice false",
+    "index",
+)
 
 
 @dataclass
@@ -163,7 +173,13 @@ class Ledger:
             self._judge_liquidation(receipt, row)
 
     def _judge_liquidation(self, receipt: Json, row: Json) -> None:
-        """A liquidation of ours has its reason at the block that it was judged at, or at one since then."""
+        """A liquidation of ours has its reason at the block that it was judged at, or at one since then; and what was
+        mined is recorded as that."""
+        expected = ("confirmed", "included") if receipt["status"] == "0x1" else ("failed",)
+        if row["tx_hash"] == receipt["transactionHash"] and row["status"] not in expected:
+            self._lose("wrong record", f"{receipt['transactionHash']} was mined and is recorded as {row['status']}")
+        if row["tx_hash"] != receipt["transactionHash"]:
+            self._lose("wrong record", f"{receipt['transactionHash']} was mined, {row['tx_hash']} is recorded")
         number, position = int(receipt["blockNumber"], 16), row["position"]
         reasons = [
             views[position].liquidatable

@@ -153,8 +153,7 @@ class Campaign:
             if cursor is not None:
                 outcome.lags.append(max(0, number - 1 - cursor.number))
             outcome.memory_kib.append(scene.keeper.memory_kib())
-        if self._block % 10 == 0:
-            self._resume()
+        self._resume()
 
     def _resume(self) -> None:
         """What an operator does about a breaker that tripped: look, and go on."""
@@ -162,6 +161,7 @@ class Campaign:
         if len(tripped) > self._outcome.happened["breakers tripped"]:
             self._outcome.happened["breakers tripped"] = len(tripped)
             self._scene.keeper.run("resume")
+            self._fair = False  # nothing is sent until somebody has looked
 
     # --- the end
 
@@ -219,6 +219,8 @@ class Campaign:
         cursor = scene.keeper.cursor()
         assert cursor is not None
         fresh = scene.folder / "fresh.toml"
+        for left in scene.folder.glob("fresh.db*"):  # of an earlier campaign that was kept
+            left.unlink()
         text = scene.keeper.config.read_text()
         lines = [
             f'rpc = ["{scene.world.chain.rpc_url}"]'

@@ -72,7 +72,14 @@ class Chain:
     ) -> list[str]:
         rows = [row(TX)] if journal is None else journal
         liquidations = [
-            {"position": POSITION, "judged_block": judged, "attempts": [{"tx_hash": one["tx_hash"]}]} for one in rows
+            {
+                "position": POSITION,
+                "judged_block": judged,
+                "tx_hash": one["tx_hash"],
+                "status": one.get("status", "confirmed"),
+                "attempts": [{"tx_hash": one["tx_hash"]}],
+            }
+            for one in rows
         ]
         self.ledger.settle(WALLET, sent or {}, rows, liquidations, told or [])
         return [loss.kind for loss in self.ledger.losses]
@@ -147,6 +154,12 @@ def test_two_transactions_of_one_intent_are_doubled():
     assert chain.losses(journal=[row(TX), row("0x" + "cd" * 32, 1)]) == ["doubled"]
 
 
+def test_what_was_mined_and_is_recorded_as_given_up_is_a_wrong_record():
+    chain = Chain([OPEN, HEALTHY])
+    chain.liquidate(2)
+    assert chain.losses(journal=[row(TX) | {"status": "abandoned"}]) == ["wrong record"]
+
+
 def test_a_liquidation_of_what_never_was_liquidatable_is_wrong():
     chain = Chain([HEALTHY, HEALTHY, HEALTHY])
     chain.liquidate(3)
@@ -156,7 +169,7 @@ def test_a_liquidation_of_what_never_was_liquidatable_is_wrong():
 def test_a_liquidation_that_somebody_else_overtook_is_no_loss():
     chain = Chain([OPEN, HEALTHY, HEALTHY])
     chain.liquidate(3, status="0x0")
-    assert chain.losses() == []
+    assert chain.losses(journal=[row(TX) | {"status": "failed"}]) == []
     assert sum(chain.ledger.excused.values()) == 2
 
 
