@@ -94,6 +94,30 @@ def test_every_command_is_in_the_list_of_commands():
     assert [name for name in commands if f"`keeper {name}" not in listed] == []
 
 
+# --- why nothing was sent ---------------------------------------------------------------------------------------------
+
+
+def skip_codes() -> Iterator[str]:
+    """Every reason for leaving a position alone that the daemon may log; `keeper rehearse` has some of its own."""
+    files = (file for part in ("executor", "protocols") for file in (ROOT / "keeper" / part).rglob("*.py"))
+    for file in files:
+        if file.name == "stress.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Skip":
+                first = node.args[0] if node.args else None
+                if isinstance(first, ast.Constant):
+                    yield str(first.value)
+
+
+def test_every_reason_for_leaving_a_position_alone_is_explained():
+    text = (DOCS / "liquidations.md").read_text()
+    told = {name for row in TABLE_ROW.findall(text) for name in re.findall(r"`([a-z_]+)`", row)}
+    codes = set(skip_codes())
+    assert len(codes) > 20
+    assert sorted(codes - told) == [], f"say in docs/liquidations.md what these mean: {sorted(codes - told)}"
+
+
 # --- the runbook ------------------------------------------------------------------------------------------------------
 
 LOUD = ("warning", "error", "critical", "exception")
