@@ -37,14 +37,14 @@ def measure(rounds: int = 400) -> list[Row]:
         os.fsync(descriptor)
         floors, ours = [], []
         for number in range(rounds):
-            intent = _intent(number)
-            record = repr(intent).encode()
+            wanted = intent(number)
+            record = repr(wanted).encode()
             started = time.perf_counter()
             os.pwrite(descriptor, record, number * 4096 % FLOOR_FILE)
             os.fdatasync(descriptor)
             synced = time.perf_counter()
             with store.transaction() as transaction:
-                transaction.put_intent(intent)
+                transaction.put_intent(wanted)
             ours.append(time.perf_counter() - synced)
             floors.append(synced - started)
         os.close(descriptor)
@@ -52,7 +52,7 @@ def measure(rounds: int = 400) -> list[Row]:
     return [timed("durable intent over write and fdatasync", statistics.median(floors), statistics.median(ours), 3.0)]
 
 
-def _intent(number: int) -> Intent:
+def intent(number: int) -> Intent:
     account = number.to_bytes(20, "big")
     tx_hash = os.urandom(32)
     intent_id = f"liquidation-{tx_hash.hex()[:24]}"
