@@ -25,7 +25,7 @@ from keeper.replay.history import read_history
 from keeper.replay.outcome import MONTH_S, Outcome
 from keeper.replay.positions import read_positions
 from scripts.calibratelib.series import Series, load
-from scripts.calibratelib.windows import CHOOSE, REPORT, Window, write
+from scripts.calibratelib.windows import CHECK, CHOOSE, FRESH, Window, write
 
 ABOVE = 1.10
 CRASHES = ("crash week", "worst day")
@@ -36,7 +36,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the folder of recorded prices")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the settings")
-    parser.add_argument("--only", choices=("choose", "report"), help="one set of windows")
+    parser.add_argument("--only", choices=("choose", "check", "fresh"), help="one set of windows")
     parser.add_argument("--windows", action="store_true", help="say every window by itself")
     args = parser.parse_args()
     if not args.data.is_dir():
@@ -48,7 +48,7 @@ def main() -> int:
             (f"by health {call}", {"by": "health", "call": call, "watch": "1.4", "target": target})
             for call, target in (("1.05", "1.25"), ("1.10", "1.25"), ("1.25", "1.35"))
         ]
-    sets = {"choose": CHOOSE, "report": REPORT}
+    sets = {"choose": CHOOSE, "check": CHECK, "fresh": FRESH}
     with ProcessPoolExecutor(os.cpu_count(), initializer=_start, initargs=(args.data,)) as pool:
         for label, settings in compared:
             for name, windows in sets.items():

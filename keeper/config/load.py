@@ -100,7 +100,7 @@ class VolatilityRule(Table):
     probability: float = Field(
         0.08, gt=0, lt=1, description="Call a position that breaches within the horizon more likely than this."
     )
-    horizon_hours: float = Field(72.0, gt=0, le=8_760, description="The horizon of that probability.")
+    horizon_hours: float = Field(84.0, gt=0, le=8_760, description="The horizon of that probability.")
     memories_hours: Annotated[tuple[float, ...], AfterValidator(at_least_one)] = Field(
         (48.0, 240.0), description="Half-lives of what was observed; the memory that sees the most counts."
     )
@@ -108,7 +108,10 @@ class VolatilityRule(Table):
         "close", description='Variances from four-hour returns (`"close"`) or from the range of prices (`"parkinson"`).'
     )
     quiet_sigmas: float = Field(
-        4.0, gt=0, le=100, description="A line by health is no farther than this many daily standard deviations."
+        8.0, gt=0, le=100, description="A line by health is no farther than this many daily standard deviations."
+    )
+    quiet_year: float = Field(
+        0.2, gt=0, le=100, description="Yearly volatility below which it is in proportion fewer of them: a peg."
     )
     widest_wad: Wad = Field(1_284_000_000_000_000_000, alias="widest", description="No line lies above this health.")
     prior_year: float = Field(0.6, gt=0, le=100, description="Yearly volatility presumed before prices are known.")
@@ -150,7 +153,7 @@ class MarginCalls(Table):
     call_wad: Wad = Field(
         1_100_000_000_000_000_000,
         alias="call",
-        description='Below: an episode opens, a notice is sent. By both: `"1.08"` unless written.',
+        description='Below: an episode opens, a notice is sent. By both: `"1.09"` unless written.',
     )
     urgent_wad: Wad = Field(1_030_000_000_000_000_000, alias="urgent", description="Below: one more, urgent notice.")
     hysteresis_wad: Wad = Field(
@@ -191,7 +194,7 @@ class MarginCalls(Table):
         """The call line by health, where volatility has a say as well; None when it alone decides."""
         if self.by == "probability":
             return None
-        return self.call_wad if "call_wad" in self.model_fields_set else 1_080_000_000_000_000_000
+        return self.call_wad if "call_wad" in self.model_fields_set else 1_090_000_000_000_000_000
 
 
 class Executor(Table):

@@ -24,6 +24,7 @@ def rule_of(margin: MarginCalls) -> BandRules | Adaptive:
         memories_s=tuple(_seconds(hours) for hours in table.memories_hours),
         call=None if call_wad is None else call_wad / WAD,
         quiet_sigmas=table.quiet_sigmas,
+        quiet_year=table.quiet_year,
         widest=table.widest_wad / WAD,
         prior_year=table.prior_year,
         prior_pegged_year=table.prior_pegged_year,

@@ -4,11 +4,12 @@ By health alone a line is the same for everybody: `BandRules`. Here it follows t
 health over one day, σ, of which the deepest of these holds:
 
     by probability   the chance to breach within the horizon exceeds `probability`: log health < z·σ·√horizon
-    by health        health < `call`, as long as that is within `quiet_sigmas` σ: nearer than a day can plausibly bring
+    by health        health < `call`, as long as that is within `quiet_sigmas` σ; below `quiet_year` within fewer, in
+                     proportion
 
 The first widens the line when prices are wild and forgets slowly; the second keeps a distance that a jump out of calm
-needs, without calling pegged pairs that cannot move that far. σ is the largest of what several memories see. The other
-lines follow the call, in proportion. docs/volatility.md has the reasons and what was measured.
+needs: what moves at all may jump by many σ, what is pegged may not, and is left alone. σ is the largest of what several
+memories see. The other lines follow the call, in proportion. docs/volatility.md has the reasons and what was measured.
 """
 
 from __future__ import annotations
@@ -38,15 +39,17 @@ class Adaptive:
     health. widest: the health above which no line lies, whatever the volatility.
     prior_year, prior_pegged_year: the yearly volatility presumed of a position before anything was observed, and of
     one whose assets are presumed to be worth the same. prior_s: what that presumption weighs, as if observed so long.
+    quiet_year: the yearly volatility of the calmest that may jump.
     parkinson: variances by the range of prices, instead of by closes.
     Raises ConfigError on values that make no rule.
     """
 
     probability: float = 0.08
-    horizon_s: int = 3 * 86_400
+    horizon_s: int = 84 * 3_600
     memories_s: tuple[int, ...] = (2 * 86_400, 10 * 86_400)
-    call: float | None = 1.08
-    quiet_sigmas: float = 4.0
+    call: float | None = 1.09
+    quiet_sigmas: float = 8.0
+    quiet_year: float = 0.2
     widest: float = 1.284
     prior_year: float = 0.6
     prior_pegged_year: float = 0.05
@@ -63,8 +66,8 @@ class Adaptive:
             raise ConfigError(f"{where}: call {self.call} must be above 1, where liquidation begins")
         if math.log(self.widest) < LEAST:
             raise ConfigError(f"{where}: widest {self.widest} must be at least 1.01, or no line could move")
-        if min(self.prior_year, self.prior_pegged_year, self.quiet_sigmas) <= 0:
-            raise ConfigError(f"{where}: the yearly priors and quiet_sigmas must be above 0")
+        if min(self.prior_year, self.prior_pegged_year, self.quiet_sigmas, self.quiet_year) <= 0:
+            raise ConfigError(f"{where}: the yearly volatilities and quiet_sigmas must be above 0")
 
     @cached_property
     def reach(self) -> float:
@@ -75,7 +78,9 @@ class Adaptive:
         """Log distances of the call line; sigmas_day: memories × positions, per square root of a day."""
         line: Floats = self.reach * sigmas_day.max(axis=0)
         if self.call is not None:
-            line = np.maximum(line, np.minimum(math.log(self.call), self.quiet_sigmas * sigmas_day[-1]))
+            sigma = sigmas_day[-1]
+            jump = self.quiet_sigmas * sigma * np.minimum(sigma * math.sqrt(_DAYS_PER_YEAR) / self.quiet_year, 1.0)
+            line = np.maximum(line, np.minimum(math.log(self.call), jump))
         return np.clip(line, LEAST, math.log(self.widest))
 
     def rules(self, sigmas_day: Floats) -> BandRules:

@@ -32,7 +32,7 @@ _FEW: Sequence[Mapping[str, Any]] = (
     *({"by": "health", "call": call, "watch": "1.4", "target": "1.45"} for call in ("1.05", "1.10", "1.15", "1.25")),
     *(
         {"by": "both", "call": call, "volatility": {"probability": probability}}
-        for call in ("1.06", "1.08", "1.10")
+        for call in ("1.07", "1.09", "1.11")
         for probability in (0.03, 0.08, 0.15)
     ),
 )

@@ -50,6 +50,7 @@ def load(data: Path) -> Mapping[str, Series]:
         "january 2022": _minutes(data / "prices/nautilus/btc-perp-1m-2022-01.csv", "timestamp", "close", "BTC"),
         "august 2023": _minutes(data / "aave-minute/price_weth_usdc_0813_0817.csv", "", "WETH", "ETH"),
         **{f"day {file.stem[4:]}": _ten_minutes(file) for file in sorted(data.glob("prices/stablesims/eth-*.json"))},
+        **{f"gmx {file.stem[-10:]}": _index_minutes(file) for file in sorted(data.glob("gmx/arbitrum-ETH-USDC-*.csv"))},
         **{f"usdc {file.stem}": _quarters(file) for file in sorted(data.glob("prices/usdc/*.json"))},
     }
 
@@ -88,6 +89,11 @@ def _ask_bid(file: Path) -> Series:
 def _minutes(file: Path, time: str, price: str, asset: str) -> Series:
     rows = [(unix(row[time].partition(".")[0]), asset, row[price]) for row in _table(file)]
     return _with_dollar(f"minutes of {file.stem}", rows)
+
+
+def _index_minutes(file: Path) -> Series:
+    rows = [(unix(row["timestamp"]), "ETH", row["indexPrice"]) for row in _table(file)]
+    return _with_dollar(f"the index of a perpetual market by minutes, {file.stem[-10:]}", rows)
 
 
 def _ten_minutes(file: Path) -> Series:

@@ -12,7 +12,7 @@ from keeper.devnet.chain import DevChain
 from tests.support.daemon import Keeper, deploy
 from tests.support.inbox import open_inbox
 
-BY_BOTH = {"by": "both", "call": "1.08"}
+BY_BOTH = {"by": "both", "call": "1.09"}
 HOUR = 3_600
 
 
@@ -47,7 +47,7 @@ def test_lines_follow_the_rounds_that_feeds_remember(dev_chain: DevChain, tmp_pa
         keeper.until_told(inbox, alice, "opened")
         outlook = keeper.health()[alice]["outlook"]
         assert outlook["breach_probability"] > outlook["called_at_probability"] == 0.08
-        assert 0 < outlook["hours_until_then"] < outlook["horizon_hours"] == 72
+        assert 0 < outlook["hours_until_then"] < outlook["horizon_hours"] == 84
         dev_chain.warp(8 * HOUR)
         dev_chain.mine(2)
         quieter = call_line(keeper, alice)

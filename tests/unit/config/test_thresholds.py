@@ -61,4 +61,4 @@ def test_settings_are_told_under_the_names_of_the_configuration(tmp_path: Path) 
     file = tmp_path / "keeper.toml"
     file.write_text('[margin_calls]\nby = "both"\n')
     told = settings_of(load_margin_calls(file))
-    assert (told["by"], told["call"], told["volatility"]["widest"]) == ("both", "1.08", "1.284")
+    assert (told["by"], told["call"], told["volatility"]["widest"]) == ("both", "1.09", "1.284")

@@ -95,7 +95,7 @@ def test_before_anything_was_observed_a_prior_holds_and_then_fades() -> None:
     found = [float(sigmas(lines, values).max()) for lines in calm]
     assert found[0] == pytest.approx(0.6 / math.sqrt(365.25), rel=0.01)
     assert found[0] > found[1] > found[2] and found[2] < 0.005
-    assert lines_at(rule.reach * found[0]).call_wad == pytest.approx(1.10 * WAD, rel=0.001)
+    assert lines_at(rule.reach * found[0]).call_wad == pytest.approx(1.108 * WAD, rel=0.001)
 
 
 def test_prices_near_one_another_are_presumed_to_be_pegged() -> None:
@@ -163,15 +163,17 @@ def test_lines_fall_in_order_whatever_the_volatility() -> None:
 
 
 def test_the_deepest_rule_decides() -> None:
-    """Calm: the line by health, but never beyond four daily deviations. Wild: the probability, up to the widest."""
+    """Calm: the line by health, but never beyond eight daily deviations, and of what hardly moves beyond fewer. Wild:
+    the probability, up to the widest."""
     rule = Adaptive()
 
     def call(sigma: float) -> float:
         return math.exp(float(rule.distances(np.array([[sigma], [sigma]]))[0]))
 
     assert call(0.0001) == pytest.approx(math.exp(LEAST))
-    assert call(0.005) == pytest.approx(math.exp(4 * 0.005))
-    assert call(0.022) == pytest.approx(1.08)
+    assert call(0.0106) == pytest.approx(math.exp(8 * 0.0106))
+    assert call(0.005) == pytest.approx(math.exp(8 * 0.005 * 0.005 * math.sqrt(365.25) / 0.2))
+    assert call(0.022) == pytest.approx(1.09)
     assert call(0.05) == pytest.approx(math.exp(rule.reach * 0.05))
     assert call(0.5) == pytest.approx(1.284)
 
@@ -212,7 +214,7 @@ def test_a_breach_is_told_in_sigmas_of_its_price_and_of_the_health() -> None:
 
 
 def test_the_outlook_of_a_position_on_its_line_is_the_probability_of_the_line() -> None:
-    """Called when the chance to breach within three days is 8 %: at that health, and at no other, it crosses then."""
+    """Called when the chance to breach within 84 hours is 8 %: at that health, and at no other, it crosses then."""
     rule, prices = Adaptive(call=None), walk(0.04, 3, 20 * BARS_PER_DAY)
     lines = observed(rule, len(prices), lambda bar: (prices[bar], 1.0))
     book = Book(Market(), {asset(0): price(prices[-1]), asset(1): price(1)}, {b"k": PAIR})
@@ -220,6 +222,6 @@ def test_the_outlook_of_a_position_on_its_line_is_the_probability_of_the_line() 
     outlook = lines.outlook(ADAPTER, book, b"k", 0, line)
     assert outlook is not None and outlook.crosses_s is not None
     assert outlook.probability == pytest.approx(0.08, abs=0.001)
-    assert outlook.crosses_s == pytest.approx(3 * DAY, rel=0.01)
+    assert outlook.crosses_s == pytest.approx(3.5 * DAY, rel=0.01)
     safer = lines.outlook(ADAPTER, book, b"k", 0, line + WAD // 10)
     assert safer is not None and safer.probability < 0.08

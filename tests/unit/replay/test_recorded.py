@@ -18,7 +18,7 @@ from keeper.replay.outcome import Outcome, summary
 from keeper.replay.positions import read_positions
 from scripts.calibratelib import borrowers
 from scripts.calibratelib.series import Series, load
-from scripts.calibratelib.windows import REPORT, Window, write
+from scripts.calibratelib.windows import CHECK, Window, write
 from tests.support.recorded import recorded
 from tests.unit.replay.files import silent
 
@@ -52,7 +52,7 @@ def report(title: str, outcomes: Sequence[Outcome]) -> dict[str, float]:
 
 
 def windows(kind: str, *names: str) -> list[Window]:
-    return [one for one in REPORT if one.kind == kind and one.series in names]
+    return [one for one in CHECK if one.kind == kind and one.series in names]
 
 
 def test_the_crash_of_17_august_2023_on_polygon(series: dict[str, Series], tmp_path: Path) -> None:
