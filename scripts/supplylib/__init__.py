@@ -1,0 +1,1 @@
+"""What Keeper stands on, as its lock files say."""
