@@ -485,6 +485,12 @@ class Config(Table):
         """The same transactions go all configured ways, so the largest share counts."""
         return int(max((p.settings.get("builder_tip", 0) for p in self.submitters), default=0) * BPS)
 
+    def signing_secrets(self) -> Iterator[Secret]:
+        """What signs, or opens what does."""
+        identities = (plugin.settings.get("identity") for plugin in self.submitters)
+        own = (self.executor.private_key, self.executor.password, *identities)
+        yield from (one for one in own if isinstance(one, Secret))
+
     def secrets(self) -> Iterator[Secret]:
         """Everything in it that must never be printed."""
         yield from (*self.chain.rpc, self.store.url)

@@ -16,6 +16,7 @@ Rlp: TypeAlias = "bytes | list[Rlp]"
 
 _TYPE = b"\x02"
 _SIGNED_FIELDS = 12
+_DEEPEST = 4  # fields, access list, entry, keys
 
 
 def signing_hash(transaction: UnsignedTransaction) -> bytes:
@@ -102,8 +103,10 @@ def _prefix(length: int, offset: int) -> bytes:
     return bytes([offset + 55 + size]) + length.to_bytes(size, "big")
 
 
-def _decode(raw: bytes, at: int) -> tuple[Rlp, int]:
+def _decode(raw: bytes, at: int, depth: int = 0) -> tuple[Rlp, int]:
     """One item beginning at `at`, and where it ends."""
+    if depth > _DEEPEST:
+        raise DecodeError(f"RLP nested deeper than the {_DEEPEST} lists of a transaction")
     if at >= len(raw):
         raise DecodeError(f"RLP ends at byte {len(raw)}, where an item should begin")
     first = raw[at]
@@ -122,7 +125,7 @@ def _decode(raw: bytes, at: int) -> tuple[Rlp, int]:
         return raw[start:end], end
     items: list[Rlp] = []
     while start < end:
-        item, start = _decode(raw, start)
+        item, start = _decode(raw, start, depth + 1)
         items.append(item)
     if start != end:
         raise DecodeError(f"RLP list at byte {at} should end at {end}, but its items end at {start}")

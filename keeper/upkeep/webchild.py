@@ -11,11 +11,12 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
 
+from keeper.core.secret import Secret
 from keeper.queries.live.command import PARENT, listening
 
 if TYPE_CHECKING:
@@ -35,12 +36,19 @@ def web_child(house: House, listen: str, log_format: str) -> WebChild:
     """Raises ConfigError for an address that cannot be, or one beyond this machine without a token."""
     address = listening(house.config, listen, token=house.config.web.token)
     command = [sys.executable, "-m", "keeper", "web", "--config", str(house.file), "--listen", str(address)]
-    return WebChild([*command, "--log-format", log_format])
+    return WebChild([*command, "--log-format", log_format], without_keys(os.environ, house.config.signing_secrets()))
+
+
+def without_keys(environment: Mapping[str, str], secrets: Iterable[Secret]) -> dict[str, str]:
+    """The environment without what signs: a server that speaks with strangers has no use for it."""
+    hidden = {secret.reveal() for secret in secrets}
+    return {name: value for name, value in environment.items() if value not in hidden}
 
 
 class WebChild:
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self._command = command
+        self._environment = environment
         self._process: asyncio.subprocess.Process | None = None
         self._keeping: asyncio.Task[None] | None = None
 
@@ -73,7 +81,7 @@ class WebChild:
                     *self._command,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.DEVNULL,
-                    env={**os.environ, PARENT: str(os.getpid())},
+                    env={**self._environment, PARENT: str(os.getpid())},
                 )
                 code = await self._process.wait()
                 log.error("web_server_ended", exit_code=code, again_in_s=rest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import socket
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from keeper.devnet.chain import DevChain
 from tests.support.daemon import Keeper, deploy
 from tests.support.fault_node import Cut, Http, Refuse, Text
 from tests.support.fault_proxy import FaultProxy, fault_proxy, refused
+from tests.support.web import Web
 
 NODE_TOKEN = "n0de-70ken-0123456789abcdef"
 NODE_KEY = "n0de-k3y-fedcba9876543210"
@@ -80,7 +82,8 @@ def live_through_trouble(keeper: Keeper, proxy: FaultProxy) -> dict[str, bytes]:
     chain = keeper.chain
     said: dict[str, bytes] = {}
     proxy.down()
-    keeper.launch("-v")
+    port = free_port()
+    keeper.launch("-v", "--web", f"127.0.0.1:{port}")
     keeper.until("the node to be missed", lambda: keeper.said("retrying"))
     proxy.up()
     keeper.until_synced()
@@ -101,7 +104,9 @@ def live_through_trouble(keeper: Keeper, proxy: FaultProxy) -> dict[str, bytes]:
         "the liquidation", lambda: [row["status"] for row in keeper.liquidations()] in (["included"], ["confirmed"])
     )
     keeper.until("both channels to fail", lambda: len({line["channel"] for line in keeper.said("notice_delayed")}) == 2)
-    said |= seen_from_outside(keeper.pid) | written(keeper, "while it runs: ")
+    said |= seen_from_outside(keeper.pid) | written(keeper, "while it runs: ") | served(keeper, port)
+    (server,) = children(keeper.pid)
+    said["environment of the web server"] = without_what_it_needs(Path(f"/proc/{server}/environ").read_bytes())
     said["output of check"] = output(keeper, "check")
     for command in ("health", "calls", "liquidations", "transactions"):
         said[f"output of {command}"] = output(keeper, command, "--json")
@@ -133,6 +138,32 @@ def seen_from_outside(pid: int) -> dict[str, bytes]:
             file = Path(f"/proc/{process}/{what}")
             found |= {f"{what} of process {process}": file.read_bytes()} if file.exists() else {}
     return found
+
+
+def served(keeper: Keeper, port: int) -> dict[str, bytes]:
+    """What the web server tells whoever asks it."""
+    web = Web(f"http://127.0.0.1:{port}")
+    keeper.until("the web server to answer", lambda: listens(port))
+    api = ("status", "positions", "calls", "liquidations", "transactions", "system", "ladder", "positions/table")
+    paths = ("/metrics", "/readyz", "/openapi.json", *(f"/api/v1/{name}" for name in api), "/api/v1/positions?limit=x")
+    return {f"answer to {path}": web.ask(path).body for path in paths}
+
+
+def without_what_it_needs(environment: bytes) -> bytes:
+    """The configuration names these, and it has to be whole; what signs is not among them."""
+    needed = (b"NODE_URL", b"HOOK_URL", b"HOOK_SECRET", b"CHAT_URL")
+    return b"\0".join(line for line in environment.split(b"\0") if line.partition(b"=")[0] not in needed)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 def children(pid: int) -> list[int]:
