@@ -87,6 +87,22 @@ def test_links_outside_the_site_lead_somewhere():
     assert lost == []
 
 
+def test_every_metric_is_in_the_list_of_metrics():
+    """By the source: a scrape shows only what there is to tell."""
+    written = (DOCS / "web.md").read_text()
+    listed = {name.removesuffix("_total") for name in re.findall(r"`(keeper_\w+)`", written)}
+    listed |= {f"keeper_head{rest}" for rest in re.findall(r"`…(_\w+)`", written)}
+    tree = ast.parse((ROOT / "keeper" / "web" / "metrics.py").read_text())
+    told = {
+        node.args[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant)
+    }
+    metrics = {name for name in told if isinstance(name, str) and name.startswith("keeper_")}
+    assert len(metrics) > 30
+    assert (sorted(metrics - listed), sorted(listed - metrics)) == ([], [])
+
+
 def test_every_command_is_in_the_list_of_commands():
     (commands,) = (action.choices for action in build_parser()._actions if action.metavar == "command")
     assert commands is not None
