@@ -247,7 +247,8 @@ def test_every_answer_is_one_that_is_described(web: Web) -> None:
     operations = [found.ok() for found in schema.exclude(path=ENDLESS).get_all_operations()]
     assert len(operations) == 15
     for operation in operations:
-        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+        everything = operation.path in ("/healthz", "/readyz")  # nothing can be wrong with what asks nothing
+        for mode in (GenerationMode.POSITIVE,) if everything else (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
             fuzz(operation, mode, web.headers)
 
 

@@ -200,8 +200,7 @@ class LiveBook:
         bands = np.zeros(rows.rows, np.int8)
         for band, line in ((Band.WATCH, spans.watch), (Band.CALL, spans.call), (Band.URGENT, spans.urgent)):
             bands[health < line] = band
-        unknown = owes & np.isnan(health)
-        bands[unknown] = UNKNOWN
+        bands[np.isnan(collateral) | np.isnan(requirement)] = UNKNOWN
         self._judge_exactly(bands, health, spans, now)
         return Judged(
             [rows.key(row) for row in range(rows.rows)],

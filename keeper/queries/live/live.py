@@ -64,13 +64,16 @@ class Live:
                 book.load(self._store, tip.timestamp)
                 if book.ready:
                     self._known.add(name)
+                # What may still be reverted is to be read again when it is, although nobody saw it change.
+                for key, _payload, number in self._store.changed(name, "position", blocks[0].number):
+                    self._changed.setdefault(number, set()).add((name, key))
                 continue
             changed: dict[bytes, bytes | None] = {}
             for key, payload, number in self._store.changed(name, "position", ancestor.number):
                 changed[key] = payload
                 self._changed.setdefault(number, set()).add((name, key))
             for number, keys in self._changed.items():
-                if number > ancestor.number and number > 0:
+                if number > ancestor.number:
                     for protocol, key in keys:
                         if protocol == name and key not in changed:
                             changed[key] = self._store.fact(name, "position", key)
