@@ -491,6 +491,22 @@ class SpoiledDatabase(OnMachine):
                     file.write(b"\x5a" * 4096)
 
 
+class Repaired(OnMachine):
+    """Somebody runs `keeper repair` between two lives: the index is made anew, the record stays."""
+
+    _ENDS_WITHIN_S = 120.0
+
+    def __init__(self) -> None:
+        super().__init__("index made anew by keeper repair", 2)
+
+    def begin(self, scene: Scene) -> None:
+        super().begin(scene)
+        with between_lives(scene.keeper):
+            code, _, said = scene.keeper.run("repair", "--yes", patience_s=self._ENDS_WITHIN_S)
+            if code != 0:
+                scene.findings.append(f"{self.kind}: exit {code}, said {said[-500:]!r}")
+
+
 # --- receivers, chain, load -------------------------------------------------------------------------------------------
 
 
@@ -603,6 +619,7 @@ def deck(chance: random.Random, outage_blocks: int) -> dict[str, Callable[[], In
         lambda: NoMemory(own()),
         lambda: ClockSteps(own()),
         *(lambda kind=kind: SpoiledDatabase(kind) for kind in SpoiledDatabase.KINDS),
+        Repaired,
         *(lambda trouble=trouble: BadReceiver(trouble, own()) for trouble in TROUBLES),
         lambda: Reorganization(own()),
         Rival,

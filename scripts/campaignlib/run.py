@@ -22,6 +22,7 @@ _PAUSE_BLOCKS = (1, 4)
 _CALM_BLOCKS = 10
 _QUIET_S = 120.0
 _AGAIN_WITHIN_BLOCKS = 60
+_LOOKS = 3
 _LEEWAY = 0.75
 """A block that came sooner than this share of the usual interval left no fair time to act on the one before it."""
 
@@ -176,15 +177,23 @@ class Campaign:
         for _ in range(CONFIRMATIONS + 3):
             self._pass_block()
         deadline = time.monotonic() + _QUIET_S
-        while time.monotonic() < deadline and not self._is_quiet():
+        while time.monotonic() < deadline and not self._stays_quiet():
             self._pass_block()
-        if not self._is_quiet():
+        if not self._stays_quiet():
             outcome.findings.append(f"not quiet after {_QUIET_S:.0f} s: {scene.keeper.undelivered()[:5]} undelivered")
         scene.ledger.beats[-1].until = time.monotonic()
         code = scene.keeper.stop()
         if code != 0:
             outcome.findings.append(f"SIGTERM ended with {code}")
         self._settle()
+
+    def _stays_quiet(self) -> bool:
+        """What a block calls for is told after it is stored, so one look is not enough."""
+        for _ in range(_LOOKS):
+            if not self._is_quiet():
+                return False
+            time.sleep(self._scene.usual_interval_s)
+        return self._is_quiet()
 
     def _is_quiet(self) -> bool:
         scene = self._scene
