@@ -30,13 +30,14 @@ class Help(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """fill: adds the arguments, when they are first needed."""
+    """fill: adds the arguments, when they are first needed, and before them -h, of a parser that was made without."""
 
     fill: Fill | None = None
 
     def complete(self) -> None:
         fill, self.fill = self.fill, None
         if fill is not None:
+            self.add_argument("-h", "--help", action="help", help="show this help message and exit")
             fill(self)
 
     def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:

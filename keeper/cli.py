@@ -192,7 +192,9 @@ def _fill_calls(sub: argparse.ArgumentParser) -> None:
 def _add(
     commands: Any, name: str, run: Command, help_: str, fill: arguments.Fill, *, epilog: str | None = None
 ) -> None:
-    sub = commands.add_parser(name, help=help_, description=help_, formatter_class=arguments.Help, epilog=epilog)
+    sub = commands.add_parser(
+        name, help=help_, description=help_, formatter_class=arguments.Help, epilog=epilog, add_help=False
+    )
     sub.set_defaults(command=run)
     sub.fill = fill
 
