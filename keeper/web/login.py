@@ -94,6 +94,7 @@ def _login(following: str, wrong: str = "", status: int = 200) -> HTMLResponse:
     return _page(
         "Log in to Keeper",
         f'{alert}<form method="post" action="/login"><input type="hidden" name="next" value="{escape(following)}">'
+        '<input name="user" value="keeper" autocomplete="username" hidden> '  # for who keeps passwords
         '<label for="token">Token</label> '
         '<input id="token" name="token" type="password" autocomplete="current-password" required autofocus> '
         '<button type="submit">Log in</button></form>',
@@ -105,7 +106,8 @@ def _page(title: str, body: str, status: int = 200) -> HTMLResponse:
     return HTMLResponse(
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex">'
-        f'<title>{escape(title)}</title><link rel="stylesheet" href="/assets/base.css"></head>'
+        f'<title>{escape(title)}</title><link rel="stylesheet" href="/assets/base.css">'
+        '<link rel="icon" href="/assets/icon.svg" type="image/svg+xml"></head>'
         f'<body class="plain"><main><h1>{escape(title)}</h1>{body}</main></body></html>\n',
         status,
     )

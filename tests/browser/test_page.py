@@ -334,6 +334,23 @@ RECORD_NOTIFICATIONS = """
 """
 
 
+def test_who_logs_in_can_acknowledge_a_call(browser: Browser, deployment: Deployment, tmp_path: Path):
+    """Behind a token every page asks for it first, comes back to where one wanted to be, and lets a call be
+    acknowledged; the daemon takes it."""
+    daemon, token = deployment.daemon, "a token of the tests, long enough"
+    with ExitStack() as stack:
+        guarded = ("--token", "env:PAGE_TOKEN")
+        web = stack.enter_context(serving(daemon, tmp_path / "guarded.log", *guarded, PAGE_TOKEN=token))
+        tab = stack.enter_context(open_tab(browser, web.url))
+        page = tab.goto("/calls")
+        page.get_by_label("Token").fill(token)
+        page.keyboard.press("Enter")
+        page.wait_for_selector('#main[data-view="Margin calls"]')
+        page.get_by_role("button", name="Acknowledge").click()
+        expect(page.get_by_text("acknowledged: it is not escalated any further")).to_be_visible()
+        daemon.until("it to be taken", lambda: daemon.said("margin_call_acknowledged"))
+
+
 # --- when it is not live ----------------------------------------------------------------------------------------------
 
 

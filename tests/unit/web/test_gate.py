@@ -291,7 +291,7 @@ def test_every_answer_tells_browsers_to_do_nothing_else_with_it(server: Client, 
     assert "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy
     assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
     assert headers["cache-control"] in ("no-store", "private, no-cache")
     assert "server" not in headers
 
