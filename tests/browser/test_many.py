@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 
 import pytest
@@ -48,12 +48,17 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
                 yield served
 
 
-def _busy_s(tab: Tab) -> float:
-    """Processor time that the page's main thread has used; unlike the time between frames it is the page's own."""
+def busy_meter(tab: Tab) -> Callable[[], float]:
+    """Milliseconds of processor time that the page's main thread has used; unlike the time between two frames it is
+    the page's own, whatever else the machine does."""
     session = tab.context.new_cdp_session(tab.page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
-    found = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
-    return float(found["TaskDuration"])
+
+    def read() -> float:
+        found = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+        return float(found["TaskDuration"]) * 1000
+
+    return read
 
 
 def last_row(page: Page) -> int:
@@ -66,10 +71,10 @@ def test_scrolling_fifty_thousand_rows_is_smooth(browser: Browser, web: Web):
         page = tab.goto("/positions")
         page.wait_for_selector("#main[data-view]")
         expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", str(MANY + 1))
-        frames = 120
-        before = _busy_s(tab)
+        frames, busy_ms = 120, busy_meter(tab)
+        before = busy_ms()
         page.evaluate(SCROLL, frames)
-        assert (_busy_s(tab) - before) * 1000 / frames < FRAME_MS
+        assert 0.1 < (busy_ms() - before) / frames < FRAME_MS  # not nothing: then it would not be measured
         assert page.locator(".grid .row").count() < 60
         assert page.evaluate("document.querySelector('.grid').scrollTop") > 800_000
         healths = page.locator(".grid .body .row:visible").evaluate_all(
