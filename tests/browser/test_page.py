@@ -347,7 +347,7 @@ def test_who_logs_in_can_acknowledge_a_call(browser: Browser, deployment: Deploy
         page.get_by_label("Token").fill(token)
         page.keyboard.press("Enter")
         page.wait_for_selector('#main[data-view="Margin calls"]')
-        page.get_by_role("button", name="Acknowledge").click()
+        page.get_by_role("button", name="Acknowledge").first.click()
         expect(page.get_by_text("acknowledged: it is not escalated any further")).to_be_visible()
         daemon.until("it to be taken", lambda: daemon.said("margin_call_acknowledged"))
 
