@@ -127,18 +127,27 @@ class Daemon:
 
     async def _heads(self) -> AsyncIterator[Block]:
         """Heads until told to stop, without ever leaving a head half taken."""
-        heads = self._rpc.heads()
+        heads, following, waiting = self._rpc.heads(), asyncio.current_task(), False
+
+        def interrupt(_: asyncio.Task[object]) -> None:
+            if waiting and following is not None and self._stop.is_set():
+                following.cancel()
+
         stopped = asyncio.create_task(self._stop.wait())
+        stopped.add_done_callback(interrupt)
         try:
             while not self._stop.is_set():
-                coming = asyncio.ensure_future(anext(heads))
-                await asyncio.wait((coming, stopped), return_when=asyncio.FIRST_COMPLETED)
-                if not coming.done():
-                    coming.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await coming
+                waiting = True  # a task for each head would take longer than anything else between it and its read
+                try:
+                    head = await anext(heads)
+                except asyncio.CancelledError:
+                    if following is None or not self._stop.is_set():
+                        raise
+                    following.uncancel()
                     return
-                yield coming.result()
+                finally:
+                    waiting = False
+                yield head
         finally:
             stopped.cancel()
 

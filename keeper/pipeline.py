@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, Protocol
 
 import structlog
@@ -397,8 +397,8 @@ class Pipeline:
             if track.name in names:
                 market = track.book.market if update.market is None else update.market
                 book = Book(market, update.prices, track.book.positions)
-                open_ = track.judge.may_open(book, landing_at)
-                views[track.name] = View(Venue(track.adapter, book), update.positions, open_)
+                screen = partial(track.judge.may_open, book, landing_at)
+                views[track.name] = View(Venue(track.adapter, book), update.positions, screen)
         opinions = None
         if asked is not None and self._executor.would_fire(block, views, landing_at):
             opinions = await asked

@@ -6,7 +6,7 @@ in the store after a crash cannot know whether it did: the chain is asked (`life
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -80,11 +80,11 @@ class Fired:
 @dataclass(frozen=True, slots=True)
 class View:
     """A protocol as one block leaves it, before anything in memory follows. changed: keys of positions that the block
-    touched. may_open: keys of what may be open to liquidation, never one too few among the others."""
+    touched. may_open: screens all of them; keys of what may be open, never one too few among the others."""
 
     venue: Venue
     changed: Collection[bytes]
-    may_open: Container[bytes]
+    may_open: Callable[[], Container[bytes]]
 
 
 def scenarios(adapter: ProtocolAdapter[Any, Any], market: Any, prices: Prices, position: Any, now: int) -> list[Prices]:

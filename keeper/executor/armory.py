@@ -46,6 +46,7 @@ META = "armed"
 _RETRY_BLOCKS = 32
 """How long a position is left alone of which no transaction could be made ready, unless for a reason that passes."""
 
+_FEW = 4
 _PASSING = frozenset({"not_prepared", "not_simulated", "no_balance"})
 
 
@@ -177,10 +178,14 @@ class Armory:
         """What is armed, open to liquidation, and worth it at this block, with what its call does there."""
         base_fee = next_base_fee(base_fee_wei, block.gas_used, block.gas_limit)
         blocked: frozenset[str] | None = None
+        # To judge a few exactly takes less than to screen everything.
+        screened = {} if len(self._armed) <= _FEW else {name: view.may_open() for name, view in views.items()}
         found: list[Fired] = []
         for one in self._armed:
             ready, view, fees = one.ready, views.get(one.draft.protocol), one.draft.fees
-            if view is None or fees is None or ready.key in view.changed or ready.key not in view.may_open:
+            if view is None or fees is None or ready.key in view.changed:
+                continue
+            if screened and ready.key not in screened[one.draft.protocol]:
                 continue
             position, fee_wei = view.venue.book.positions.get(ready.key), base_fee + fees.tip_wei
             if not forms.lasts(ready, position, landing_at) or fee_wei > fees.max_fee_wei:

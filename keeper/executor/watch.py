@@ -33,15 +33,20 @@ class Watch:
         self._decimals: Mapping[bytes, int] = {}
         self.answers: Answers | None = None
         self._unexplained: set[str] = set()
+        self._markets: list[tuple[Any, Any]] = []
+        self._approvals: list[tuple[bytes, bytes]] = []
 
     def questions(self, block: BlockRef, venues: Iterable[Venue]) -> Questions:
-        approvals = [
-            (token, spender)
-            for venue in venues
-            if venue.book.market is not None
-            for token in venue.adapter.wallet_tokens(venue.book.market)
-            for spender in venue.adapter.spenders(venue.book.market)
-        ]
+        markets = [(venue.adapter, venue.book.market) for venue in venues if venue.book.market is not None]
+        if not _are_same(markets, self._markets):
+            self._markets = markets
+            self._approvals = [
+                (token, spender)
+                for adapter, market in markets
+                for token in adapter.wallet_tokens(market)
+                for spender in adapter.spenders(market)
+            ]
+        approvals = self._approvals
         tokens = dict.fromkeys(token for token, _ in approvals)
         held = (leg.collateral_asset for intent in self._journal for leg in legs_of(intent))
         tokens.update(dict.fromkeys(asset for asset in held if asset is not None))
@@ -117,6 +122,13 @@ class Watch:
         if after.status is not before.status or is_spent(after) is not is_spent(before):
             _tell(after)
         return after
+
+
+def _are_same(markets: Sequence[tuple[Any, Any]], others: Sequence[tuple[Any, Any]]) -> bool:
+    """The very same objects: to compare the values of large markets would take longer than what it spares."""
+    return len(markets) == len(others) and all(
+        a is c and b is d for (a, b), (c, d) in zip(markets, others, strict=True)
+    )
 
 
 def _tell(intent: Intent) -> None:

@@ -81,7 +81,7 @@ class ArmedPipeline(Pipeline):
     def _observe(self, block: Block) -> None:
         if block == self.chain.tip.block:
             venue, landing_at = self.venue(block), block.timestamp + 12
-            view = View(venue, self.changed, set(venue.book.positions))
+            view = View(venue, self.changed, lambda: venue.book.positions)
             if self.loop.run_until_complete(self._fire(block, {"model": view}, landing_at)):
                 self.fired.append(block.number)
         super()._observe(block)

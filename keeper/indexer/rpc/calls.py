@@ -6,6 +6,7 @@ Pure: builds requests and reads answers. Whoever sends them may put other reques
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from keeper.indexer.rpc.wire import Request, hex_bytes, result_reader, to_hex
 
 _read_hex = result_reader(str, "eth_call result")
 _OVERHEAD_BYTES = 192
+_KEPT_CALLS = 64
 
 
 class CallPlan:
@@ -39,8 +41,9 @@ class CallPlan:
         self.requests: list[Request] = []
         for start, end in self._chunks:
             many = (*calls[start:end], *self._proof)
-            call = calls[start] if end - start == 1 else Call(MULTICALL3, encode_aggregate3(many))
-            self.requests.append(("eth_call", [_transaction(call), pin]))
+            encode = _encoded if len(many) > _KEPT_CALLS else _kept
+            transaction = _transaction(calls[start]) if end - start == 1 else encode(many)
+            self.requests.append(("eth_call", [transaction, pin]))
 
     def read(self, answers: Sequence[msgspec.Raw | KeeperError]) -> tuple[list[CallResult], list[int]]:
         """Results in the order of the calls, and the indices of those that must be asked alone to be sure.
@@ -87,6 +90,14 @@ def read_single(answer: msgspec.Raw | KeeperError, call: Call) -> CallResult:
             return None
         raise answer
     return hex_bytes(_read_hex(answer), "eth_call result") or None
+
+
+def _encoded(calls: tuple[Call, ...]) -> dict[str, Any]:
+    return _transaction(Call(MULTICALL3, encode_aggregate3(calls)))
+
+
+_kept = lru_cache(maxsize=8)(_encoded)
+"""Most blocks ask the same of the contracts as the block before."""
 
 
 def _transaction(call: Call) -> dict[str, Any]:
