@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchlib import machine
+from benchlib import machine, picture, scale
 from benchlib.comparing import changes, earlier
 from benchlib.row import Row
 from rich.console import Console
@@ -32,7 +32,10 @@ PARTS = (
     "idle",
     "start",
     "startup",
+    "bot",
+    "sdks",
 )
+PICTURE = Path(__file__).parents[1] / "docs" / "scale.svg"
 QUICK = {
     "decode": 50_000,
     "backfill": 50_000,
@@ -45,6 +48,8 @@ QUICK = {
     "idle": 10,
     "start": 50_000,
     "startup": 5,
+    "bot": 2,
+    "sdks": 500,
 }
 
 
@@ -59,6 +64,14 @@ def main() -> int:
     parser.add_argument(
         "--compare", type=Path, metavar="FILE", help="print the change since what --json wrote into FILE"
     )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        nargs="?",
+        const=PICTURE,
+        metavar="FILE",
+        help="measure 10k to 1M accounts in 5 to 60 reserves, and draw it (docs/scale.svg unless told otherwise)",
+    )
     parser.add_argument("--quick", action="store_true", help="fewer rounds and accounts; says less")
     args = parser.parse_args()
     if unknown := set(args.parts) - set(PARTS):
@@ -69,6 +82,8 @@ def main() -> int:
         parser.error(str(error))
     observe.configure()
     logging.getLogger("keeper").setLevel(logging.WARNING)  # what the parts do is not the news here
+    if args.plot:
+        return _plot(args.plot)
     rows = []
     for part in args.parts or PARTS:
         print(f"bench: {part} …", file=sys.stderr, flush=True)
@@ -82,6 +97,20 @@ def main() -> int:
         print(_markdown(rows, machine.describe()))
     elif not args.json:
         _table(rows, machine.describe())
+    return 0
+
+
+def _plot(file: Path) -> int:
+    """Draw the sizes, and print them as the table of docs/bench.md."""
+    print("| accounts | reserves | a block | looked at whole | load | memory of the book | judged exactly |")
+    print("|--:|--:|--:|--:|--:|--:|--:|")
+    found = []
+    for size in scale.sizes():
+        found.append(size)
+        cells = [f"{size.accounts:,}", str(size.reserves), *map(_seconds, (size.block_s, size.full_s, size.load_s))]
+        cells += [f"{(size.resident - size.bare) / 2**20:.0f} MiB", f"{size.judged:,}"]
+        print(f"| {' | '.join(cells)} |", flush=True)
+    file.write_text(picture.svg(found, _where(machine.describe())), "utf-8")
     return 0
 
 

@@ -35,6 +35,7 @@ from .row import Row, counted
 _PURPOSES = {"eth_simulateV1": "simulate", "eth_sendRawTransaction": "submit"}
 _GIFT = 10**15  # raw units of a supply token, enough to make an account known
 _GIFTS_AT_ONCE = 50
+FOUR = ("aave_v3", "morpho_blue", "venus", "perp_v2")
 
 
 class Follower:
@@ -141,6 +142,27 @@ async def _measure() -> list[Row]:
             rows.append(await _acting(follower))
             rows.append(await _answering(follower))
         return rows
+
+
+async def _four(folder: Path, chain: DevChain) -> list[Row]:
+    """Every protocol at once, with somebody in each."""
+    aave, morpho, venus, perp = chain.aave, chain.morpho, chain.venus, chain.perp
+    who, few = chain.accounts[2], Decimal(1)
+
+    def everywhere() -> None:
+        aave.supply(who, "WETH", few)
+        morpho.supply_collateral(who, few)
+        venus.supply(who, "WETH", few)
+        perp.deposit(who, few)
+
+    everywhere()  # approved, and known to all, before it is measured
+    async with following(chain, folder, FOUR) as follower:
+        await follower.take()
+        chain.mine()
+        none = await _reading(follower, f"a block that touches none of {len(FOUR)} protocols", 1)
+        with chain.one_block():
+            everywhere()
+        return [none, await _reading(follower, f"a block that touches each of {len(FOUR)} protocols", 2)]
 
 
 async def _reading(follower: Follower, what: str, target: int) -> Row:
