@@ -155,9 +155,9 @@ def _cells(row: Row) -> list[str]:
 def _seconds(value: float | None) -> str:
     if value is None:
         return ""
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if value >= scale:
-            return f"{value / scale:.3g} {unit}"
+    for unit, least in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if value >= least:
+            return f"{value / least:.3g} {unit}"
     return f"{value / 1e-9:.3g} ns"
 
 

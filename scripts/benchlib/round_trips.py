@@ -141,10 +141,10 @@ async def _measure() -> list[Row]:
                     rows.append(await _reading(follower, f"a block that touches {touched} of {accounts} accounts", 2))
             rows.append(await _acting(follower))
             rows.append(await _answering(follower))
-        return rows
+        return [*rows, *await four_protocols(Path(folder) / "four", chain)]
 
 
-async def _four(folder: Path, chain: DevChain) -> list[Row]:
+async def four_protocols(folder: Path, chain: DevChain) -> list[Row]:
     """Every protocol at once, with somebody in each."""
     aave, morpho, venus, perp = chain.aave, chain.morpho, chain.venus, chain.perp
     who, few = chain.accounts[2], Decimal(1)

@@ -10,7 +10,7 @@ import pytest
 
 from keeper.core.records import IntentStatus
 from keeper.devnet.chain import DevChain
-from scripts.benchlib.round_trips import Crowd, Follower, following
+from scripts.benchlib.round_trips import Crowd, Follower, following, four_protocols
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +110,12 @@ async def test_a_breach_of_a_hair_is_answered_by_what_is_ready(follower: Followe
     await follower.take()
     left = chain.aave.debt(owner, "USDC")
     assert 7_949 * 10**6 < left < 7_951 * 10**6
+
+
+async def test_four_protocols_at_once_cost_no_more_than_one(
+    chain: DevChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One round trip where a block touched nothing of ours, two where it touched each of them."""
+    monkeypatch.setenv("KEEPER_PRIVATE_KEY", chain.liquidator.private_key)
+    none, each = await four_protocols(tmp_path, chain)
+    assert (none.ratio, each.ratio) == (1, 2)
