@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
+    BaseModel,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -492,13 +493,23 @@ class Config(Table):
         yield from (one for one in own if isinstance(one, Secret))
 
     def secrets(self) -> Iterator[Secret]:
-        """Everything in it that must never be printed."""
-        yield from (*self.chain.rpc, self.store.url)
-        own = (self.executor.private_key, self.executor.password, self.acknowledgements.secret, self.web.token)
-        yield from (secret for secret in own if secret is not None)
-        for plugin in (*self.protocols, *self.notifiers, *self.venues, *self.funding, *self.submitters):
-            for value in plugin.settings.values():
-                yield from (one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, Secret))
+        """Everything in it that must never be printed, wherever it stands: a key that is added later is found too."""
+        yield from _secrets_in(self)
+
+
+def _secrets_in(value: object) -> Iterator[Secret]:
+    match value:
+        case Secret():
+            yield value
+        case BaseModel():
+            yield from _secrets_in([one for _, one in value])
+        case Plugin():
+            yield from _secrets_in(value.settings)
+        case Mapping():
+            yield from _secrets_in([*value.values()])
+        case list() | tuple():
+            for one in value:
+                yield from _secrets_in(one)
 
 
 def _key(secret: Secret) -> str:

@@ -11,7 +11,7 @@ import signal
 import stat
 import subprocess
 import sys
-from decimal import Decimal
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ import pytest
 from keeper.core.errors import ConfigError
 from keeper.devnet.chain import DevChain
 from keeper.privacy import exposures, refuse_exposed
+from keeper.store import open_store
 from tests.support.daemon import Keeper, deploy
 
 AS_SOMEBODY = """
@@ -124,15 +125,13 @@ def test_a_daemon_that_crashes_leaves_no_core_file(dev_chain: DevChain, tmp_path
     assert {oct(stat.S_IMODE(path.stat().st_mode)) for path in written} == {"0o600"}
 
 
-def test_files_of_an_earlier_time_are_taken_back(dev_chain: DevChain, tmp_path: Path):
+def test_files_of_an_earlier_time_are_taken_back(tmp_path: Path):
     """A database that was copied with other modes is its owner's alone once it is opened for writing."""
-    dev_chain.aave.supply(dev_chain.accounts[0], "WETH", Decimal(1))
-    with deploy(tmp_path, dev_chain) as keeper:
-        assert keeper.run("backfill", "--to", str(dev_chain.block_number)).returncode == 0
-        database = tmp_path / "var" / "keeper.db"
-        database.chmod(0o664)
-        assert keeper.run("backfill", "--to", str(dev_chain.block_number)).returncode == 0
-    assert stat.S_IMODE(database.stat().st_mode) == 0o600
+    database = tmp_path / "keeper.db"
+    open_store(f"sqlite:///{database}", chain_id=1).close()
+    database.chmod(0o664)
+    with closing(open_store(f"sqlite:///{database}", chain_id=1)):
+        assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
 
 
 # --- files with secrets -----------------------------------------------------------------------------------------------
@@ -149,7 +148,7 @@ def test_secrets_that_others_can_read_are_told_of(keeper: Keeper):
     env_file = keeper.config.parent / ".env"
     env_file.write_text("SOMETHING=secret\n")
     env_file.chmod(0o640)
-    done = keeper.run("backfill", "--log-format", "json")
+    done = keeper.run("calls", "--log-format", "json")
     assert '"event":"file_exposed"' in done.stderr.replace(" ", "") and f"chmod 600 {env_file}" in done.stderr
     checked = keeper.run("check")
     assert checked.returncode == 1

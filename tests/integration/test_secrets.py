@@ -20,6 +20,7 @@ NODE_TOKEN = "n0de-70ken-0123456789abcdef"
 NODE_KEY = "n0de-k3y-fedcba9876543210"
 HOOK_TOKEN = "h00k-70ken-aaaabbbbccccdddd"
 HOOK_SECRET = "h00k-s3cret-eeeeffff00001111"
+BEAT_TOKEN = "b347-70ken-99998888777766665555"
 CHAT_TOKEN = "ch47-70ken-2222333344445555"
 CHAT_PASSWORD = "ch47-pa55word-66667777"
 
@@ -32,6 +33,10 @@ secret = "env:HOOK_SECRET"
 [[notifiers]]
 kind = "apprise"
 url = "env:CHAT_URL"
+
+[heartbeat]
+url = "env:BEAT_URL"
+every_s = 1
 """
 
 
@@ -56,7 +61,7 @@ def test_a_deployment_in_trouble_tells_no_secret(dev_chain: DevChain, tmp_path: 
 
 def secrets(chain: DevChain) -> list[str]:
     key = chain.liquidator.private_key.removeprefix("0x")
-    return [key, NODE_TOKEN, NODE_KEY, HOOK_TOKEN, HOOK_SECRET, CHAT_TOKEN, CHAT_PASSWORD]
+    return [key, NODE_TOKEN, NODE_KEY, HOOK_TOKEN, HOOK_SECRET, CHAT_TOKEN, CHAT_PASSWORD, BEAT_TOKEN]
 
 
 def forms(secret: str) -> list[bytes]:
@@ -73,6 +78,7 @@ def environment(proxy: FaultProxy) -> dict[str, str]:
         "NODE_URL": f"{proxy.ws}/v2/{NODE_TOKEN}?key={NODE_KEY}",
         "HOOK_URL": f"http://127.0.0.1:9/{HOOK_TOKEN}",
         "HOOK_SECRET": HOOK_SECRET,
+        "BEAT_URL": f"http://127.0.0.1:9/{BEAT_TOKEN}",
         "CHAT_URL": f"json://keeper:{CHAT_PASSWORD}@127.0.0.1:9/{CHAT_TOKEN}",
     }
 
@@ -151,7 +157,7 @@ def served(keeper: Keeper, port: int) -> dict[str, bytes]:
 
 def without_what_it_needs(environment: bytes) -> bytes:
     """The configuration names these, and it has to be whole; what signs is not among them."""
-    needed = (b"NODE_URL", b"HOOK_URL", b"HOOK_SECRET", b"CHAT_URL")
+    needed = (b"NODE_URL", b"HOOK_URL", b"HOOK_SECRET", b"CHAT_URL", b"BEAT_URL")
     return b"\0".join(line for line in environment.split(b"\0") if line.partition(b"=")[0] not in needed)
 
 

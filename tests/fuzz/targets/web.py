@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 from keeper.core.secret import Secret
 from keeper.queries.live.paging import page_of
 from keeper.web.app import Settings, create_app
+from keeper.web.reading import Source
 from tests.fuzz.source import Source as Bytes
 
 ALLOWED: tuple[type[BaseException], ...] = ()
@@ -79,6 +80,9 @@ class Stub:
 
     status = table = ladder = system = hello
 
+    def protocols(self) -> Sequence[str]:
+        return ("aave",)
+
     def figures(self) -> Mapping[str, Any]:
         return {}
 
@@ -92,6 +96,8 @@ class Stub:
         return {"episode": token, "title": token}
 
 
+_MISSING = {name for name in vars(Source) if not name.startswith("_")} - set(dir(Stub))
+assert not _MISSING, f"the stub lacks {_MISSING} of the real sources"
 APP = create_app(Stub(), Settings(Secret(TOKEN)), lambda: 1_700_000_000.0)  # type: ignore[arg-type]
 _LOOP = asyncio.new_event_loop()
 
