@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from keeper.devnet.npm import Package, fetch
 
@@ -23,6 +23,9 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+PATIENCE_MS = 30_000
+"""For anything that is waited for; a busy machine is no failure."""
+
 AXE = Package("axe-core@4.14.1", ("axe.min.js",))
 AXE_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
@@ -37,6 +40,7 @@ def find_chromium() -> str | None:
 @contextmanager
 def open_browser(path: str) -> Iterator[Browser]:
     """With an empty profile of its own."""
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         try:
@@ -83,7 +87,7 @@ def open_tab(browser: Browser, base: str, *, silent: bool = True, **options: Any
     when the page said anything on its console; requests that failed count too."""
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(PATIENCE_MS)
     tab = Tab(page, context, base)
     page.on("console", lambda message: tab.problems.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: tab.problems.append(f"error: {error}"))
