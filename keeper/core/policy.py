@@ -51,7 +51,8 @@ class SigningPolicy:
 
     def objection(self, call: TxCall) -> str | None:
         """Why this call is never signed; None when it may be."""
-        if call == TxCall(self.account, b"") or call in self.exactly:
+        is_empty = call.to == self.account and not call.data and not call.value_wei
+        if is_empty or (self.exactly and call in self.exactly):
             return None
         function = (call.to, call.data[:4])
         value_wei = call.value_wei

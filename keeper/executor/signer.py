@@ -16,7 +16,7 @@ from keeper.core.errors import ConfigError, DecodeError, WrongChain
 from keeper.core.policy import SigningPolicy
 from keeper.core.secret import Secret
 from keeper.core.types import UnsignedTransaction
-from keeper.executor.transaction import decode_signature, decode_signed, encode_signed, signing_hash
+from keeper.executor.transaction import decode_signature, decode_signed, encode_signed, sign_with, signing_hash
 
 _KEY_BYTES = 32
 
@@ -79,9 +79,10 @@ class LocalSigner:
                 f"asked to sign for chain {transaction.chain_id}, but this signer is for chain {self._chain_id}"
             )
         policy.require(transaction)
-        signature = self._key.sign_recoverable(signing_hash(transaction), hasher=None)
-        r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big")
-        return encode_signed(transaction, signature[64], r, s)
+        return sign_with(transaction, self._sign)
+
+    def _sign(self, hashed: bytes) -> bytes:
+        return self._key.sign_recoverable(hashed, hasher=None)
 
     def has_signed(self, raw: bytes) -> bool:
         try:

@@ -5,6 +5,7 @@ Source: EIP-2718, EIP-1559; RLP as in the Yellow Paper, appendix B.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 from eth_hash.auto import keccak
@@ -15,18 +16,36 @@ from keeper.core.types import TxCall, UnsignedTransaction
 Rlp: TypeAlias = "bytes | list[Rlp]"
 
 _TYPE = b"\x02"
+_NO_ACCESS_LIST = b"\xc0"
 _SIGNED_FIELDS = 12
 _DEEPEST = 4  # fields, access list, entry, keys
 
 
 def signing_hash(transaction: UnsignedTransaction) -> bytes:
     """The 32 bytes that are signed."""
-    return keccak(_TYPE + _encode_list(_fields(transaction)))
+    return _hash_of(b"".join(_fields(transaction)))
 
 
 def encode_signed(transaction: UnsignedTransaction, y_parity: int, r: int, s: int) -> bytes:
     """The raw transaction, as `eth_sendRawTransaction` takes it."""
-    return _TYPE + _encode_list([*_fields(transaction), *map(_encode_int, (y_parity, r, s))])
+    return _signed(b"".join(_fields(transaction)), y_parity, r, s)
+
+
+def sign_with(transaction: UnsignedTransaction, sign: Callable[[bytes], bytes]) -> bytes:
+    """The raw transaction, encoded once. sign: of a hash, 65 bytes: r, s and the parity of y."""
+    fields = b"".join(_fields(transaction))
+    signature = sign(_hash_of(fields))
+    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big")
+    return _signed(fields, signature[64], r, s)
+
+
+def _hash_of(fields: bytes) -> bytes:
+    return keccak(_TYPE + _prefix(len(fields), 0xC0) + fields)
+
+
+def _signed(fields: bytes, y_parity: int, r: int, s: int) -> bytes:
+    body = fields + _encode_int(y_parity) + _encode_int(r) + _encode_int(s)
+    return _TYPE + _prefix(len(body), 0xC0) + body
 
 
 def transaction_hash(raw: bytes) -> bytes:
@@ -68,7 +87,7 @@ def _fields(transaction: UnsignedTransaction) -> list[bytes]:
         _encode_bytes(call.to),
         _encode_int(call.value_wei),
         _encode_bytes(call.data),
-        _encode_list([]),
+        _NO_ACCESS_LIST,
     ]
 
 
@@ -82,18 +101,16 @@ def _signed_fields(raw: bytes) -> list[Rlp]:
 
 
 def _encode_int(value: int) -> bytes:
-    return _encode_bytes(value.to_bytes((value.bit_length() + 7) // 8, "big"))
+    if 0 < value < 0x80:
+        return bytes((value,))
+    size = (value.bit_length() + 7) // 8
+    return bytes((0x80 + size,)) + value.to_bytes(size, "big")  # at most 32 bytes, so never a long string
 
 
 def _encode_bytes(value: bytes) -> bytes:
     if len(value) == 1 and value[0] < 0x80:
         return value
     return _prefix(len(value), 0x80) + value
-
-
-def _encode_list(encoded: list[bytes]) -> bytes:
-    body = b"".join(encoded)
-    return _prefix(len(body), 0xC0) + body
 
 
 def _prefix(length: int, offset: int) -> bytes:
