@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Protocol
 
 from keeper.core.chain import NeedBlock, Step, Window, reconcile
-from keeper.core.errors import StateUnavailable
+from keeper.core.errors import RpcLied, RpcMalformed, StateUnavailable
 from keeper.core.types import Block, BlockRef
+
+MOST_MISSED = 100_000
+"""Blocks between ours and a head that are asked for one by one; longer gaps were scanned before, up to finality."""
 
 
 class Headers(Protocol):
@@ -25,6 +30,11 @@ async def steps_to(window: Window, head: Block, headers: Headers) -> tuple[Step,
     new head) and UnrecoverableReorg as `reconcile` does.
     """
     missed = range(window.tip.number + 1, head.number)
+    if len(missed) > MOST_MISSED:
+        raise RpcMalformed(
+            f"a head {head.number} was announced, {len(missed)} blocks above ours ({window.tip.number}); "
+            f"{MOST_MISSED} can be followed at once: check whether the node tells the truth"
+        )
     guesses = await asyncio.gather(*(headers.block_by_number(number) for number in missed))
     by_hash = {block.hash: block for block in guesses if block is not None}
     branch = [head]
@@ -36,7 +46,22 @@ async def steps_to(window: Window, head: Block, headers: Headers) -> tuple[Step,
                 "announced; it may have reorganized meanwhile, asking again"
             )
         branch.insert(0, parent)
+    _check_branch(window, branch)
     return answer
+
+
+def _check_branch(window: Window, branch: Sequence[Block]) -> None:
+    """Every chain counts its blocks one by one, and its time never goes back."""
+    first = branch[0]
+    before = next((block for block in reversed(window.blocks) if block.hash == first.parent_hash), None)
+    for parent, block in pairwise(branch if before is None else [before, *branch]):
+        if block.number != parent.number + 1:
+            raise RpcLied(f"block {block.number} (0x{block.hash.hex()}) names block {parent.number} as its parent")
+        if block.timestamp < parent.timestamp:
+            raise RpcLied(
+                f"block {block.number} (0x{block.hash.hex()}) is of {block.timestamp}, before its parent's time "
+                f"({parent.timestamp}); no chain allows that, the node is not to be trusted with it"
+            )
 
 
 async def canonical_ancestor(window: Window, headers: Headers) -> BlockRef | None:

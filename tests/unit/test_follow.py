@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from keeper.core.chain import Committed, Reverted, Window
-from keeper.core.errors import StateUnavailable
-from keeper.core.types import Block
+from keeper.core.errors import RpcLied, RpcMalformed, StateUnavailable
+from keeper.core.types import Block, BlockRef
 from keeper.indexer.follow import canonical_ancestor, steps_to
 from tests.unit.test_chain import chain
 
@@ -72,3 +74,26 @@ async def test_after_an_outage_the_newest_block_both_have_is_found():
     theirs = chain(9, root=ours[3], salt="b")
     assert await canonical_ancestor(Window(ours), Node([*ours[:3], *theirs])) == ours[3].ref
     assert await canonical_ancestor(Window(ours), Node([])) is None
+
+
+async def test_time_that_goes_back_and_heights_that_jump_are_lies():
+    """Whatever the hashes say: no chain counts or dates its blocks like that."""
+    blocks = chain(4)
+    for wrong in (
+        replace(blocks[4], timestamp=blocks[3].timestamp - 1),
+        replace(blocks[4], ref=BlockRef(200, b"h" * 32)),
+    ):
+        with pytest.raises(RpcLied):
+            await steps_to(Window(blocks[:4]), wrong, Node(blocks))
+    same_second = replace(blocks[4], timestamp=blocks[3].timestamp)
+    assert await steps_to(Window(blocks[:4]), same_second, Node(blocks)) == (Committed(same_second, tip=True),)
+
+
+async def test_a_head_that_is_absurdly_far_is_not_walked_to():
+    """A node may announce any height; asking for all blocks in between would never end."""
+    blocks = chain(2)
+    node = Node(blocks)
+    far = replace(blocks[2], ref=BlockRef(2**60, b"h" * 32))
+    with pytest.raises(RpcMalformed, match="check whether the node tells the truth"):
+        await steps_to(Window(blocks), far, node)
+    assert node.asked == []
