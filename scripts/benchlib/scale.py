@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from keeper.core.records import CommittedBlock, Fact
 from keeper.core.types import Block, BlockRef, Book
@@ -30,7 +31,7 @@ ACCOUNTS = (10_000, 100_000, 1_000_000)
 RESERVES = (5, 20, 60)
 _MOVE = 0.003
 _ROUNDS = 15
-_LINES = BandRules(*(hundredths * WAD // 100 for hundredths in (103, 102, 101, 1, 103)))
+_LINES = BandRules(*(thousandths * WAD // 1000 for thousandths in (1_010, 1_010, 1_005, 5, 1_020)))
 _BLOCK = Block(BlockRef(1, b"\x01" * 32), b"\x00" * 32, aave_book.NOW)
 
 
@@ -84,17 +85,18 @@ def _look(database: Path, accounts: int, reserves: int) -> Size:
         judge = Judge(adapter, _LINES)
         judge.reload(book, ())
         load_s = time.perf_counter() - begin
-        full_s, _ = _judging(judge, book, None)
+        judge.accept(judge.judge(book, _BLOCK))  # calls are open, and stand, as they do in a daemon
+        full_s, _ = _judging(judge, book)
         judge.sort(book, aave_book.NOW)
-        block_s, judged = _judging(judge, book, _MOVE)
+        block_s, judged = _judging(judge, book)
         return Size(accounts, reserves, block_s, full_s, load_s, _resident(), bare, judged)
 
 
-def _judging(judge: Judge, book: Book, move: float | None) -> tuple[float, int]:  # type: ignore[type-arg]
+def _judging(judge: Judge[Any, Any], book: Book[Any, Any]) -> tuple[float, int]:
     """Shortest of some blocks, each with prices of its own, and how many positions were judged in integers."""
     best, judged = float("inf"), 0
     for number in range(_ROUNDS):
-        prices = aave_book.moved(book.prices, (move or _MOVE) / 2, seed=number)
+        prices = aave_book.moved(book.prices, _MOVE / 2, seed=number)
         now = Book(book.market, prices, book.positions)
         begin = time.perf_counter()
         ruling = judge.judge(now, _BLOCK)
