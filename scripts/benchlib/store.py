@@ -49,7 +49,7 @@ def measure(rounds: int = 400) -> list[Row]:
             floors.append(synced - started)
         os.close(descriptor)
         store.close()
-    return [timed("durable intent over write and fdatasync", statistics.median(floors), statistics.median(ours), 3.0)]
+    return [timed("durable intent over write and fdatasync", statistics.median(floors), statistics.median(ours), 2.5)]
 
 
 def intent(number: int) -> Intent:
