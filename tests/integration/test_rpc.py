@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from eth_utils.crypto import keccak
 
 from keeper.core.errors import (
@@ -23,6 +25,8 @@ from keeper.core.errors import (
     WrongChain,
 )
 from keeper.core.types import BlockRef, Call
+from keeper.indexer.rpc import http
+from keeper.indexer.rpc.address import parse_address
 from keeper.indexer.rpc.client import RpcClient
 from tests.support.fault_node import Cut, FakeChain, Fault, FaultNode, Hang, Http, Omit, Refuse, Text
 
@@ -417,3 +421,48 @@ async def test_a_lost_message_leaves_every_transaction_of_it_unknown() -> None:
         node.fail(SEND, Cut())
         outcomes: list[KeeperError | None] = await rpc.submit_many([RAW, RAW + b"1"])
         assert [type(outcome) for outcome in outcomes] == [RpcUnavailable, RpcUnavailable]
+
+
+# --- answers without an end -------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def growing(compressed: bool) -> AsyncIterator[str]:
+    """A node whose answer says no length: a kilobyte on the wire that unpacks to a megabyte, or a stream for ever."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Encoding": "gzip"} if compressed else {})
+        await response.prepare(request)
+        packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+        with suppress(ConnectionError):
+            for _ in range(16 if compressed else 100_000):
+                spaces = b" " * 65_536
+                await response.write(
+                    packer.compress(spaces) + packer.flush(zlib.Z_SYNC_FLUSH) if compressed else spaces
+                )
+        return response
+
+    app = web.Application()
+    app.router.add_post("/", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+async def test_an_answer_is_read_no_further_than_its_bound(compressed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it says of its length, and however small it is before it is unpacked."""
+    monkeypatch.setattr(http, "MAX_MESSAGE_BYTES", 100_000)
+    async with growing(compressed) as url:
+        transport = http.HttpTransport(parse_address(url))
+        await transport.open(5.0)
+        try:
+            with pytest.raises(RpcUnavailable, match="an answer of over 100000 bytes"):
+                await transport.exchange([("eth_blockNumber", ())], 5.0)
+        finally:
+            await transport.close()
