@@ -120,7 +120,7 @@ def take(web: Web, chromium: str, folder: Path) -> None:
         "calls": ("/calls", "light", DESK, False),
         "ladder": ("/ladder", "dark", DESK, False),
         "transactions": ("/transactions", "light", DESK, False),
-        "system": ("/system", "dark", DESK, False),
+        "system": ("/system", "dark", DESK, True),
         "phone": ("/positions", "dark", PHONE, False),
     }
     with open_browser(chromium) as browser:

@@ -102,7 +102,7 @@ function figures(data, { heads, executor, round_trips: trips, mode }) {
     ["Round trips a block", trips?.per_block ?? "–", trips ? `${compact(trips.total)} in all` : ""],
     ["Mode", mode?.mode?.replaceAll("_", " ") ?? "–", Object.keys(mode?.reasons ?? {}).join(", ")],
     ["Executor", executor ? (executor.liquidates ? "liquidates" : "alerts only") : "–", executor ? `mode ${executor.mode}` : ""],
-    ["Transactions under way", executor ? count(executor.pending) : "–"],
+    ["In flight", executor ? count(executor.pending) : "–"],
   ];
 }
 
