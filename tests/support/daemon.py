@@ -129,7 +129,7 @@ class Keeper:
 
     def health(self) -> dict[str, Json]:
         """Rows of `keeper health` by account; none before the first block."""
-        with self._reading() as store:
+        with self.reading() as store:
             blocks = store.blocks()
             if not blocks:
                 return {}
@@ -139,7 +139,7 @@ class Keeper:
 
     def positions(self) -> dict[str, Json]:
         """The same by position, of every protocol."""
-        with self._reading() as store:
+        with self.reading() as store:
             blocks = store.blocks()
             return {
                 row["position"]: row
@@ -148,23 +148,23 @@ class Keeper:
             }
 
     def calls(self, account: str | None = None) -> list[Json]:
-        with self._reading() as store:
+        with self.reading() as store:
             return [row for row in views.call_rows(store) if account in (None, row["account"])]
 
     def liquidations(self) -> list[Json]:
-        with self._reading() as store:
+        with self.reading() as store:
             return list(views.liquidation_rows(store))
 
     def transactions(self) -> list[Json]:
-        with self._reading() as store:
+        with self.reading() as store:
             return list(views.transaction_rows(store))
 
     def cursor(self) -> BlockRef | None:
-        with self._reading() as store:
+        with self.reading() as store:
             return store.cursor()
 
     @contextmanager
-    def _reading(self) -> Iterator[Store]:
+    def reading(self) -> Iterator[Store]:
         with closing(self._house.open_store(read_only=True)) as store, store.snapshot():
             yield store
 
