@@ -216,7 +216,9 @@ class Jobs:
         def ask(key: bytes) -> Any:
             return adapter.native_view((yield adapter.confirm_calls(book.market, key)))
 
-        views = await drive([ask(key) for key in keys], lambda calls: self._rpc.call_many(calls, block))
+        # of somebody else than the one that blocks are read from, where there is somebody
+        usual = self._rpc.ranked()[0] if len(self._rpc.endpoints) > 1 else None
+        views = await drive([ask(key) for key in keys], lambda calls: self._rpc.call_many(calls, block, avoid=usual))
         wrong = []
         for key, theirs in zip(keys, views, strict=True):
             ours = adapter.assess(book.market, book.prices, book.positions[key], now).native

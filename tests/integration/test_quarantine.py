@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from keeper.core.errors import RpcLied
-from keeper.core.types import LogFilter
+from keeper.core.types import BlockRef, Call, LogFilter
 from keeper.indexer.bloom import item_mask
 from keeper.indexer.fetch import read_head
 from keeper.indexer.rpc.client import RpcClient
@@ -141,6 +141,19 @@ async def test_the_only_endpoint_is_asked_all_the_same() -> None:
         liar.on("eth_getLogs", honest)
         assert len((await read_head(rpc, block, WANTED, ())).logs) == 1
         await until(lambda: rpc.status()[0].quarantined is None)
+
+
+async def test_a_sample_is_compared_with_what_another_endpoint_says() -> None:
+    """Who is to be avoided is asked only where nobody else answers."""
+    chain, block = chain_with_logs(), BlockRef(6, bytes(31) + b"\x07")
+    async with answering(chain) as usual, answering(chain) as other, connected(usual, other) as rpc:
+        usual.on("eth_call", lambda *_: "0x01")
+        other.on("eth_call", lambda *_: "0x02")
+        call = Call(b"\x11" * 20, b"")
+        assert await rpc.call_many([call], block) == [b"\x01"]
+        assert await rpc.call_many([call], block, avoid=rpc.endpoints[0]) == [b"\x02"]
+        await other.stop()
+        assert await rpc.call_many([call], block, avoid=rpc.endpoints[0]) == [b"\x01"]
 
 
 async def test_heads_are_taken_from_another_one() -> None:

@@ -69,8 +69,10 @@ class RpcClient(EndpointPool):
                 raise
             return last
 
-    async def call_many(self, calls: Sequence[Call], block: BlockRef) -> list[CallResult]:
-        """Results of view calls at exactly this block, in one round trip of one endpoint.
+    async def call_many(
+        self, calls: Sequence[Call], block: BlockRef, *, avoid: Endpoint | None = None
+    ) -> list[CallResult]:
+        """Results of view calls at exactly this block, in one round trip of one endpoint. avoid: asked last.
 
         A second round trip is made only for calls whose failure within a multicall proves nothing (see CallPlan.read)
         and where Multicall3 does not exist. Raises StateUnavailable when no endpoint has the block's state.
@@ -78,7 +80,7 @@ class RpcClient(EndpointPool):
         if not calls:
             return []
         plan = self.plan_calls(calls, block)
-        results, alone = await self.read(plan.requests, lambda answer: plan.read(answer.results))
+        results, alone = await self.read(plan.requests, lambda answer: plan.read(answer.results), avoid=avoid)
         await self.ask_alone(calls, block, results, alone)
         return results
 
