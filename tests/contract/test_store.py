@@ -213,3 +213,58 @@ def test_a_reader_writes_nothing(store, database: Opener):
         transaction.set_meta("greeting", "one")
     reader.close()
     assert store.meta("greeting") is None
+
+
+# --- for readers that follow along ------------------------------------------------------------------------------------
+
+
+def test_what_changed_since_a_block_is_told_in_its_newest_version(store):
+    """Closed ones too; what changed before, or of another kind or protocol, is not."""
+    commit(
+        store,
+        committed(1, position(FIRST, b"a"), position(SECOND, b"b")),
+        committed(
+            2, position(SECOND, b"c"), position(FIRST, b"x", kind="episode"), position(THIRD, b"y", protocol="p")
+        ),
+        committed(3, position(SECOND, None), position(THIRD, b"d")),
+    )
+    assert list(store.changed("aave", "position", 1)) == [(FIRST, b"a", 1), (SECOND, None, 3), (THIRD, b"d", 3)]
+    assert list(store.changed("aave", "position", 2)) == [(SECOND, None, 3), (THIRD, b"d", 3)]
+    assert list(store.changed("aave", "position", 4)) == []
+    revert(store, 2)
+    assert list(store.changed("aave", "position", 2)) == [(SECOND, b"c", 2)]
+
+
+def test_the_audit_trail_is_read_on_from_where_one_was(store):
+    for number in range(3):
+        with store.transaction() as transaction:
+            transaction.audit("s", f"e{number}", {}, at=float(number))
+    whole = store.audit_after(-1, 10)
+    assert [entry.event for _, entry in whole] == ["e0", "e1", "e2"]
+    first = whole[0][0]
+    assert [entry.event for _, entry in store.audit_after(first, 1)] == ["e1"]
+    assert store.audit_after(whole[-1][0], 10) == []
+
+
+def test_the_mark_of_the_records_moves_with_everything_that_is_told_or_tried(store):
+    """A notice put in, an attempt that failed, one that succeeded, an intent: each is news; reading is none."""
+    marks = [store.record_mark()]
+
+    def moved() -> bool:
+        marks.append(store.record_mark())
+        return marks[-1] != marks[-2]
+
+    commit(store, committed(1))
+    assert not moved()
+    tell(store, notice("n", 1))
+    assert moved()
+    with store.transaction() as transaction:
+        assert transaction.claim("n", "hook")
+        transaction.settle("n", "hook", DeliveryStatus.SENDING, at=2.0, due_at=3.0, error="busy")
+    assert moved()
+    settle(store, "n", DeliveryStatus.SENT)
+    assert moved()
+    with store.transaction() as transaction:
+        transaction.put_intent(intent("i"))
+    assert moved()
+    assert not moved()
