@@ -349,6 +349,7 @@ class House:
             liquidator=configured.liquidator,
             board=None if board is None else (board["address"], POST),
             spenders=frozenset(configured.spenders),
+            approves=configured.liquidator is None or any(one.kind == "inventory" for one in self.config.venues),
         )
         if deadline_s is not None:
             settings = replace(settings, deadline_s=deadline_s)

@@ -24,6 +24,8 @@ def policy_of(
             spenders.update(venue.adapter.spenders(venue.book.market))
     if settings.spenders:
         spenders &= settings.spenders
+    if not settings.approves:
+        spenders.clear()
     ours = settings.liquidator
     if ours is not None:
         functions.add((ours, EXECUTE_EACH))

@@ -143,7 +143,8 @@ class Settings:
     lasting_cooldown_s: the same where the reason is one that lasts, such as a paused market.
     liquidates: False for a wallet that only posts notices. posts_per_hour, post_spend_wei_per_day: limits of these.
     liquidator: our contract. board: contract and function that postings call. spenders: the only ones that the wallet's
-    tokens are approved for; empty for all that protocols name.
+    tokens are approved for; empty for all that protocols name. approves: False where the wallet never pays, so that
+    nobody gets an allowance.
     armed: of so many positions nearest to liquidation a transaction is kept ready.
     deadline_s: the longest a block waits for simulation, and again for submission.
     """
@@ -175,6 +176,7 @@ class Settings:
     liquidator: bytes | None = None
     board: tuple[bytes, bytes] | None = None
     spenders: frozenset[bytes] = frozenset()
+    approves: bool = True
     deadline_s: float = 4.0
 
     def min_profit_base(self, base_decimals: int) -> int:

@@ -156,6 +156,13 @@ def test_configured_spenders_bound_what_a_protocol_names() -> None:
     assert kept.objection(Approval(TOKEN, STRANGER, 1).call) is not None
 
 
+def test_a_wallet_that_never_pays_approves_nobody() -> None:
+    """Our contract borrows what it takes, and gives allowances for the length of a call; the wallet needs none."""
+    contract_pays = policy_of(replace(SETTINGS, liquidator=CONTRACT, approves=False), ME, [venue()])
+    assert "only nobody may" in (contract_pays.objection(Approval(TOKEN, POOL, 1).call) or "")
+    assert contract_pays.objection(ALLOWED["a plan"]) is None
+
+
 def venue() -> Venue:
     return Venue(cast(Any, ModelProtocol()), Book(market=object()))
 
