@@ -135,6 +135,10 @@ class House:
         beside = self._beside()
         return beside.with_name(f"{beside.name}.pulse.json")
 
+    def database_file(self) -> Path:
+        """The database's file, or the configuration's where it is no file."""
+        return self._beside()
+
     def _beside(self) -> Path:
         """The database's file, or the configuration's where there is none: what belongs to a deployment lies beside."""
         scheme, _, rest = self.config.store.url.reveal().partition("://")

@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import time
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from keeper.core.errors import StoreError
 from keeper.devnet.chain import DevChain
+from keeper.queries.live.desk import Desk
+from keeper.queries.live.history import History
+from keeper.wire import House
 from tests.support.daemon import PATIENCE_S, Keeper, deploy
 from tests.support.web import of_daemon
 
@@ -80,3 +86,30 @@ def test_what_is_wrong_is_said_before_anything_listens(shared_chain: DevChain, t
             said = keeper.run("web", *arguments)
             assert (said.returncode, told in said.stderr) == (1, True), said.stderr
             assert "in-plain-sight" not in said.stderr
+
+
+def test_a_database_that_a_repair_put_in_place_is_the_one_that_is_shown(dev_chain: DevChain, tmp_path: Path) -> None:
+    """Not the one whose file is gone, although it is still open; and while there is none, what there was."""
+    owner = dev_chain.accounts[0]
+    dev_chain.aave.supply(owner, "WETH", Decimal(1))
+    with deploy(tmp_path, dev_chain) as keeper:
+        assert keeper.run("backfill", "--to", str(dev_chain.block_number)).returncode == 0
+        house = House(keeper.config, keeper.settings)
+        desk = Desk(house, History(tmp_path / "h.db", every_s=60, keep_s=60, positions=1))
+        desk.open()
+        desk.look()
+        assert desk.positions(account=owner)["total"] == 1
+        file = house.database_file()
+        other = file.with_name("other.db")
+        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(other)) as copy:
+            source.backup(copy)
+            copy.execute("DELETE FROM facts WHERE kind = 'position'")
+            copy.commit()
+        file.unlink()
+        with pytest.raises(StoreError):
+            desk.look()
+        assert desk.positions(account=owner)["total"] == 1
+        other.replace(file)
+        desk.look()
+        assert desk.positions(account=owner)["total"] == 0
+        desk.close()

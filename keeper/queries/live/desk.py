@@ -60,14 +60,31 @@ class Desk:
         self._records: dict[str, tuple[str, list[Json]]] = {}
         self._names: Names | None = None
         self._reading = False
+        self._file: int | None = None
 
     # --- its life
 
     def open(self) -> None:
+        self._open_store()
+        self._history.open()
+
+    def _open_store(self) -> None:
+        """Or another one in its place: what cannot be opened leaves what there was."""
+        file, before = self._identity(), self._store
         self._store = self._house.open_store(read_only=True)
+        self._file = file
+        if before is not None:
+            before.close()
         self._live = Live(self._store, self._house.adapters(), self._house.rule())
         self._names = self._house.names(self._store)
-        self._history.open()
+        self._news, self._records = News(), {}
+
+    def _identity(self) -> int | None:
+        """Of the database's file, in whose place a repair puts another; None where it is no file, or away."""
+        try:
+            return self._house.database_file().stat().st_ino
+        except OSError:
+            return None
 
     def close(self) -> None:
         self._history.close()
@@ -87,6 +104,8 @@ class Desk:
 
     def look(self) -> Sequence[tuple[str, Any]]:
         now = self._clock()
+        if self._identity() != self._file:
+            self._open_store()
         with self._one_moment():
             self.live.sync()
             board, tip = self.live.board, self.live.tip

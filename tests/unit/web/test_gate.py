@@ -255,6 +255,10 @@ def test_a_body_is_small(server: Client, source: Nothing):
     assert server.post("/login", content=endless()).status_code == 413  # without a length that could be believed
 
 
+def test_a_form_has_few_fields(server: Client):
+    assert server.post("/login", data={f"f{number}": "x" for number in range(40)}).status_code == 400
+
+
 def test_a_logout_forgets_the_session(server: Client):
     csrf = log_in(server)
     assert server.post("/logout").status_code == 403
