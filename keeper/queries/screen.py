@@ -76,7 +76,8 @@ def _head(row: Json) -> str:
     block = row["block"]
     if block is None:
         return "nothing is indexed yet"
-    behind, age = row["head_lag_blocks"], row["head_age_s"]
+    behind = row["head_lag_blocks"] if row["pulse"]["state"] == "live" else None  # else nobody knows
+    age = row["head_age_s"]
     lag = "" if behind is None else f", {behind} behind"
     return f"{block['number']:,} ({block['hash'][:6]}…{block['hash'][-4:]}), {duration(age)} old{lag}"
 

@@ -123,6 +123,7 @@ def test_a_daemon_that_is_no_more_is_seen(running: Keeper):
     assert told.returncode == 0
     assert "daemon    does not run, or hangs: its last pulse is 6" in told.stdout
     assert "following when it was last heard" in told.stdout
+    assert " behind" not in told.stdout  # nobody knows any more
     for check, words in (("ready", "it hangs, or has ended"), ("alive", "it does not run, or hangs")):
         asked = running.run("status", "--check", check)
         assert asked.returncode == 1
