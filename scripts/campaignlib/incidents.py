@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from scripts.campaignlib.scene import Scene
 
 _STARTS_WITHIN_S = 20.0
+_AT_ONCE = 100
 RECEIPT = "eth_getTransactionReceipt"
 
 
@@ -174,7 +175,8 @@ class Outage(Incident):
         for proxy in scene.proxies:
             proxy.down()
         scene.world.fall()
-        scene.world.chain.mine(self._length)
+        for start in range(0, self._length, _AT_ONCE):  # a node that works for longer is presumed gone
+            scene.world.chain.mine(min(_AT_ONCE, self._length - start))
 
     def end(self, scene: Scene) -> None:
         for proxy in scene.proxies:
