@@ -264,7 +264,7 @@ class Executor(Table):
         ge=0,
         le=64,
         description="Of so many positions nearest to liquidation a transaction is kept signed and durable, so that the "
-        "block that opens one is answered at once; 0: none. For liquidations that the wallet pays for.",
+        "block that opens one is answered at once; 0: none. For liquidations on Aave v3 that the wallet pays for.",
     )
     max_batch: int = Field(
         4,
