@@ -80,8 +80,9 @@ class StoredPositions(MutableMapping[bytes, A], Generic[A]):
     def __len__(self) -> int:
         """Counted once, and from then on kept."""
         if self._count is None:
-            self._count = sum(len(keys) for keys, _ in self.pages()) + sum(1 for _ in self.unstored())
-        return self._count
+            for _ in self.pages():
+                pass
+        return self._count or 0
 
     def items(self) -> ItemsView[bytes, A]:
         """Of one position after the other; it is not kept."""
@@ -97,13 +98,15 @@ class StoredPositions(MutableMapping[bytes, A], Generic[A]):
 
     def pages(self) -> Iterator[tuple[list[bytes], list[bytes]]]:
         """See `keeper.core.ports.Paged`."""
-        new = self._new
+        new, changes, count = self._new, list(self._new), 0
         for keys, payloads in self._store.fact_pages(self._protocol, KIND):
             if new and not new.keys().isdisjoint(keys):
                 kept = [place for place, key in enumerate(keys) if key not in new]
-                yield [keys[place] for place in kept], [payloads[place] for place in kept]
-            else:
-                yield keys, payloads
+                keys, payloads = [keys[place] for place in kept], [payloads[place] for place in kept]
+            count += len(keys)
+            yield keys, payloads
+        if self._count is None and changes == list(new):  # seen whole: somebody will ask how many there are
+            self._count = count + sum(1 for _ in self.unstored())
 
     def unstored(self) -> Iterator[bytes]:
         return (key for key, position in list(self._new.items()) if position is not None)
