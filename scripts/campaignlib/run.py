@@ -22,7 +22,7 @@ _PAUSE_BLOCKS = (1, 4)
 _CALM_BLOCKS = 10
 _QUIET_S = 120.0
 _AGAIN_WITHIN_BLOCKS = 60
-_LOOKS = 3
+_LOOKS, _LOOK_S = 4, 1.2
 _LEEWAY = 0.75
 """A block that came sooner than this share of the usual interval left no fair time to act on the one before it."""
 
@@ -188,11 +188,11 @@ class Campaign:
         self._settle()
 
     def _stays_quiet(self) -> bool:
-        """What a block calls for is told after it is stored, so one look is not enough."""
+        """What a block calls for is told after it was stored and acted on, so one look is not enough."""
         for _ in range(_LOOKS):
             if not self._is_quiet():
                 return False
-            time.sleep(self._scene.usual_interval_s)
+            time.sleep(max(_LOOK_S, self._scene.usual_interval_s))
         return self._is_quiet()
 
     def _is_quiet(self) -> bool:
