@@ -58,6 +58,17 @@ def owed(debt: Debt, index_wad: int) -> int:
     return debt.principal_assets * index_wad // debt.index_wad
 
 
+def soonest_slot(market: Market, one: VMarket, prices: Prices, now: int) -> int:
+    """The earliest slot that a transaction sent at the judged block can be in, for one expected at `now`.
+
+    `slot_at` counts blocks by the market's own estimate, which pools keep for years while chains become faster, and
+    skips what an uneven chain does not. What has to hold whenever it lands is judged here as well.
+    """
+    clock = prices.get(market.comptroller)
+    slot = slot_at(market, one, prices, now)
+    return slot if one.time_based or clock is None else min(slot, clock.value + 1)
+
+
 def slot_at(market: Market, one: VMarket, prices: Prices, now: int) -> int:
     """The slot at a time: seconds themselves, or a block number counted on from the judged block.
 

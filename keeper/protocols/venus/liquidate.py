@@ -19,9 +19,9 @@ from keeper.core.units import WAD
 from keeper.protocols import words
 from keeper.protocols.search import least
 from keeper.protocols.venus import abi
-from keeper.protocols.venus.interest import exchange_rate
+from keeper.protocols.venus.interest import exchange_rate, stored
 from keeper.protocols.venus.logs import protocol_part
-from keeper.protocols.venus.sheet import Line, Sheet, accrued_at, accrued_only, sheet
+from keeper.protocols.venus.sheet import Line, Sheet, accrued_at, accrued_only, accrued_soonest, sheet
 from keeper.protocols.venus.state import Account, Action, Market
 
 _GAS = 900_000
@@ -181,11 +181,13 @@ def _in_part(case: Case, position: Sheet, debt: Line, collateral: Line, reasons:
     if debt.market.forced:
         most = debt.owed_assets
     else:
-        seen = accrued_only(market, case.prices, case.now, pair)
-        if not sheet(market, case.prices, case.account, seen).totals().shortfall:
-            reasons.setdefault("not_accrued", "it has a shortfall only once other markets have accrued")
-            return
-        most = market.close_factor_wad * debt.owed_assets // WAD
+        for accrued in (accrued_at(market, case.prices, case.now), accrued_soonest(market, case.prices, case.now)):
+            seen = sheet(market, case.prices, case.account, accrued_only(accrued, pair))
+            if not seen.totals().shortfall:
+                reasons.setdefault("not_accrued", "it has a shortfall only once interest has accrued")
+                return
+        # Debts grow: what the close factor allows in the earliest block it allows in every later one.
+        most = market.close_factor_wad * min(debt.owed_assets, seen.line(debt.market.vtoken).owed_assets) // WAD
     if most <= 0:
         reasons.setdefault("dust", f"the close factor leaves nothing of {debt.owed_assets} raw units to repay")
         return
@@ -212,7 +214,7 @@ def _whole(case: Case, position: Sheet, reasons: dict[str, str]) -> Iterator[Way
     if not _allowed(debt, collateral, reasons):
         return
     if market.incentive_wad * totals.borrows // WAD < totals.collateral:
-        seen = sheet(market, case.prices, case.account, accrued_only(market, case.prices, case.now, frozenset()))
+        seen = sheet(market, case.prices, case.account, stored)
         if not seen.totals().shortfall:
             reasons["not_accrued"] = "it has a shortfall only once its markets have accrued"
             return

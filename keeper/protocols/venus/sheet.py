@@ -5,12 +5,12 @@ Source: Comptroller._getHypotheticalLiquiditySnapshot; of Compound v2, getHypoth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 
 from keeper.core.types import Prices
 from keeper.core.units import WAD
-from keeper.protocols.venus.interest import Accrued, accrue, owed, slot_at, stored
+from keeper.protocols.venus.interest import Accrued, accrue, owed, slot_at, soonest_slot, stored
 from keeper.protocols.venus.state import Account, Market, VMarket
 
 Accrual = Callable[[VMarket], Accrued]
@@ -129,9 +129,11 @@ def accrued_at(market: Market, prices: Prices, now: int) -> Accrual:
     return accrual
 
 
-def accrued_only(
-    market: Market, prices: Prices, now: int, touched: Mapping[bytes, object] | frozenset[bytes]
-) -> Accrual:
+def accrued_soonest(market: Market, prices: Prices, now: int) -> Accrual:
+    """The same in the earliest block that a transaction expected at this time can be in."""
+    return lambda one: accrue(one, soonest_slot(market, one, prices, now))
+
+
+def accrued_only(fresh: Accrual, touched: Container[bytes]) -> Accrual:
     """What `liquidateBorrow` sees: it accrues the two markets concerned, and takes the others as stored."""
-    fresh = accrued_at(market, prices, now)
     return lambda one: fresh(one) if one.vtoken in touched else stored(one)

@@ -80,6 +80,20 @@ def test_interest_is_counted_by_blocks_and_the_next_block_is_one_more() -> None:
     assert (now, next_one) == (10**24, 10**24 + 10**18)
 
 
+def test_no_more_is_repaid_than_the_very_next_block_allows() -> None:
+    """An hour until a block is expected, and 1200 blocks by the pool's estimate: it is one block all the same, whose
+    interest is all that the close factor is taken of."""
+    pool = market(vmarket(0), vmarket(1, borrow_rate_wad=10**12))
+    priced = prices(pool, {0: 2_000.0, 1: 1.0})
+    owed = position(10**10, 10**24)
+    worth = adapter().health(pool, priced, owed, NOW).collateral_value
+    owed = position(10**10, worth)
+    for at in (NOW + 1, NOW + 3_600):
+        found = adapter().pairs(pool, priced, ACCOUNT, owed, at, b"\x01" * 20)
+        assert not isinstance(found, Skip)
+        assert found[0].most_assets == pool.close_factor_wad * (worth + worth // 10**6) // WAD
+
+
 def test_logs_of_compound_v2_that_were_recorded_decode() -> None:
     """Addresses are not indexed there; borrows, repayments and liquidations are all read."""
     kinds: set[str] = set()
