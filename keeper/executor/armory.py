@@ -101,7 +101,11 @@ class Armory:
         """Hold what a daemon had ready when it ended as intents that may have left: the next block tells.
 
         One whose nonce or cause the journal gave to something else stayed: had it left, it would be in the journal.
+        What this very daemon has ready, because it skipped blocks and did not end, is known to have stayed.
         """
+        if self._armed:
+            self.put_away()
+            return
         self._armed, self._unstored = (), False
         left = forms.load(self._store.meta(META), self._account)
         if not left:

@@ -9,12 +9,13 @@ import pytest
 import structlog
 
 from keeper.core.records import Intent, IntentStatus
+from keeper.executor.armed import load
 from keeper.executor.armory import META
 from keeper.executor.breakers import Limits
 from keeper.executor.lifecycle import nonce_of
 from tests.support.model_armed import ARMING, ArmedPipeline
 from tests.support.model_chain import GWEI, key_of
-from tests.support.model_pipeline import Crash
+from tests.support.model_pipeline import SIGNER, Crash
 
 
 @pytest.fixture(autouse=True)
@@ -184,6 +185,18 @@ def test_a_daemon_that_ends_well_leaves_nothing_in_doubt(pipeline: ArmedPipeline
     count = len(pipeline.store.journal)
     pipeline.restart()
     assert len(pipeline.store.journal) == count
+
+
+def test_a_daemon_that_skipped_blocks_knows_that_nothing_left(pipeline: ArmedPipeline) -> None:
+    count = len(pipeline.store.journal)
+    pipeline.executor.adopt([pipeline.chain.tip.block], 0)
+    assert (len(pipeline.store.journal), pipeline.executor.armed) == (count, frozenset())
+    assert load(pipeline.store.kept[META], SIGNER.address) == []
+    opens(pipeline, 1)
+    pipeline.follow()
+    pipeline.chain.mine()
+    pipeline.follow()
+    assert [intent.status for intent in of(pipeline, 1)] == [IntentStatus.INCLUDED]
 
 
 def test_nothing_is_written_while_nothing_changes(pipeline: ArmedPipeline) -> None:
