@@ -1,4 +1,4 @@
-"""One browser for all tests, and a deployment that has something to show: a real daemon on a real chain."""
+"""A browser for each module, and a deployment that has something to show: a real daemon on a real chain."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from tests.support.web import Web, serving
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Closed with its module: while it is open its event loop runs in this thread, and no asynchronous test can."""
     path = find_chromium()
     if path is None:
         missing = "no Chromium: run scripts/browser, which installs Debian's, or set KEEPER_CHROMIUM"
