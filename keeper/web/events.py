@@ -44,6 +44,11 @@ class Listener:
         self.news = asyncio.Event()
         self.too_slow = False
 
+    def forget(self) -> None:
+        """What waits is told in another way."""
+        self.waiting.clear()
+        self.too_slow = False
+
     def put(self, event: bytes) -> None:
         if len(self.waiting) >= QUEUED:
             self.too_slow = True
@@ -120,10 +125,15 @@ class Feed:
                 remedy="close other pages, or raise max_clients in [web]",
                 headers={"Retry-After": "10"},
             )
-        before = self._count
-        hello = await self._reading.hello()
         listener = Listener()
-        self._listeners.add(listener)
+        self._listeners.add(listener)  # the place is taken before anything is waited for
+        before = self._count
+        try:
+            hello = await self._reading.hello()
+        except BaseException:
+            self.leave(listener)
+            raise
+        listener.forget()  # `_missed` has them
         first = [f"retry: {RETRY_MS}\n\n".encode(), _event("hello", hello, self._name(before))]
         return EventStream(self, listener, [*first, *self._missed(request.headers.get("last-event-id"), before)])
 
@@ -141,8 +151,9 @@ class Feed:
         life, _, number = last.rpartition("-")
         seen = int(number) if life == self._life and number.isascii() and number.isdigit() and len(number) < 16 else -1
         oldest = self._past[0][0] if self._past else self._count + 1
-        if not oldest - 1 <= seen <= self._count:
-            return [_event("reset", {"reason": "what you missed is not kept any more"}, self._name(self._count))]
+        if not oldest - 1 <= seen <= self._count or self._count - seen > QUEUED:
+            said = {"reason": "what you missed is too much, or not kept any more"}
+            return [_event("reset", said, self._name(self._count))]
         return [event for number_, event in self._past if number_ > seen]
 
     def _name(self, number: int) -> str:

@@ -224,8 +224,7 @@ class KillAt(Incident):
 
         def spring() -> None:
             if not self._sprung:
-                self._sprung = True
-                scene.keeper.kill()
+                self._sprung = scene.keeper.kill()
 
         for proxy in scene.proxies:
             trap = faults.Trap(self.kind, spring, before, when)

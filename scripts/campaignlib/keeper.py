@@ -81,13 +81,15 @@ class Keeper:
         assert self.process is not None
         return self.process.pid
 
-    def kill(self) -> None:
-        """SIGKILL. The supervisor starts it again, unless held."""
+    def kill(self) -> bool:
+        """SIGKILL, if it runs; whether it did. The supervisor starts it again, unless held."""
         process = self.process
         if process is not None and process.poll() is None:
             self._killed = True
             self.kills += 1
             process.kill()
+            return True
+        return False
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from keeper.core.errors import ConfigError
+from keeper.core.errors import ConfigError, StoreError
 from keeper.core.ports import Store
 from keeper.evaluator.episode_json import load_episode
 from keeper.evaluator.page import one_line
@@ -52,6 +52,7 @@ class Desk:
         self._house = house
         self._history = history
         self._clock = clock
+        self._broken = False
         self._news = News()
         self._store: Store | None = None
         self._live: Live | None = None
@@ -104,16 +105,21 @@ class Desk:
 
     def look(self) -> Sequence[tuple[str, Any]]:
         now = self._clock()
-        if self._identity() != self._file:
+        if self._broken or self._identity() != self._file:
             self._open_store()
-        with self._one_moment():
-            self.live.sync()
-            board, tip = self.live.board, self.live.tip
-            self._pulse = read_pulse(self._house.pulse_file())
-            self._version = f"{'none' if tip is None else tip.hash.hex()}-{_digest(self.store)}"
-            events = self._news.of(self.store, board, self._pulse, now)
-            if board is not None and self._history.is_due(board.block.timestamp):
-                self._keep(board)
+            self._broken = False
+        try:
+            with self._one_moment():
+                self.live.sync()
+                board, tip = self.live.board, self.live.tip
+                self._pulse = read_pulse(self._house.pulse_file())
+                self._version = f"{'none' if tip is None else tip.hash.hex()}-{_digest(self.store)}"
+                events = self._news.of(self.store, board, self._pulse, now)
+                if board is not None and self._history.is_due(board.block.timestamp):
+                    self._keep(board)
+        except StoreError:
+            self._broken = True  # a server that was started again answers a new connection only
+            raise
         return events
 
     def version(self) -> str:

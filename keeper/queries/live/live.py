@@ -46,6 +46,8 @@ class Live:
     def sync(self) -> bool:
         """Arrive at the store's block; whether it is another one. Nothing is indexed: stay at None."""
         cursor = self._store.cursor()
+        if cursor is None:  # to be indexed anew: nothing of what was read is to be taken over, however alike
+            self._known.clear()
         if cursor is None or (self.tip is not None and cursor == self.tip.ref):
             return False
         blocks = self._store.blocks()

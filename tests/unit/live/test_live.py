@@ -21,6 +21,7 @@ from keeper.queries.live.board import BANDS, Board
 from keeper.queries.live.live import Live
 from keeper.queries.live.paging import after_place, position_cursor
 from keeper.store import open_store
+from keeper.store.salvage import forget_chain
 from keeper.store.sql import SqlStore
 from keeper.web.problems import Problem
 from tests.support.linear_market import ASSETS, Holdings, LinearMarket, Market, prices_of
@@ -190,6 +191,28 @@ def crowd() -> Iterator[tuple[Writer, Live]]:
         live = Live(store, [Stored()], RULES)
         live.sync()
         yield writer, live
+
+
+def test_what_is_indexed_anew_is_read_anew(crowd: tuple[Writer, Live]):
+    """A repair in place arrives at a block that was seen before, without a position that was never on the chain."""
+    writer, live = crowd
+    blocks = writer.blocks
+    gone = b"\xee" * 20
+    assert live.board is not None and LAB.position_id(gone) in live.board.ids
+    kept = dict(writer.store.facts("lab", "position"))
+    shared = [Fact("lab", kind, b"", writer.store.fact("lab", kind, b"")) for kind in ("market", "prices")]
+    forget_chain(writer.store)
+    assert not live.sync()
+    facts = [*shared, *(Fact("lab", "position", key, payload) for key, payload in kept.items() if key != gone)]
+    with writer.store.transaction() as tx:
+        tx.commit_block(CommittedBlock(blocks[-1], tuple(facts)))
+    for number in (1, 2):
+        blocks.append(writer.block(blocks[-1].ref, number))
+        with writer.store.transaction() as tx:
+            tx.commit_block(CommittedBlock(blocks[-1], ()))
+    assert live.sync()
+    assert live.board is not None and LAB.position_id(gone) not in live.board.ids
+    assert len(live.board.ids) == len(kept) - 1
 
 
 FILTERS = {"protocol": None, "account": None, "band": None}

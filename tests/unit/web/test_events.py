@@ -127,9 +127,13 @@ async def test_who_comes_back_hears_exactly_what_was_missed(feed: Feed):
     await again.leave()
 
 
-@pytest.mark.parametrize("last", ["", "otherlife-1", "nonsense", "-", "{life}-999999", "{life}-0"])
+TOO_MANY = f"{{life}}-{KEPT + 4 - QUEUED}"
+
+
+@pytest.mark.parametrize("last", ["", "otherlife-1", "nonsense", "-", "{life}-999999", "{life}-0", TOO_MANY])
 async def test_who_missed_more_than_is_kept_is_told_to_read_anew(feed: Feed, last: str):
-    """Not with nothing, and not with a part. Without a last event there is nothing to miss."""
+    """Not with nothing, not with a part, nor with more than may wait for one who listens. Without a last event there is
+    nothing to miss."""
     for number in range(KEPT + 5):
         feed.publish("block", number)
     browser = Browser()
