@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import numpy as np
 import pytest
@@ -177,9 +177,8 @@ def test_following_is_reading_anew(history: list[dict[str, object]]):
 # --- lists ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def crowd() -> Iterator[tuple[Writer, Live]]:
-    """Forty positions of which several have the same health, some owe nothing, and one cannot be judged."""
+@contextmanager
+def crowded() -> Iterator[tuple[Writer, Live]]:
     with closing(open_store("sqlite://", chain_id=1)) as store:
         writer = Writer(store)
         positions: dict[bytes, Holdings | None] = {}
@@ -193,9 +192,22 @@ def crowd() -> Iterator[tuple[Writer, Live]]:
         yield writer, live
 
 
-def test_what_is_indexed_anew_is_read_anew(crowd: tuple[Writer, Live]):
+@pytest.fixture(scope="module")
+def crowd() -> Iterator[tuple[Writer, Live]]:
+    """Forty positions of which several have the same health, some owe nothing, and one cannot be judged."""
+    with crowded() as found:
+        yield found
+
+
+@pytest.fixture
+def own_crowd() -> Iterator[tuple[Writer, Live]]:
+    with crowded() as found:
+        yield found
+
+
+def test_what_is_indexed_anew_is_read_anew(own_crowd: tuple[Writer, Live]):
     """A repair in place arrives at a block that was seen before, without a position that was never on the chain."""
-    writer, live = crowd
+    writer, live = own_crowd
     blocks = writer.blocks
     gone = b"\xee" * 20
     assert live.board is not None and LAB.position_id(gone) in live.board.ids
