@@ -151,7 +151,7 @@ class Armory:
         if not hits:
             return []
         owned = [nonce_of(intent) for intent in self._journal.unspent()]
-        hits = hits[: max(self._settings.max_pending - len(owned), 0)]
+        hits = self._payable(hits[: max(self._settings.max_pending - len(owned), 0)], answers)
         if self._guard is not None:
             costs = [one.draft.most_wei(one.draft.fees) for one in hits if one.draft.fees is not None]
             hits = hits[: self._guard.admit(costs, self._journal.committed_wei(), block.number)]
@@ -164,6 +164,28 @@ class Armory:
         if fired:  # what is left was made for nonces and a wallet that are no longer so; it is made again
             self._armed, self._unstored = (), True
         return fired
+
+    def _payable(self, hits: Sequence[Fired], answers: Answers) -> list[Fired]:
+        """Those that the wallet still pays for, the first ones first: what is armed may be older than the parent block,
+        where the next one came before it could be made again, and what else was sent meanwhile takes of the same."""
+        spare, native_wei = self._spare(answers)
+        payable = []
+        for one in hits:
+            plan, fees = one.draft.plan, one.draft.fees
+            if plan is None or fees is None or not _is_approved(plan, answers):
+                continue
+            most_wei = one.draft.most_wei(fees)
+            if plan.repay_assets > spare.get(plan.debt_asset, 0) or most_wei > native_wei:
+                continue
+            spare[plan.debt_asset] = spare.get(plan.debt_asset, 0) - plan.repay_assets
+            native_wei -= most_wei
+            payable.append(one)
+        return payable
+
+    def _spare(self, answers: Answers) -> tuple[dict[bytes, int], int]:
+        """Assets by token, and wei, that the wallet holds and nothing on its way may take."""
+        tokens = {token: held - self._journal.committed(token) for token, held in answers.wallet.tokens.items()}
+        return tokens, (answers.wallet.native_wei or 0) - self._journal.committed_wei()
 
     def disarm(self, transaction: Transaction) -> None:
         """Forget what was fired, in the transaction that stores it as sent."""
@@ -226,8 +248,7 @@ class Armory:
             return
         unspent = self._journal.unspent()
         owned, blocked = [nonce_of(i) for i in unspent], self._journal.blocked_causes(block.number, self._clock())
-        spare = {t: held - self._journal.committed(t) for t, held in answers.wallet.tokens.items()}
-        native_wei = (answers.wallet.native_wei or 0) - self._journal.committed_wei()
+        spare, native_wei = self._spare(answers)
         known = {one.intent.cause: one for one in self._armed}
         drafts: list[tuple[Ready, Draft]] = []
         for venue, key in edge[: self._settings.armed]:
@@ -254,7 +275,7 @@ class Armory:
             most_wei = draft.most_wei(market.fresh)
             if plan.repay_assets > spare.get(plan.debt_asset, 0) or most_wei > native_wei:
                 continue
-            spare[plan.debt_asset] -= plan.repay_assets
+            spare[plan.debt_asset] = spare.get(plan.debt_asset, 0) - plan.repay_assets
             native_wei -= most_wei
             drafts.append((ready, draft))
         composer = self._signing.composer([venue for venue, _ in edge])

@@ -14,8 +14,8 @@ from keeper.executor.armory import META
 from keeper.executor.breakers import Limits
 from keeper.executor.lifecycle import nonce_of
 from tests.support.model_armed import ARMING, ArmedPipeline
-from tests.support.model_chain import GWEI, key_of
-from tests.support.model_pipeline import SIGNER, Crash
+from tests.support.model_chain import CHARGE, GWEI, key_of
+from tests.support.model_pipeline import SIGNER, Crash, Pipeline
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +108,36 @@ def test_fees_that_no_longer_suffice_keep_it_back(pipeline: ArmedPipeline) -> No
     pipeline.chain.base_fee_wei = 100 * GWEI
     opens(pipeline, 1)
     assert (of(pipeline, 1), pipeline.fired) == ([], [])
+
+
+def test_tokens_that_something_else_takes_meanwhile_keep_it_back(pipeline: ArmedPipeline) -> None:
+    """The next head came before anything was armed anew: what was is older than what was sent since."""
+    pipeline.chain.tip.after.tokens = CHARGE
+    pipeline.chain.mine(opened=(5,))
+    Pipeline.follow(pipeline)
+    assert [intent.status for intent in of(pipeline, 5)] == [IntentStatus.BROADCAST]
+    assert pipeline.executor.armed == {"model"}
+    pipeline.chain.mine(at_most=0, opened=(1,))
+    pipeline.follow(act=False)
+    assert (of(pipeline, 1), pipeline.fired) == ([], [])
+
+
+@pytest.mark.parametrize("spent", [{"tokens": CHARGE - 1}, {"native_wei": 10**15}, {"allowance": CHARGE - 1}])
+def test_a_wallet_that_pays_no_longer_keeps_it_back(pipeline: ArmedPipeline, spent: dict[str, int]) -> None:
+    pipeline.chain.mine()
+    for name, left in spent.items():
+        setattr(pipeline.chain.tip.after, name, left)
+    Pipeline.follow(pipeline)
+    opens(pipeline, 1)
+    assert (of(pipeline, 1), pipeline.fired) == ([], [])
+
+
+def test_of_several_only_those_leave_that_the_wallet_pays_for(pipeline: ArmedPipeline) -> None:
+    pipeline.chain.mine()
+    pipeline.chain.tip.after.tokens = 2 * CHARGE
+    Pipeline.follow(pipeline)
+    opens(pipeline, 1, 2, 3)
+    assert [n for n in (1, 2, 3) if of(pipeline, n)] == [1, 2]
 
 
 def test_gas_that_eats_the_profit_keeps_it_back() -> None:
