@@ -2,7 +2,7 @@
 
 logs differ     what either touched is read again; who does not stand by its own logs has lied
 state differs   who answers differently when asked again has lied; where both insist, nothing new is sent for some
-                blocks, and somebody has to look
+                blocks, and somebody has to look; no longer where the other one does not come back
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class CrossCheck:
         self._hold_blocks = hold_blocks
         self._touched: dict[str, set[bytes]] = {}
         self._in_doubt_since: int | None = None
+        self._insisted_at = 0
         self.compared = 0
         self.contradictions = 0
 
@@ -61,22 +62,39 @@ class CrossCheck:
                 continue
             self.compared += 1
             self._conclude(seen, found)
+        self._expire()
         await self._read_again()
 
     def _conclude(self, seen: Seen, found: Contradiction | None) -> None:
         if found is None:
-            self._halt.set("doubt", None)
-            self._in_doubt_since = None
+            self._settle()
             return
         self.contradictions += 1
         liar = None if found.liar is None else found.liar.name
         log.error("endpoints_contradict", block=seen.block.number, contradiction=str(found), liar=liar)
         self._remember_touched(found.logs)
-        if found.calls and found.liar is None:
+        if found.liar is not None:
+            self._settle()
+        elif found.calls:
+            self._insisted_at = max(self._insisted_at, seen.block.number)
             if self._in_doubt_since is None:
                 self._in_doubt_since = seen.block.number
             held = seen.block.number - self._in_doubt_since
             self._halt.set("doubt", str(found) if held < self._hold_blocks else None)
+
+    def _settle(self) -> None:
+        self._halt.set("doubt", None)
+        self._in_doubt_since = None
+
+    def _expire(self) -> None:
+        """End what nobody concludes any more: whoever insisted may have left for good."""
+        if self._in_doubt_since is None or not len(self._pipeline.window):
+            return
+        tip = self._pipeline.window.tip.number
+        if tip - self._insisted_at >= self._hold_blocks:
+            self._settle()  # whoever insists after that begins anew
+        elif tip - self._in_doubt_since >= self._hold_blocks:
+            self._halt.set("doubt", None)
 
     def _remember_touched(self, logs: Sequence[WireLog]) -> None:
         for track in self._pipeline.tracks:

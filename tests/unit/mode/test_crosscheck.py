@@ -1,0 +1,82 @@
+"""CrossCheck: how long two endpoints that insist on different states halt transactions."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+from keeper.core.chain import Window
+from keeper.core.types import Block
+from keeper.executor.halt import Halt
+from keeper.indexer.rpc.endpoint import Endpoint
+from keeper.indexer.witness import Contradiction, Seen
+from keeper.mode.crosscheck import CrossCheck
+from tests.unit.test_chain import chain
+
+HOLD = 3
+OURS, OTHER = Endpoint("http://ours.example", 1), Endpoint("http://other.example", 1)
+AGREED, INSISTS, LIED = "agreed", "insists", "lied"
+
+
+class Told:
+    """A witness whose other endpoint says what a test has it say, and may be away."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.said = AGREED
+        self.waiting: list[Seen] = []
+
+    def others(self) -> list[Endpoint]:
+        return [] if self.away else [OTHER]
+
+    def take(self, most: int) -> list[Seen]:
+        taken, self.waiting = self.waiting, []
+        return taken
+
+    async def compare(self, seen: Seen, other: Endpoint) -> Contradiction | None:
+        liar = other if self.said == LIED else None
+        return None if self.said == AGREED else Contradiction(seen, other, (), (0,), liar)
+
+
+class Case:
+    def __init__(self) -> None:
+        self.blocks = iter(chain(40))
+        self.window = Window([next(self.blocks)])
+        self.halt, self.witness = Halt(), Told()
+        pipeline = SimpleNamespace(window=self.window, tracks=())
+        self.check = CrossCheck(
+            cast(Any, self.witness), cast(Any, pipeline), asyncio.Lock(), self.halt, hold_blocks=HOLD
+        )
+
+    async def block(self, said: str | None = None) -> bool:
+        """One more block, of which the other says this (None: it is away); whether transactions are halted."""
+        block: Block = next(self.blocks)
+        self.window.extend(block)
+        self.witness.away = said is None
+        self.witness.said = said or AGREED
+        self.witness.waiting = [Seen(block, cast(Any, None), (), (), (), OURS)]
+        await self.check.look()
+        return bool(self.halt)
+
+
+async def test_two_who_insist_halt_for_some_blocks():
+    case = Case()
+    assert [await case.block(INSISTS) for _ in range(6)] == [True, True, True, False, False, False]
+
+
+async def test_whoever_insists_and_leaves_halts_no_longer_than_that():
+    """One answer, and nobody to compare with ever after: it must not keep the daemon degraded for good."""
+    case = Case()
+    assert await case.block(INSISTS)
+    assert [await case.block() for _ in range(4)] == [True, True, False, False]
+    assert case.check.read()["in_doubt_since_block"] is None
+    assert await case.block(INSISTS), "a doubt of later blocks is another one"
+
+
+async def test_agreement_and_a_liar_that_was_found_end_it_at_once():
+    for said in (AGREED, LIED):
+        case = Case()
+        assert await case.block(INSISTS)
+        assert not await case.block(said)
+        assert case.check.read()["in_doubt_since_block"] is None
