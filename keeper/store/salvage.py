@@ -9,6 +9,7 @@ Nothing here overwrites a damaged file: it is moved aside whole, with its log, o
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -33,6 +34,8 @@ WORLD = (meta, intents, attempts, notices, deliveries, audit)
 KEPT_KINDS = ("episode", "volatility")
 
 _MOST_ROWS = 2**40
+_LAST_NUMBER = 2**62  # a greater one is itself damage
+_CLOSELY = 2**15  # row numbers; a page of 4 KiB holds some dozens of rows, seldom hundreds
 _LONGEST = 2**42  # bytes that a header is believed to speak of
 _NEWEST = (
     "SELECT f.protocol, f.kind, f.key, f.block_number, f.payload FROM facts f JOIN ("
@@ -165,38 +168,51 @@ def _rows(connection: sqlite3.Connection, table: str, columns: list[str], found:
     """Every row that can be read, by row number; over what cannot it is gone on at the next that can."""
     if not columns:
         return
-    question = f"SELECT rowid, {', '.join(columns)} FROM {table} WHERE rowid > ? ORDER BY rowid"  # noqa: S608
-    last: int | None = 0
-    while last is not None:
+    question = f"SELECT rowid, {', '.join(columns)} FROM {table} WHERE rowid >= ? ORDER BY rowid"  # noqa: S608
+    following: int | None = 1
+    while following is not None and following < _LAST_NUMBER:
         try:
-            for row in connection.execute(question, (last,)):
-                last = row[0]
+            for row in connection.execute(question, (following,)):
+                following = max(following, row[0] + 1)
                 yield row[1:]
             return
         except sqlite3.Error:
             found.lost.add(table)
-            last = _next_readable(connection, table, last or 0)
+        in_hand = None  # the driver reads one row ahead, and drops the one before what it cannot read
+        with contextlib.suppress(sqlite3.Error):
+            in_hand = connection.execute(question.replace(">=", "="), (following,)).fetchone()
+        if in_hand is not None:
+            yield in_hand[1:]
+        following = _next_readable(connection, table, following)
 
 
 def _next_readable(connection: sqlite3.Connection, table: str, after: int) -> int | None:
-    """The least row number above this from which on a row can be found; None where there is none."""
-    question = f"SELECT rowid FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT 1"  # noqa: S608 - our own names
+    """The least row number above this from which on a table can be read, to its end perhaps; None where there is none.
 
-    def can_read(number: int) -> bool | None:
+    One by one as far as pages reach that lie beside one another, so that nothing between two damaged ones is missed; by
+    doubling beyond.
+    """
+    question = f"SELECT rowid FROM {table} WHERE rowid >= ? ORDER BY rowid LIMIT 1"  # noqa: S608 - our own names
+
+    def is_broken(number: int) -> bool:
         try:
-            return None if connection.execute(question, (number,)).fetchone() is None else True
+            connection.execute(question, (number,)).fetchone()
         except sqlite3.Error:
-            return False
+            return True
+        return False
 
-    low, step = after, 1
-    while (readable := can_read(after + step)) is False and step < _MOST_ROWS:
+    for number in range(after + 1, after + _CLOSELY):
+        if not is_broken(number):
+            return number
+    low, step = after + _CLOSELY - 1, _CLOSELY
+    while is_broken(after + step):
+        if step >= _MOST_ROWS:
+            return None
         low, step = after + step, step * 2
-    if not readable:
-        return None
     high = after + step
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if can_read(middle) else (middle, high)
+        low, high = (middle, high) if is_broken(middle) else (low, middle)
     return high
 
 

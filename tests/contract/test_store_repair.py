@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -157,6 +159,55 @@ def test_around_damaged_pages_every_other_row_is_read(path: Path):
     assert "could not be read" in summary(found)["intents"]
     assert len(store.deliveries()) == NOTICES
     store.close()
+
+
+def readable(path: Path, table: str, numbers: range) -> list[str]:
+    """Keys of the rows that can be read one by one."""
+    found = []
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA cell_size_check = ON")
+        for number in numbers:
+            with contextlib.suppress(sqlite3.Error):
+                found += connection.execute(f"SELECT * FROM {table} WHERE rowid = ?", (number,)).fetchall()
+    return [row[0] for row in found]
+
+
+@pytest.mark.parametrize(
+    "places",
+    [(-2,), (-1,), (0,), (-6, -4, -2), (1, 2, 3, -3), (0, -1)],
+    ids=["last but one", "last", "first", "every other", "neighbours", "both ends"],
+)
+def test_every_row_that_can_be_read_one_by_one_is_taken_over_once(path: Path, places: tuple[int, ...]):
+    """Also the last before a damaged page, and the newest, behind it."""
+    pages = pages_of(path, "intents")
+    damage(path, *(pages[place] for place in places))
+    expected = readable(path, "intents", range(1, INTENTS + 100))
+    assert 0 < len(expected) < INTENTS
+    found = rescue(f"sqlite:///{path}", chain_id=CHAIN_ID)
+    store = open_at(path)
+    assert sorted(one.id for one in store.intents()) == sorted(expected)
+    assert found.kept["intents"] == len(expected) and found.lost == {"intents"}
+    store.close()
+
+
+def test_a_page_of_few_rows_between_two_damaged_ones_is_read(path: Path):
+    """And behind numbers that were never given, or whose rows are gone."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "UPDATE intents SET plan = json_quote(printf('%.*c', 1700, 'x')) WHERE rowid BETWEEN 100 AND 105"
+        )
+        connection.execute("UPDATE intents SET rowid = rowid + 7000 WHERE rowid > 250")
+        connection.commit()
+    pages = pages_of(path, "intents")
+    for damaged in (pages[0::2], pages[1::2], pages[-1:]):
+        kept = path.with_name(f"kept-{damaged[0]}.db")
+        kept.write_bytes(path.read_bytes())
+        damage(kept, *damaged)
+        expected = readable(kept, "intents", range(1, 8_000))
+        rescue(f"sqlite:///{kept}", chain_id=CHAIN_ID)
+        store = open_at(kept)
+        assert sorted(one.id for one in store.intents()) == sorted(expected)
+        store.close()
 
 
 def test_a_truncated_file_gives_what_is_left_of_it(path: Path):
