@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 import structlog
 
 from keeper.core.chain import Reverted, Step
-from keeper.core.errors import ConfigError, RetryableError, StateUnavailable, UnrecoverableReorg
+from keeper.core.errors import ConfigError, HeadRefused, RetryableError, StateUnavailable, UnrecoverableReorg
 from keeper.core.ports import Store
 from keeper.core.types import Block, BlockRef, Call, CallResult
 from keeper.executor.halt import Halt
 from keeper.executor.switch import Switch
 from keeper.indexer.backfill import Progress, Report, backfill
-from keeper.indexer.follow import canonical_ancestor, steps_to
+from keeper.indexer.follow import MOST_MISSED, canonical_ancestor, steps_to
 from keeper.indexer.reads import drive
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.witness import Witness
@@ -215,10 +215,12 @@ class Daemon:
 
     async def _step_to(self, head: Block, until_block: int | None) -> None:
         pipeline = self._pipeline
-        gap = head.number - pipeline.window.tip.number if len(pipeline.window) else None
-        if gap is None or gap > CATCH_UP_BLOCKS or pipeline.newcomers:
-            await self.catch_up(head)
-        for step in await self._steps_to(head):
+        async with self._doubting(head):
+            gap = head.number - pipeline.window.tip.number if len(pipeline.window) else None
+            if gap is None or gap > CATCH_UP_BLOCKS or pipeline.newcomers:
+                await self.catch_up(head)
+            steps = await self._steps_to(head)
+        for step in steps:
             await pipeline.apply(step)
             self._tally.took(step)
             self._patience.progressed()
@@ -227,6 +229,20 @@ class Daemon:
             if self._done(until_block):
                 return
 
+    @contextlib.asynccontextmanager
+    async def _doubting(self, head: Block) -> AsyncIterator[None]:
+        """While the way to a head is looked for. A head that cannot be is held against whoever told of it; one to
+        which no way is found, against the other endpoints' heads."""
+        try:
+            try:
+                yield
+            except StateUnavailable:
+                await self._rpc.hold_against_others(head, self._rpc.settings.max_lag_blocks)
+                raise
+        except HeadRefused as error:
+            self._rpc.disbelieve(error)
+            raise
+
     # --- catching up
 
     async def index(self, to: int | None) -> None:
@@ -234,12 +250,15 @@ class Daemon:
         self._pipeline.load()
 
         async def attempt() -> None:
-            await self.catch_up(await self._newest(), to)
+            head = await self._newest()
+            async with self._doubting(head):
+                await self.catch_up(head, to)
 
         await self._patience("index", attempt)
 
     async def catch_up(self, head: Block, to: int | None = None) -> None:
         """Scan what was missed, up to a final block, or `to`, and arrive there."""
+        await self._rpc.hold_against_others(head, MOST_MISSED)
         await self._leave_orphaned_branch(head)
         target = await self._target(head, to)
         window = self._pipeline.window

@@ -6,6 +6,7 @@
     │   ├── RpcRateLimited          429 or -32005; carries how long to wait
     │   ├── RpcMalformed            an answer that cannot be one (truncated hex, no JSON, null block)
     │   │   └── RpcLied             an answer that is well formed and proven not to be true
+    │   │       └── HeadRefused     a head that no chain can have; carries its hash, by which is known who told of it
     │   ├── LogRangeTooLarge        the node refuses this many blocks or logs in one eth_getLogs
     │   ├── StateUnavailable        the node does not have the state of this block (any more, or yet)
     │   ├── StaleHead               no new head for longer than configured
@@ -55,6 +56,14 @@ class RpcMalformed(RetryableError):
 
 class RpcLied(RpcMalformed):
     """An answer that its own hash, the header's bloom or other sources prove wrong: whoever gave it is not trusted."""
+
+
+class HeadRefused(RpcLied):
+    """A head to which no chain leads. head_hash: of the head; found by it is who told of it."""
+
+    def __init__(self, message: str, head_hash: bytes) -> None:
+        super().__init__(message)
+        self.head_hash = head_hash
 
 
 class LogRangeTooLarge(RetryableError):

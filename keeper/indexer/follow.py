@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Protocol
 
 from keeper.core.chain import NeedBlock, Step, Window, reconcile
-from keeper.core.errors import RpcLied, RpcMalformed, StateUnavailable
+from keeper.core.errors import HeadRefused, StateUnavailable
 from keeper.core.types import Block, BlockRef
 
 MOST_MISSED = 100_000
@@ -26,14 +26,15 @@ async def steps_to(window: Window, head: Block, headers: Headers) -> tuple[Step,
     """Everything between our tip and this head.
 
     A gap is fetched by height at once, as a guess that parent hashes then confirm or discard.
-    Raises StateUnavailable when the node no longer has a block of the branch (it reorged meanwhile: ask again with its
-    new head) and UnrecoverableReorg as `reconcile` does.
+    Raises HeadRefused for a head that no chain can have, StateUnavailable when the node no longer has a block
+    of the branch (it reorged meanwhile: ask again with its new head) and UnrecoverableReorg as `reconcile` does.
     """
     missed = range(window.tip.number + 1, head.number)
     if len(missed) > MOST_MISSED:
-        raise RpcMalformed(
+        raise HeadRefused(
             f"a head {head.number} was announced, {len(missed)} blocks above ours ({window.tip.number}); "
-            f"{MOST_MISSED} can be followed at once: check whether the node tells the truth"
+            f"{MOST_MISSED} can be followed at once: check whether the node tells the truth",
+            head.hash,
         )
     guesses = await asyncio.gather(*(headers.block_by_number(number) for number in missed))
     by_hash = {block.hash: block for block in guesses if block is not None}
@@ -52,15 +53,18 @@ async def steps_to(window: Window, head: Block, headers: Headers) -> tuple[Step,
 
 def _check_branch(window: Window, branch: Sequence[Block]) -> None:
     """Every chain counts its blocks one by one, and its time never goes back."""
-    first = branch[0]
+    first, head = branch[0], branch[-1]
     before = next((block for block in reversed(window.blocks) if block.hash == first.parent_hash), None)
     for parent, block in pairwise(branch if before is None else [before, *branch]):
         if block.number != parent.number + 1:
-            raise RpcLied(f"block {block.number} (0x{block.hash.hex()}) names block {parent.number} as its parent")
+            raise HeadRefused(
+                f"block {block.number} (0x{block.hash.hex()}) names block {parent.number} as its parent", head.hash
+            )
         if block.timestamp < parent.timestamp:
-            raise RpcLied(
+            raise HeadRefused(
                 f"block {block.number} (0x{block.hash.hex()}) is of {block.timestamp}, before its parent's time "
-                f"({parent.timestamp}); no chain allows that, the node is not to be trusted with it"
+                f"({parent.timestamp}); no chain allows that, the node is not to be trusted with it",
+                head.hash,
             )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from keeper.core.chain import Committed, Reverted, Window
-from keeper.core.errors import RpcLied, RpcMalformed, StateUnavailable
+from keeper.core.errors import HeadRefused, StateUnavailable
 from keeper.core.types import Block, BlockRef
 from keeper.indexer.follow import canonical_ancestor, steps_to
 from tests.unit.test_chain import chain
@@ -83,8 +83,9 @@ async def test_time_that_goes_back_and_heights_that_jump_are_lies():
         replace(blocks[4], timestamp=blocks[3].timestamp - 1),
         replace(blocks[4], ref=BlockRef(200, b"h" * 32)),
     ):
-        with pytest.raises(RpcLied):
+        with pytest.raises(HeadRefused) as refused:
             await steps_to(Window(blocks[:4]), wrong, Node(blocks))
+        assert refused.value.head_hash == wrong.hash
     same_second = replace(blocks[4], timestamp=blocks[3].timestamp)
     assert await steps_to(Window(blocks[:4]), same_second, Node(blocks)) == (Committed(same_second, tip=True),)
 
@@ -94,6 +95,6 @@ async def test_a_head_that_is_absurdly_far_is_not_walked_to():
     blocks = chain(2)
     node = Node(blocks)
     far = replace(blocks[2], ref=BlockRef(2**60, b"h" * 32))
-    with pytest.raises(RpcMalformed, match="check whether the node tells the truth"):
+    with pytest.raises(HeadRefused, match="check whether the node tells the truth"):
         await steps_to(Window(blocks), far, node)
     assert node.asked == []

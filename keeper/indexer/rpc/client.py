@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 from eth_hash.auto import keccak
 
-from keeper.core.errors import KeeperError, RpcLied, RpcRateLimited, RpcUnavailable, StateUnavailable
+from keeper.core.errors import HeadRefused, KeeperError, RpcLied, RpcRateLimited, RpcUnavailable, StateUnavailable
 from keeper.core.types import Block, BlockRef, Call, CallResult
 from keeper.indexer.rpc.broadcast import Submitted, first_acceptance
 from keeper.indexer.rpc.calls import CallPlan, read_single, single_requests
+from keeper.indexer.rpc.disbelief import disbelieve, hold_against_others
 from keeper.indexer.rpc.endpoint import Endpoint, is_worth_asking_elsewhere
 from keeper.indexer.rpc.faults import is_already_known
 from keeper.indexer.rpc.heads import follow_heads
@@ -193,6 +194,14 @@ class RpcClient(EndpointPool):
     def heads(self) -> AsyncGenerator[Block, None]:
         """The newest head whenever there is another one, for ever; see heads.follow_heads."""
         return follow_heads(self)
+
+    def disbelieve(self, refused: HeadRefused) -> None:
+        """A head was refused: whoever told of it lied."""
+        disbelieve(self, refused)
+
+    async def hold_against_others(self, head: Block, lead: int) -> None:
+        """Raises HeadRefused where nobody else is nearly as far as this head; see disbelief.hold_against_others."""
+        await hold_against_others(self, head, lead)
 
 
 def _acceptance(raw: bytes, result: msgspec.Raw | KeeperError, endpoint: Endpoint) -> KeeperError | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
@@ -37,6 +38,7 @@ log = structlog.get_logger(__name__)
 _FIRST_COOL_DOWN_S = 0.25
 _LONGEST_COOL_DOWN_S = 30.0
 _RATE_LIMIT_COOL_DOWN_S = 1.0
+_HEADS_REMEMBERED = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Endpoint:
         self.requests = 0
         self.head_number: int | None = None
         self.head_seen_at: float | None = None
+        self._told: deque[bytes] = deque(maxlen=_HEADS_REMEMBERED)
         self.errors = 0
         self.excluded: WrongChain | None = None
         self.rate_limited = False
@@ -197,6 +200,16 @@ class Endpoint:
         """Remember how far this endpoint is; a reorg may bring it back."""
         self.head_number = block.number
         self.head_seen_at = time.monotonic()
+        if block.hash not in self._told:
+            self._told.append(block.hash)
+
+    def told_of(self, head_hash: bytes) -> bool:
+        """Whether this was one of its newest heads."""
+        return head_hash in self._told
+
+    def disbelieve_head(self) -> None:
+        """Nobody is behind what it told; how far it is is not known any more."""
+        self.head_number = self.head_seen_at = None
 
     def status(self) -> EndpointStatus:
         return EndpointStatus(
