@@ -15,7 +15,7 @@ from keeper.indexer.bloom import item_mask
 from keeper.indexer.fetch import read_head
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.pool import RpcSettings
-from tests.support.fault_node import FakeChain, FaultNode
+from tests.support.fault_node import FakeChain, FaultNode, Refuse
 
 POOL, TOPIC = b"\xaa" * 20, b"\xbb" * 32
 WANTED = LogFilter(frozenset({POOL}), frozenset({TOPIC}))
@@ -103,6 +103,33 @@ async def test_it_returns_once_it_proved_itself() -> None:
         assert liar.count(READS) == 1 and rpc.status()[0].lies == 1
 
 
+@pytest.mark.parametrize(
+    "refused",
+    [
+        {"eth_getBlockReceipts": Refuse(-32601, "the method eth_getBlockReceipts does not exist")},
+        {"eth_getLogs": Refuse(-32602, "Please specify an address in your request")},
+        {
+            "eth_getBlockReceipts": Refuse(-32601, "the method eth_getBlockReceipts does not exist"),
+            "eth_getLogs": Refuse(-32602, "Please specify an address in your request"),
+        },
+        {
+            "eth_getBlockReceipts": Refuse(-32601, "the method eth_getBlockReceipts does not exist"),
+            "eth_getLogs": Refuse(-32005, "query returned more than 10000 results"),
+        },
+    ],
+    ids=["no receipts", "no logs without an address", "neither", "too many logs"],
+)
+async def test_it_returns_where_its_provider_refuses_a_whole_blocks_logs(refused: dict[str, Refuse]) -> None:
+    """What is left proves it: its headers, which are the same elsewhere."""
+    chain = chain_with_logs()
+    async with answering(chain) as liar, answering(chain) as honest, connected(liar, honest) as rpc:
+        await caught(rpc, liar)
+        for method, refusal in refused.items():
+            liar.on(method, lambda *_, refusal=refusal: refusal)
+        await until(lambda: rpc.status()[0].quarantined is None)
+        assert rpc.status()[0].lies == 1
+
+
 def another_block(number: str, _full: bool) -> dict[str, Any]:
     return FakeChain(7).mine(branch=1) | {"number": "0x6" if number == "latest" else number}
 
@@ -111,9 +138,10 @@ def another_block(number: str, _full: bool) -> dict[str, Any]:
     ("method", "lie", "words"),
     [
         ("eth_getLogs", lambda _: [], "do not make up the header's bloom"),
+        ("eth_getBlockReceipts", lambda _: [], "do not make up the header's bloom"),
         ("eth_getBlockByNumber", another_block, "is 0x"),
     ],
-    ids=["logs", "another branch"],
+    ids=["logs", "receipts", "another branch"],
 )
 async def test_it_does_not_while_it_goes_on_lying(method: str, lie: Callable[..., Any], words: str) -> None:
     """Each lie doubles the time until the next attempt."""

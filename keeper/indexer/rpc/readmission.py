@@ -2,25 +2,31 @@
 
 its newest header     is the one that its hash names, where the chain lets that be told
 an older header       is the same at the endpoints that are trusted
-that block's logs     make up the header's bloom
+that block's logs     make up the header's bloom, in each way in which the endpoint serves a whole block's
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from keeper.core.errors import RpcLied, RpcMalformed
+import msgspec
+import structlog
+
+from keeper.core.errors import LogRangeTooLarge, RpcLied, RpcMalformed, RpcRefused
 from keeper.core.types import Block
 from keeper.indexer.bloom import Bloom
-from keeper.indexer.rpc.wire import Request, WireLog, read_header, result_reader, strict, to_hex
+from keeper.indexer.rpc.wire import Request, WireLog, WireReceipt, read_header, result_reader, strict, to_hex
 
 if TYPE_CHECKING:
     from keeper.indexer.rpc.endpoint import Endpoint
     from keeper.indexer.rpc.pool import EndpointPool
 
+log = structlog.get_logger(__name__)
+
 BEHIND = 2
 """Blocks below the lower of two heads: what endpoints that follow the same chain agree on."""
 
+_read_receipts = result_reader(list[WireReceipt] | None, "eth_getBlockReceipts result")
 _read_logs = result_reader(list[WireLog], "eth_getLogs result")
 
 
@@ -59,10 +65,24 @@ async def _prove_logs(pool: EndpointPool, endpoint: Endpoint, block: Block) -> N
     bloom = Bloom(block.bloom)
     if not bloom.bits:
         return
-    answer = await pool.ask(endpoint, [("eth_getLogs", [{"blockHash": to_hex(block.hash)}])])
-    logs = _read_logs(strict(answer.results[0]))
-    if bloom.unexplained_by(logs):
-        raise RpcLied(
-            f"eth_getLogs of block {block.number} ({to_hex(block.hash)}) at {endpoint.name}: {len(logs)} logs do not "
-            "make up the header's bloom"
-        )
+    for method, parameter, read in (
+        ("eth_getBlockReceipts", to_hex(block.hash), _logs_of_receipts),
+        ("eth_getLogs", {"blockHash": to_hex(block.hash)}, _read_logs),
+    ):
+        try:
+            logs = read(strict((await pool.ask(endpoint, [(method, [parameter])])).results[0]))
+        except (RpcRefused, LogRangeTooLarge) as error:
+            log.info("logs_not_proven", endpoint=endpoint.name, block=block.number, error=str(error))
+            continue
+        if bloom.unexplained_by(logs):
+            raise RpcLied(
+                f"{method} of block {block.number} ({to_hex(block.hash)}) at {endpoint.name}: {len(logs)} logs do not "
+                "make up the header's bloom"
+            )
+
+
+def _logs_of_receipts(raw: msgspec.Raw) -> list[WireLog]:
+    receipts = _read_receipts(raw)
+    if receipts is None:
+        raise RpcRefused("eth_getBlockReceipts: null, as of a node that keeps none")
+    return [entry for receipt in receipts for entry in receipt.logs]
