@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from keeper.store.opening import open_store
 from keeper.store.schema import attempts, audit, deliveries, facts, intents, meta, notices
 from keeper.store.sql import SqlStore
 from keeper.store.sqlite import hold
+from keeper.store.swap import draft_name, draft_of, finish, remove, swap
 
 WORLD = (meta, intents, attempts, notices, deliveries, audit)
 KEPT_KINDS = ("episode", "volatility")
@@ -81,27 +81,27 @@ def forget_chain(store: SqlStore) -> Salvaged:
 def rescue(url: str, *, chain_id: int, clock: Any = time.time) -> Salvaged:
     """Make a new SQLite store of what can be read of a damaged one, in its place.
 
-    A repair that was killed is gone on with: what was read is durable before anything is moved.
+    A repair that was killed is gone on with: what was read is durable before anything is moved. It counts as long as
+    the file is the one that it was read of, and untouched; otherwise this one is read.
     Raises StoreError where there is nothing to be read, StoreInUse while a daemon holds it.
     """
-    path = Path(str(make_url(url).database)).absolute()
-    ready = path.with_name(f"{path.name}.repaired")
+    path = Path(str(make_url(url).database)).resolve()
     with hold(path):
-        found = Salvaged()
-        if not ready.exists():
-            found = _read_into(path, ready, chain_id)
-        found.aside = _swap(path, ready, clock())
+        found, draft = Salvaged(), draft_of(path)
+        if draft is None:
+            draft = draft_name(path)
+            found = _read_into(path, draft, chain_id)
+        found.aside = swap(path, draft, clock())
     return found
 
 
 # --- reading what is damaged ------------------------------------------------------------------------------------------
 
 
-def _read_into(path: Path, ready: Path, chain_id: int) -> Salvaged:
+def _read_into(path: Path, draft: Path, chain_id: int) -> Salvaged:
     found = Salvaged()
-    part = ready.with_name(f"{ready.name}.part")
-    for old in (part, *_companions(part)):
-        old.unlink(missing_ok=True)
+    part = path.with_name(f"{path.name}.repaired.part")
+    remove(part)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.salvage-") as folder:
         copy = Path(folder) / path.name
         for source in (path, path.with_name(f"{path.name}-wal")):
@@ -125,9 +125,7 @@ def _read_into(path: Path, ready: Path, chain_id: int) -> Salvaged:
         finally:
             fresh.close()
             damaged.close()
-    _settle(part)
-    part.rename(ready)
-    _sync_folder(path.parent)
+    finish(part, draft, path)
     return found
 
 
@@ -232,47 +230,6 @@ def _episodes(connection: sqlite3.Connection, found: Salvaged) -> list[tuple[Any
         else:
             break
     return [(*key, 0, payload) for key, (_, payload) in newest.items()]
-
-
-# --- putting it in place ----------------------------------------------------------------------------------------------
-
-
-def _settle(path: Path) -> None:
-    """All of it in the file itself, so that it can be moved without a log beside it."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.execute("PRAGMA journal_mode = DELETE")
-    connection.close()
-    descriptor = os.open(path, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
-    for one in _companions(path):
-        one.unlink(missing_ok=True)
-
-
-def _swap(path: Path, ready: Path, now: float) -> Path:
-    """The damaged file and its log aside, what was read in their place. At any instant the file or `ready` is there."""
-    stem = f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}"
-    names = (path.with_name(stem if number == 1 else f"{stem}-{number}") for number in count(1))
-    aside = next(name for name in names if not name.exists())
-    if path.exists():
-        os.link(path, aside)
-    for companion in (path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
-        if companion.exists():
-            companion.rename(aside.with_name(companion.name.replace(path.name, aside.name, 1)))
-    ready.replace(path)
-    _sync_folder(path.parent)
-    return aside
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
-
-
-def _companions(path: Path) -> list[Path]:
-    return [path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm", "-journal", ".lock")]
 
 
 # --- statements -------------------------------------------------------------------------------------------------------

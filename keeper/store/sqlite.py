@@ -20,6 +20,7 @@ from sqlalchemy.engine import URL, Dialect
 
 from keeper.core.errors import StoreCorrupt, StoreError, StoreInUse
 from keeper.store.engine import Driver
+from keeper.store.swap import draft_of
 
 PRAGMAS = (
     "PRAGMA synchronous = FULL",
@@ -52,15 +53,17 @@ class SqliteEngine:
                 )
             return self._connect(self._path, "ro")
         try:
-            _create(self._path)
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lease = _lease(self._path)
+            _refuse_half_repaired(self._path)
+            _create(self._path)
+            return self._connect(self._path, "rw")
         except OSError as error:
+            self.release()
             raise StoreError(
                 f"{self._path} is not writable ({error.strerror}): "
                 "give this user write permission to the file and its directory, or correct store.url"
             ) from None
-        try:
-            return self._connect(self._path, "rw")
         except StoreError:
             self.release()
             raise
@@ -109,8 +112,7 @@ class SqliteEngine:
 
 
 def _create(path: Path) -> None:
-    """The file and its directories, readable by their owner alone; the log files inherit the mode."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """The file, readable by its owner alone; the log files inherit the mode."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     for file in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))):
         with contextlib.suppress(OSError):  # not there, or another's, whom opening it will tell of
@@ -121,7 +123,7 @@ def _create(path: Path) -> None:
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
     """Be the writer of a file without opening it. Raises StoreInUse, and StoreError where there is none."""
-    if not path.exists() and not path.with_name(f"{path.name}.repaired").exists():
+    if not path.exists() and draft_of(path) is None:
         raise StoreError(f"no database at {path}: correct store.url")
     descriptor = _lease(path)
     try:
@@ -145,6 +147,16 @@ def _lease(path: Path) -> int:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     return descriptor
+
+
+def _refuse_half_repaired(path: Path) -> None:
+    """Its log may be away already, and with it the newest commits, of which the file itself shows nothing."""
+    draft = draft_of(path.resolve())
+    if draft is not None:
+        raise StoreCorrupt(
+            f"{path}: a repair was killed before the new file was in its place: run `keeper repair`, which goes on "
+            f"with it; to use another database instead, move {draft} away first"
+        )
 
 
 def _check(driver: sqlite3.Connection, path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from keeper.core.errors import StoreCorrupt, StoreError, StoreInUse
-from keeper.core.records import DeliveryStatus, IntentStatus
+from keeper.core.records import DeliveryStatus, Intent, IntentStatus
 from keeper.store import SqlStore, open_store
 from keeper.store.salvage import forget_chain, rescue, summary
 from tests.contract.conftest import CHAIN_ID, Opener
@@ -230,30 +230,91 @@ def test_a_file_of_which_nothing_can_be_read_stays_where_it_is(path: Path):
 def test_a_repair_that_was_killed_is_gone_on_with(path: Path, monkeypatch):
     """What was read is durable before anything is moved; the second attempt needs the damaged file no more."""
     damage(path, *pages_of(path, "blocks"))
-
-    def killed(*_: object) -> None:
-        raise RuntimeError("killed here")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "replace", killed)
-        with pytest.raises(RuntimeError):
-            rescue(f"sqlite:///{path}", chain_id=CHAIN_ID)
+    read = path.stat()
+    repair_and_be_killed(path, monkeypatch, Path, "replace")
     damage(path, 1)
+    os.utime(path, ns=(read.st_atime_ns, read.st_mtime_ns))  # the disk fails on, nobody wrote
     rescue(f"sqlite:///{path}", chain_id=CHAIN_ID)
     store = open_at(path)
     assert len(store.intents()) == INTENTS
     store.close()
 
 
-def test_commits_that_are_in_the_log_alone_are_kept(path: Path):
-    """A killed daemon leaves its last commits in the write-ahead log."""
+@pytest.mark.parametrize(("module", "call"), [(os, "link"), (Path, "replace")], ids=["before", "in"])
+def test_what_a_killed_repair_read_is_not_put_in_place_of_what_came_since(path: Path, monkeypatch, module, call):
+    """A backup was restored, a daemon ran on it, and it is damaged in its turn: this one is read."""
+    backup = path.read_bytes()
+    damage(path, *pages_of(path, "blocks"))
+    repair_and_be_killed(path, monkeypatch, module, call)
+    path.write_bytes(backup)
     store = open_at(path)
     with store.transaction() as transaction:
-        transaction.put_intent(intent("last"))
+        transaction.put_intent(intent("later"))
+    store.close()
+    damage(path, *pages_of(path, "blocks"))
+    rescue(f"sqlite:///{path}", chain_id=CHAIN_ID)
+    store = open_at(path)
+    assert store.intent("later") is not None and len(store.intents()) == INTENTS + 1
+    store.close()
+    assert not list(path.parent.glob("*.repaired*"))
+
+
+def test_nobody_writes_to_a_file_whose_log_is_away_already(path: Path, monkeypatch):
+    """It looks whole without it. The repair goes on, and leaves the damaged file one name, with its log beside it."""
+    kept = killed_at(path, intent("last"))
+    log = kept.with_name("kept.db-wal").read_bytes()
+    repair_and_be_killed(kept, monkeypatch, Path, "replace")
+    assert not kept.with_name("kept.db-wal").exists()
+    with pytest.raises(StoreCorrupt, match=r"a repair was killed .*: run `keeper repair`"):
+        open_at(kept)
+    found = rescue(f"sqlite:///{kept}", chain_id=CHAIN_ID)
+    store = open_at(kept)
+    assert store.intent("last") is not None
+    store.close()
+    assert found.aside is not None and found.aside.with_name(f"{found.aside.name}-wal").read_bytes() == log
+    assert [one for one in kept.parent.glob("kept.db.damaged-*") if not one.name.endswith(("-wal", "-shm"))] == [
+        found.aside
+    ]
+
+
+def test_where_the_database_is_gone_the_draft_is_put_in_place(path: Path, monkeypatch):
+    damage(path, *pages_of(path, "blocks"))
+    repair_and_be_killed(path, monkeypatch, os, "link")
+    path.unlink()
+    with pytest.raises(StoreCorrupt, match="run `keeper repair`"):
+        open_at(path)
+    assert not path.exists()
+    assert rescue(f"sqlite:///{path}", chain_id=CHAIN_ID).aside is None
+    store = open_at(path)
+    assert len(store.intents()) == INTENTS
+    store.close()
+
+
+def repair_and_be_killed(path: Path, monkeypatch: pytest.MonkeyPatch, module: object, call: str) -> None:
+    def killed(*_: object) -> None:
+        raise RuntimeError("killed here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, call, killed)
+        with pytest.raises(RuntimeError, match="killed here"):
+            rescue(f"sqlite:///{path}", chain_id=CHAIN_ID)
+
+
+def killed_at(path: Path, last: Intent) -> Path:
+    """A copy as a killed daemon leaves it, with this intent in the log alone."""
+    store = open_at(path)
+    with store.transaction() as transaction:
+        transaction.put_intent(last)
     kept = path.with_name("kept.db")
     for suffix in ("", "-wal"):
         kept.with_name(f"kept.db{suffix}").write_bytes(path.with_name(f"{path.name}{suffix}").read_bytes())
     store.close()
+    return kept
+
+
+def test_commits_that_are_in_the_log_alone_are_kept(path: Path):
+    """A killed daemon leaves its last commits in the write-ahead log."""
+    kept = killed_at(path, intent("last"))
     damage(kept, *pages_of(path, "touches"))
     rescue(f"sqlite:///{kept}", chain_id=CHAIN_ID)
     store = open_at(kept)
