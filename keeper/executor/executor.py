@@ -125,6 +125,7 @@ class Executor:
         self._doubts = doubts or Doubts()
         self._foreign = foreign or Foreign(store, Halt(), clock, yield_s=0)
         self._sent_at: dict[bytes, int] = {}
+        self._uncertain_since: dict[str, int] = {}  # block numbers, by intent
         self.postings = Postings(store, self._journal, rpc, self._account, settings, clock)
         self._selection = Selection(settings, self._account, self._journal, guard, financier, clock)
         self.ways = ways or Ways()
@@ -333,17 +334,18 @@ class Executor:
         busy = self._dispatch.busy()
         unspent = self._journal.unspent() if self._signer else []
         just_sent = self._just_sent
-        exposed = [
-            intent
-            for intent in unspent
-            if offered_until(intent) is None and intent.id not in just_sent and not is_uncertain(intent)
-        ]
+        left_alone = just_sent | self._to_be_told(unspent, block.number)
+        exposed = [intent for intent in unspent if offered_until(intent) is None and intent.id not in left_alone]
         following = [intent for intent in exposed if update_of(intent) in answers.ahead]
         held = {intent.id for intent in following}
         waiting = [intent for intent in exposed if intent.id not in held]
         self.postings.begin(block.number)
         self._doubts.see_prices(venues)
-        self._foreign.look(answers.sight, list(self._journal), block.number)
+        if not self._foreign.look(answers.sight, list(self._journal), block.number):
+            self._watch.answers = replace(answers, sight=replace(answers.sight, nonce=None))  # for all who use it
+            if just_sent:
+                await self._dispatch.settle()
+            return
         may_send = self._selection.may_send(block, venues, answers)
         if not (may_send and self.liquidates):
             opportunities = ()
@@ -448,6 +450,14 @@ class Executor:
 
     # --- steps of acting
 
+    def _to_be_told(self, unspent: Sequence[Intent], block: int) -> frozenset[str]:
+        """Intents that may never have left, left alone until the node says whether they did. Where it does not, for
+        some blocks only: each holds a nonce, and nothing behind it can be mined."""
+        unsure = [intent.id for intent in unspent if is_uncertain(intent)]
+        self._uncertain_since = {one: self._uncertain_since.get(one, block) for one in unsure}
+        patience = self._settings.replace_after_blocks
+        return frozenset(one for one, since in self._uncertain_since.items() if block - since < patience)
+
     def _awaited(self) -> Callable[[], None]:
         return self.latency.later("accepted")
 
@@ -506,7 +516,8 @@ class Executor:
             return []
         drafts = self._permitted(composer.policy, drafts, judged.number)
         owned = [nonce_of(intent) for intent in self._journal.unspent()]
-        missing = gaps(nonce, owned, self._foreign.waiting)[len(drafts) :]
+        most = len(drafts) + self._settings.max_pending
+        missing = gaps(nonce, owned, self._foreign.waiting, most=most)[len(drafts) :]
         if missing:
             log.error("nonces_missing", nonces=missing, remedy="filling them; let nobody else use this key")
         drafts = [*drafts, *(draft_filler(self._account, n) for n in missing)]

@@ -6,6 +6,9 @@ other takes over once it has been silent for as long. Nonces that others use, or
 
     mined      a nonce that a block shows used, and that no transaction of ours used
     waiting    a nonce below the pool's count of us that none of ours is known to have: neither taken, nor bid for
+
+One endpoint that counts wrong for one block is not believed: neither a count far from the last one, nor one that takes
+back what was accounted for, until another block's answer says the same.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from keeper.executor.lifecycle import Sight, nonce_of
 log = structlog.get_logger(__name__)
 
 SUBJECT = "foreign"
-_MOST_WAITING = 1_024  # nonces that a node is believed to have something waiting for
+_MOST_WAITING = 1_024  # nonces that a node is believed to have something waiting for, or to have mined at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class Foreign:
         self._seen = _Seen()
         self._known = False  # whether any nonce was accounted for yet
         self._open: set[int] = set()
+        self._unconfirmed: tuple[int, int] | None = None  # a block, and its count that was not believed
         self.waiting: frozenset[int] = frozenset()
 
     def load(self) -> None:
@@ -65,29 +69,40 @@ class Foreign:
         self._known = bool(ours) or self._store.meta(SUBJECT) is not None
         self._seen = _Seen(max(seen.below, max(ours, default=-1) + 1), seen.at)
         self._open = set()
+        self._unconfirmed = None
         self.waiting = frozenset()
 
-    def look(self, sight: Sight, intents: Collection[Intent], block: int) -> None:
-        """Every block that is acted on: what of our account's nonces is not our doing."""
+    def look(self, sight: Sight, intents: Collection[Intent], block: int) -> bool:
+        """Every block that is acted on: what of our account's nonces is not our doing. Returns whether the block's
+        count of them may be acted on."""
         if sight.nonce is None:
-            return
+            return False
         owned = {nonce_of(intent): intent for intent in sorted(intents, key=_counts)}
+        mined = self._mined(sight.nonce, owned, block)
+        if self._unconfirmed is not None:
+            log.warning("nonce_not_believed", nonce=sight.nonce, expected=self._seen.below, block=block)
+            self._yield(())
+            return False
         self._look_at_waiting(sight, sight.nonce, intents)
-        mined = self._mined(sight.nonce, owned)
         strangers = self.waiting - set(owned)
         if mined:
             self._remember(sight.nonce, mined, block)
         elif strangers:  # on a nonce of ours it may be a node that does not find what it has
             self._seen = _Seen(self._seen.below, self._clock())
         self._yield(strangers)
+        return True
 
-    def _mined(self, nonce: int, owned: dict[int, Intent]) -> list[int]:
-        """Nonces used since the last look by somebody else. One of ours whose receipt is not there yet stays open."""
+    def _mined(self, nonce: int, owned: dict[int, Intent], block: int) -> list[int]:
+        """Nonces used since the last look by somebody else, the last of them where there are many. One of ours whose
+        receipt is not there yet stays open."""
         if not self._known:
             self._seen, self._known = _Seen(nonce, self._seen.at), True
             return []
+        below = self._believed_from(nonce, owned, block)
+        if below is None:
+            return []
         found = []
-        candidates = {*self._open, *range(self._seen.below, nonce)}
+        candidates = {*self._open, *range(max(below, nonce - _MOST_WAITING), nonce)}
         self._open = set()
         for used in sorted(number for number in candidates if number < nonce):
             intent = owned.get(used)
@@ -100,6 +115,19 @@ class Foreign:
                     self._open.add(used)
         self._seen = _Seen(nonce, self._seen.at)
         return sorted(set(found) - self._used()) if found else []
+
+    def _believed_from(self, nonce: int, owned: Collection[int], block: int) -> int | None:
+        """Below what all is accounted for, given that a block counts so many; None while that is not believed."""
+        said, self._unconfirmed = self._unconfirmed, None
+        below = self._seen.below
+        while nonce < below and below - 1 in owned:  # a reorg may have given these back
+            below -= 1
+        if below <= nonce <= below + _MOST_WAITING:
+            return below
+        if said is None or said[0] == block or abs(said[1] - nonce) > _MOST_WAITING:
+            self._unconfirmed = block, nonce
+            return None
+        return min(below, nonce)
 
     def _used(self) -> set[int]:
         """Nonces that a transaction of ours used, ever."""

@@ -255,7 +255,8 @@ def is_uncertain(intent: Intent) -> bool:
 def _never_left(intent: Intent, sight: Sight) -> bool:
     """Whether what was armed when the daemon ended stayed where it was. Its nonce is free then; should it be mined all
     the same, it counts."""
-    return is_uncertain(intent) and sight.nonce is not None and sight.known.get(intent.attempts[-1].tx_hash) is False
+    unknown = all(sight.known.get(attempt.tx_hash) is False for attempt in intent.attempts)
+    return is_uncertain(intent) and sight.nonce is not None and unknown
 
 
 def _abandon(intent: Intent, now: float) -> Intent:

@@ -17,7 +17,11 @@ def allocate(chain_nonce: int, owned: Collection[int], count: int, foreign: Coll
     return list(islice((nonce for nonce in count_from(chain_nonce) if nonce not in taken), count))
 
 
-def gaps(chain_nonce: int, owned: Collection[int], foreign: Collection[int] = ()) -> list[int]:
-    """Nonces below an owned one that nobody owns: while they are missing, what comes after cannot be mined."""
+def gaps(
+    chain_nonce: int, owned: Collection[int], foreign: Collection[int] = (), *, most: int | None = None
+) -> list[int]:
+    """The lowest nonces below an owned one that nobody owns, at most so many: while they are missing, what comes after
+    cannot be mined."""
     taken = {*owned, *foreign}
-    return [nonce for nonce in range(chain_nonce, max(owned, default=chain_nonce)) if nonce not in taken]
+    below = range(chain_nonce, max(owned, default=chain_nonce))
+    return list(islice((nonce for nonce in below if nonce not in taken), most))

@@ -20,6 +20,7 @@ _BALANCE_OF = bytes.fromhex("70a08231")
 _ALLOWANCE = bytes.fromhex("dd62ed3e")
 _DECIMALS = bytes.fromhex("313ce567")
 _HISTORY_BLOCKS = 4
+_NONCES = 1 << 63  # far above what any account can reach (EIP-2681: 2**64 - 1), and what a database counts to
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class Questions:
         presence, updates = others[: len(self.presence)], map(read_pending, others[len(self.presence) :])
         sight = Sight(
             block=self.block,
-            nonce=_quantity(answers[0]),
+            nonce=_nonce(answers[0]),
             receipts={
                 asked: receipt
                 for asked, answer in zip(self.receipts, receipts, strict=True)
@@ -100,7 +101,7 @@ class Questions:
                 for asked, answer in zip(self.presence, presence, strict=True)
                 if not isinstance(answer, KeeperError)
             },
-            pending_nonce=_quantity(pending),
+            pending_nonce=_nonce(pending),
         )
         waiting = {ahead.tx_hash: ahead for ahead in updates if ahead is not None and ahead.tx_hash in self.updates}
         return Answers(sight, wallet, _tips(answers[2]), waiting)
@@ -185,6 +186,11 @@ def _quantity(answer: Any) -> int | None:
         return int(answer, 16) if isinstance(answer, str) else None
     except ValueError:
         return None
+
+
+def _nonce(answer: Any) -> int | None:
+    found = _quantity(answer)
+    return found if found is not None and 0 <= found < _NONCES else None
 
 
 def _tips(answer: Any) -> tuple[int, ...]:

@@ -26,6 +26,8 @@ class Scene:
     halt: Halt = field(default_factory=Halt)
     now: float = 1_000.0
     resumed_at: float | None = None
+    block: int = 0
+    believed: bool = True
 
     def __post_init__(self) -> None:
         self.restart()
@@ -45,8 +47,9 @@ class Scene:
         """Whether transactions are held back after a block with this nonce."""
         intents = list(self.store.journal.values())
         hashes = [attempt.tx_hash for one in intents for attempt in one.attempts]
-        sight = Sight(BlockRef(1, b"1" * 32), nonce, {}, {h: h in known for h in hashes}, pending)
-        self.foreign.look(sight, intents, 1)
+        self.block += 1
+        sight = Sight(BlockRef(self.block, b"1" * 32), nonce, {}, {h: h in known for h in hashes}, pending)
+        self.believed = self.foreign.look(sight, intents, self.block)
         return bool(self.halt)
 
     def own(self, nonce: int, status: IntentStatus, *, mined: bool) -> bytes:
@@ -71,7 +74,7 @@ def test_a_nonce_that_none_of_ours_used_holds_transactions_back_for_a_while(scen
     scene.look(7)
     assert scene.look(8)
     assert "something else sends transactions with our key" in scene.halt.reasons["foreign"]
-    assert scene.store.trail == [("mined", {"nonces": [7], "block": 1})]
+    assert scene.store.trail == [("mined", {"nonces": [7], "block": 2})]
     scene.now += 599
     assert scene.look(8)
     scene.now += 1
@@ -149,6 +152,56 @@ def test_a_node_that_counts_too_far_costs_little(scene: Scene):
     assert len(scene.foreign.waiting) == 1_024
 
 
+@pytest.mark.parametrize("lie", [0, 2**62])
+def test_one_block_that_counts_far_off_accuses_nobody(scene: Scene, lie: int):
+    """What comes after it is counted from where it was before."""
+    scene.look(5_000)
+    assert not scene.look(lie)
+    assert not scene.believed
+    assert not scene.look(5_000)
+    assert scene.believed
+    assert scene.look(5_001)
+    assert scene.store.trail == [("mined", {"nonces": [5_000], "block": 4})]
+
+
+def test_one_block_that_counts_a_little_low_does_not_accuse_what_was_before_us(scene: Scene):
+    scene.look(500)
+    assert not scene.look(0)
+    assert not scene.believed
+    assert not scene.look(500)
+    assert scene.believed
+
+
+def test_what_two_blocks_say_is_believed_and_told_in_bounds(scene: Scene):
+    """Somebody used the key a lot while we were down."""
+    scene.look(7)
+    assert not scene.look(10**6)
+    assert scene.look(10**6 + 1)
+    assert scene.believed
+    [(_, told)] = scene.store.trail
+    assert told["nonces"] == list(range(10**6 + 1 - 1_024, 10**6 + 1))
+    scene.now += 600
+    assert not scene.look(10**6 + 1)
+
+
+def test_the_same_block_twice_confirms_nothing(scene: Scene):
+    scene.look(7)
+    scene.look(2**62)
+    scene.block -= 1
+    assert not scene.look(2**62)
+    assert not scene.believed
+
+
+def test_a_nonce_of_ours_that_a_reorg_gave_to_somebody_else_is_noticed(scene: Scene):
+    scene.look(7)
+    scene.own(7, IntentStatus.INCLUDED, mined=True)
+    assert not scene.look(8)
+    scene.own(7, IntentStatus.REORGED, mined=False)
+    assert not scene.look(7)
+    scene.own(7, IntentStatus.ABANDONED, mined=False)
+    assert scene.look(8)
+
+
 def test_somebody_may_ask_to_go_on(scene: Scene):
     scene.look(7)
     assert scene.look(8)
@@ -165,6 +218,11 @@ def test_somebody_may_ask_to_go_on(scene: Scene):
 def test_nonces_of_others_are_neither_taken_nor_filled():
     assert allocate(5, [6], 3, foreign=[5, 7]) == [8, 9, 10]
     assert gaps(5, [8], foreign=[5, 7]) == [6]
+
+
+def test_gaps_are_found_as_far_as_they_are_asked_for():
+    """Whatever the account's nonce was said to be."""
+    assert gaps(0, [3, 2**62], most=4) == [0, 1, 2, 4]
 
 
 # --- on the model chain
@@ -188,4 +246,45 @@ def test_two_with_one_key_the_one_that_sent_first_goes_on() -> None:
     assert pipeline.chain.submitted
     assert {intent.cause for intent in pipeline.store.journal.values()} >= {"liquidate:model:1"}
     assert key_of(1) in pipeline.venue(pipeline.chain.tip.block).book.positions
+    pipeline.close()
+
+
+@pytest.mark.parametrize("lie", [0, 2**62])
+def test_a_block_whose_count_is_not_believed_is_not_acted_on(lie: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No nonce is taken that others' do not reach, and no thousands of fillers are sent; the next block is acted on."""
+    pipeline = Pipeline()
+    pipeline.chain.tip.after.nonce = 5_000
+    pipeline.chain.mine()
+    pipeline.follow()
+    honest = pipeline.chain._answer
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            pipeline.chain,
+            "_answer",
+            lambda method, params: hex(lie) if method == "eth_getTransactionCount" else honest(method, params),
+        )
+        pipeline.chain.mine(opened=[1])
+        pipeline.follow()
+    assert pipeline.chain.submitted == []
+    pipeline.chain.mine()
+    pipeline.follow()
+    assert [one.attempts[0].nonce for one in pipeline.store.journal.values()] == [5_000, 5_001]
+    pipeline.close()
+
+
+def test_only_as_many_gaps_are_filled_at_once_as_may_wait() -> None:
+    """Beneath one of ours that waits far above the account's nonce."""
+    pipeline = Pipeline()
+    pipeline.chain.tip.after.nonce = 900
+    pipeline.chain.mine()
+    pipeline.follow()
+    pipeline.chain.mine(opened=[1], at_most=0)
+    pipeline.follow()
+    assert pipeline.chain.submitted
+    pipeline.chain.tip.after.nonce = 0
+    for _ in range(2):
+        pipeline.chain.mine(at_most=0)
+        pipeline.follow()
+    fillers = [one for one in pipeline.store.journal.values() if one.kind == "filler"]
+    assert 0 < len(fillers) <= 2 * pipeline.settings.max_pending
     pipeline.close()

@@ -12,7 +12,7 @@ from keeper.core.records import Intent, IntentStatus
 from keeper.core.types import BlockRef, TxCall
 from keeper.executor.compose import Composer, Draft
 from keeper.executor.fees import Fees
-from keeper.executor.lifecycle import Action, Receipt, Sight, decide, observe, orphan, sent
+from keeper.executor.lifecycle import Action, Receipt, Sight, decide, observe, orphan, sent, uncertain
 from keeper.executor.signer import LocalSigner
 from keeper.executor.upkeep import Judgement, Market, tend
 
@@ -65,6 +65,15 @@ def after(
         finalized=finalized,
         now=1.0,
     )
+
+
+def test_what_was_armed_and_then_replaced_never_left_only_if_the_node_has_none_of_it() -> None:
+    """The first may wait in its pool where the second is not there: the nonce is not free."""
+    armed = cancelled(uncertain(intent(IntentStatus.PLANNED)))
+    first, second = (attempt.tx_hash for attempt in armed.attempts)
+    assert after(armed, 11, known={first: True, second: False}).status is IntentStatus.PLANNED
+    assert after(armed, 11, known={second: False}).status is IntentStatus.PLANNED
+    assert after(armed, 11, known={first: False, second: False}).status is IntentStatus.ABANDONED
 
 
 def test_a_block_without_news_leaves_the_very_same_intent() -> None:

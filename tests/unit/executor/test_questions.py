@@ -97,6 +97,12 @@ def test_a_transaction_the_node_does_not_have_is_told_from_one_it_did_not_speak_
     assert questions().read([word(1)] * 3, [*ANSWERS[:3], None, None, None], {}).sight.known == {HASH: False}
 
 
+@pytest.mark.parametrize("lie", ["-0x1", hex(2**63), hex(2**64 - 1), hex(2**256)])
+def test_a_nonce_that_no_account_can_have_is_not_known(lie: str) -> None:
+    sight = questions().read([word(1)] * 3, [lie, *ANSWERS[1:5], lie], {}).sight
+    assert (sight.nonce, sight.pending_nonce) == (None, None)
+
+
 def test_answers_that_do_not_match_the_questions_are_refused() -> None:
     with pytest.raises(DecodeError, match=r"asked 3 calls and 6 requests, but got 2 and 6"):
         questions().read([word(1)] * 2, ANSWERS, {})
