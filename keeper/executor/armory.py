@@ -100,7 +100,8 @@ class Armory:
     def recover(self) -> None:
         """Hold what a daemon had ready when it ended as intents that may have left: the next block tells.
 
-        One whose nonce or cause the journal gave to something else stayed: had it left, it would be in the journal.
+        One whose nonce or cause the journal gave to something else stayed: had it left, it would be in the journal. So
+        would be one whose very transaction the journal knows as another's.
         What this very daemon has ready, because it skipped blocks and did not end, is known to have stayed.
         """
         if self._armed:
@@ -112,7 +113,14 @@ class Armory:
             return
         held = [intent for intent in self._journal if not is_spent(intent) or intent.tx_hash is not None]
         nonces, causes = {nonce_of(intent) for intent in held}, {i.cause for i in held if not is_spent(i)}
-        lost = [intent for intent in left if nonce_of(intent) not in nonces and intent.cause not in causes]
+        known = self._journal.hashes()
+        lost = [
+            intent
+            for intent in left
+            if nonce_of(intent) not in nonces
+            and intent.cause not in causes
+            and all(attempt.tx_hash not in known for attempt in intent.attempts)
+        ]
         with self._store.transaction() as transaction:
             self._journal.put(transaction, lost)
             transaction.set_meta(META, "")

@@ -25,17 +25,17 @@ class Journal:
         self._lasting_cooldown_s = lasting_cooldown_s
         self._intents: dict[str, Intent] = {}
         self._hashes: dict[int, bytes] = {}
+        self._reusable: dict[bytes, int] = {}  # nonces by hash, of what was never mined and is no longer held
 
     def load(self, blocks: Sequence[Block], finalized: int, now: float) -> None:
         """Take over what the store holds. Intents mined in a block that is no longer among the stored headers are
         reorged: a crash between the revert of their block and of them changes nothing."""
         self._hashes = {block.number: block.hash for block in blocks}
-        kept = (
-            i
-            for i in self._store.intents()
-            if not _is_final(i, finalized) or any(self._rests(leg, now) for leg in legs_of(i))
-        )
+        stored = self._store.intents()
+        kept = (i for i in stored if not _is_final(i, finalized) or any(self._rests(leg, now) for leg in legs_of(i)))
         self._intents = {i.id: i for i in kept}
+        self._reusable = {}
+        self._keep_hashes(i for i in stored if _is_final(i, finalized))
         orphaned = []
         for intent in self._intents.values():
             number, block_hash = intent.included_number, intent.included_hash
@@ -72,8 +72,10 @@ class Journal:
         return iter(list(self._intents.values()))
 
     def hashes(self) -> frozenset[bytes]:
-        """Of every transaction that was signed for them."""
-        return frozenset(attempt.tx_hash for intent in self._intents.values() for attempt in intent.attempts)
+        """Of every transaction that was signed for them, and of what was given up long ago on a nonce that may still be
+        used: to sign it again gives the same bytes, and these belong to one intent for good."""
+        held = (attempt.tx_hash for intent in self._intents.values() for attempt in intent.attempts)
+        return frozenset(held) | self._reusable.keys()
 
     def unspent(self) -> list[Intent]:
         """Those whose nonce no block showed used, by nonce."""
@@ -140,8 +142,18 @@ class Journal:
             for i in self._intents.values()
             if not _is_final(i, finalized) or any(self._cools(leg, block, now) for leg in legs_of(i))
         )
-        self._intents = {i.id: i for i in kept}
+        before, self._intents = self._intents, {i.id: i for i in kept}
+        if len(self._intents) < len(before):
+            self._keep_hashes(i for i in before.values() if _is_final(i, finalized))
         self._hashes = {number: h for number, h in self._hashes.items() if number >= finalized}
+
+    def _keep_hashes(self, final: Iterable[Intent]) -> None:
+        """Of those that no transaction of ours settled, on nonces above those that ours used for good."""
+        final = list(final)
+        used = max((nonce_of(i) for i in final if i.tx_hash is not None), default=-1)
+        given_up = (i for i in final if i.tx_hash is None)
+        self._reusable |= {a.tx_hash: a.nonce for i in given_up for a in i.attempts}
+        self._reusable = {tx_hash: nonce for tx_hash, nonce in self._reusable.items() if nonce > used}
 
 
 def _tip_wei(intent: Intent) -> int:

@@ -63,6 +63,9 @@ class IntentStore:
         old = self.journal.get(intent.id)
         if old is not None and {a.tx_hash for a in old.attempts} - {a.tx_hash for a in intent.attempts}:
             raise StoreError("an attempt would be forgotten")
+        others = {a.tx_hash for i in self.journal.values() if i.id != intent.id for a in i.attempts}
+        if others & {a.tx_hash for a in intent.attempts}:
+            raise StoreError("another intent has that transaction")
         self.journal[intent.id] = intent
 
     def set_meta(self, key: str, value: str) -> None:

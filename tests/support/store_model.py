@@ -294,6 +294,9 @@ class ModelStore:
         old = self.journal.get(intent.id)
         if old is not None and {one.tx_hash for one in old.attempts} - {one.tx_hash for one in intent.attempts}:
             raise StoreError("an attempt would be lost")
+        others = {a.tx_hash for one in self.journal.values() if one.id != intent.id for a in one.attempts}
+        if others & {attempt.tx_hash for attempt in intent.attempts}:
+            raise StoreError("another intent has that transaction")
         self.journal[intent.id] = intent
         if old is None or old.status is not intent.status:
             before = None if old is None else old.status.value

@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 import structlog
 
+from keeper.core.errors import RpcRefused
 from keeper.core.records import Intent, IntentStatus
 from keeper.executor.armed import load
 from keeper.executor.armory import META
 from keeper.executor.breakers import Limits
-from keeper.executor.lifecycle import nonce_of
+from keeper.executor.lifecycle import is_spent, nonce_of
 from tests.support.model_armed import ARMING, ArmedPipeline
 from tests.support.model_chain import CHARGE, GWEI, key_of
 from tests.support.model_pipeline import SIGNER, Crash, Pipeline
@@ -208,6 +209,89 @@ def test_a_daemon_that_dies_before_sending_finds_out_that_it_did_not(pipeline: A
     pipeline.chain.mine()
     pipeline.follow()
     assert of(pipeline, 5)[0].status is IntentStatus.INCLUDED
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_never_left_is_not_signed_again_to_the_byte_however_long_ago(
+    pipeline: ArmedPipeline, restarted: bool
+) -> None:
+    """Signatures are deterministic, and a transaction belongs to one intent for good: past finality as before it."""
+    pipeline.crash_at = "before submission"
+    pipeline.chain.mine(opened=(1,))
+    with pytest.raises(Crash):
+        pipeline.follow()
+    pipeline.restart()
+    pipeline.chain.mine(closed=(1,))
+    pipeline.follow()
+    given_up = {i.id for i in pipeline.store.journal.values() if i.status is IntentStatus.ABANDONED}
+    assert len(given_up) == 4
+    for _ in range(pipeline.finality + 2):
+        pipeline.chain.mine()
+        pipeline.follow()
+    assert not given_up & {intent.id for intent in pipeline.executor.intents}
+    pipeline.arm([])
+    if restarted:
+        pipeline.restart()
+        opens(pipeline, act=True)
+        pipeline.arm([])
+    pipeline.arm()
+    opens(pipeline, 1, act=True)
+    pipeline.chain.mine()
+    pipeline.follow()
+    assert pipeline.fired
+    [_, intent] = of(pipeline, 1)
+    assert intent.status is IntentStatus.INCLUDED
+
+
+def test_a_transaction_that_the_journal_knows_is_not_recovered_as_another(pipeline: ArmedPipeline) -> None:
+    """Or no start would ever get past it."""
+    stored = pipeline.store.kept[META]
+    pipeline.restart()
+    opens(pipeline, act=True)
+    count = len(pipeline.store.journal)
+    given_up = [i for i in pipeline.store.journal.values() if i.status is IntentStatus.ABANDONED]
+    assert len(given_up) == 4
+    for intent in given_up:
+        stored = stored.replace(intent.id, intent.id[::-1])
+    pipeline.store.kept[META] = stored
+    pipeline.restart()
+    assert (len(pipeline.store.journal), pipeline.store.kept[META]) == (count, "")
+
+
+@pytest.mark.parametrize("still_open", [False, True])
+def test_a_node_that_does_not_say_whether_it_left_holds_no_nonce_up_for_good(
+    pipeline: ArmedPipeline, monkeypatch: pytest.MonkeyPatch, still_open: bool
+) -> None:
+    """After some blocks it is sent again, or given up, on its own nonce: what comes behind it is mined."""
+    honest = pipeline.chain._answer
+    monkeypatch.setattr(
+        pipeline.chain,
+        "_answer",
+        lambda method, params: (
+            RpcRefused("transaction indexing is in progress", -32000)
+            if method == "eth_getTransactionByHash"
+            else honest(method, params)
+        ),
+    )
+    pipeline.crash_at = "before submission"
+    pipeline.chain.mine(opened=(1,))
+    with pytest.raises(Crash):
+        pipeline.follow()
+    pipeline.restart()
+    if not still_open:
+        pipeline.chain.mine(closed=(1,))
+    before = list(pipeline.chain.submitted)
+    for _ in range(pipeline.settings.replace_after_blocks):
+        assert pipeline.chain.submitted == before
+        pipeline.follow()
+        pipeline.chain.mine()
+    opens(pipeline, 5, act=True)
+    for _ in range(3):
+        pipeline.chain.mine()
+        pipeline.follow()
+    assert all(is_spent(intent) for intent in pipeline.store.journal.values())
+    assert of(pipeline, 1)[0].status is (IntentStatus.CONFIRMED if still_open else IntentStatus.ABANDONED)
+    assert of(pipeline, 5)[0].status in (IntentStatus.INCLUDED, IntentStatus.CONFIRMED)
 
 
 def test_a_daemon_that_ends_well_leaves_nothing_in_doubt(pipeline: ArmedPipeline) -> None:
