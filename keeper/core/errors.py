@@ -6,6 +6,7 @@
     │   ├── RpcRateLimited          429 or -32005; carries how long to wait
     │   ├── RpcMalformed            an answer that cannot be one (truncated hex, no JSON, null block)
     │   │   └── RpcLied             an answer that is well formed and proven not to be true
+    │   │       ├── HeaderUnproven  a header that its own hash does not name; a hard fork looks the same
     │   │       └── HeadRefused     a head that no chain can have; carries its hash, by which is known who told of it
     │   ├── LogRangeTooLarge        the node refuses this many blocks or logs in one eth_getLogs
     │   ├── StateUnavailable        the node does not have the state of this block (any more, or yet)
@@ -56,6 +57,14 @@ class RpcMalformed(RetryableError):
 
 class RpcLied(RpcMalformed):
     """An answer that its own hash, the header's bloom or other sources prove wrong: whoever gave it is not trusted."""
+
+
+class HeaderUnproven(RpcLied):
+    """A header whose fields do not hash to the hash it names. number: the block's."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.number = number
 
 
 class HeadRefused(RpcLied):

@@ -12,6 +12,7 @@ from typing import assert_never
 import structlog
 
 from keeper.core.errors import (
+    HeaderUnproven,
     KeeperError,
     LogRangeTooLarge,
     RpcLied,
@@ -70,7 +71,7 @@ class Endpoint:
     An error counts against it and makes it rest for a while that doubles with each one in a row; an answer clears that.
     An endpoint of another chain is excluded for good; one that was caught lying is in quarantine. chain_id None:
     whatever it serves when first connected. asked, pushed: what is known of the headers it tells when asked, and by
-    itself.
+    itself. unproven: heights whose headers it told while in quarantine, and that could not be proven.
     """
 
     def __init__(self, text: str, chain_id: int | None, quarantine_s: float = 60.0) -> None:
@@ -86,6 +87,8 @@ class Endpoint:
         self.rate_limited = False
         self.quarantine = Quarantine(quarantine_s)
         self.lies = 0
+        self.unproven: set[int] = set()
+        self._lied_otherwise = False
         self.asked = HeaderProof()
         self.pushed = HeaderProof()
         self._cooling_until = 0.0
@@ -180,6 +183,12 @@ class Endpoint:
         )
 
     def _caught(self, error: RpcLied) -> None:
+        if not isinstance(error, HeaderUnproven):
+            self._lied_otherwise = True
+        elif error.number in self.unproven:
+            return  # one height is one lie, however often it is asked for
+        else:
+            self.unproven.add(error.number)
         lie = self.quarantine.begin(str(error))
         self.lies += 1
         log.error(
@@ -194,7 +203,26 @@ class Endpoint:
         """It proved itself."""
         if (lie := self.quarantine.lie) is not None:
             self.quarantine.end()
+            self._forget_lies()
             log.info("rpc_endpoint_readmitted", endpoint=self.name, lies=lie.count, reason=lie.reason)
+
+    @property
+    def only_unproven(self) -> bool:
+        """Whether it is in quarantine for nothing but headers that could not be proven."""
+        return self.quarantine.active and bool(self.unproven) and not self._lied_otherwise
+
+    def forgive_unproven(self, number: int) -> None:
+        """The rules changed at this block, so that it did not lie."""
+        self.asked.trust_from(number)
+        self.pushed.trust_from(number)
+        self.quarantine.forgive()
+        self.lies -= len(self.unproven)
+        self._forget_lies()
+        self.succeeded()
+
+    def _forget_lies(self) -> None:
+        self.unproven.clear()
+        self._lied_otherwise = False
 
     def saw_head(self, block: Block) -> None:
         """Remember how far this endpoint is; a reorg may bring it back."""

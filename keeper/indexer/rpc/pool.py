@@ -22,6 +22,7 @@ from keeper.core.errors import (
 from keeper.core.types import Block
 from keeper.indexer.rpc.endpoint import Endpoint, EndpointStatus, is_endpoints_fault, is_worth_asking_elsewhere
 from keeper.indexer.rpc.faults import missing_answer, understand
+from keeper.indexer.rpc.forkrules import accept_changed, may_have_changed
 from keeper.indexer.rpc.mux import Replies
 from keeper.indexer.rpc.readmission import prove
 from keeper.indexer.rpc.transport import Transport
@@ -301,8 +302,11 @@ class EndpointPool:
         """
         while True:
             await asyncio.sleep(min(self.settings.probe_interval_s, self.settings.quarantine_s))
+            if accept_changed(self._usable()):
+                continue
             for endpoint in self._usable() if len(self.endpoints) > 1 else self._lying():
-                if endpoint.cooling_s or (endpoint.quarantine.active and not endpoint.quarantine.due):
+                due = not endpoint.quarantine.active or endpoint.quarantine.due or may_have_changed(self._usable())
+                if endpoint.cooling_s or not due:
                     continue
                 try:
                     await self._look_at(endpoint)
@@ -315,7 +319,7 @@ class EndpointPool:
         return [endpoint for endpoint in self._usable() if endpoint.quarantine.active]
 
     async def _look_at(self, endpoint: Endpoint) -> None:
-        if endpoint.quarantine.active:
+        if endpoint.quarantine.due:
             await prove(self, endpoint)
             endpoint.readmit()
         else:

@@ -6,7 +6,8 @@ name another block, which nobody else knows and no later block builds on.
 Not every chain hashes what its nodes tell: zkSync has fields of its own, Avalanche's C-chain appends some, and a few
 providers leave fields out of pushed headers. So it is learned, for each endpoint and each way in which it tells
 headers: once one of them was proven, all that follow have to be. Where a hard fork adds fields that this program does
-not know, no header can be proven any more; after `GIVES_UP_AFTER` heights in a row the proof is waived, loudly.
+not know, no header can be proven any more; after `GIVES_UP_AFTER` heights in a row the proof is waived, loudly. Where
+that befalls every endpoint, it was no lie: `forkrules` has all of them back, and asks no proof from that height on.
 
 Source: Ethereum Yellow Paper, section 4.3.4; EIP-1559, EIP-4895, EIP-4844, EIP-4788, EIP-7685 for what was appended.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 import structlog
 from eth_hash.auto import keccak
 
-from keeper.core.errors import RpcLied
+from keeper.core.errors import HeaderUnproven
 from keeper.indexer.rpc.wire import WireHeader
 
 log = structlog.get_logger(__name__)
@@ -83,24 +84,46 @@ def _appended(header: WireHeader) -> list[str]:
 
 
 class HeaderProof:
-    """What is known of one way in which one endpoint tells headers. proven: a header has been, so that all must be."""
+    """What is known of one way in which one endpoint tells headers.
+
+    A header has been proven, so that all must be, up to where `gave_up`. Headers below that still are; one that is
+    proven above shows that no fork was at work.
+    """
 
     def __init__(self) -> None:
-        self.proven = False
-        self._failed: set[str] = set()
+        self._proven = False
+        self._failed: set[int] = set()
+        self._trusted_from: int | None = None
+
+    @property
+    def proven(self) -> bool:
+        """Whether every new header must be the one that its hash names."""
+        return self._proven and not self.gave_up
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether headers from some height on are taken on trust, since too many in a row could not be proven."""
+        return self._trusted_from is not None
+
+    def trust_from(self, number: int) -> None:
+        """Ask no proof of this block and those above: the rules by which headers are hashed have changed."""
+        self._trusted_from = number if self._trusted_from is None else min(number, self._trusted_from)
+        self._failed.clear()
 
     def check(self, header: WireHeader, what: str) -> None:
-        """Raises RpcLied when the header is not the one that its hash names, where that can be told."""
+        """Raises HeaderUnproven when the header is not the one that its hash names, where that can be told."""
+        number = int(header.number, 16)
         if f"0x{(header_hash(header) or b'').hex()}" == header.hash.lower():
-            self.proven = True
-            self._failed.clear()
+            self._proven = True
+            self._failed = {failed for failed in self._failed if failed > number}
+            if self._trusted_from is not None and number >= self._trusted_from:
+                self._trusted_from = None
             return
-        if not self.proven:
+        if not self._proven or (self._trusted_from is not None and number >= self._trusted_from):
             return
-        self._failed.add(header.number)
+        self._failed.add(number)
         if len(self._failed) >= GIVES_UP_AFTER:
-            self.proven = False
-            self._failed.clear()
+            self.trust_from(min(self._failed))
             log.error(
                 "header_hashes_not_provable",
                 what=what,
@@ -108,9 +131,10 @@ class HeaderProof:
                 remedy="headers are taken on trust from here; update Keeper if the chain has had a hard fork",
             )
             return
-        raise RpcLied(
-            f"{what}: the fields of block {int(header.number, 16)} do not hash to its {header.hash[:80]}; "
-            "the endpoint is not to be trusted with this block, use another one"
+        raise HeaderUnproven(
+            f"{what}: the fields of block {number} do not hash to its {header.hash[:80]}; "
+            "the endpoint is not to be trusted with this block, use another one",
+            number,
         )
 
 

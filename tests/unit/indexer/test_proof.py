@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import msgspec
 import pytest
 
-from keeper.core.errors import RpcLied
+from keeper.core.errors import HeaderUnproven, RpcLied
 from keeper.indexer.rpc.proof import GIVES_UP_AFTER, HeaderProof, header_hash
 from keeper.indexer.rpc.wire import WireHeader, read_header
 
@@ -82,12 +84,36 @@ def test_a_hard_fork_that_adds_fields_does_not_blind_keeper_for_good():
     assert not proof.proven
 
 
+def proven_at(number: int) -> WireHeader:
+    header = with_(number=hex(number))
+    return msgspec.structs.replace(header, hash=f"0x{(header_hash(header) or b'').hex()}")
+
+
 def test_lies_now_and_then_are_never_put_down_to_a_fork():
+    """A header that is proven above them shows that none was at work."""
     proof = HeaderProof()
-    for number in range(3 * GIVES_UP_AFTER):
-        proof.check(GENESIS, "header")
-        with pytest.raises(RpcLied):
+    for number in range(0, 6 * GIVES_UP_AFTER, 2):
+        proof.check(proven_at(number), "header")
+        with pytest.raises(HeaderUnproven) as unproven:
             proof.check(with_(number=hex(number + 1)), "header")
+        assert unproven.value.number == number + 1
+    assert proof.proven
+
+
+def test_older_headers_say_nothing_about_a_fork_and_are_proven_after_it():
+    """A final block is read again and again meanwhile; its header hashes by the old rules."""
+    proof = HeaderProof()
+    proof.check(proven_at(99), "header")
+    for number in range(100, 100 + GIVES_UP_AFTER):
+        with contextlib.suppress(HeaderUnproven):
+            proof.check(with_(number=hex(number)), "header")
+        proof.check(proven_at(50), "header")
+    assert proof.gave_up and not proof.proven
+    proof.check(with_(number="0x80"), "header")
+    with pytest.raises(HeaderUnproven):
+        proof.check(with_(number="0x10"), "header")
+    proof.check(proven_at(130), "header")
+    assert proof.proven, "a header above was proven after all"
 
 
 def test_reading_a_header_proves_it():
