@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from keeper.core.errors import KeeperError
+from keeper.core.errors import KeeperError, StoreInUse
 from keeper.core.policy import SigningPolicy
 from keeper.core.ports import Store, Stressable, Transaction
 from keeper.core.reads import drive
@@ -85,6 +85,7 @@ class Armory:
         self._clock = clock
         self._armed: tuple[Armed, ...] = ()
         self._in_vain: dict[str, tuple[Any, int]] = {}
+        self._stored = ""  # what the store holds of `_armed`
         self._unstored = False  # whether the store still holds what was fired
 
     @property
@@ -150,6 +151,8 @@ class Armory:
 
         views: by protocol. answers: of the block's parent, whose nonce and wallet all of it was made for. believed:
         whether a position, and the prices of what its plan repays and seizes, are.
+
+        Raises StoreInUse where the store no longer holds what is armed: another daemon took over.
         """
         if not self._armed or answers is None or answers.sight.nonce is None or block.base_fee_wei is None:
             return []
@@ -163,6 +166,12 @@ class Armory:
         if self._guard is not None:
             costs = [one.draft.most_wei(one.draft.fees) for one in hits if one.draft.fees is not None]
             hits = hits[: self._guard.admit(costs, self._journal.committed_wei(), block.number)]
+        if hits and self._store.meta(META) != self._stored:  # nothing else is asked of the store before it leaves
+            self._armed = ()
+            raise StoreInUse(
+                "what is armed is no longer in the store: another daemon took over, and nothing is sent; "
+                "see to it that only one daemon runs on a store"
+            )
         fired = []
         for one, nonce in zip(hits, allocate(answers.sight.nonce, owned, len(hits)), strict=True):
             if nonce_of(one.intent) != nonce:
@@ -382,9 +391,10 @@ class Armory:
     def _keep(self, armed: tuple[Armed, ...]) -> None:
         """Durable first; only then may any of it be fired."""
         self._armed = ()
+        stored = forms.dump(self._account, armed)
         with self._store.transaction() as transaction:
-            transaction.set_meta(META, forms.dump(self._account, armed))
-        self._armed = armed
+            transaction.set_meta(META, stored)
+        self._armed, self._stored = armed, stored
         log.debug("transactions_armed", causes=[one.intent.cause for one in armed])
 
 

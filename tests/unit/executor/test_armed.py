@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import structlog
 
-from keeper.core.errors import RpcRefused
+from keeper.core.errors import RpcRefused, StoreInUse
 from keeper.core.records import Intent, IntentStatus
 from keeper.executor.armed import load
 from keeper.executor.armory import META
@@ -311,6 +311,15 @@ def test_a_daemon_that_skipped_blocks_knows_that_nothing_left(pipeline: ArmedPip
     pipeline.chain.mine()
     pipeline.follow()
     assert [intent.status for intent in of(pipeline, 1)] == [IntentStatus.INCLUDED]
+
+
+def test_a_daemon_that_was_taken_over_from_sends_nothing(pipeline: ArmedPipeline) -> None:
+    """Whoever took over has recovered what was armed, and uses its nonces; no lease is asked before it would leave."""
+    before = list(pipeline.chain.submitted)
+    pipeline.store.kept[META] = ""
+    with pytest.raises(StoreInUse, match="another daemon took over"):
+        opens(pipeline, 1)
+    assert (pipeline.chain.submitted, pipeline.executor.armed) == (before, frozenset())
 
 
 def test_nothing_is_written_while_nothing_changes(pipeline: ArmedPipeline) -> None:
