@@ -99,33 +99,13 @@ class Armory:
         return frozenset(one.draft.protocol for one in self._armed)
 
     def recover(self) -> None:
-        """Hold what a daemon had ready when it ended as intents that may have left: the next block tells.
-
-        One whose nonce or cause the journal gave to something else stayed: had it left, it would be in the journal. So
-        would be one whose very transaction the journal knows as another's.
-        What this very daemon has ready, because it skipped blocks and did not end, is known to have stayed.
-        """
+        """What a daemon had ready when it ended may have left. What this very daemon has ready, because it skipped
+        blocks and did not end, is known to have stayed."""
         if self._armed:
             self.put_away()
             return
-        self._armed, self._unstored = (), False
-        left = forms.load(self._store.meta(META), self._account)
-        if not left:
-            return
-        held = [intent for intent in self._journal if not is_spent(intent) or intent.tx_hash is not None]
-        nonces, causes = {nonce_of(intent) for intent in held}, {i.cause for i in held if not is_spent(i)}
-        known = self._journal.hashes()
-        lost = [
-            intent
-            for intent in left
-            if nonce_of(intent) not in nonces
-            and intent.cause not in causes
-            and all(attempt.tx_hash not in known for attempt in intent.attempts)
-        ]
-        with self._store.transaction() as transaction:
-            self._journal.put(transaction, lost)
-            transaction.set_meta(META, "")
-        log.info("armed_transactions_recovered", count=len(lost), nonces=[nonce_of(intent) for intent in lost])
+        self._unstored = False
+        recover(self._store, self._journal, self._account)
 
     def put_away(self) -> None:
         """None of what is armed has left, and none will."""
@@ -396,6 +376,31 @@ class Armory:
             transaction.set_meta(META, stored)
         self._armed, self._stored = armed, stored
         log.debug("transactions_armed", causes=[one.intent.cause for one in armed])
+
+
+def recover(store: Store, journal: Journal, account: bytes) -> None:
+    """Hold what a daemon had ready when it ended as intents that may have left: the next block tells.
+
+    One whose nonce or cause the journal gave to something else stayed: had it left, it would be in the journal. So
+    would be one whose very transaction the journal knows as another's.
+    """
+    left = forms.load(store.meta(META), account)
+    if not left:
+        return
+    held = [intent for intent in journal if not is_spent(intent) or intent.tx_hash is not None]
+    nonces, causes = {nonce_of(intent) for intent in held}, {i.cause for i in held if not is_spent(i)}
+    known = journal.hashes()
+    lost = [
+        intent
+        for intent in left
+        if nonce_of(intent) not in nonces
+        and intent.cause not in causes
+        and all(attempt.tx_hash not in known for attempt in intent.attempts)
+    ]
+    with store.transaction() as transaction:
+        journal.put(transaction, lost)
+        transaction.set_meta(META, "")
+    log.info("armed_transactions_recovered", count=len(lost), nonces=[nonce_of(intent) for intent in lost])
 
 
 def _gas(ready: Ready) -> int:

@@ -23,7 +23,7 @@ from keeper.core.records import Intent, IntentStatus
 from keeper.core.types import Block, BlockRef, Call, CallResult, Skip, TxCall
 from keeper.executor.ahead import Ahead, offered_until, update_of
 from keeper.executor.armed import Fired, View, documented
-from keeper.executor.armory import Armory, Signing
+from keeper.executor.armory import Armory, Signing, recover
 from keeper.executor.batch import group
 from keeper.executor.behind import Behind, Ways
 from keeper.executor.compose import Composer, Draft, draft_filler
@@ -101,6 +101,7 @@ class Executor:
         who = signer.address if signer is not None else account
         if settings.mode is not Mode.OFF and who is None:
             raise ConfigError(f'executor mode is "{settings.mode}" but no wallet is known; give a key or an account')
+        self._store = store
         self._settings = settings
         self._clock = clock
         self._account = who or b""
@@ -198,6 +199,8 @@ class Executor:
             self._journal.load(blocks, finalized, self._clock())
             if self._armory is not None:
                 self._armory.recover()
+            else:  # this one keeps nothing ready; the one before it may have
+                recover(self._store, self._journal, self._account)
             self._foreign.load()
             self.postings.adopt()
             if self._guard is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import structlog
@@ -14,6 +15,7 @@ from keeper.executor.armed import load
 from keeper.executor.armory import META
 from keeper.executor.breakers import Limits
 from keeper.executor.lifecycle import is_spent, nonce_of
+from keeper.executor.ports import Mode
 from tests.support.model_armed import ARMING, ArmedPipeline
 from tests.support.model_chain import CHARGE, GWEI, key_of
 from tests.support.model_pipeline import SIGNER, Crash, Pipeline
@@ -189,6 +191,25 @@ def test_a_daemon_that_dies_after_sending_finds_out_that_it_did(pipeline: ArmedP
     pipeline.chain.mine()
     pipeline.follow()
     assert of(pipeline, 1)[0].status is IntentStatus.INCLUDED
+
+
+@pytest.mark.parametrize("changed", [{"armed": 0}, {"mode": Mode.DRY_RUN}, {"liquidates": False}])
+def test_a_daemon_that_keeps_nothing_ready_finds_out_what_the_one_before_it_sent(
+    pipeline: ArmedPipeline, changed: dict[str, Any]
+) -> None:
+    pipeline.crash_at = "after submission"
+    pipeline.chain.mine(opened=(1,))
+    with pytest.raises(Crash):
+        pipeline.follow()
+    pipeline.settings = replace(pipeline.settings, **changed)
+    pipeline.restart()
+    pipeline.follow()
+    [intent] = of(pipeline, 1)
+    assert (intent.status, pipeline.executor.pending) == (IntentStatus.BROADCAST, 1)
+    pipeline.chain.mine()
+    pipeline.follow()
+    assert of(pipeline, 1)[0].status is IntentStatus.INCLUDED
+    assert pipeline.store.kept[META] == ""
 
 
 def test_a_daemon_that_dies_before_sending_finds_out_that_it_did_not(pipeline: ArmedPipeline) -> None:
