@@ -11,7 +11,7 @@ ordinary way, which plans and simulates anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,7 +73,9 @@ class Armory:
         reader: Reader,
         guard: Guard | None,
         clock: Callable[[], float],
+        foreign: Callable[[], Collection[int]] = frozenset,
     ) -> None:
+        """foreign: nonces for which somebody else has a transaction waiting."""
         self._store = store
         self._journal = journal
         self._settings = settings
@@ -83,6 +85,7 @@ class Armory:
         self._reader = reader
         self._guard = guard
         self._clock = clock
+        self._foreign = foreign
         self._armed: tuple[Armed, ...] = ()
         self._in_vain: dict[str, tuple[Any, int]] = {}
         self._stored = ""  # what the store holds of `_armed`
@@ -153,7 +156,8 @@ class Armory:
                 "see to it that only one daemon runs on a store"
             )
         fired = []
-        for one, nonce in zip(hits, allocate(answers.sight.nonce, owned, len(hits)), strict=True):
+        nonces = allocate(answers.sight.nonce, owned, len(hits), self._foreign())
+        for one, nonce in zip(hits, nonces, strict=True):
             if nonce_of(one.intent) != nonce:
                 composer = self._signing.composer([one.venue])
                 one = replace(one, intent=self._signed(composer, one.draft, nonce, block, salt=""), is_durable=False)
@@ -278,7 +282,7 @@ class Armory:
         composer = self._signing.composer([venue for venue, _ in edge])
         permitted = self._signing.permitted(composer.policy, [draft for _, draft in drafts], block.number)
         drafts = drafts if permitted else []
-        nonces = allocate(answers.sight.nonce, owned, len(drafts))
+        nonces = allocate(answers.sight.nonce, owned, len(drafts), self._foreign())
         armed = tuple(
             had
             if (had := known.get(draft.cause)) is not None and had.draft is draft and had.nonce == nonce

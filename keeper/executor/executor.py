@@ -117,7 +117,17 @@ class Executor:
         live = settings.mode is Mode.LIVE and settings.liquidates
         if signer is not None and reader is not None and settings.armed and wallet_pays and live:
             sign = Signing(signer.address, partial(self._composer, signer), self._permitted)
-            self._armory = Armory(store, self._journal, settings, sign, self._simulator, reader, guard, clock)
+            self._armory = Armory(
+                store,
+                self._journal,
+                settings,
+                sign,
+                self._simulator,
+                reader,
+                guard,
+                clock,
+                lambda: self._foreign.waiting,
+            )
         self.latency = Latency()
         self._fired: list[Fired] = []
         self._just_sent: frozenset[str] = frozenset()

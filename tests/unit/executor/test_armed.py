@@ -11,6 +11,7 @@ import structlog
 
 from keeper.core.errors import RpcRefused, StoreInUse
 from keeper.core.records import Intent, IntentStatus
+from keeper.core.types import TxCall, UnsignedTransaction
 from keeper.executor.armed import load
 from keeper.executor.armory import META
 from keeper.executor.breakers import Limits
@@ -18,7 +19,7 @@ from keeper.executor.lifecycle import is_spent, nonce_of
 from keeper.executor.ports import Mode
 from tests.support.model_armed import ARMING, ArmedPipeline
 from tests.support.model_chain import CHARGE, GWEI, key_of
-from tests.support.model_pipeline import SIGNER, Crash, Pipeline
+from tests.support.model_pipeline import CHAIN_ID, SIGNER, Crash, Pipeline
 
 
 @pytest.fixture(autouse=True)
@@ -141,6 +142,26 @@ def test_of_several_only_those_leave_that_the_wallet_pays_for(pipeline: ArmedPip
     Pipeline.follow(pipeline)
     opens(pipeline, 1, 2, 3)
     assert [n for n in (1, 2, 3) if of(pipeline, n)] == [1, 2]
+
+
+@pytest.mark.parametrize("armed_anew", [False, True])
+def test_a_nonce_for_which_a_stranger_has_something_waiting_is_left_to_it(
+    pipeline: ArmedPipeline, armed_anew: bool
+) -> None:
+    """Whether it is noticed before anything is armed anew, or after."""
+    nonce = pipeline.chain.tip.after.nonce
+    stranger = UnsignedTransaction(CHAIN_ID, nonce, GWEI, 1_000 * GWEI, 21_000, TxCall(b"\x99" * 20, b""))
+    pipeline.chain.pool[b"stranger"] = stranger
+    pipeline.chain.mine(at_most=0)
+    Pipeline.follow(pipeline)
+    if armed_anew:
+        pipeline.arm()
+        stored = load(pipeline.store.kept[META], SIGNER.address)
+        assert [nonce_of(intent) for intent in stored] == [nonce + n for n in (1, 2, 3, 4)]
+    pipeline.chain.mine(at_most=0, opened=(1, 2))
+    pipeline.follow(act=False)
+    assert [nonce_of(of(pipeline, n)[0]) for n in (1, 2)] == [nonce + 1, nonce + 2]
+    assert b"stranger" in pipeline.chain.pool
 
 
 def test_gas_that_eats_the_profit_keeps_it_back() -> None:
