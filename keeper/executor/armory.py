@@ -87,6 +87,7 @@ class Armory:
         self._clock = clock
         self._foreign = foreign
         self._armed: tuple[Armed, ...] = ()
+        self._made: dict[str, Ready] = {}  # by cause, until armed: the next head may come before all of them are made
         self._in_vain: dict[str, tuple[Any, int]] = {}
         self._stored = ""  # what the store holds of `_armed`
         self._unstored = False  # whether the store still holds what was fired
@@ -104,6 +105,7 @@ class Armory:
     def recover(self) -> None:
         """What a daemon had ready when it ended may have left. What this very daemon has ready, because it skipped
         blocks and did not end, is known to have stayed."""
+        self._made = {}
         if self._armed:
             self.put_away()
             return
@@ -163,7 +165,7 @@ class Armory:
                 one = replace(one, intent=self._signed(composer, one.draft, nonce, block, salt=""), is_durable=False)
             fired.append(one)
         if fired:  # what is left was made for nonces and a wallet that are no longer so; it is made again
-            self._armed, self._unstored = (), True
+            self._armed, self._made, self._unstored = (), {}, True
         return fired
 
     def _payable(self, hits: Sequence[Fired], answers: Answers) -> list[Fired]:
@@ -251,6 +253,8 @@ class Armory:
         owned, blocked = [nonce_of(i) for i in unspent], self._journal.blocked_causes(block.number, self._clock())
         spare, native_wei = self._spare(answers)
         known = {one.intent.cause: one for one in self._armed}
+        near = {Opportunity(venue, key).cause for venue, key in edge}
+        self._made = {cause: ready for cause, ready in self._made.items() if cause in near}
         drafts: list[tuple[Ready, Draft]] = []
         for venue, key in edge[: self._settings.armed]:
             opportunity = Opportunity(venue, key)
@@ -259,9 +263,12 @@ class Armory:
             if self._guard is not None and self._guard.objection(venue) is not None:
                 continue
             had, position = known.get(opportunity.cause), venue.book.positions[key]
-            ready = None if had is None or not forms.lasts(had.ready, position, landing_at) else had.ready
+            before = (None if had is None else had.ready, self._made.get(opportunity.cause))
+            ready = next((r for r in before if r is not None and forms.lasts(r, position, landing_at)), None)
             if ready is None:
                 ready = await self._ready(opportunity, position, block, landing_at, spare, answers)
+                if ready is not None:
+                    self._made[opportunity.cause] = ready
                 if not still():
                     return
             if ready is None or not _is_approved(ready.chosen.plan, answers):
@@ -291,6 +298,7 @@ class Armory:
         )
         if armed != self._armed:
             self._keep(armed)
+        self._made = {}
 
     async def _ready(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -362,6 +363,37 @@ def test_a_daemon_that_was_taken_over_from_sends_nothing(pipeline: ArmedPipeline
     with pytest.raises(StoreInUse, match="another daemon took over"):
         opens(pipeline, 1)
     assert (pipeline.chain.submitted, pipeline.executor.armed) == (before, frozenset())
+
+
+def test_what_was_made_before_the_next_head_came_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where blocks come faster than everything near can be simulated, it is armed over several of them."""
+    made = ArmedPipeline()
+    for opened in ((6,), ()):  # its approval is what all others need
+        made.chain.mine(opened=opened)
+        Pipeline.follow(made)
+    simulated: list[bytes] = []
+    batch, heads = made.chain.batch, [3, 5]
+
+    async def interrupted(requests: Sequence[Any]) -> list[Any]:
+        for method, params in requests:
+            if method == "eth_simulateV1":
+                [state] = params[0]["blockStateCalls"]
+                simulated.extend(bytes.fromhex(code["code"][2:]) for code in state["stateOverrides"].values())
+        if heads and len(simulated) == heads[0]:
+            heads.pop(0)
+            raise asyncio.CancelledError
+        return await batch(requests)
+
+    monkeypatch.setattr(made.chain, "batch", interrupted)
+    for _ in (3, 5):
+        with pytest.raises(asyncio.CancelledError):
+            made.arm()
+        assert made.executor.armed == frozenset()
+    made.arm()
+    assert simulated == [b"\x01", b"\x02", b"\x03", b"\x03", b"\x04", b"\x04"]
+    stored = load(made.store.kept[META], SIGNER.address)
+    assert [intent.position for intent in stored] == [f"model:{n}" for n in (1, 2, 3, 4)]
+    made.close()
 
 
 def test_nothing_is_written_while_nothing_changes(pipeline: ArmedPipeline) -> None:
