@@ -43,28 +43,29 @@ def init(folder: Path, *arguments: str, **environment: str) -> subprocess.Comple
     )
 
 
-def test_what_it_writes_passes_check_and_runs(tmp_path: Path, shared_chain: DevChain, source: Path) -> None:
+def test_what_it_writes_passes_check_and_runs(tmp_path: Path, dev_chain: DevChain) -> None:
     """From flags alone: checked at once, then the daemon follows the chain with it and calls the account listed."""
-    ada = shared_chain.accounts[0]
-    shared_chain.aave.supply(ada, "WETH", Decimal(10))
-    shared_chain.aave.borrow(ada, "USDC", Decimal(13_000))
+    source = write_config(tmp_path / "source" / "devnet.toml", dev_chain)
+    ada = dev_chain.accounts[0]
+    dev_chain.aave.supply(ada, "WETH", Decimal(10))
+    dev_chain.aave.borrow(ada, "USDC", Decimal(13_000))
     folder = tmp_path / "new"
-    done = init(folder, "--from", str(source), "--rpc", shared_chain.ws_url, "--account", ada)
+    done = init(folder, "--from", str(source), "--rpc", dev_chain.ws_url, "--account", ada)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FAIL" not in done.stdout
     assert "Next: keeper run" in done.stderr
     written = tomllib.loads((folder / "keeper.toml").read_text())
     assert written["margin_calls"]["accounts"] == [ada]
     assert written["executor"]["mode"] == "off"
-    os.environ["KEEPER_RPC_URL"] = shared_chain.ws_url
+    os.environ["KEEPER_RPC_URL"] = dev_chain.ws_url
     try:
-        daemon = Keeper(shared_chain, folder / "keeper.toml", folder / "keeper.log")
+        daemon = Keeper(dev_chain, folder / "keeper.toml", folder / "keeper.log")
     finally:
         del os.environ["KEEPER_RPC_URL"]
     daemon.environment.pop("KEEPER_RPC_URL", None)  # it is in .env
     try:
         daemon.start()
-        shared_chain.set_price("WETH", Decimal(1_700))
+        dev_chain.set_price("WETH", Decimal(1_700))
         daemon.until("the call", lambda: [row["status"] for row in daemon.calls(ada)] == ["open"])
         assert daemon.terminate() == 0
     finally:

@@ -71,9 +71,9 @@ def test_beyond_this_machine_it_listens_only_with_a_token(
     assert 'token = "env:KEEPER_WEB_TOKEN"' in said.stderr
 
 
-def test_what_is_wrong_is_said_before_anything_listens(shared_chain: DevChain, tmp_path: Path) -> None:
+def test_what_is_wrong_is_said_before_anything_listens(dev_chain: DevChain, tmp_path: Path) -> None:
     """No database, an address that is taken or none, a token in plain sight."""
-    with deploy(tmp_path, shared_chain) as keeper, closing(socket.create_server(("127.0.0.1", 0))) as taken:
+    with deploy(tmp_path, dev_chain) as keeper, closing(socket.create_server(("127.0.0.1", 0))) as taken:
         assert "start `keeper run` or `keeper backfill` first" in keeper.run("web").stderr
         assert keeper.run("backfill").returncode == 0
         port = taken.getsockname()[1]
