@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import structlog
@@ -34,10 +34,12 @@ _MOST_WAITING = 1_024  # nonces that a node is believed to have something waitin
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """below: every nonce below is accounted for. at: unix seconds of the last foreign transaction."""
+    """below: every nonce below is accounted for. at: unix seconds of the last foreign transaction. accused: nonces for
+    which that was said, until one of ours turns out to have used them."""
 
     below: int = 0
     at: float | None = None
+    accused: tuple[int, ...] = ()
 
 
 class Foreign:
@@ -67,7 +69,7 @@ class Foreign:
         """Become what the store says: below the newest nonce that a transaction of ours used, all is accounted for."""
         seen, ours = _read(self._store), self._used()
         self._known = bool(ours) or self._store.meta(SUBJECT) is not None
-        self._seen = _Seen(max(seen.below, max(ours, default=-1) + 1), seen.at)
+        self._seen = replace(seen, below=max(seen.below, max(ours, default=-1) + 1))
         self._open = set()
         self._unconfirmed = None
         self.waiting = frozenset()
@@ -88,7 +90,9 @@ class Foreign:
         if mined:
             self._remember(sight.nonce, mined, block)
         elif strangers:  # on a nonce of ours it may be a node that does not find what it has
-            self._seen = _Seen(self._seen.below, self._clock())
+            self._seen = replace(self._seen, at=self._clock(), accused=())
+        else:
+            self._exonerate(owned)
         self._yield(strangers)
         return True
 
@@ -96,7 +100,7 @@ class Foreign:
         """Nonces used since the last look by somebody else, the last of them where there are many. One of ours whose
         receipt is not there yet stays open."""
         if not self._known:
-            self._seen, self._known = _Seen(nonce, self._seen.at), True
+            self._seen, self._known = replace(self._seen, below=nonce), True
             return []
         below = self._believed_from(nonce, owned, block)
         if below is None:
@@ -113,7 +117,7 @@ class Foreign:
                     found.append(used)
                 else:
                     self._open.add(used)
-        self._seen = _Seen(nonce, self._seen.at)
+        self._seen = replace(self._seen, below=nonce)
         return sorted(set(found) - self._used()) if found else []
 
     def _believed_from(self, nonce: int, owned: Collection[int], block: int) -> int | None:
@@ -145,7 +149,8 @@ class Foreign:
 
     def _remember(self, below: int, nonces: list[int], block: int) -> None:
         now = self._clock()
-        self._seen = _Seen(below, now)
+        fresh = self._seen.at is None
+        self._seen = _Seen(below, now, tuple(nonces) if fresh else (*self._seen.accused, *nonces))
         self._put("mined", {"nonces": nonces, "block": block})
         log.error(
             "foreign_transactions_mined",
@@ -154,11 +159,21 @@ class Foreign:
             remedy="let nobody else use this key; transactions are held back for a while",
         )
 
+    def _exonerate(self, owned: Mapping[int, Intent]) -> None:
+        """A node that hides a receipt for some blocks makes a transaction of ours look like somebody else's: once it is
+        found, nobody is stood by for."""
+        accused = self._seen.accused
+        if not accused or any((one := owned.get(nonce)) is None or one.tx_hash is None for nonce in accused):
+            return
+        self._seen = _Seen(self._seen.below)
+        self._put("withdrawn", {"nonces": accused})
+        log.warning("foreign_transactions_were_ours", nonces=accused)
+
     def _yield(self, strangers: Collection[int]) -> None:
         """Stand by while others send, and for some time after."""
         at, resumed_at, now = self._seen.at, self._resumed_at(), self._clock()
         if at is not None and resumed_at is not None and resumed_at > at:
-            self._seen = _Seen(self._seen.below, None)  # what comes after the request counts
+            self._seen = _Seen(self._seen.below)  # what comes after the request counts
             self._put("resumed", {})
         if self._seen.at is None or at is None or now - at >= self._yield_s:
             self._halt.set(SUBJECT, None)
@@ -170,7 +185,7 @@ class Foreign:
 
     def _put(self, event: str, evidence: Mapping[str, Any]) -> None:
         with self._store.transaction() as tx:
-            tx.set_meta(SUBJECT, json.dumps({"below": self._seen.below, "at": self._seen.at}))
+            tx.set_meta(SUBJECT, json.dumps(asdict(self._seen)))
             tx.audit(SUBJECT, event, evidence, at=self._clock())
 
 
@@ -185,7 +200,8 @@ def _read(store: Store) -> _Seen:
         return _Seen()
     try:
         found = json.loads(stored)
-        return _Seen(int(found["below"]), None if found["at"] is None else float(found["at"]))
+        at = None if found["at"] is None else float(found["at"])
+        return _Seen(int(found["below"]), at, tuple(map(int, found.get("accused", ()))))
     except (ValueError, TypeError, KeyError) as error:
         raise StoreError(
             f"the stored state of foreign transactions is not readable ({error!r}); restore a backup"

@@ -175,7 +175,10 @@ class Ledger:
     def _judge_liquidation(self, receipt: Json, row: Json) -> None:
         """A liquidation of ours has its reason at the block that it was judged at, or at one since then; and what was
         mined is recorded as that."""
+        mined = [one for one in row["attempts"] if one["tx_hash"] == receipt["transactionHash"]]
         expected = ("confirmed", "included") if receipt["status"] == "0x1" else ("failed",)
+        if [one.get("purpose") for one in mined] == ["cancel"]:  # it was given up, by just this
+            expected = ("abandoned",)
         if row["tx_hash"] == receipt["transactionHash"] and row["status"] not in expected:
             self._lose("wrong record", f"{receipt['transactionHash']} was mined and is recorded as {row['status']}")
         if row["tx_hash"] != receipt["transactionHash"]:

@@ -77,7 +77,7 @@ class Chain:
                 "judged_block": judged,
                 "tx_hash": one["tx_hash"],
                 "status": one.get("status", "confirmed"),
-                "attempts": [{"tx_hash": one["tx_hash"]}],
+                "attempts": [{"tx_hash": one["tx_hash"], "purpose": one.get("does", "act")}],
             }
             for one in rows
         ]
@@ -158,6 +158,12 @@ def test_what_was_mined_and_is_recorded_as_given_up_is_a_wrong_record():
     chain = Chain([OPEN, HEALTHY])
     chain.liquidate(2)
     assert chain.losses(journal=[row(TX) | {"status": "abandoned"}]) == ["wrong record"]
+
+
+def test_what_was_given_up_by_a_cancellation_that_was_mined_is_recorded_right():
+    chain = Chain([OPEN, HEALTHY])
+    chain.liquidate(2)
+    assert chain.losses(journal=[row(TX) | {"status": "abandoned", "does": "cancel"}]) == []
 
 
 def test_a_liquidation_of_what_never_was_liquidatable_is_wrong():

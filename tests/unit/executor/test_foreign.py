@@ -97,6 +97,22 @@ def test_one_of_ours_without_a_receipt_yet_is_waited_for(scene: Scene):
     assert scene.look(8)
 
 
+def test_what_turns_out_to_be_ours_ends_the_standing_by_at_once(scene: Scene):
+    """A node hid the receipt for some blocks, so that it had been given up; also after a restart. All of them have to
+    be found."""
+    scene.look(7)
+    for nonce in (7, 8):
+        scene.own(nonce, IntentStatus.ABANDONED, mined=False)
+    assert scene.look(9)
+    scene.own(7, IntentStatus.INCLUDED, mined=True)
+    assert scene.look(9)
+    scene.restart()
+    scene.own(8, IntentStatus.INCLUDED, mined=True)
+    assert not scene.look(9)
+    assert [event for event, _ in scene.store.trail] == ["mined", "withdrawn"]
+    assert scene.look(10)
+
+
 def test_a_restart_forgets_nothing(scene: Scene):
     scene.look(7)
     scene.look(8)
