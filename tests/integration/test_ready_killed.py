@@ -64,12 +64,13 @@ def test_a_daemon_killed_while_what_was_ready_leaves(
         dev_chain.set_price("WETH", Decimal(1_700))
         assert killed.wait(60), keeper.log_tail()
         keeper.wait()
-        assert keeper.liquidations() == []
+        # The block is stored behind the sending, so whoever is slow to answer may be overtaken by that.
+        assert [row["status"] for row in keeper.liquidations()] in ([], ["planned"], ["broadcast"])
         keeper.start()
         keeper.until("it to be confirmed", lambda: blocks_pass(keeper) and "confirmed" in statuses(keeper))
         rows = keeper.liquidations()
         assert keeper.terminate() == 0
-    assert sorted(row["status"] for row in rows) == ["confirmed"] if left else ["abandoned", "confirmed"]
+    assert sorted(row["status"] for row in rows) == (["confirmed"] if left else ["abandoned", "confirmed"])
     assert [owned for owned, _ in liquidations_on_chain(dev_chain)] == [owner]
     assert len(transactions_on_chain(dev_chain, us)) == before + 1
     assert dev_chain.aave.debt(owner, "USDC") == 0
