@@ -94,7 +94,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 async def _watch(parent: int, end: Callable[[], None]) -> None:
     """End with the process that started us, however it ended: nothing tells of that but asking."""
-    while os.getppid() == parent:  # noqa: ASYNC110
+    while os.getppid() == parent:  # noqa: ASYNC110  (nothing to be woken by)
         await asyncio.sleep(_PARENT_S)
     log.warning("web_parent_gone", parent=parent)
     end()
