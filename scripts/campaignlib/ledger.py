@@ -25,6 +25,8 @@ PATIENCE_BLOCKS = 5
 """A position that was liquidatable in more fair blocks than these must have been settled by us."""
 
 CALL_WAD = 1_100_000_000_000_000_000
+CURED_WAD = 1_230_000_000_000_000_000
+"""From here on a call is cured: the target less the hysteresis (`BandRules.closes_wad`). Until then it stands."""
 _MARGIN_WAD = 2 * 10**15
 """Nobody is blamed within so much of the line: seconds of interest and a protocol's rounding lie between two views."""
 
@@ -267,8 +269,8 @@ class Ledger:
             stands = last in _STANDS
             if view.health_wad is not None and view.health_wad < CALL_WAD - _MARGIN_WAD and not stands:
                 self._lose("notice missing", f"{position} is below the call line and the last it heard is {last}")
-            if stands and (view.health_wad is None or view.health_wad > CALL_WAD + 3 * 10**16):
-                self._lose("notice missing", f"{position} is not below its line and the last it heard is {last}")
+            if stands and (view.health_wad is None or view.health_wad > CURED_WAD + _MARGIN_WAD):
+                self._lose("notice missing", f"{position} is cured and the last it heard is {last}")
 
     def _present(self) -> dict[str, View]:
         return self.views(list(self.world.positions.values()), self.chain.block_number)

@@ -7,9 +7,12 @@ from typing import Any, cast
 
 import pytest
 
+from keeper.config.load import MarginCalls
+from keeper.config.thresholds import rule_of
 from keeper.devnet.chain import DevChain
+from keeper.evaluator.bands import BandRules
 from scripts.campaignlib.inbox import Arrival
-from scripts.campaignlib.ledger import AAVE_LIQUIDATED, CALL_WAD, Beat, Ledger
+from scripts.campaignlib.ledger import AAVE_LIQUIDATED, CALL_WAD, CURED_WAD, Beat, Ledger
 from scripts.campaignlib.positions import Position, View
 from scripts.campaignlib.world import World
 
@@ -186,6 +189,17 @@ def test_an_owner_below_the_line_who_was_not_told_is_lost():
 def test_an_owner_told_in_time_is_not():
     told = [arrival("opened", 2), arrival("cured", 7)]
     assert Chain([CALLED] * 6 + [HEALTHY]).losses(told=told) == []
+
+
+def test_a_call_stands_until_it_is_cured():
+    """Beyond its line and not yet near the target an episode is open, and to hear nothing of an end is right."""
+    rules = rule_of(MarginCalls.model_validate({"call": "1.10"}))
+    assert isinstance(rules, BandRules)
+    assert (rules.call_wad, rules.closes_wad) == (CALL_WAD, CURED_WAD)
+    between, cured = (View(health * 10**16, False, 16_000, 10_000) for health in (122, 124))
+    told = [arrival("opened", 2)]
+    assert Chain([CALLED] * 6 + [between]).losses(told=told) == []
+    assert Chain([CALLED] * 6 + [cured]).losses(told=told) == ["notice missing"]
 
 
 def test_an_owner_told_long_afterwards_is():
