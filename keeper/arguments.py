@@ -233,7 +233,7 @@ def init(sub: argparse.ArgumentParser) -> None:
 def watch(sub: argparse.ArgumentParser) -> None:
     from keeper.watch import arguments
 
-    arguments.add_arguments(sub, file)
+    arguments.add_arguments(sub, file, _seconds)
 
 
 def replay(sub: argparse.ArgumentParser) -> None:
@@ -295,7 +295,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0.1 <= seconds <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text!r} is no pause; give seconds from 0.1 to 86400")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0.1 to 86400")
     return seconds
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keeper import observe, privacy
-from keeper.config.load import Config, Plugin, load_config
+from keeper.config.deployment import Config
+from keeper.config.load import load_config
+from keeper.config.plugins import Plugin
 from keeper.config.routing import BOARD
 from keeper.core.errors import ConfigError
 from keeper.core.ports import Notifier, ProtocolAdapter, Signer, Store

@@ -18,7 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from keeper.config.load import MarginCalls
+from keeper.config.margin_calls import MarginCalls
 from keeper.config.thresholds import rule_of
 from keeper.replay.engine import replay
 from keeper.replay.history import read_history

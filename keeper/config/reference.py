@@ -9,54 +9,34 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from keeper.config.breakers import Breakers
-from keeper.config.load import (
-    Chain,
-    Executor,
-    FundingCommon,
-    Jobs,
-    MarginCalls,
-    ProtocolCommon,
-    Store,
-    SubmitterCommon,
-    VenueCommon,
-    VolatilityRule,
-)
-from keeper.config.notices import Digest, Names, Operator
-from keeper.config.routing import Acknowledgements, NotifierCommon
+from keeper.config.deployment import Config
+from keeper.config.plugins import FundingCommon, ProtocolCommon, SubmitterCommon, VenueCommon
+from keeper.config.routing import NotifierCommon
 from keeper.config.table import Table, kinds, options_table
 from keeper.config.types import Written
-from keeper.config.web import Web
 
 _PLAIN = {int: "integer", float: "number", str: "string", bool: "boolean"}
 
 
+_PLUGINS: dict[str, tuple[str, type[Table]]] = {
+    "protocols": ("keeper.protocols", ProtocolCommon),
+    "notifiers": ("keeper.notifier", NotifierCommon),
+    "venues": ("keeper.executor.venues", VenueCommon),
+    "funding": ("keeper.executor.funding", FundingCommon),
+    "submitters": ("keeper.executor.submitters", SubmitterCommon),
+}
+"""Where the modules are that describe keys of their own, and the keys that all of them have."""
+
+
 def reference() -> str:
-    """Markdown: one table for each table of the file."""
-    parts = [
-        _section("[chain]", Chain),
-        _section("[store]", Store),
-        _section("[[protocols]]", ProtocolCommon),
-        *_plugin_sections("keeper.protocols", "[[protocols]]", ProtocolCommon),
-        _section("[margin_calls]", MarginCalls),
-        _section("[margin_calls.volatility]", VolatilityRule),
-        _section("[[notifiers]]", NotifierCommon),
-        *_plugin_sections("keeper.notifier", "[[notifiers]]", NotifierCommon),
-        _section("[acknowledgements]", Acknowledgements),
-        _section("[executor]", Executor),
-        _section("[[venues]]", VenueCommon),
-        *_plugin_sections("keeper.executor.venues", "[[venues]]", VenueCommon),
-        _section("[[funding]]", FundingCommon),
-        *_plugin_sections("keeper.executor.funding", "[[funding]]", FundingCommon),
-        _section("[[submitters]]", SubmitterCommon),
-        *_plugin_sections("keeper.executor.submitters", "[[submitters]]", SubmitterCommon),
-        _section("[breakers]", Breakers),
-        _section("[jobs]", Jobs),
-        _section("[names]", Names),
-        _section("[operator]", Operator),
-        _section("[digest]", Digest),
-        _section("[web]", Web),
-    ]
+    """Markdown: one table for each table of the file, in the order of `Config`, so that none can be forgotten."""
+    parts: list[str] = []
+    for name, field in Config.model_fields.items():
+        if name in _PLUGINS:
+            package, common = _PLUGINS[name]
+            parts += [*_sections(f"[[{name}]]", common), *_plugin_sections(package, f"[[{name}]]", common)]
+        else:
+            parts += _sections(f"[{name}]", _inner(field))
     return "\n".join(parts)
 
 
@@ -70,13 +50,26 @@ def _plugin_sections(package: str, heading: str, common: type[Table]) -> list[st
     return sections
 
 
-def _section(heading: str, table: type[Table]) -> str:
-    return _table(heading, {name: field for name, field in table.model_fields.items() if not _is_table(field)})
+def _sections(heading: str, table: type[Table]) -> list[str]:
+    """A table's section, and those of the tables within it."""
+    own = {name: field for name, field in table.model_fields.items() if not _is_table(field)}
+    inner = {name: field for name, field in table.model_fields.items() if _is_table(field)}
+    sections = [_table(heading, own)]
+    for name, field in inner.items():
+        sections += _sections(f"{heading.removesuffix(']')}.{name}]", _inner(field))
+    return sections
 
 
 def _is_table(field: FieldInfo) -> bool:
     """Whether it has a section of its own."""
     return isinstance(field.annotation, type) and issubclass(field.annotation, Table)
+
+
+def _inner(field: FieldInfo) -> type[Table]:
+    if not _is_table(field):
+        raise TypeError(f"{field.annotation} is neither a table nor one of {', '.join(_PLUGINS)}")
+    table: type[Table] = field.annotation  # type: ignore[assignment]
+    return table
 
 
 def _table(heading: str, fields: dict[str, FieldInfo]) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from keeper.config.load import MarginCalls, load_margin_calls
+from keeper.config.load import load_margin_calls
+from keeper.config.margin_calls import MarginCalls
 from keeper.config.thresholds import rule_of, settings_of
 from keeper.core.errors import ConfigError
 from keeper.replay.engine import replay

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from keeper import terminal
-from keeper.config.load import MarginCalls
+from keeper.config.margin_calls import MarginCalls
 from keeper.config.table import explain
 from keeper.config.thresholds import rule_of, settings_of
 from keeper.core.errors import ConfigError

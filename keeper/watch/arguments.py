@@ -6,7 +6,9 @@ import argparse
 from collections.abc import Callable
 
 
-def add_arguments(parser: argparse.ArgumentParser, file: Callable[[str], object]) -> None:
+def add_arguments(
+    parser: argparse.ArgumentParser, file: Callable[[str], object], seconds: Callable[[str], float]
+) -> None:
     parser.add_argument("account", nargs="+", metavar="ACCOUNT", help="0x… or, on Ethereum, an ENS name")
     parser.add_argument(
         "--rpc", action="append", default=[], metavar="URL", help="node; repeatable (default: $KEEPER_RPC_URL)"
@@ -26,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser, file: Callable[[str], object]
     parser.add_argument("--json", action="store_true", help="JSON Lines on stdout: a line per position and look")
     parser.add_argument("--wait", action="store_true", help="watch on although there is no position yet")
     parser.add_argument(
-        "--every", type=_seconds, default=60.0, metavar="S", help="seconds between looks; a quarter when near (60)"
+        "--every", type=seconds, default=60.0, metavar="S", help="seconds between looks; a quarter when near (60)"
     )
     parser.add_argument(
         "--budget", type=_count, default=1200, metavar="N", help="most requests to the node per hour (1200)"
@@ -40,16 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser, file: Callable[[str], object]
     parser.add_argument(
         "--store", type=file, metavar="DIR", help="where it keeps what was told (~/.local/state/keeper/watch)"
     )
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.1 <= seconds <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds between 0.1 and 86400")
-    return seconds
 
 
 def _count(text: str) -> int:

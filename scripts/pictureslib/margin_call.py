@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from keeper.config.load import MarginCalls
+from keeper.config.margin_calls import MarginCalls
 from keeper.config.thresholds import rule_of
 from keeper.evaluator.bands import BandRules
 from keeper.replay.engine import replay

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from keeper.config.load import MarginCalls
+from keeper.config.margin_calls import MarginCalls
 from keeper.config.thresholds import rule_of
 from keeper.devnet.chain import DevChain
 from keeper.evaluator.bands import BandRules

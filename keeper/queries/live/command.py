@@ -15,7 +15,7 @@ from keeper.core.errors import ConfigError
 from keeper.core.secret import Secret
 
 if TYPE_CHECKING:
-    from keeper.config.load import Config
+    from keeper.config.deployment import Config
     from keeper.wire import House
 
 PARENT = "KEEPER_WEB_PARENT"

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import keeper.protocols
-from keeper.config.load import Config, load_config
+from keeper.config.deployment import Config
+from keeper.config.load import load_config
 from keeper.core.errors import ConfigError
 from keeper.core.secret import Secret
 from keeper.core.types import Band

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from keeper.config.load import Executor, MarginCalls
+from keeper.config.deployment import Config
+from keeper.config.executor import Executor
+from keeper.config.margin_calls import MarginCalls
 from keeper.config.reference import reference
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "configuration.md"
@@ -13,6 +15,12 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "configuration.md"
 def test_the_written_reference_is_the_generated_one() -> None:
     """`scripts/configref` writes it."""
     assert reference() in DOCUMENT.read_text("utf-8")
+
+
+def test_every_table_of_a_deployment_has_a_section() -> None:
+    headings = {line.strip("# `[]") for line in reference().splitlines() if line.startswith("### ")}
+    assert set(Config.model_fields) <= headings
+    assert "margin_calls.volatility" in headings
 
 
 def test_every_key_is_listed_with_its_meaning_under_the_name_it_has_in_the_file() -> None:
@@ -30,4 +38,4 @@ def test_defaults_are_shown_as_they_are_written() -> None:
     assert '| `"500"` |' in lines["max_fee_gwei"]
     assert Executor.model_fields["max_fee_wei"].default == 500 * 10**9
     assert '| `"call"` |' in lines["min_band"]
-    assert "| required |" in lines["url"]
+    assert "| required |" in lines["rpc"]

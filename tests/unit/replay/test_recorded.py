@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from keeper.config.load import MarginCalls
+from keeper.config.margin_calls import MarginCalls
 from keeper.config.thresholds import rule_of, settings_of
 from keeper.replay.engine import replay
 from keeper.replay.history import read_history
