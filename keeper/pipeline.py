@@ -274,12 +274,14 @@ class Pipeline:
         whole = [*touches, *(touch for key in keys for touch in adapter.whole(market, key))]
         held = track.book.positions if touches else {}
         update = (await drive([adapter.snapshot(market, whole, tip, head, held)], execute))[0]
+        facts = track.facts(update)
         try:
-            facts = track.facts(update)
             with self._store.transaction() as tx:
                 tx.amend(CommittedBlock(tip, tuple(facts)))
-        finally:
+            track.rewind(self._store, {(fact.kind, fact.key) for fact in facts})
+        except BaseException:
             self.load()
+            raise
 
     async def close(self) -> None:
         await self._executor.close()

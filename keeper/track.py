@@ -54,7 +54,8 @@ class Track:
         self.teller.reload(store)
 
     def rewind(self, store: Store, changed: Collection[tuple[str, bytes]]) -> None:
-        """Follow a store that was reverted; changed: kind and key of every fact whose newest version is another now."""
+        """Follow a store that was reverted or amended; changed: kind and key of every fact whose newest version is
+        another now."""
         self._folded = None
         self._settle()
         for kind, key in changed:

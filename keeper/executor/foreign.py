@@ -135,7 +135,7 @@ class Foreign:
 
     def _used(self) -> set[int]:
         """Nonces that a transaction of ours used, ever."""
-        return {nonce_of(intent) for intent in self._store.intents() if intent.tx_hash is not None}
+        return {nonce_of(intent) for intent in self._store.each_intent() if intent.tx_hash is not None}
 
     def _look_at_waiting(self, sight: Sight, nonce: int, intents: Collection[Intent]) -> None:
         """Nonces that the pool has something for, which is none of ours as far as the node knows."""

@@ -104,7 +104,7 @@ class Guard:
         """Become what the store says."""
         self._state = read_tripped(self._store)
         self._outcomes = {}
-        self.note(self._store.intents())
+        self.note(self._store.each_intent())
 
     def note(self, intents: Iterable[Intent]) -> None:
         """Intents as a block, or a revert, left them."""

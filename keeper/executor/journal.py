@@ -31,11 +31,14 @@ class Journal:
         """Take over what the store holds. Intents mined in a block that is no longer among the stored headers are
         reorged: a crash between the revert of their block and of them changes nothing."""
         self._hashes = {block.number: block.hash for block in blocks}
-        stored = self._store.intents()
-        kept = (i for i in stored if not _is_final(i, finalized) or any(self._rests(leg, now) for leg in legs_of(i)))
-        self._intents = {i.id: i for i in kept}
+        kept = [
+            intent
+            for intent in self._store.each_intent()
+            if not _is_final(intent, finalized) or any(self._rests(leg, now) for leg in legs_of(intent))
+        ]
+        self._intents = {intent.id: intent for intent in sorted(kept, key=lambda one: (one.created_at, one.id))}
         self._reusable = {}
-        self._keep_hashes(i for i in stored if _is_final(i, finalized))
+        self._keep_hashes(intent for intent in self._store.each_intent() if _is_final(intent, finalized))
         orphaned = []
         for intent in self._intents.values():
             number, block_hash = intent.included_number, intent.included_hash
@@ -149,10 +152,12 @@ class Journal:
 
     def _keep_hashes(self, final: Iterable[Intent]) -> None:
         """Of those that no transaction of ours settled, on nonces above those that ours used for good."""
-        final = list(final)
-        used = max((nonce_of(i) for i in final if i.tx_hash is not None), default=-1)
-        given_up = (i for i in final if i.tx_hash is None)
-        self._reusable |= {a.tx_hash: a.nonce for i in given_up for a in i.attempts}
+        used = -1
+        for intent in final:
+            if intent.tx_hash is not None:
+                used = max(used, nonce_of(intent))
+            else:
+                self._reusable |= {attempt.tx_hash: attempt.nonce for attempt in intent.attempts}
         self._reusable = {tx_hash: nonce for tx_hash, nonce in self._reusable.items() if nonce > used}
 
 

@@ -113,7 +113,7 @@ class Postings:
     def adopt(self) -> None:
         """The journal was loaded: recall what was spent."""
         since = self._clock() - DAY_S
-        self._made = {i.id: i for i in self._store.intents() if i.kind == KIND and i.created_at > since}
+        self._made = {i.id: i for i in self._store.each_intent() if i.kind == KIND and i.created_at > since}
         self.reverted()
 
     def reverted(self) -> None:

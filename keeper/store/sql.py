@@ -191,6 +191,17 @@ class SqlStore:
         rows = self._db.rows(sql.OPEN_INTENTS if unsettled else sql.ALL_INTENTS)
         return [to_intent(row, tuple(signed.get(row[0], ()))) for row in rows]
 
+    def each_intent(self) -> Iterator[Intent]:
+        page: Sequence[Row] = [("",)]
+        while page:
+            page = self._db.rows(sql.INTENTS_PAGE, page[-1][0])
+            signed: dict[str, list[Attempt]] = {}
+            for row in self._db.rows(sql.ATTEMPTS_BETWEEN, page[0][0], page[-1][0]) if page else ():
+                attempt = to_attempt(row)
+                signed.setdefault(attempt.intent_id, []).append(attempt)
+            for row in page:
+                yield to_intent(row, tuple(signed.get(row[0], ())))
+
     def intent(self, intent_id: str) -> Intent | None:
         row = self._db.row(sql.INTENT, intent_id)
         if row is None:

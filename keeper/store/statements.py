@@ -531,9 +531,16 @@ INSERT_ATTEMPT = _insert(attempts)
 REPLACE_ATTEMPT = _replace(attempts, "tx_hash")
 INTENT = Statement(select(intents).where(intents.c.id == bindparam("id")), ("id",))
 ALL_INTENTS = Statement(select(intents).order_by(intents.c.created_at, intents.c.id))
+INTENTS_PAGE = Statement(
+    select(intents).where(intents.c.id > bindparam("after")).order_by(intents.c.id).limit(FEW), ("after",)
+)
 OPEN_INTENTS = Statement(select(intents).where(_open).order_by(intents.c.created_at, intents.c.id))
 _attempts = select(attempts).order_by(attempts.c.intent_id, attempts.c.ordinal)
 ATTEMPTS = Statement(_attempts.where(attempts.c.intent_id == bindparam("intent_id")), ("intent_id",))
+ATTEMPTS_BETWEEN = Statement(
+    _attempts.where(attempts.c.intent_id >= bindparam("first"), attempts.c.intent_id <= bindparam("last")),
+    ("first", "last"),
+)
 ALL_ATTEMPTS = Statement(_attempts)
 OPEN_ATTEMPTS = Statement(_attempts.where(attempts.c.intent_id.in_(select(intents.c.id).where(_open))))
 

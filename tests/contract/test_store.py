@@ -8,6 +8,7 @@ import pytest
 
 from keeper.core.errors import StoreError
 from keeper.core.records import AuditEntry, DeliveryStatus, IntentStatus
+from keeper.store.statements import FEW
 from tests.contract.conftest import Opener
 from tests.support.store_work import (
     KEYS,
@@ -77,6 +78,15 @@ def test_unsettled_intents_are_what_a_start_takes_over(store):
         IntentStatus.PLANNED,
     ]
     assert len(store.intents()) == len(IntentStatus)
+
+
+def test_intents_are_read_a_few_at_a_time_however_many_there_are(store):
+    """In the order of their ids, each with its own attempts, also where one page ends and the next begins."""
+    journalled = [intent(f"i{number:04}", attempts=1 + number % 2) for number in range(FEW * 2 + 1)]
+    with store.transaction() as transaction:
+        for one in reversed(journalled):
+            transaction.put_intent(one)
+    assert list(store.each_intent()) == journalled
 
 
 def test_every_change_of_status_is_audited_once(store):

@@ -80,6 +80,9 @@ class IntentStore:
     def intents(self, *, unsettled: bool = False) -> Sequence[Intent]:
         return [intent for intent in self.journal.values() if not (unsettled and intent.status.settled)]
 
+    def each_intent(self) -> Iterator[Intent]:
+        return iter([self.journal[intent_id] for intent_id in sorted(self.journal)])
+
 
 @dataclass
 class ModelSwitch:
