@@ -342,9 +342,10 @@ class Armory:
             return Skip("no_edge", "no price alone opens it")
         at_edge = replace(venue, book=replace(venue.book, prices=foreseen[-1]))
         plan: LiquidationPlan | Skip = Skip("no_edge", "no price alone opens it")
-        for imagined in foreseen:
-            until = landing_at + forms.LASTS_S
-            planned = adapter.plan(market, imagined, key, position, until, wallet, self._account)
+        until = landing_at + forms.LASTS_S
+        # What an amount follows from interest for is too much a moment earlier: then it is sized for now.
+        for imagined, at in ((foreseen[0], until), (foreseen[-1], until), (foreseen[-1], landing_at)):
+            planned = adapter.plan(market, imagined, key, position, at, wallet, self._account)
             if isinstance(planned, Skip):
                 plan = planned
                 continue

@@ -25,7 +25,7 @@ import keeper.protocols
 from keeper.config.table import kinds, plugin
 from keeper.core.encoding import dump_prices, load_prices
 from keeper.core.errors import DecodeError
-from keeper.core.ports import Weighable
+from keeper.core.ports import Rejudges, Weighable
 from keeper.core.types import Block, BlockRef, Book, Call, Health, LiquidationPlan, Log, Skip, Token
 from keeper.core.units import WAD
 from keeper.evaluator.columns import Columns, vector_of
@@ -400,6 +400,17 @@ def test_only_what_is_liquidatable_is_planned_and_within_its_limits(case: Case, 
                 check(sized, most)
     if not health.liquidatable:
         assert isinstance(pairs, Skip)
+
+
+@every
+def test_a_plan_judged_again_at_its_own_moment_is_itself(case: Case, s: Situation) -> None:
+    """Where an adapter says what an earlier call does now. What is within a hair of failing it may hold back."""
+    adapter = case.adapter
+    plan = adapter.plan(s.market, s.prices, s.key, s.position, s.now, s.rich, RECEIVER)
+    if not isinstance(adapter, Rejudges) or isinstance(plan, Skip):
+        return
+    again = adapter.rejudge(s.market, s.prices, s.key, s.position, s.now, plan, RECEIVER)
+    assert again == plan or (isinstance(again, Skip) and again.code != "healthy")
 
 
 def test_an_empty_wallet_liquidates_nothing(case: Case) -> None:

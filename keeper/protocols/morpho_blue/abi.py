@@ -90,3 +90,9 @@ def pre_liquidate(borrower: bytes, repaid_shares: int) -> bytes:
 def liquidate(params: tuple[bytes | int, ...], borrower: bytes, seized_assets: int, repaid_shares: int) -> bytes:
     """Call data without a callback; exactly one of the amounts is zero."""
     return encode(LIQUIDATE, *params, borrower, seized_assets, repaid_shares, 9 * 32, 0)
+
+
+def amounts_of(data: bytes) -> tuple[int, int]:
+    """Seized assets and repaid shares that a call of `liquidate` or `pre_liquidate` names; one of them is zero."""
+    at = 4 + 32 * (6 if data[:4] == LIQUIDATE else 1)
+    return int.from_bytes(data[at : at + 32], "big"), int.from_bytes(data[at + 32 : at + 64], "big")

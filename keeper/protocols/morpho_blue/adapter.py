@@ -39,7 +39,19 @@ from keeper.core.types import (
 )
 from keeper.core.units import BPS
 from keeper.protocols.addresses import checksummed
-from keeper.protocols.morpho_blue import abi, demand, discover, health, liquidate, logs, prices, state, stress, track
+from keeper.protocols.morpho_blue import (
+    abi,
+    again,
+    demand,
+    discover,
+    health,
+    liquidate,
+    logs,
+    prices,
+    state,
+    stress,
+    track,
+)
 from keeper.protocols.morpho_blue.accrue import Owed, accrued
 from keeper.protocols.morpho_blue.confirm import confirm_calls, native_view
 from keeper.protocols.morpho_blue.errors import explain_revert
@@ -229,6 +241,19 @@ class MorphoBlue:
         receiver: bytes,
     ) -> LiquidationPlan | Skip:
         return liquidate.plan(self._open(market, prices, key, position, now), now, wallet)
+
+    def rejudge(
+        self,
+        market: Market,
+        prices: Prices,
+        key: bytes,
+        position: Position,
+        now: int,
+        plan: LiquidationPlan,
+        receiver: bytes,
+    ) -> LiquidationPlan | Skip:
+        sheet = self._sheet(market, prices, position, now)
+        return again.rejudge(market.morpho, key[_ID:], sheet, prices.get(sheet.lending.loan), now, plan)
 
     def pairs(
         self, market: Market, prices: Prices, key: bytes, position: Position, now: int, receiver: bytes

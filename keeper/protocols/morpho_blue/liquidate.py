@@ -7,7 +7,7 @@ Source: Morpho.liquidate of @morpho-org/morpho-blue 1.0.0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,9 +26,10 @@ from keeper.protocols.morpho_blue.arithmetic import (
 )
 from keeper.protocols.morpho_blue.health import Sheet, base_value, unpriced
 from keeper.protocols.morpho_blue.offers import Offer, Terms, terms_at
+from keeper.protocols.morpho_blue.state import Lending
 
 _MARGIN_BPS = 1  # interest accrues until the transaction lands; this is an hour of it at 87 % a year
-_ROUNDINGS = 2  # raw units by which a repayment for a fixed seizure can differ when interest moved the shares' price
+ROUNDINGS = 2  # raw units by which a repayment for a fixed seizure can differ when interest moved the shares' price
 _GAS = 350_000
 _GAS_OF_OFFERS = 150_000
 _CALLBACK_AT = 4 + 9 * 32  # of liquidate: the length of `data`
@@ -60,17 +61,21 @@ class Open:
     morpho: bytes
     account: bytes
 
+    @property
+    def most_shares(self) -> int:
+        return self.sheet.borrow_shares
+
     def by_shares(self, shares: int) -> Outcome:
         quoted = w_mul_down(to_assets_down(shares, self.owed.assets, self.owed.shares), self.incentive_wad)
         seized = mul_div_down(quoted, ORACLE_PRICE_SCALE, self.price_e36)
         repaid = self.owed.by(shares)
-        return Outcome(False, shares, repaid, seized, _with_margin(repaid))
+        return Outcome(False, shares, repaid, seized, with_margin(repaid))
 
     def by_assets(self, seized: int) -> Outcome:
         quoted = mul_div_up(seized, self.price_e36, ORACLE_PRICE_SCALE)
         shares = to_shares_up(w_div_up(quoted, self.incentive_wad), self.owed.assets, self.owed.shares)
         repaid = self.owed.by(shares)
-        return Outcome(True, shares, repaid, seized, repaid + _ROUNDINGS)
+        return Outcome(True, shares, repaid, seized, repaid + ROUNDINGS)
 
     def largest(self) -> Outcome:
         """Everything: the whole debt, or all of a collateral that does not cover it.
@@ -80,7 +85,7 @@ class Open:
         """
         collateral = self.sheet.collateral_assets
         whole = self.by_shares(self.sheet.borrow_shares)
-        if _with_margin(whole.seized_assets) <= collateral:
+        if with_margin(whole.seized_assets) <= collateral:
             return whole
         return self.by_assets(min(collateral, whole.seized_assets))
 
@@ -89,7 +94,7 @@ class Open:
         largest = self.largest()
         if largest.most_repaid_assets <= offered_assets:
             return largest if largest.seized_assets else None
-        payable = to_shares_down(max(offered_assets - _ROUNDINGS, 0), self.owed.assets, self.owed.shares)
+        payable = to_shares_down(max(offered_assets - ROUNDINGS, 0), self.owed.assets, self.owed.shares)
         seized = min(self.by_shares(payable).seized_assets, largest.seized_assets)
         return self.by_assets(seized) if seized else None
 
@@ -117,10 +122,7 @@ class Open:
 
     def profit_value(self, outcome: Outcome) -> int:
         """Seized at the market's own price less repaid, in base currency units, rounded against us."""
-        lending = self.sheet.lending
-        seized = mul_div_down(outcome.seized_assets, self.price_e36, ORACLE_PRICE_SCALE)
-        gained = base_value(lending, seized, self.worth) or 0
-        return gained - (base_value(lending, outcome.repaid_assets, self.worth, up=True) or 0)
+        return _profit_value(self.sheet.lending, outcome, self.price_e36, self.worth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,27 +137,27 @@ class Offered:
     worth: Price
     account: bytes
 
+    @property
+    def most_shares(self) -> int:
+        return self.terms.repayable_shares
+
     def by_shares(self, shares: int) -> Outcome:
         quoted = w_mul_down(to_assets_down(shares, self.owed.assets, self.owed.shares), self.terms.incentive_wad)
         seized = mul_div_down(quoted, ORACLE_PRICE_SCALE, self.price_e36)
         repaid = self.owed.by(shares)
-        return Outcome(False, shares, repaid, seized, _with_margin(repaid))
+        return Outcome(False, shares, repaid, seized, with_margin(repaid))
 
     def largest(self) -> Outcome:
         return self.by_shares(self.terms.repayable_shares)
 
     def plan(self, offered_assets: int, now: int) -> LiquidationPlan | Skip:
-        payable = offered_assets * BPS // (BPS + _MARGIN_BPS) - _ROUNDINGS
+        payable = offered_assets * BPS // (BPS + _MARGIN_BPS) - ROUNDINGS
         shares = to_shares_down(max(payable, 0), self.owed.assets, self.owed.shares)
         outcome = self.by_shares(min(shares, self.terms.repayable_shares))
         lending = self.sheet.lending
         if outcome.seized_assets <= 0 or outcome.seized_assets > self.sheet.collateral_assets:
             return Skip("dust", f"{offered_assets} raw units of {lending.loan_symbol} would seize nothing")
         contract = self.offer.contract
-        gained = mul_div_down(outcome.seized_assets, self.sheet.price_e36 or 0, ORACLE_PRICE_SCALE)
-        profit = (base_value(lending, gained, self.worth) or 0) - (
-            base_value(lending, outcome.repaid_assets, self.worth, up=True) or 0
-        )
         return LiquidationPlan(
             account=self.account,
             debt_asset=lending.loan,
@@ -163,7 +165,7 @@ class Offered:
             collateral_asset=lending.collateral,
             expected_repaid_assets=outcome.repaid_assets,
             expected_seized_assets=outcome.seized_assets,
-            profit_base=profit,
+            profit_base=self.profit_value(outcome),
             judged_at=now,
             health_wad=self.sheet.factor_wad,
             call=TxCall(contract, abi.pre_liquidate(self.account, outcome.repaid_shares)),
@@ -171,9 +173,35 @@ class Offered:
             gas_limit_hint=_GAS + _GAS_OF_OFFERS,
         )
 
+    def profit_value(self, outcome: Outcome) -> int:
+        """As `Open.profit_value`: at the market's own price, whatever the offer's oracle says."""
+        return _profit_value(self.sheet.lending, outcome, self.sheet.price_e36 or 0, self.worth)
+
 
 def open_position(morpho: bytes, account: bytes, sheet: Sheet, worth: Price | None) -> Open | Offered | Skip:
     """What can be sized, or why nobody may, or should, liquidate this position now."""
+    said = _sizes(sheet, worth)
+    if isinstance(said, Skip):
+        return said
+    owed, price_e36, known = said
+    if (sheet.max_borrow or 0) >= (sheet.borrowed or 0):
+        return _best_offer(account, sheet, owed, known)
+    return Open(sheet, owed, price_e36, liquidation_incentive(sheet.lending.lltv_wad), known, morpho, account)
+
+
+def offered_by(contract: bytes, account: bytes, sheet: Sheet, worth: Price | None) -> Offered | Skip:
+    """What may be liquidated through one pre-liquidation contract; or why nothing may."""
+    said = _sizes(sheet, worth)
+    if isinstance(said, Skip):
+        return said
+    owed, _, known = said
+    found = [one for one in _offers(account, sheet, owed, known) if one.offer.contract == contract]
+    return found[0] if found else Skip("no_offer", "the pre-liquidation contract does not let it be liquidated now")
+
+
+def _sizes(sheet: Sheet, worth: Price | None) -> tuple[Owed, int, Price] | Skip:
+    """All that its market owes, the oracle's price, and what the loan token is worth, of an open position; or why
+    nobody may, or should, liquidate it."""
     lending, unknown = sheet.lending, unpriced(sheet)
     if unknown:
         names = ", ".join("0x" + asset.hex() for asset in unknown)
@@ -190,25 +218,25 @@ def open_position(morpho: bytes, account: bytes, sheet: Sheet, worth: Price | No
             "could be compared with gas; add it to price_references"
         )
         return Skip("unreferenced", detail)
-    if (sheet.max_borrow or 0) >= (sheet.borrowed or 0):
-        return _best_offer(account, sheet, sheet.owed, worth)
-    incentive = liquidation_incentive(lending.lltv_wad)
-    return Open(sheet, sheet.owed, sheet.price_e36, incentive, worth, morpho, account)
+    return sheet.owed, sheet.price_e36, worth
 
 
 def _best_offer(account: bytes, sheet: Sheet, owed: Owed, worth: Price) -> Offered | Skip:
     """The one that seizes most, of those between whose thresholds the position is."""
-    found = []
-    for line in sheet.lines:
-        shares, collateral = sheet.borrow_shares, sheet.collateral_assets
-        terms = terms_at(line.offer, sheet.lending.lltv_wad, shares, collateral, owed.by(shares), line.price_e36)
-        if terms is not None:
-            found.append(Offered(sheet, owed, line.offer, line.price_e36, terms, worth, account))
+    found = list(_offers(account, sheet, owed, worth))
     if not found:
         return Skip(
             "no_offer", "its owner's pre-liquidation contracts hold it for liquidatable on Morpho, which does not"
         )
     return max(found, key=lambda one: one.largest().seized_assets)
+
+
+def _offers(account: bytes, sheet: Sheet, owed: Owed, worth: Price) -> Iterator[Offered]:
+    for line in sheet.lines:
+        shares, collateral = sheet.borrow_shares, sheet.collateral_assets
+        terms = terms_at(line.offer, sheet.lending.lltv_wad, shares, collateral, owed.by(shares), line.price_e36)
+        if terms is not None:
+            yield Offered(sheet, owed, line.offer, line.price_e36, terms, worth, account)
 
 
 def plan(found: Open | Offered | Skip, now: int, wallet: Mapping[bytes, int]) -> LiquidationPlan | Skip:
@@ -237,12 +265,18 @@ def pairs(found: Open | Offered | Skip, now: int) -> Sequence[LiquidationPair] |
         LiquidationPair(
             lending.loan,
             lending.collateral,
-            largest.most_repaid_assets + _ROUNDINGS,
+            largest.most_repaid_assets + ROUNDINGS,
             size,
             calls_back=isinstance(found, Open),
         )
     ]
 
 
-def _with_margin(assets: int) -> int:
+def _profit_value(lending: Lending, outcome: Outcome, price_e36: int, worth: Price) -> int:
+    seized = mul_div_down(outcome.seized_assets, price_e36, ORACLE_PRICE_SCALE)
+    gained = base_value(lending, seized, worth) or 0
+    return gained - (base_value(lending, outcome.repaid_assets, worth, up=True) or 0)
+
+
+def with_margin(assets: int) -> int:
     return assets + mul_div_up(assets, _MARGIN_BPS, BPS)
