@@ -368,6 +368,18 @@ class Rejudges(Protocol[M_contra, A_contra]):
         ...
 
 
+@runtime_checkable
+class Reprices(Protocol[M_contra, A_contra]):
+    """What an adapter offers beside `ProtocolAdapter` whose breach prices are not among its `Prices` by their asset."""
+
+    def at_price(
+        self, market: M_contra, prices: Prices, position: A_contra, breach: BreachPrice, price: int
+    ) -> Prices | None:
+        """Prices, all else equal, when what a breach price of the position is about costs `price`, in the breach's
+        decimals. None where they cannot be told."""
+        ...
+
+
 class Transaction(Protocol):
     """One atomic, durable unit. Everything said through it holds together or not at all."""
 

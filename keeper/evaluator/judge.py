@@ -39,6 +39,7 @@ from keeper.evaluator.volatility import Volatility
 M = TypeVar("M")
 A = TypeVar("A")
 
+_UNTOLD = 256
 _BREACH = 1.0
 REMEMBERED = 2
 """So many times as long ago as the longest memory reaches is worth knowing."""
@@ -333,13 +334,17 @@ class Judge(Generic[M, A]):
     # --- for when nobody is waiting
     def edge(self, book: Book[M, A], now: int, most: int, reach: float) -> list[tuple[bytes, Health]]:
         """Positions not yet open to liquidation, nearest first, with their exact health: up to `most`, of those whose
-        health is below `reach` (1.05: five percent above the line)."""
+        health is below `reach` (1.05: five percent above the line). Of those that the floats say nothing about, which
+        have thresholds of their own, some are looked at."""
         if book.market is None:
             return []
-        keys = self._keys(self._screen.between(self._vector(book, now), _BREACH, reach, most))
-        healths = ((key, self.health(book, key, now)) for key in keys)
+        vector, limit_wad = self._vector(book, now), int(reach * WAD)
+        keys = self._keys(self._screen.between(vector, _BREACH, reach, most))
+        untold = self._keys(self._screen.untold(vector, _UNTOLD))
+        healths = ((key, self.health(book, key, now)) for key in (*keys, *untold))
         known = [(key, h) for key, h in healths if h is not None and h.factor_wad is not None and not h.liquidatable]
-        return sorted(known, key=lambda one: (one[1].factor_wad or 0, one[0]))
+        near = [one for one in known if (one[1].factor_wad or 0) < limit_wad]
+        return sorted(near, key=lambda one: (one[1].factor_wad or 0, one[0]))[:most]
 
     def watched(self, book: Book[M, A], now: int) -> set[bytes]:
         """Positions whose owners should know what stands in the way of judging them: of every account that was named,

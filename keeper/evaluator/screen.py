@@ -92,6 +92,12 @@ class Screen:
             rows = np.flatnonzero((ratio >= low * (1 - _NOISE)) & (ratio < high))
         return rows if len(rows) <= most else rows[np.argpartition(ratio[rows], most)[:most]]
 
+    def untold(self, vector: Floats, most: int) -> Rows:
+        """Rows of which the floats cannot tell a ratio, at most so many, in no order."""
+        self._check(vector)
+        collateral, requirement = self.columns.totals(vector)
+        return np.flatnonzero(np.isnan(collateral) | np.isnan(requirement))[:most]
+
     def below(self, vector: Floats, slack: Slack, threshold: float | Floats) -> Rows:
         """Every row whose exact health may be below the threshold with these factors, each once, in no order.
 

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from keeper.core.errors import StoreError
-from keeper.core.ports import ProtocolAdapter, Rejudges
+from keeper.core.ports import ProtocolAdapter, Rejudges, Reprices
 from keeper.core.records import Intent
-from keeper.core.types import BlockRef, LiquidationPlan, Prices, Skip
+from keeper.core.types import BlockRef, BreachPrice, LiquidationPlan, Prices, Skip
 from keeper.executor.choose import Chosen
 from keeper.executor.compose import Draft, dump_plan
 from keeper.executor.fees import forecast_base_fee
@@ -88,20 +88,27 @@ class View:
 
 
 def scenarios(adapter: ProtocolAdapter[Any, Any], market: Any, prices: Prices, position: Any, now: int) -> list[Prices]:
-    """Prices that open a position, likeliest first for planning: far enough down that all of it may be repaid at once,
-    and right at the edge, which comes last. None where no price of the base currency opens it."""
-    breaches = [
-        breach
-        for breach in adapter.breach_prices(market, prices, position, now)
-        if not breach.quote and (price := prices.get(breach.asset)) is not None and price.decimals == breach.decimals
-    ]
-    if not breaches:
-        return []
-    nearest = min(breaches, key=lambda breach: abs(breach.move_bps))
-    price = prices[nearest.asset]
-    rising = nearest.price > price.value
-    deep = nearest.price * _BPS // _DEEP_BPS if rising else nearest.price * _DEEP_BPS // _BPS
-    return [{**prices, nearest.asset: replace(price, value=max(value, 1))} for value in (deep, nearest.price)]
+    """Prices that open a position, likeliest first for planning: far enough beyond that all of it may be repaid at
+    once, and right at the edge, which comes last. None where no single price opens it."""
+    found = []
+    for breach in adapter.breach_prices(market, prices, position, now):
+        rising = breach.move_bps > 0
+        deep = breach.price * _BPS // _DEEP_BPS if rising else breach.price * _DEEP_BPS // _BPS
+        imagined = [_at_price(adapter, market, prices, position, breach, max(one, 1)) for one in (deep, breach.price)]
+        if (known := [one for one in imagined if one is not None]) == imagined:
+            found.append((abs(breach.move_bps), known))
+    return min(found, key=lambda one: one[0])[1] if found else []
+
+
+def _at_price(
+    adapter: ProtocolAdapter[Any, Any], market: Any, prices: Prices, position: Any, breach: BreachPrice, price: int
+) -> Prices | None:
+    if isinstance(adapter, Reprices):
+        return adapter.at_price(market, prices, position, breach, price)
+    known = prices.get(breach.asset)
+    if breach.quote or known is None or known.decimals != breach.decimals:
+        return None
+    return {**prices, breach.asset: replace(known, value=price)}
 
 
 def documented(fired: Fired, block: BlockRef, decimals: Mapping[bytes, int], settings: Settings) -> Intent:

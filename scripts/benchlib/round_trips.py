@@ -44,7 +44,7 @@ class Follower:
     def __init__(self, chain: DevChain, rpc: RpcClient, store: Store, pipeline: Pipeline) -> None:
         self.chain = chain
         self._rpc = rpc
-        self._store = store
+        self.store = store
         self._pipeline = pipeline
         self._sent: Counter[str] = Counter()
         for endpoint in rpc.endpoints:
@@ -63,7 +63,7 @@ class Follower:
         return Counter(self._sent)
 
     def intents(self) -> Sequence[Intent]:
-        return self._store.intents()
+        return self.store.intents()
 
     async def arm(self) -> None:
         """As the daemon does between blocks."""

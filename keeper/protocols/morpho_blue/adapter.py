@@ -57,7 +57,7 @@ from keeper.protocols.morpho_blue.confirm import confirm_calls, native_view
 from keeper.protocols.morpho_blue.errors import explain_revert
 from keeper.protocols.morpho_blue.health import Line, Sheet
 from keeper.protocols.morpho_blue.options import Options
-from keeper.protocols.morpho_blue.prices import offer_price, rate_key
+from keeper.protocols.morpho_blue.prices import at_price, offer_price, rate_key
 from keeper.protocols.morpho_blue.state import Lending, Market, Position
 
 _ID = logs.ID_SIZE
@@ -207,6 +207,11 @@ class MorphoBlue:
 
     def breach_prices(self, market: Market, prices: Prices, position: Position, now: int) -> tuple[BreachPrice, ...]:
         return demand.breach_prices(self._sheet(market, prices, position, now))
+
+    def at_price(
+        self, market: Market, prices: Prices, position: Position, breach: BreachPrice, price: int
+    ) -> Prices | None:
+        return at_price(market.by_id[position.market], prices, price)
 
     # --- the screen
 

@@ -11,7 +11,7 @@ that of an offer's own oracle, a token for its worth.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keeper.core.errors import DecodeError
 from keeper.core.ports import Reads
@@ -120,6 +120,17 @@ def read_head(market: Market, references: Sequence[Reference], answers: Mapping[
         if (value := maybe_uint(answers.get(_price_by(offer.oracle)))) is not None:
             prices[b"pre" + offer.contract] = Price(value, max(lending.price_decimals, 0))
     return prices
+
+
+def at_price(lending: Lending, prices: Prices, price_e36: int) -> Prices | None:
+    """When the oracle of a market says so: the collateral's reference, where it has one, moves as much."""
+    said, worth = prices.get(lending.id), prices.get(lending.collateral)
+    if said is None or not said.value:
+        return None
+    moved = {**prices, lending.id: replace(said, value=price_e36)}
+    if worth is not None:
+        moved[lending.collateral] = replace(worth, value=max(worth.value * price_e36 // said.value, 1))
+    return moved
 
 
 def _worth(reference: Reference, answers: Mapping[Call, CallResult]) -> Price | None:
