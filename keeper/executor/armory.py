@@ -36,6 +36,7 @@ from keeper.executor.journal import Journal
 from keeper.executor.lifecycle import is_spent, nonce_of
 from keeper.executor.nonces import allocate
 from keeper.executor.ports import Opportunity, Reader, Settings, Venue
+from keeper.executor.purse import Purse, purse_of
 from keeper.executor.questions import Answers
 from keeper.executor.simulate import Simulator
 from keeper.executor.upkeep import Market
@@ -171,24 +172,18 @@ class Armory:
     def _payable(self, hits: Sequence[Fired], answers: Answers) -> list[Fired]:
         """Those that the wallet still pays for, the first ones first: what is armed may be older than the parent block,
         where the next one came before it could be made again, and what else was sent meanwhile takes of the same."""
-        spare, native_wei = self._spare(answers)
-        payable = []
-        for one in hits:
-            plan, fees = one.draft.plan, one.draft.fees
-            if plan is None or fees is None or not _is_approved(plan, answers):
-                continue
-            most_wei = one.draft.most_wei(fees)
-            if plan.repay_assets > spare.get(plan.debt_asset, 0) or most_wei > native_wei:
-                continue
-            spare[plan.debt_asset] = spare.get(plan.debt_asset, 0) - plan.repay_assets
-            native_wei -= most_wei
-            payable.append(one)
-        return payable
+        purse = self._purse(answers)
+        return [
+            one
+            for one in hits
+            if (plan := one.draft.plan) is not None
+            and (fees := one.draft.fees) is not None
+            and purse.pay(plan, one.draft.most_wei(fees))
+        ]
 
-    def _spare(self, answers: Answers) -> tuple[dict[bytes, int], int]:
-        """Assets by token, and wei, that the wallet holds and nothing on its way may take."""
-        tokens = {token: held - self._journal.committed(token) for token, held in answers.wallet.tokens.items()}
-        return tokens, (answers.wallet.native_wei or 0) - self._journal.committed_wei()
+    def _purse(self, answers: Answers) -> Purse:
+        """What the wallet holds and nothing on its way may take."""
+        return purse_of(answers.wallet, self._journal.committed, self._journal.committed_wei())
 
     def disarm(self, transaction: Transaction) -> None:
         """Forget what was fired, in the transaction that stores it as sent."""
@@ -251,7 +246,7 @@ class Armory:
             return
         unspent = self._journal.unspent()
         owned, blocked = [nonce_of(i) for i in unspent], self._journal.blocked_causes(block.number, self._clock())
-        spare, native_wei = self._spare(answers)
+        purse = self._purse(answers)
         known = {one.intent.cause: one for one in self._armed}
         near = {Opportunity(venue, key).cause for venue, key in edge}
         self._made = {cause: ready for cause, ready in self._made.items() if cause in near}
@@ -266,25 +261,19 @@ class Armory:
             before = (None if had is None else had.ready, self._made.get(opportunity.cause))
             ready = next((r for r in before if r is not None and forms.lasts(r, position, landing_at)), None)
             if ready is None:
-                ready = await self._ready(opportunity, position, block, landing_at, spare, answers)
+                ready = await self._ready(opportunity, position, block, landing_at, purse, answers)
                 if ready is not None:
                     self._made[opportunity.cause] = ready
                 if not still():
                     return
-            if ready is None or not _is_approved(ready.chosen.plan, answers):
+            if ready is None:
                 continue
-            plan = ready.chosen.plan
             if had is not None and had.ready is ready and forms.is_well_paid(had.draft, market):
                 draft: Draft | Skip = had.draft
             else:
                 draft = draft_of(ready.chosen, ready.verdict, market, answers.wallet.decimals, self._settings)
-            if isinstance(draft, Skip):
+            if isinstance(draft, Skip) or not purse.pay(ready.chosen.plan, draft.most_wei(market.fresh)):
                 continue
-            most_wei = draft.most_wei(market.fresh)
-            if plan.repay_assets > spare.get(plan.debt_asset, 0) or most_wei > native_wei:
-                continue
-            spare[plan.debt_asset] = spare.get(plan.debt_asset, 0) - plan.repay_assets
-            native_wei -= most_wei
             drafts.append((ready, draft))
         composer = self._signing.composer([venue for venue, _ in edge])
         permitted = self._signing.permitted(composer.policy, [draft for _, draft in drafts], block.number)
@@ -306,7 +295,7 @@ class Armory:
         position: Any,
         block: Block,
         landing_at: int,
-        wallet: Mapping[bytes, int],
+        purse: Purse,
         answers: Answers,
     ) -> Ready | None:
         """A plan that succeeds once its position is open; None where there is none, for a while."""
@@ -314,7 +303,7 @@ class Armory:
         known = self._in_vain.get(cause)
         if known is not None and known[0] == position and block.number - known[1] < _RETRY_BLOCKS:
             return None
-        found = await self._try(opportunity, position, block, landing_at, wallet, answers)
+        found = await self._try(opportunity, position, block, landing_at, purse, answers)
         if isinstance(found, Ready):
             self._in_vain.pop(cause, None)
             return found
@@ -330,7 +319,7 @@ class Armory:
         position: Any,
         block: Block,
         landing_at: int,
-        wallet: Mapping[bytes, int],
+        purse: Purse,
         answers: Answers,
     ) -> Ready | Skip:
         venue, key = opportunity.venue, opportunity.key
@@ -345,7 +334,7 @@ class Armory:
         until = landing_at + forms.LASTS_S
         # What an amount follows from interest for is too much a moment earlier: then it is sized for now.
         for imagined, at in ((foreseen[0], until), (foreseen[-1], until), (foreseen[-1], landing_at)):
-            planned = adapter.plan(market, imagined, key, position, at, wallet, self._account)
+            planned = adapter.plan(market, imagined, key, position, at, purse.tokens, self._account)
             if isinstance(planned, Skip):
                 plan = planned
                 continue
@@ -354,7 +343,7 @@ class Armory:
                 break
         if isinstance(plan, Skip):
             return plan
-        if plan.prepare or not _is_approved(plan, answers):
+        if plan.prepare or not purse.allows(plan):
             return Skip("not_prepared", "what it takes is not approved, or prepared, yet")
         opening = adapter.stress(market, prices, key, position, landing_at, Lever.PRICE)
         try:
@@ -418,10 +407,3 @@ def recover(store: Store, journal: Journal, account: bytes) -> None:
 
 def _gas(ready: Ready) -> int:
     return ready.chosen.plan.gas_limit_hint if ready.verdict.gas_used is None else ready.verdict.gas_used
-
-
-def _is_approved(plan: LiquidationPlan, answers: Answers) -> bool:
-    if plan.approval is None:
-        return True
-    token, spender, amount = plan.approval
-    return answers.wallet.allowances.get((token, spender), 0) >= amount

@@ -146,6 +146,19 @@ def test_of_several_only_those_leave_that_the_wallet_pays_for(pipeline: ArmedPip
 
 
 @pytest.mark.parametrize("armed_anew", [False, True])
+def test_several_take_no_more_than_is_allowed_in_all(pipeline: ArmedPipeline, armed_anew: bool) -> None:
+    """Each alone would be within its allowance; the third would revert."""
+    pipeline.chain.mine()
+    pipeline.chain.tip.after.allowance = 3 * CHARGE - 1
+    Pipeline.follow(pipeline)
+    if armed_anew:
+        pipeline.arm()
+        assert len(load(pipeline.store.kept[META], SIGNER.address)) == 2
+    opens(pipeline, 1, 2, 3)
+    assert [n for n in (1, 2, 3) if of(pipeline, n)] == [1, 2]
+
+
+@pytest.mark.parametrize("armed_anew", [False, True])
 def test_a_nonce_for_which_a_stranger_has_something_waiting_is_left_to_it(
     pipeline: ArmedPipeline, armed_anew: bool
 ) -> None:
