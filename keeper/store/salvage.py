@@ -15,8 +15,9 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from sqlalchemy.engine import make_url
 
 from keeper.core.errors import StoreError
 from keeper.store.database import Statement
+from keeper.store.leaves import Pages, Span, pages_of
 from keeper.store.opening import open_store
 from keeper.store.schema import attempts, audit, deliveries, facts, intents, meta, notices
 from keeper.store.sql import SqlStore
@@ -33,9 +35,8 @@ from keeper.store.swap import draft_name, draft_of, finish, remove, swap
 WORLD = (meta, intents, attempts, notices, deliveries, audit)
 KEPT_KINDS = ("episode", "volatility")
 
-_MOST_ROWS = 2**40
-_LAST_NUMBER = 2**62  # a greater one is itself damage
 _CLOSELY = 2**15  # row numbers; a page of 4 KiB holds some dozens of rows, seldom hundreds
+_PARTS = [(number * 16).to_bytes(2, "big") for number in range(2**12)] + [b"\xff" * 64]  # beginnings of keys
 _LONGEST = 2**42  # bytes that a header is believed to speak of
 _NEWEST = (
     "SELECT f.protocol, f.kind, f.key, f.block_number, f.payload FROM facts f JOIN ("
@@ -47,11 +48,11 @@ _NEWEST = (
 
 @dataclass(slots=True)
 class Salvaged:
-    """kept: rows by table. lost: tables of which some rows could not be read; how many, nobody can know. aside: where
-    the damaged file is now."""
+    """kept: rows by table. lost: by table, how many rows could not be read; None where nothing that can be read tells.
+    aside: where the damaged file is now."""
 
     kept: dict[str, int] = field(default_factory=dict)
-    lost: set[str] = field(default_factory=set)
+    lost: dict[str, int | None] = field(default_factory=dict)
     aside: Path | None = None
 
 
@@ -113,8 +114,8 @@ def _read_into(path: Path, draft: Path, chain_id: int) -> Salvaged:
         try:
             with fresh.transaction():
                 for table in WORLD:
-                    columns = _columns(damaged, table.name, [column.name for column in table.columns])
-                    rows = [*_rows(damaged, table.name, columns, found)]
+                    columns = _columns(damaged.connection, table.name, [column.name for column in table.columns])
+                    rows = _rows(damaged, table.name, columns, found)
                     if table is meta:
                         rows = [row for row in rows if row[0] not in ("chain_id", "lease")]
                     _insert_all(fresh, table.name, columns, rows)
@@ -124,7 +125,7 @@ def _read_into(path: Path, draft: Path, chain_id: int) -> Salvaged:
                 found.kept["episodes"] = sum(kind == "episode" for _, kind, *_ in kept)
         finally:
             fresh.close()
-            damaged.close()
+            damaged.connection.close()
     finish(part, draft, path)
     return found
 
@@ -140,10 +141,42 @@ def _pad(copy: Path) -> None:
         os.truncate(copy, size)
 
 
-def _open_damaged(copy: Path, path: Path) -> sqlite3.Connection:
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A copy that SQLite opens. pages: of its file, with all of its log in it."""
+
+    connection: sqlite3.Connection
+    pages: Pages
+
+    def spans(self, table: str) -> Iterable[Span]:
+        """Of all that a table may hold."""
+        found = self.connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)
+        ).fetchone()
+        return () if found is None else self.pages.spans(found[0])
+
+    def count(self, table: str) -> int | None:
+        """How many rows an index says that a table has; None where none can be read."""
+        indexes = f"SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = '{table}' AND rootpage > 0"  # noqa: S608
+        for (index,) in self.connection.execute(indexes).fetchall():
+            with contextlib.suppress(sqlite3.Error):
+                counted = f'SELECT count(*) FROM {table} INDEXED BY "{index}"'  # noqa: S608 - our own names
+                (rows,) = self.connection.execute(counted).fetchone()
+                return int(rows)
+        return None
+
+    def protocols(self) -> set[str]:
+        """Names that the record speaks of; without those that cannot be read."""
+        with contextlib.suppress(sqlite3.Error):
+            return {name for (name,) in self.connection.execute("SELECT DISTINCT protocol FROM intents") if name}
+        return set()
+
+
+def _open_damaged(copy: Path, path: Path) -> Damaged:
     connection = sqlite3.connect(copy, isolation_level=None)
     try:
         connection.execute("PRAGMA cell_size_check = ON")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except sqlite3.Error as error:
         connection.close()
@@ -153,7 +186,7 @@ def _open_damaged(copy: Path, path: Path) -> sqlite3.Connection:
     if "intents" not in tables:
         connection.close()
         raise StoreError(f"{path} holds no record of Keeper's: correct store.url, or restore a backup")
-    return connection
+    return Damaged(connection, pages_of(copy))
 
 
 def _columns(connection: sqlite3.Connection, table: str, wanted: list[str]) -> list[str]:
@@ -162,73 +195,65 @@ def _columns(connection: sqlite3.Connection, table: str, wanted: list[str]) -> l
     return [name for name in wanted if name in there]
 
 
-def _rows(connection: sqlite3.Connection, table: str, columns: list[str], found: Salvaged) -> Iterator[tuple[Any, ...]]:
-    """Every row that can be read, by row number; over what cannot it is gone on at the next that can."""
+def _rows(damaged: Damaged, table: str, columns: list[str], found: Salvaged) -> list[tuple[Any, ...]]:
+    """Every row that can be read: leaf by leaf, and row by row where a leaf cannot be read at once."""
     if not columns:
-        return
-    question = f"SELECT rowid, {', '.join(columns)} FROM {table} WHERE rowid >= ? ORDER BY rowid"  # noqa: S608
-    following: int | None = 1
-    while following is not None and following < _LAST_NUMBER:
+        return []
+    names = ", ".join(columns)
+    many = f"SELECT {names} FROM {table} WHERE rowid BETWEEN ? AND ? ORDER BY rowid"  # noqa: S608 - our own names
+    one = f"SELECT {names} FROM {table} WHERE rowid = ?"  # noqa: S608
+    rows: list[tuple[Any, ...]] = []
+    is_whole = True
+    for span in damaged.spans(table):
         try:
-            for row in connection.execute(question, (following,)):
-                following = max(following, row[0] + 1)
-                yield row[1:]
-            return
+            rows += damaged.connection.execute(many, (span.first, span.last)).fetchall()
         except sqlite3.Error:
-            found.lost.add(table)
-        in_hand = None  # the driver reads one row ahead, and drops the one before what it cannot read
-        with contextlib.suppress(sqlite3.Error):
-            in_hand = connection.execute(question.replace(">=", "="), (following,)).fetchone()
-        if in_hand is not None:
-            yield in_hand[1:]
-        following = _next_readable(connection, table, following)
+            is_whole = False
+            for number in _numbers(span):
+                with contextlib.suppress(sqlite3.Error):
+                    rows += damaged.connection.execute(one, (number,)).fetchall()
+    if not is_whole:
+        there = damaged.count(table)
+        found.lost[table] = None if there is None else max(there - len(rows), 0)
+    return rows
 
 
-def _next_readable(connection: sqlite3.Connection, table: str, after: int) -> int | None:
-    """The least row number above this from which on a table can be read, to its end perhaps; None where there is none.
+def _numbers(span: Span) -> Iterable[int]:
+    """Row numbers that a leaf may hold: all that it can, unless numbers were left out, else those that it names."""
+    first = max(span.first, 1)
+    return range(first, span.last + 1) if span.last - first < _CLOSELY else sorted(set(span.rows))
 
-    One by one as far as pages reach that lie beside one another, so that nothing between two damaged ones is missed; by
-    doubling beyond.
+
+def _episodes(damaged: Damaged, found: Salvaged) -> list[tuple[Any, ...]]:
+    """Numbered 0: they are older than anything that is indexed from now on.
+
+    A table without row numbers cannot be read past what is damaged, but from both ends of any part of it: where all of
+    it cannot be read at once, it is read in as many parts as there are beginnings of a key.
     """
-    question = f"SELECT rowid FROM {table} WHERE rowid >= ? ORDER BY rowid LIMIT 1"  # noqa: S608 - our own names
+    newest: dict[tuple[str, str, bytes], tuple[int, bytes]] = {}
 
-    def is_broken(number: int) -> bool:
-        try:
-            connection.execute(question, (number,)).fetchone()
-        except sqlite3.Error:
-            return True
+    def read(condition: str, values: tuple[Any, ...]) -> bool:
+        """Whether all of it could be read; from its other end where not."""
+        question = f"SELECT protocol, kind, key, block_number, payload FROM facts WHERE {condition}"  # noqa: S608
+        for order in ("protocol, kind, key, block_number", "protocol DESC, kind DESC, key DESC, block_number DESC"):
+            try:
+                for protocol, kind, key, number, payload in damaged.connection.execute(
+                    f"{question} ORDER BY {order}", values
+                ):
+                    known = newest.get((protocol, kind, key))
+                    if payload is not None and (known is None or known[0] < number):
+                        newest[protocol, kind, key] = number, payload
+            except sqlite3.Error:
+                continue
+            return order == "protocol, kind, key, block_number"
         return False
 
-    for number in range(after + 1, after + _CLOSELY):
-        if not is_broken(number):
-            return number
-    low, step = after + _CLOSELY - 1, _CLOSELY
-    while is_broken(after + step):
-        if step >= _MOST_ROWS:
-            return None
-        low, step = after + step, step * 2
-    high = after + step
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if is_broken(middle) else (low, middle)
-    return high
-
-
-def _episodes(connection: sqlite3.Connection, found: Salvaged) -> list[tuple[Any, ...]]:
-    """From both ends, since a table without row numbers cannot be read past what is damaged. Numbered 0: they are older
-    than anything that is indexed from now on."""
-    newest: dict[tuple[str, str, bytes], tuple[int, bytes]] = {}
-    question = "SELECT protocol, kind, key, block_number, payload FROM facts WHERE kind IN ('episode', 'volatility')"
-    for order in ("protocol, kind, key, block_number", "protocol DESC, kind DESC, key DESC, block_number DESC"):
-        try:
-            for protocol, kind, key, number, payload in connection.execute(f"{question} ORDER BY {order}"):
-                known = newest.get((protocol, kind, key))
-                if payload is not None and (known is None or known[0] < number):
-                    newest[protocol, kind, key] = number, payload
-        except sqlite3.Error:
-            found.lost.add("episodes")
-        else:
-            break
+    if not read("kind IN ('episode', 'volatility')", ()):
+        found.lost["episodes"] = None
+        for protocol in damaged.protocols() | {protocol for protocol, *_ in newest}:
+            for kind in KEPT_KINDS:
+                for bounds in pairwise(_PARTS):
+                    read("protocol = ? AND kind = ? AND key >= ? AND key < ?", (protocol, kind, *bounds))
     return [(*key, 0, payload) for key, (_, payload) in newest.items()]
 
 
@@ -251,6 +276,7 @@ def _insert_all(store: SqlStore, table: str, columns: list[str], rows: list[tupl
 def summary(found: Salvaged) -> Mapping[str, str]:
     """By table, in words."""
     said = {name: f"{rows} kept" for name, rows in found.kept.items()}
-    for name in sorted(found.lost):
-        said[name] = f"{said.get(name, '')}, some could not be read".removeprefix(", ")
+    for name, count in sorted(found.lost.items()):
+        how_many = "some" if count is None else str(count)
+        said[name] = f"{said.get(name, '')}, {how_many} could not be read".removeprefix(", ")
     return said
