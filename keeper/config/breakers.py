@@ -29,7 +29,11 @@ class Breakers(Table):
         None, alias="min_balance", description="Least native coin that the wallet must hold."
     )
     max_shortfalls: int | None = Field(
-        5, ge=1, le=10_000, description="Liquidations in a row that brought less than planned by more than `shortfall`."
+        5,
+        ge=1,
+        le=10_000,
+        description="Liquidations in a row that brought less than planned by more than `shortfall`, not counting what "
+        "moving prices and competitors took.",
     )
     shortfall_bps: Bps = Field(5_000, alias="shortfall", description="Share of the planned profit that may be missing.")
     max_price_deviation_bps: Bps | None = Field(

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from keeper.core.records import Intent, IntentStatus
 from keeper.core.types import Price, Skip
 from keeper.core.units import BPS, WAD, format_units, mul_div_down
-from keeper.executor.legs import LIQUIDATES
+from keeper.executor.legs import LIQUIDATES, legs_of
 from keeper.executor.lifecycle import nonce_of
 from keeper.executor.value import gas_value
+
+_EXCUSED = ("interest", "price")  # causes of a difference, of accounts.CAUSES
 
 HOUR_S = 3_600
 DAY_S = 24 * HOUR_S
@@ -24,7 +26,8 @@ class Limits:
     """None is no limit. Gas in wei; losses in whole units of the base currency, scaled by 1e18.
 
     failures: liquidations mined and reverted, one after the other.
-    shortfalls: liquidations in a row that brought less than `1 - shortfall_bps` of the profit planned.
+    shortfalls: liquidations in a row that brought less than `1 - shortfall_bps` of the profit planned, apart from what
+    moving prices and competitors took.
     deviation_bps: how far the market's price of what is seized may be from the protocol's.
     allowed: protocols that may be acted on, empty for all; denied: those that may not.
     """
@@ -54,7 +57,9 @@ class Limits:
 class Outcome:
     """A transaction of ours that was mined. at: unix seconds at which that was learned. order: block and nonce.
 
-    succeeded: None for what is no liquidation, or was given up. expected, realized: base-currency units after gas.
+    succeeded: None for what is no liquidation, or was given up. realized: base-currency units after gas. expected: the
+    same, of what succeeded; None where nothing did. excused: of what is missing, what the market or somebody faster
+    took: no reason to doubt our plans.
     """
 
     order: tuple[int, int]
@@ -64,6 +69,7 @@ class Outcome:
     succeeded: bool | None
     expected: int | None = None
     realized: int | None = None
+    excused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +96,38 @@ def outcome_of(intent: Intent) -> Outcome | None:
     if intent.tx_hash is None or intent.included_number is None or intent.kind == "order":
         return None
     liquidated = intent.kind in LIQUIDATES and intent.status is not IntentStatus.ABANDONED
+    expected, excused = _planned(intent) if liquidated else (intent.profit_expected, 0)
     return Outcome(
         order=(intent.included_number, nonce_of(intent)),
         at=intent.updated_at,
         protocol=intent.protocol,
         gas_wei=intent.gas_cost_wei or 0,
         succeeded=intent.status is not IntentStatus.FAILED if liquidated else None,
-        expected=intent.profit_expected,
+        expected=expected,
         realized=intent.profit_realized,
+        excused=excused,
     )
+
+
+def _planned(intent: Intent) -> tuple[int | None, int]:
+    """What was planned of the legs that succeeded, and what of their profit is missing for no fault of the plan.
+
+    Excused is what prices took between judging and landing, what another repaid of the same debt before us, and the gas
+    of a leg that somebody else had liquidated already.
+    """
+    if intent.status is IntentStatus.FAILED:
+        return intent.profit_expected, 0
+    legs = legs_of(intent)
+    done = [leg for leg in legs if leg.status is not IntentStatus.FAILED]
+    known = [leg.profit_expected for leg in done if leg.profit_expected is not None]
+    gas = sum(int(leg.realized.get("gas") or 0) for leg in legs if leg.status is IntentStatus.FAILED)
+    taken = sum(max(-int(_causes(leg).get(cause, 0)), 0) for leg in done for cause in _EXCUSED)
+    return sum(known) if known and len(known) == len(done) else None, gas + taken
+
+
+def _causes(leg: Intent) -> Mapping[str, str]:
+    found: Mapping[str, str] = leg.realized.get("difference", {})
+    return found
 
 
 def judge(
@@ -226,7 +255,7 @@ def loss_wad(outcome: Outcome, scales: Mapping[str, Scale]) -> int:
 def _fell_short(limits: Limits, outcome: Outcome) -> bool:
     """Of a planned loss, the share counts that was lost beyond it."""
     expected, realized = outcome.expected or 0, outcome.realized or 0
-    return (expected - realized) * BPS > abs(expected) * limits.shortfall_bps
+    return (expected - realized - outcome.excused) * BPS > abs(expected) * limits.shortfall_bps
 
 
 def _windows(limits: Limits) -> Iterator[tuple[str, int, int]]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keeper.core.records import IntentStatus
 from keeper.core.types import Price, Skip
 from keeper.executor.breakers import (
     DAY_S,
@@ -17,7 +21,9 @@ from keeper.executor.breakers import (
     deviation_bps,
     judge,
     loss_wad,
+    outcome_of,
 )
+from tests.support.store_work import intent
 
 NOW = 1_000_000.0
 WAD = 10**18
@@ -105,6 +111,51 @@ def test_a_loss_as_planned_is_no_slippage_and_one_beyond_it_is() -> None:
     assert tripped(limits, mined(expected=-100, realized=-100)) == []
     assert tripped(limits, mined(expected=-100, realized=-150)) == []
     assert tripped(limits, mined(expected=-100, realized=-151)) == ["slippage"]
+
+
+def liquidated(realized: int, **causes: int) -> Outcome:
+    """Of 100 planned, by the causes of what is missing."""
+    difference = {cause: str(amount) for cause, amount in causes.items()}
+    before = intent("i", IntentStatus.CONFIRMED, profit_expected=100, profit_realized=realized)
+    mined = replace(before, tx_hash=b"1" * 32, included_number=next(_block), realized={"difference": difference})
+    outcome = outcome_of(mined)
+    assert outcome is not None
+    return replace(outcome, at=NOW)
+
+
+def test_what_falling_prices_and_competitors_took_is_no_shortfall() -> None:
+    """Somebody repaid part of the debt before us, or the price went on falling until we landed; a worse sale counts."""
+    limits = Limits(shortfalls=1, shortfall_bps=5_000)
+    assert tripped(limits, liquidated(-50, price=-150)) == []
+    assert tripped(limits, liquidated(20, interest=-60, price=-20)) == []
+    assert tripped(limits, liquidated(20, slippage=-60, price=-20)) == ["slippage"]
+    assert tripped(limits, liquidated(40, slippage=-160, price=100)) == ["slippage"]
+    assert tripped(limits, liquidated(95, slippage=-105, price=100)) == [], "more seized of what is worth less"
+
+
+def test_a_leg_that_somebody_else_had_liquidated_is_no_shortfall_of_its_batch() -> None:
+    """The rest is held against what was planned of the rest. A batch of which nothing was left says nothing."""
+    leg = {"cause": "a", "position": "aave:0x01", "account": "0x01", "debt_asset": "0x01", "collateral_asset": "0x02"}
+    expected = {"profit": "100", "gas_wei": "10"}
+    gone: dict[str, Any] = {"gas": "9", "failed": "reverted: healthy"}
+
+    def batch(realized: int, *legs: dict[str, Any]) -> Outcome:
+        one = intent("b", IntentStatus.CONFIRMED, kind="batch", profit_expected=200, profit_realized=realized)
+        plan = {"legs": [{**leg, "expected": expected}] * len(legs)}
+        one = replace(one, plan=plan, tx_hash=b"1" * 32, included_number=next(_block), realized={"legs": list(legs)})
+        outcome = outcome_of(one)
+        assert outcome is not None
+        return replace(outcome, at=NOW)
+
+    def done(profit: int) -> dict[str, Any]:
+        return {"gas": "9", "statement": {"profit": str(profit), "repaid": "1", "seized": "1"}, "difference": {}}
+
+    limits = Limits(shortfalls=1, shortfall_bps=5_000)
+    assert tripped(limits, batch(81, done(90), gone)) == []
+    assert tripped(limits, batch(31, done(40), gone)) == ["slippage"]
+    assert tripped(limits, batch(-18, gone, gone)) == []
+    twice = replace(limits, shortfalls=2)
+    assert tripped(twice, batch(31, done(40), gone), batch(-18, gone, gone), batch(31, done(40), gone)) == ["slippage"]
 
 
 @given(
