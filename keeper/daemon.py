@@ -237,7 +237,7 @@ class Daemon:
             try:
                 yield
             except StateUnavailable:
-                await self._rpc.hold_against_others(head, self._rpc.settings.max_lag_blocks)
+                await self._rpc.hold_against_others(head, self._rpc.settings.max_lag_blocks, moving=True)
                 raise
         except HeadRefused as error:
             self._rpc.disbelieve(error)

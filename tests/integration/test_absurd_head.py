@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from keeper.core.chain import Committed, Step, Window
+from keeper.core.errors import HeadRefused
 from keeper.core.types import Block
 from keeper.daemon import Daemon
 from keeper.indexer.rpc.client import RpcClient
@@ -75,8 +76,10 @@ async def test_the_daemon_follows_the_honest_two(change: dict[str, str], words: 
             house = SimpleNamespace(config=SimpleNamespace(chain=SimpleNamespace(id=31337)))
             daemon = Daemon(cast(Any, house), rpc, cast(Any, None), cast(Any, pipeline), lambda step: None)
             following = asyncio.create_task(daemon.follow(until_block=7))
+            waited = 0
             while not following.done():
-                if pipeline.window.tip.number == len(chain.blocks) - 1 and len(chain.blocks) < 8:
+                is_reached, waited = pipeline.window.tip.number == len(chain.blocks) - 1, waited + 1
+                if (is_reached or waited % 10 == 0) and len(chain.blocks) < 8:
                     chain.mine()
                 await asyncio.sleep(0.05)
             await following
@@ -85,3 +88,20 @@ async def test_the_daemon_follows_the_honest_two(change: dict[str, str], words: 
         assert words in (odd.quarantined or "") and odd.head_number is None
         assert one.quarantined is None and two.quarantined is None
         assert not any(rpc.is_behind(endpoint) for endpoint in rpc.endpoints[:2])
+
+
+async def test_two_that_stand_still_prove_nothing_against_one_that_goes_on() -> None:
+    """Its way cannot be found for a moment, in a reorg of its own; once another moves on, it is the odd one out."""
+    chain = FakeChain(3)
+    async with contextlib.AsyncExitStack() as stack:
+        nodes = [await stack.enter_async_context(chain.serve(FaultNode())) for _ in range(3)]
+        ahead = forged(chain, {"number": hex(40), "parentHash": "0x" + "5b" * 32})
+        nodes[2].on("eth_getBlockByNumber", ahead)
+        rpc = await RpcClient.connect([node.ws for node in nodes], 31337, settings=SETTINGS)
+        stack.push_async_callback(rpc.close)
+        head = await rpc.latest_of(rpc.endpoints[2])
+        for _ in range(3):
+            await rpc.hold_against_others(head, 3, moving=True)
+        chain.mine()
+        with pytest.raises(HeadRefused, match="2 other endpoints are at 3 at most"):
+            await rpc.hold_against_others(head, 3, moving=True)

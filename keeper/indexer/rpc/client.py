@@ -199,9 +199,9 @@ class RpcClient(EndpointPool):
         """A head was refused: whoever told of it lied."""
         disbelieve(self, refused)
 
-    async def hold_against_others(self, head: Block, lead: int) -> None:
+    async def hold_against_others(self, head: Block, lead: int, *, moving: bool = False) -> None:
         """Raises HeadRefused where nobody else is nearly as far as this head; see disbelief.hold_against_others."""
-        await hold_against_others(self, head, lead)
+        await hold_against_others(self, head, lead, moving=moving)
 
 
 def _acceptance(raw: bytes, result: msgspec.Raw | KeeperError, endpoint: Endpoint) -> KeeperError | None:

@@ -20,6 +20,7 @@ from keeper.core.errors import (
     WrongChain,
 )
 from keeper.core.types import Block
+from keeper.indexer.rpc.disbelief import Dispute
 from keeper.indexer.rpc.endpoint import Endpoint, EndpointStatus, is_endpoints_fault, is_worth_asking_elsewhere
 from keeper.indexer.rpc.faults import missing_answer, understand
 from keeper.indexer.rpc.forkrules import accept_changed, may_have_changed
@@ -79,6 +80,7 @@ class EndpointPool:
         self.endpoints = tuple(endpoints)
         self.settings = settings
         self.head_at_ns = 0  # when the newest head came, by time.perf_counter_ns
+        self.dispute: Dispute | None = None
         self._probing: asyncio.Task[None] | None = None
 
     @classmethod
