@@ -106,7 +106,9 @@ class Executor:
         self._clock = clock
         self._account = who or b""
         self._journal = Journal(store, settings.cooldown_blocks, settings.lasting_cooldown_s)
-        self._watch = Watch(self._journal, self._account, settings, clock)
+        self._foreign = foreign or Foreign(store, Halt(), clock, yield_s=0)
+        self._finalized = -1
+        self._watch = Watch(self._journal, self._account, settings, clock, lambda nonce: self._foreign.is_far(nonce))
         self._explainer = Explainer(rpc, self._account, self._journal, clock, settings.deadline_s)
         self._simulator = Simulator(rpc, self._account)
         self._dispatch = Dispatch(sender, self._journal, clock, settings.deadline_s, self._awaited)
@@ -134,7 +136,6 @@ class Executor:
         self._release = release
         self._second = second
         self._doubts = doubts or Doubts()
-        self._foreign = foreign or Foreign(store, Halt(), clock, yield_s=0)
         self._sent_at: dict[bytes, int] = {}
         self._uncertain_since: dict[str, int] = {}  # block numbers, by intent
         self.postings = Postings(store, self._journal, rpc, self._account, settings, clock)
@@ -206,6 +207,7 @@ class Executor:
         if self.active:
             self._watch.answers = None
             self._fired = []
+            self._finalized = finalized
             self._journal.load(blocks, finalized, self._clock())
             if self._armory is not None:
                 self._armory.recover()
@@ -238,6 +240,7 @@ class Executor:
         if not self.active:
             return ()
         self._dispatch.collect()
+        self._finalized = finalized
         changed = self._watch.observe(questions, results, answers, venues, finalized)
         for intent in changed:
             if intent.status is IntentStatus.INCLUDED:
@@ -354,7 +357,7 @@ class Executor:
         waiting = [intent for intent in exposed if intent.id not in held]
         self.postings.begin(block.number)
         self._doubts.see_prices(venues)
-        if not self._foreign.look(answers.sight, list(self._journal), block.number):
+        if not self._foreign.look(answers.sight, list(self._journal), block.number, self._finalized):
             self._watch.answers = replace(answers, sight=replace(answers.sight, nonce=None))  # for all who use it
             if just_sent:
                 await self._dispatch.settle()

@@ -7,8 +7,10 @@ other takes over once it has been silent for as long. Nonces that others use, or
     mined      a nonce that a block shows used, and that no transaction of ours used
     waiting    a nonce below the pool's count of us that none of ours is known to have: neither taken, nor bid for
 
-One endpoint that counts wrong for one block is not believed: neither a count far from the last one, nor one that takes
-back what was accounted for, until another block's answer says the same.
+An endpoint that counts wrong is not believed. A count far from the last one, or that takes back what was accounted for,
+is not acted on until every block up to finality said the same, or a person resumes: two wrong ones in a row may agree.
+One that takes back no more than what a stranger was accused of is believed with the next block, and the accusation
+withdrawn.
 """
 
 from __future__ import annotations
@@ -42,6 +44,16 @@ class _Seen:
     accused: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Unconfirmed:
+    """A count that is not believed yet. since: the first block that said it; count: what the newest one did. at: unix
+    seconds."""
+
+    since: int
+    count: int
+    at: float
+
+
 class Foreign:
     """yield_s: how long to stand by after the last one. resumed_at: when somebody asked to go on all the same."""
 
@@ -62,7 +74,7 @@ class Foreign:
         self._seen = _Seen()
         self._known = False  # whether any nonce was accounted for yet
         self._open: set[int] = set()
-        self._unconfirmed: tuple[int, int] | None = None  # a block, and its count that was not believed
+        self._unconfirmed: _Unconfirmed | None = None
         self.waiting: frozenset[int] = frozenset()
 
     def load(self) -> None:
@@ -74,17 +86,29 @@ class Foreign:
         self._unconfirmed = None
         self.waiting = frozenset()
 
-    def look(self, sight: Sight, intents: Collection[Intent], block: int) -> bool:
+    def is_far(self, nonce: int) -> bool:
+        """Whether a block's count is so far above what is accounted for that nothing is concluded from it yet."""
+        return self._known and nonce > self._seen.below + _MOST_WAITING
+
+    def look(self, sight: Sight, intents: Collection[Intent], block: int, finalized: int = -1) -> bool:
         """Every block that is acted on: what of our account's nonces is not our doing. Returns whether the block's
-        count of them may be acted on."""
+        count of them may be acted on. finalized: number of the newest final block."""
         if sight.nonce is None:
             return False
         owned = {nonce_of(intent): intent for intent in sorted(intents, key=_counts)}
-        mined = self._mined(sight.nonce, owned, block)
+        mined = self._mined(sight.nonce, owned, block, finalized)
         if self._unconfirmed is not None:
-            log.warning("nonce_not_believed", nonce=sight.nonce, expected=self._seen.below, block=block)
+            log.warning(
+                "nonce_not_believed",
+                nonce=sight.nonce,
+                expected=self._seen.below,
+                block=block,
+                since_block=self._unconfirmed.since,
+                finalized=finalized,
+            )
             self._yield(())
             return False
+        self._withdraw(sight.nonce)
         self._look_at_waiting(sight, sight.nonce, intents)
         strangers = self.waiting - set(owned)
         if mined:
@@ -96,13 +120,13 @@ class Foreign:
         self._yield(strangers)
         return True
 
-    def _mined(self, nonce: int, owned: dict[int, Intent], block: int) -> list[int]:
+    def _mined(self, nonce: int, owned: dict[int, Intent], block: int, finalized: int) -> list[int]:
         """Nonces used since the last look by somebody else, the last of them where there are many. One of ours whose
         receipt is not there yet stays open."""
         if not self._known:
             self._seen, self._known = replace(self._seen, below=nonce), True
             return []
-        below = self._believed_from(nonce, owned, block)
+        below = self._believed_from(nonce, owned, block, finalized)
         if below is None:
             return []
         found = []
@@ -120,7 +144,7 @@ class Foreign:
         self._seen = replace(self._seen, below=nonce)
         return sorted(set(found) - self._used()) if found else []
 
-    def _believed_from(self, nonce: int, owned: Collection[int], block: int) -> int | None:
+    def _believed_from(self, nonce: int, owned: Collection[int], block: int, finalized: int) -> int | None:
         """Below what all is accounted for, given that a block counts so many; None while that is not believed."""
         said, self._unconfirmed = self._unconfirmed, None
         below = self._seen.below
@@ -128,10 +152,31 @@ class Foreign:
             below -= 1
         if below <= nonce <= below + _MOST_WAITING:
             return below
-        if said is None or said[0] == block or abs(said[1] - nonce) > _MOST_WAITING:
-            self._unconfirmed = block, nonce
+        if said is None or abs(said.count - nonce) > _MOST_WAITING:
+            self._unconfirmed = _Unconfirmed(block, nonce, self._clock())
             return None
-        return min(below, nonce)
+        resumed_at = self._resumed_at()
+        is_sure = said.since <= finalized or (resumed_at is not None and resumed_at > said.at)
+        if block > said.since and (is_sure or self._only_takes_back(nonce, below, owned)):
+            return min(below, nonce)
+        self._unconfirmed = replace(said, count=nonce)
+        return None
+
+    def _only_takes_back(self, nonce: int, below: int, owned: Collection[int]) -> bool:
+        """Whether what this count takes back are nonces that strangers were accused of, and our own."""
+        explained = {*owned, *self._seen.accused}
+        taken_back = range(max(nonce, below - _MOST_WAITING - 1), below)
+        return nonce < below and all(number in explained for number in taken_back)
+
+    def _withdraw(self, nonce: int) -> None:
+        """Nobody used what is not used: an endpoint counted wrong, or a reorg took a stranger's transactions out. Those
+        it still has waiting are found in the pool."""
+        accused = self._seen.accused
+        left = tuple(number for number in accused if number < nonce)
+        if left != accused:
+            self._seen = _Seen(self._seen.below, self._seen.at if left else None, left)
+            self._put("withdrawn", {"nonces": [number for number in accused if number >= nonce]})
+            log.warning("foreign_transactions_not_mined", nonces=accused[len(left) :], nonce=nonce)
 
     def _used(self) -> set[int]:
         """Nonces that a transaction of ours used, ever."""

@@ -11,6 +11,8 @@ comes without it, it is abandoned and its nonce is free.
 One that was only armed (`armed`) when its daemon ended is abandoned likewise, once the node says that it never had it.
 
 Every intent owns one nonce. It is *spent* when a block shows the nonce used (`included_number`), whatever used it.
+One block's word is not enough to give it up: a second has to say the same, and while the node still has one of our
+transactions for it, mined or waiting, only finality settles it. Where the second says that it was not used, it was not.
 Until then each of its attempts may be mined, also those that a node refused or that were replaced: nodes err, and some
 lie. So nothing is concluded from answers to a submission: receipts in canonical blocks and the account's nonce decide.
 """
@@ -104,7 +106,9 @@ def observe(
                 intent = _abandon(_spend(intent, sight.block, _STAYED, now), now)
             else:
                 intent = _acknowledge(intent, sight, now)
-    return _settle(intent, sight.block.number, confirmations, finalized, now)
+        elif _is_contradicted(intent, sight):
+            intent = replace(intent, included_number=None, included_hash=None, reason=None, updated_at=now)
+    return _settle(intent, sight, confirmations, finalized, now)
 
 
 def orphan(intent: Intent, ancestor: BlockRef, now: float) -> Intent:
@@ -234,6 +238,11 @@ def _spend(intent: Intent, block: BlockRef, reason: str, now: float) -> Intent:
     return replace(intent, included_number=block.number, included_hash=block.hash, reason=reason, updated_at=now)
 
 
+def _is_contradicted(intent: Intent, sight: Sight) -> bool:
+    """Whether a block says that a nonce is free which an earlier one showed used by nobody knows what."""
+    return not intent.status.settled and sight.nonce is not None and sight.nonce <= nonce_of(intent)
+
+
 def _has_lapsed(intent: Intent, sight: Sight) -> bool:
     """Whether the only block that an intent was offered for has come without it. Its nonce is free then: nobody else
     ever had the transaction, and the relay may not put it anywhere else. Should it all the same, it counts."""
@@ -273,15 +282,16 @@ def _acknowledge(intent: Intent, sight: Sight, now: float) -> Intent:
     return sent(intent, last.tx_hash, error=None, refused=False, now=now)
 
 
-def _settle(intent: Intent, tip: int, confirmations: int, finalized: int, now: float) -> Intent:
+def _settle(intent: Intent, sight: Sight, confirmations: int, finalized: int, now: float) -> Intent:
     if intent.included_number is None or intent.status.settled:
         return intent
-    depth = tip - intent.included_number + 1
+    depth, is_final = sight.block.number - intent.included_number + 1, intent.included_number <= finalized
     if intent.tx_hash is None:
-        if depth < _FOREIGN_DEPTH:
+        still_there = any(sight.known.get(attempt.tx_hash) for attempt in intent.attempts)
+        if sight.nonce is None or depth < _FOREIGN_DEPTH or (still_there and not is_final):
             return intent
         return _abandon(intent, now)
-    if depth >= confirmations or intent.included_number <= finalized:
+    if depth >= confirmations or is_final:
         return replace(intent, status=IntentStatus.CONFIRMED, updated_at=now)
     return intent
 

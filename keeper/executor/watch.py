@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -25,11 +26,20 @@ class Watch:
     """answers: of the last block observed, None before the first and after a revert.
     A transaction that was found reverted stays unexplained until somebody takes it to ask the node why."""
 
-    def __init__(self, journal: Journal, account: bytes, settings: Settings, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        account: bytes,
+        settings: Settings,
+        clock: Callable[[], float],
+        is_far: Callable[[int], bool] = lambda nonce: False,
+    ) -> None:
+        """is_far: whether a count of our account's transactions is too high to conclude anything from."""
         self._journal = journal
         self._account = account
         self._settings = settings
         self._clock = clock
+        self._is_far = is_far
         self._decimals: Mapping[bytes, int] = {}
         self.answers: Answers | None = None
         self._unexplained: set[str] = set()
@@ -76,12 +86,15 @@ class Watch:
         self.answers = questions.read(results, answers, self._decimals)
         self._decimals = self.answers.wallet.decimals
         self._journal.extend(block)
+        sight = self.answers.sight
+        if sight.nonce is not None and self._is_far(sight.nonce):
+            sight = replace(sight, nonce=None)
         by_name = {venue.name: venue for venue in venues}
         changed = []
         for intent in self._journal:
             after = observe(
                 intent,
-                self.answers.sight,
+                sight,
                 is_canonical=self._journal.is_canonical,
                 confirmations=self._settings.confirmations,
                 finalized=finalized,

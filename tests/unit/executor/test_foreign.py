@@ -27,6 +27,7 @@ class Scene:
     now: float = 1_000.0
     resumed_at: float | None = None
     block: int = 0
+    finalized: int = 0
     believed: bool = True
 
     def __post_init__(self) -> None:
@@ -49,7 +50,7 @@ class Scene:
         hashes = [attempt.tx_hash for one in intents for attempt in one.attempts]
         self.block += 1
         sight = Sight(BlockRef(self.block, b"1" * 32), nonce, {}, {h: h in known for h in hashes}, pending)
-        self.believed = self.foreign.look(sight, intents, self.block)
+        self.believed = self.foreign.look(sight, intents, self.block, self.finalized)
         return bool(self.halt)
 
     def own(self, nonce: int, status: IntentStatus, *, mined: bool) -> bytes:
@@ -188,10 +189,13 @@ def test_one_block_that_counts_a_little_low_does_not_accuse_what_was_before_us(s
     assert scene.believed
 
 
-def test_what_two_blocks_say_is_believed_and_told_in_bounds(scene: Scene):
-    """Somebody used the key a lot while we were down."""
+def test_what_all_blocks_up_to_finality_say_is_believed_and_told_in_bounds(scene: Scene):
+    """Somebody used the key a lot while we were down. Two blocks that agree may both be wrong."""
     scene.look(7)
-    assert not scene.look(10**6)
+    for count in (10**6, 10**6, 10**6 + 1):
+        assert not scene.look(count)
+        assert not scene.believed
+    scene.finalized = 2  # the block that said it first
     assert scene.look(10**6 + 1)
     assert scene.believed
     [(_, told)] = scene.store.trail
@@ -200,12 +204,55 @@ def test_what_two_blocks_say_is_believed_and_told_in_bounds(scene: Scene):
     assert not scene.look(10**6 + 1)
 
 
+@pytest.mark.parametrize("lie", [0, 2**62])
+def test_two_blocks_that_agree_on_what_cannot_be_are_not_believed(scene: Scene, lie: int):
+    """Also where all is final at once: the block that said it first confirms nothing."""
+    scene.look(5_000)
+    scene.look(lie)
+    assert not scene.believed
+    scene.look(lie)
+    assert not scene.believed
+    assert not scene.look(5_000)
+    assert scene.believed and scene.store.trail == []
+    assert scene.foreign.is_far(5_000 + 1_025) and not scene.foreign.is_far(5_000 + 1_024)
+
+
+def test_a_person_may_ask_to_believe_it_before(scene: Scene):
+    scene.look(5_000)
+    scene.look(0)
+    scene.resumed_at = scene.now + 1
+    scene.look(0)
+    assert scene.believed
+
+
 def test_the_same_block_twice_confirms_nothing(scene: Scene):
     scene.look(7)
     scene.look(2**62)
     scene.block -= 1
+    scene.finalized = 2
     assert not scene.look(2**62)
     assert not scene.believed
+
+
+def test_what_a_lie_accused_a_stranger_of_is_taken_back_by_two_blocks(scene: Scene):
+    """A count that is a little too high is believed, and holds transactions; not for as long as a stranger does."""
+    scene.look(7)
+    assert scene.look(9)
+    assert scene.look(7) and not scene.believed
+    assert not scene.look(7)
+    assert scene.believed
+    assert scene.store.trail == [("mined", {"nonces": [7, 8], "block": 2}), ("withdrawn", {"nonces": [7, 8]})]
+    assert scene.look(8), "what comes then is told again"
+
+
+def test_one_block_that_denies_a_stranger_ends_no_standing_by(scene: Scene):
+    scene.look(7)
+    assert scene.look(9)
+    assert scene.look(7)
+    assert scene.look(9) and scene.believed
+    scene.now += 599
+    assert scene.look(9)
+    assert [event for event, _ in scene.store.trail] == ["mined"]
 
 
 def test_a_nonce_of_ours_that_a_reorg_gave_to_somebody_else_is_noticed(scene: Scene):
@@ -298,7 +345,7 @@ def test_only_as_many_gaps_are_filled_at_once_as_may_wait() -> None:
     pipeline.follow()
     assert pipeline.chain.submitted
     pipeline.chain.tip.after.nonce = 0
-    for _ in range(2):
+    for _ in range(pipeline.finality + 2):  # it is believed once final
         pipeline.chain.mine(at_most=0)
         pipeline.follow()
     fillers = [one for one in pipeline.store.journal.values() if one.kind == "filler"]

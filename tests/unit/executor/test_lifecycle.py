@@ -76,6 +76,28 @@ def test_what_was_armed_and_then_replaced_never_left_only_if_the_node_has_none_o
     assert after(armed, 11, known={first: False, second: False}).status is IntentStatus.ABANDONED
 
 
+def test_one_block_that_counts_too_high_spends_nothing_for_good() -> None:
+    """The next one says that the nonce is free: it is ours again, and tended as before."""
+    waiting = intent()
+    doubted = after(waiting, 11, nonce=NONCE + 1)
+    assert doubted.included_number == 11 and not doubted.status.settled
+    assert after(doubted, 12, nonce=None) is doubted, "no answer is no second word"
+    again = after(doubted, 12, nonce=NONCE)
+    assert (again.included_number, again.status, again.reason) == (None, IntentStatus.BROADCAST, None)
+    assert after(doubted, 12, nonce=NONCE + 1).status is IntentStatus.ABANDONED
+
+
+def test_what_the_node_still_has_is_given_up_at_finality_alone() -> None:
+    """Two blocks count too high, but the transaction waits in the pool, or is mined and its receipt not there yet."""
+    waiting = intent()
+    known = {waiting.attempts[0].tx_hash: True}
+    doubted = after(waiting, 11, nonce=NONCE + 1, known=known)
+    for number in (12, 13):
+        assert not after(doubted, number, nonce=NONCE + 1, known=known).status.settled
+    assert after(doubted, 14, nonce=NONCE + 1, known=known, finalized=11).status is IntentStatus.ABANDONED
+    assert after(doubted, 13, receipt(waiting, 0, 11), nonce=NONCE + 1).status is IntentStatus.CONFIRMED
+
+
 def test_a_block_without_news_leaves_the_very_same_intent() -> None:
     waiting = intent()
     assert after(waiting, 11) is waiting
