@@ -2,12 +2,14 @@
 
 History is only asked *who* was touched; the chain then says *what* each of them is, once, at the target block. So a
 backfill costs one log scan and one read per position, whatever happened in between, and no archive node.
-What the scan saw is stored as it goes: a killed backfill resumes at its last checkpoint.
+What the scan saw is stored as it goes: a killed backfill resumes at its last checkpoint, which is seldom half a second
+old.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,6 +22,8 @@ from keeper.indexer.scan import LogSource, scan
 Adapter = ProtocolAdapter[Any, Any]
 
 _REMEMBERED = 300_000  # touches that are not written again, some 100 bytes each
+_CHECKPOINT_S = 0.5  # what a killed scan loses at most; each costs a sync of the disk, whatever is in it
+_CHECKPOINT_TOUCHES = 100_000
 
 
 class ChainReader(Headers, LogSource, Protocol):
@@ -72,19 +76,49 @@ async def _one(
         adapter.start_block - 1, store.scanned_to(adapter.name) or -1, cursor.number if cursor is not None else -1
     )
     first = seen_to + 1
-    written: set[bytes] = set()  # the same accounts come again and again
-    async for _, to_block, logs in scan(chain, adapter.filter(market), first, target.number):
-        touches = [touch for touch in adapter.touches(market, logs) if touch not in written]
-        if cursor is not None:
-            liquidations += adapter.liquidations(market, logs)
-        with store.transaction() as tx:
-            tx.add_touches(adapter.name, touches, to_block)
-        if len(written) > _REMEMBERED:
-            written.clear()
-        written.update(touches)
-        report(Progress(adapter.name, "scan", to_block - first + 1, target.number - first + 1))
+    seen = _Seen(store, adapter.name)
+    try:
+        async for _, to_block, logs in scan(chain, adapter.filter(market), first, target.number):
+            seen.add(adapter.touches(market, logs), to_block)
+            if cursor is not None:
+                liquidations += adapter.liquidations(market, logs)
+            if seen.is_due():
+                seen.store()
+            report(Progress(adapter.name, "scan", to_block - first + 1, target.number - first + 1))
+    finally:
+        seen.store()
     head = await execute(adapter.head_calls(market))
     touched = list(store.touches(adapter.name))
     update = (await drive([adapter.snapshot(market, touched, target, head, book.positions)], execute))[0]
     found = market if update.market is None else update.market  # some is learned of only from what logs touched
     return Update(found, update.prices, update.positions, (*liquidations, *update.liquidations))
+
+
+class _Seen:
+    """What a scan saw. It becomes durable every now and then, as one checkpoint."""
+
+    def __init__(self, store: Store, protocol: str) -> None:
+        self._store = store
+        self._protocol = protocol
+        self._written: set[bytes] = set()  # the same accounts come again and again
+        self._new: set[bytes] = set()
+        self._to: int | None = None  # the last block that was seen, and is not stored yet
+        self._due_at = time.monotonic() + _CHECKPOINT_S
+
+    def add(self, touches: Iterable[bytes], to_block: int) -> None:
+        self._new |= set(touches) - self._written
+        self._to = to_block
+
+    def is_due(self) -> bool:
+        return len(self._new) >= _CHECKPOINT_TOUCHES or time.monotonic() >= self._due_at
+
+    def store(self) -> None:
+        if self._to is None:
+            return
+        with self._store.transaction() as tx:
+            tx.add_touches(self._protocol, self._new, self._to)
+        if len(self._written) > _REMEMBERED:
+            self._written.clear()
+        self._written |= self._new
+        self._new.clear()
+        self._to, self._due_at = None, time.monotonic() + _CHECKPOINT_S

@@ -7,12 +7,18 @@ Of a million logs all but a handful are as they should be. So this only ever say
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from operator import lt
+
+from msgspec.structs import astuple
 
 from keeper.indexer.rpc.wire import HASH_CHARS, WireLog
 
 _DIGITS = b"0123456789abcdefABCDEF"
+_AT_ONCE = 1_000  # logs whose strings stay in the processor's cache from one pass to the next
+
+Place = tuple[int, int]
+"""A block's height and an index in it."""
 
 
 def in_order(
@@ -20,19 +26,34 @@ def in_order(
 ) -> bool:
     """Whether these logs are all of these contracts and first topics, of these blocks, well formed, none removed, and
     in the order of the chain with none twice."""
+    contracts, events = set(addresses), set(topics)
+    before: Place = first, -1
     try:
-        return (
-            {log.address for log in logs} <= set(addresses)
-            and {log.topics[0] for log in logs} <= set(topics)
-            and {log.removed for log in logs} <= {False}
-            and _are_words(set(chain.from_iterable([log.topics for log in logs])))
-            and _are_hex([log.data for log in logs])
-            and {len(log.block_hash) for log in logs} <= {HASH_CHARS}
-            and {len(log.transaction_hash) for log in logs} <= {HASH_CHARS}
-            and _rises([log.block_number for log in logs], [log.log_index for log in logs], first, last)
-        )
+        for at in range(0, len(logs), _AT_ONCE):
+            ends = _proven(logs[at : at + _AT_ONCE], contracts, events)
+            if ends is None or not before < ends[0]:
+                return False
+            before = ends[1]
     except (IndexError, ValueError):
         return False
+    return before[0] <= last
+
+
+def _proven(logs: Sequence[WireLog], contracts: set[str], events: set[str]) -> tuple[Place, Place] | None:
+    """The first and the last place of these logs, of which there are some; None when something about them is not true.
+    Raises IndexError for one without topics, and ValueError for what is no text of hex."""
+    address, topics, data, block, block_hash, transaction_hash, index, removed = zip(*map(astuple, logs), strict=True)
+    if (
+        set(address) <= contracts
+        and {words[0] for words in topics} <= events
+        and set(removed) == {False}
+        and _are_words(set(chain.from_iterable(topics)))
+        and _are_hex(data)
+        and set(map(len, block_hash)) == {HASH_CHARS}
+        and set(map(len, transaction_hash)) == {HASH_CHARS}
+    ):
+        return _rising(block, index)
+    return None
 
 
 def _are_words(texts: Collection[str]) -> bool:
@@ -45,18 +66,20 @@ def _are_hex(texts: Collection[str]) -> bool:
     left = "\n".join(texts).encode("ascii").translate(None, _DIGITS)
     return (
         left == b"\n".join([b"x"] * len(texts))
-        and {text[:2] for text in texts} <= {"0x"}
+        and all(map(str.startswith, texts, repeat("0x")))
         and not any(size & 1 for size in set(map(len, texts)))
     )
 
 
-def _rises(blocks: Sequence[str], indices: Sequence[str], first: int, last: int) -> bool:
-    """Whether each place, a block and an index in it, is behind the one before."""
+def _rising(blocks: Sequence[str], indices: Sequence[str]) -> tuple[Place, Place] | None:
+    """The first place and the last, if each is behind the one before."""
     height, place = _numbers(blocks), _numbers(indices)
-    most = max(place.values(), default=0) + 1
+    most = max(place.values()) + 1
     starts = {text: number * most for text, number in height.items()}
     places = [starts[block] + place[index] for block, index in zip(blocks, indices, strict=True)]
-    return all(first <= number <= last for number in height.values()) and all(map(lt, places, islice(places, 1, None)))
+    if not all(map(lt, places, islice(places, 1, None))):
+        return None
+    return (height[blocks[0]], place[indices[0]]), (height[blocks[-1]], place[indices[-1]])
 
 
 def _numbers(texts: Iterable[str]) -> dict[str, int]:

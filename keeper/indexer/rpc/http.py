@@ -79,12 +79,13 @@ class HttpTransport(Transport):
 async def _bounded_body(response: aiohttp.ClientResponse) -> bytes:
     if response.content_length is not None and response.content_length > MAX_MESSAGE_BYTES:
         raise ValueError(f"answer of {response.content_length} bytes, over the limit of {MAX_MESSAGE_BYTES}")
-    body = bytearray()
+    parts, size = [], 0
     async for part in response.content.iter_any():  # what was compressed is larger than its length said
-        body += part
-        if len(body) > MAX_MESSAGE_BYTES:
+        parts.append(part)
+        size += len(part)
+        if size > MAX_MESSAGE_BYTES:
             raise ValueError(f"an answer of over {MAX_MESSAGE_BYTES} bytes")
-    return bytes(body)
+    return b"".join(parts)
 
 
 def reason_of(error: BaseException, timeout_s: float | None = None) -> str:

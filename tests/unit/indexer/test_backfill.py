@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
+import pytest
+
+from keeper.core.errors import LogRangeTooLarge
 from keeper.core.types import Block, BlockRef, Book, Call, CallResult, LogFilter, Update
 from keeper.indexer.backfill import backfill
 from keeper.store import open_store
@@ -43,3 +48,35 @@ async def test_a_market_that_the_snapshot_made_larger_is_kept() -> None:
         books = [(cast("Any", Learning()), cast("Book[Any, Any]", Book()))]
         [update] = await backfill(cast("Any", NoChain()), store, books, TARGET, lambda step: None)
     assert (update.market, update.positions) == ("grown", {b"key": "position"})
+
+
+class Counting(Learning):
+    """Touched by every piece that is scanned."""
+
+    start_block = 0
+
+    def filter(self, market: str) -> LogFilter:
+        return LogFilter(frozenset({b"\x01" * 20}), frozenset({b"\x02" * 32}))
+
+    def touches(self, market: str, logs: Sequence[Any]) -> list[bytes]:
+        return [b"touched"]
+
+
+class DenseChain(NoChain):
+    """Whose logs of block 2,000 no endpoint serves."""
+
+    async def read(self, requests: Sequence[Any], parse: Callable[[Any], Any], **_: Any) -> Any:
+        if int(requests[1][1][0]["toBlock"], 16) >= 2_000:
+            raise LogRangeTooLarge("too many logs")
+        results = [msgspec.Raw(b'"0xffff"'), *(msgspec.Raw(b"[]") for _ in requests[1:])]
+        return parse(SimpleNamespace(results=results, endpoint=SimpleNamespace(name="test")))
+
+
+async def test_what_was_scanned_before_a_range_failed_is_kept() -> None:
+    """However short a time ago the last checkpoint was."""
+    target = Block(BlockRef(2_500, b"\x05" * 32), b"\x04" * 32, 1_700_000_000)
+    with closing(open_store("sqlite://", chain_id=1)) as store:
+        books = [(cast("Any", Counting()), cast("Book[Any, Any]", Book()))]
+        with pytest.raises(LogRangeTooLarge):
+            await backfill(cast("Any", DenseChain()), store, books, target, lambda step: None)
+        assert (store.scanned_to("learning"), list(store.touches("learning"))) == (1_999, [b"touched"])

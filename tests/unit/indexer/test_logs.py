@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from keeper.core.errors import RpcMalformed
 from keeper.core.types import LogFilter
+from keeper.indexer import proof
 from keeper.indexer.logs import LogQuery, accept_of_block
 from keeper.indexer.proof import in_order
 from keeper.indexer.rpc.wire import WireLog
@@ -70,11 +71,12 @@ def rising(logs: list[WireLog]) -> bool:
     st.lists(st.tuples(st.sampled_from(["0x1", "0x2", "0x20"]), st.sampled_from(["0x0", "0x9", "0xa"])), max_size=4),
     st.sampled_from([{}, *[fields for fields, _ in WRONG]]),
     st.integers(0, 3),
+    st.integers(1, 4),
 )
 def test_many_logs_are_vouched_for_exactly_when_each_would_be(
-    places: list[tuple[str, str]], fields: dict[str, object], at: int
+    places: list[tuple[str, str]], fields: dict[str, object], at: int, at_once: int
 ) -> None:
-    """In order, none twice, and nothing wrong with any."""
+    """In order, none twice, and nothing wrong with any; however many are looked at together."""
     logs = [changed(block_number=block, log_index=index) for block, index in places]
     if at < len(logs):
         logs[at] = msgspec.structs.replace(logs[at], **fields)
@@ -83,7 +85,9 @@ def test_many_logs_are_vouched_for_exactly_when_each_would_be(
         accepted = QUERY.accept(logs, "test", 0, 10**3)
     except RpcMalformed:
         accepted = None
-    vouched = in_order(logs, *wanted, 0, 10**3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proof, "_AT_ONCE", at_once)
+        vouched = in_order(logs, *wanted, 0, 10**3)
     assert vouched == (accepted == logs and rising(accepted))
     if at >= len(logs) or not fields:
         assert vouched == rising(logs)
