@@ -15,7 +15,8 @@ from typing import Any
 
 from scripts.campaignlib.incidents import deck
 from scripts.campaignlib.report import as_json, summary, table
-from scripts.campaignlib.run import ALL_KINDS, run
+from scripts.campaignlib.run import ALL_KINDS, STORES, Outcome, run
+from scripts.campaignlib.server import ServerError
 
 
 def main() -> int:
@@ -25,6 +26,12 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     parser.add_argument("--block-s", type=float, default=2.0, help="seconds between blocks [2]")
     parser.add_argument("--only", action="append", metavar="KIND", help="these kinds of faults alone; repeatable")
+    parser.add_argument(
+        "--store",
+        choices=STORES,
+        default="sqlite",
+        help="of the daemon: a file, or a PostgreSQL server of the campaign's own, and what befalls servers [sqlite]",
+    )
     parser.add_argument("--crowd", type=int, default=0, help="further positions below their call line all the time [0]")
     parser.add_argument("--outage-blocks", type=int, default=1_000, help="length of an outage [1000]")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep logs and databases there")
@@ -48,20 +55,28 @@ def main() -> int:
     def say(line: str) -> None:
         print(f"{time.monotonic() - began:7.1f} s  {line}", file=sys.stderr, flush=True)
 
-    with tempfile.TemporaryDirectory(prefix="keeper-campaign-") as temporary:
-        folder = args.keep or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        outcome = run(
+    def campaign(folder: Path) -> Outcome:
+        return run(
             folder,
             args.seed,
             args.minutes,
             say,
             interval_s=args.block_s,
             kinds=ALL_KINDS,
+            store=args.store,
             crowd=args.crowd,
             only=args.only,
             outage_blocks=args.outage_blocks,
         )
+
+    with tempfile.TemporaryDirectory(prefix="keeper-campaign-") as temporary:
+        folder = args.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            outcome = campaign(folder)
+        except ServerError as error:
+            print(f"campaign: {error}", file=sys.stderr)
+            return 2
     told = as_json(outcome)
     if args.json:
         print(json.dumps(told))

@@ -204,7 +204,7 @@ def _swallowed(params: Params) -> tuple[str]:
     return ("0x" + keccak(bytes.fromhex(params[0][2:])).hex(),)
 
 
-def _is_range(method: str, params: Params) -> bool:
+def is_range(method: str, params: Params) -> bool:
     """Whether logs of more than a few blocks are asked."""
     if method != LOGS or "fromBlock" not in params[0]:
         return False
@@ -232,6 +232,7 @@ class _Memory:
 
 Make = Callable[[random.Random, Proxy], Fault]
 
+TOO_MANY_LOGS = Refuse(-32005, "query returned more than 10000 results")
 RATE_LIMIT = Refuse(-32005, "daily request count exceeded, request rate limited")
 NONCE_TOO_LOW = Refuse(-32000, "nonce too low: next nonce 4711, tx nonce 0")
 
@@ -256,9 +257,6 @@ KINDS: dict[str, Make] = {
     "heads repeated": lambda chance, _: Heads("heads repeated", _Memory().twice),
     "heads out of order": lambda chance, _: Heads("heads out of order", _Memory().swapped),
     "subscription silent": lambda chance, _: Heads("subscription silent", lambda header: []),
-    "range errors": lambda chance, _: Refusing(
-        "range errors", Refuse(-32005, "query returned more than 10000 results"), _is_range
-    ),
     "transaction swallowed": lambda chance, _: Sends("transaction swallowed", False, _swallowed),
     "transaction taken, error told": lambda chance, _: Sends(
         "transaction taken, error told", True, lambda _: Refuse(-32000, "transaction rejected by the pool's policy")
@@ -271,7 +269,7 @@ KINDS: dict[str, Make] = {
     "nonce too low, and is not": lambda chance, _: Sends("nonce too low, and is not", False, lambda _: NONCE_TOO_LOW),
     "receipts appear and vanish": lambda chance, _: Changing("receipts appear and vanish", _flickering(chance)),
 }
-"""Of one endpoint, by kind. What concerns more than one is in `incidents`."""
+"""Of one endpoint, by kind. What concerns more than one, or the daemon as well, is in `incidents.node`."""
 
 ON_DEMAND: dict[str, Make] = {
     "state of an older block": lambda chance, proxy: OldState("state of an older block", 15, proxy),

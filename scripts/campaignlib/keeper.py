@@ -33,10 +33,11 @@ _TAIL = 400
 class Keeper:
     """One deployment, and its daemon however often it is started.
 
-    prepare: called in each child before the daemon begins. born: called with each new process.
+    prepare: called in each child before the daemon begins. born: called with each new process. reading: a configuration
+    by which its store is read past whatever befalls the way there.
     """
 
-    def __init__(self, config: Path, environment: dict[str, str], log: Path) -> None:
+    def __init__(self, config: Path, environment: dict[str, str], log: Path, reading: Path) -> None:
         self.config = config
         self.log = log
         self.environment = {**os.environ, **environment}
@@ -51,7 +52,7 @@ class Keeper:
         self.kills = 0
         self.lives = 0
         self.started_at = 0.0
-        self._house = House(config, load_config(config, environment=self.environment))
+        self._house = House(reading, load_config(reading, environment=self.environment))
         self._held = False
         self._killed = False
         self._ready = threading.Event()

@@ -14,6 +14,7 @@ from typing import Any
 from keeper.devnet.abi import checksummed
 from keeper.devnet.chain import DevChain
 from keeper.protocols.morpho_blue import abi as morpho_abi
+from keeper.protocols.perp_v2 import abi as perp_abi
 from keeper.protocols.venus import abi as venus_abi
 from scripts.campaignlib.crowd import batch
 from scripts.campaignlib.inbox import Arrival
@@ -285,12 +286,13 @@ class Ledger:
                 number = int(one.notice["block_number"])
                 if self._hash(number) != one.notice["block_hash"]:
                     continue
-                health = self.views([known], number)[position].health_wad
+                view = self.views([known], number)[position]
+                health = view.health_wad
                 if health is None or health >= CALL_WAD + _MARGIN_WAD:
                     self._lose(
                         "notice false", f"{position} was called at block {number}, where its health was {health}"
                     )
-                elif known.protocol == "aave" and str(health) != one.notice["health_wad"]:
+                elif view.within_wad is not None and abs(health - int(one.notice["health_wad"])) > view.within_wad:
                     self._lose(
                         "notice false",
                         f"{position} was told {one.notice['health_wad']} at block {number}, it was {health}",
@@ -315,6 +317,7 @@ class Ledger:
         sources: list[tuple[str, Callable[[Json], str]]] = [
             (AAVE_LIQUIDATED, lambda log: f"aave:{_account(log['topics'][3])}"),
             (venus_abi.LIQUIDATED, lambda log: f"venus:{_account(log['topics'][2])}"),
+            (perp_abi.POSITION_LIQUIDATED, lambda log: f"perp:{_account(log['topics'][1])}"),
         ]
         if morpho_id is not None:
             sources.append((morpho_abi.LIQUIDATED, lambda log: morpho_id(_account(log["topics"][3]))))

@@ -18,12 +18,12 @@ class Disk:
     """A file system of its own for the daemon's files, which can be full or read-only. Needs a private mount namespace,
     which `scripts/campaign` asks for; `is_own` is False where there is none."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mib: int = _DISK_MIB) -> None:
         self.folder = folder
         self.is_own = False
         folder.mkdir(parents=True, exist_ok=True)
         if os.environ.get("KEEPER_CAMPAIGN_NAMESPACE"):
-            self.is_own = _mount("-t", "tmpfs", "-o", f"size={_DISK_MIB}m", "campaign", str(folder))
+            self.is_own = _mount("-t", "tmpfs", "-o", f"size={mib}m", "campaign", str(folder))
 
     @property
     def _ballast(self) -> Path:
@@ -31,7 +31,7 @@ class Disk:
 
     def fill(self) -> None:
         """Not a byte is left."""
-        with contextlib.suppress(OSError), self._ballast.open("wb", buffering=0) as ballast:
+        with contextlib.suppress(OSError), self._ballast.open("ab", buffering=0) as ballast:
             while True:
                 ballast.write(bytes(_ROOM))
 

@@ -6,7 +6,7 @@ line of Keeper has a part in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
@@ -21,31 +21,51 @@ from keeper.devnet.venus import TERMS as VENUS_TERMS
 
 WAD = 10**18
 _VIRTUAL_SHARES = 10**6
+_DEEP = Decimal(50_000_000)
 
 
 @dataclass(frozen=True)
 class View:
-    """health_wad: None without debt. Values in dollars."""
+    """health_wad: None without debt. Values in dollars. least_ratio: of collateral to debt, below which nobody is paid:
+    the debt and the bonus. falls_to: the share of its present price to which what it is exposed to must fall to open it
+    to liquidation, where that is not one by its health; 0 where no fall does. within_wad: how far from this health a
+    true notice may be; None: it is not held against it."""
 
     health_wad: int | None
     liquidatable: bool
     collateral_value: float
     debt_value: float
+    least_ratio: float = 1.12
+    falls_to: float | None = None
+    within_wad: int | None = None
+
+    @property
+    def opens_at(self) -> float:
+        """The share of the present price at which it can be liquidated; 0: at none."""
+        if self.falls_to is not None or not self.health_wad:
+            return self.falls_to or 0.0
+        return WAD / self.health_wad
 
     @property
     def worth_it(self) -> bool:
         """Whether anybody would be paid for liquidating it: dust and bad debt are nobody's business."""
-        return self.collateral_value > 500 and self.collateral_value > 1.12 * self.debt_value
+        return self.collateral_value > 500 and self.collateral_value > self.least_ratio * self.debt_value
 
 
 @dataclass(frozen=True)
 class Position:
-    """id as Keeper names it. collateral, debt: symbols."""
+    """id as Keeper names it. collateral, debt: symbols. exposed: whose price moves its health; its collateral's unless
+    told otherwise."""
 
     id: str
     account: str
     collateral: str
     debt: str
+    exposed: str = ""
+
+    @property
+    def moved_by(self) -> str:
+        return self.exposed or self.collateral
 
     @property
     def protocol(self) -> str:
@@ -64,9 +84,16 @@ class Market:
     collaterals: tuple[str, ...] = ()
     debts: tuple[str, ...] = ()
     least_health = 1.1
+    most_health = 1.3
 
     def __init__(self, chain: DevChain) -> None:
         self.chain = chain
+
+    def prepare(self) -> None:
+        """What has to be there before anybody opens anything."""
+
+    def move(self, price: float | None) -> None:
+        """What follows prices in every block. price: of ether in dollars, if it was set in this block."""
 
     def threshold(self, collateral: str) -> float:
         raise NotImplementedError
@@ -138,13 +165,16 @@ class Aave(Market):
 
     def view(self, position: Position, answer: bytes) -> View:
         collateral, debt, _, _, _, health = decode(["uint256"] * 6, answer)
-        return View(health if debt else None, bool(debt) and health < WAD, collateral / 1e8, debt / 1e8)
+        return View(health if debt else None, bool(debt) and health < WAD, collateral / 1e8, debt / 1e8, within_wad=0)
 
 
 class Morpho(Market):
     name = "morpho"
     collaterals = ("WETH",)
     debts = ("USDC",)
+
+    def prepare(self) -> None:
+        self.chain.morpho.supply(self.chain.accounts[-1], _DEEP)
 
     def threshold(self, collateral: str) -> float:
         return LLTV_WAD / WAD
@@ -194,6 +224,10 @@ class Venus(Market):
     debts = ("USDC", "DAI")
     least_health = 1.12
 
+    def prepare(self) -> None:
+        for symbol in self.debts:
+            self.chain.venus.supply(self.chain.accounts[-1], symbol, _DEEP)
+
     def threshold(self, collateral: str) -> float:
         return VENUS_TERMS[collateral].liquidation_threshold_wad / WAD
 
@@ -232,9 +266,6 @@ class Venus(Market):
         covered_wad = debt_wad + liquidity - shortfall
         worth = covered_wad / 1e18 / self.threshold(position.collateral)
         return View(covered_wad * WAD // debt_wad if debt_wad else None, bool(shortfall), worth, debt_wad / 1e18)
-
-
-MARKETS: Mapping[str, Callable[[DevChain], Market]] = {"aave_v3": Aave, "morpho_blue": Morpho, "venus": Venus}
 
 
 def together(*calls: tuple[str, bytes]) -> bytes:

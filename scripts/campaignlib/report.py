@@ -7,11 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scripts.campaignlib.incidents import deck
+from scripts.campaignlib.incidents import GROUPS, deck
 from scripts.campaignlib.ledger import KINDS, PATIENCE_BLOCKS
 from scripts.campaignlib.run import Outcome
-
-_GROUPS = ("node", "kill", "machine", "receiver", "chain", "load")
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
@@ -22,7 +20,9 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "blocks": outcome.blocks,
         "faults": dict(outcome.faults),
         "effects": dict(outcome.hits),
-        "impossible_here": sorted(outcome.impossible),
+        "impossible_here": sorted(outcome.left_out),
+        "left_out": dict(sorted(outcome.left_out.items())),
+        "met_nothing": dict(+outcome.met_nothing),
         "lost": {kind: sum(loss.kind == kind for loss in outcome.losses) for kind in KINDS},
         "losses": [f"{loss.kind}: {loss.what}" for loss in outcome.losses],
         "findings": outcome.findings,
@@ -69,7 +69,7 @@ def table(told: Sequence[Mapping[str, Any]]) -> str:
         lost.update(one["lost"])
     groups = {kind: make().group for kind, make in deck(random.Random(0), 1_000).items()}  # noqa: S311
     lines = ["| fault | injected | effects |", "|---|--:|--:|"]
-    for group in _GROUPS:
+    for group in GROUPS:
         kinds = [kind for kind in groups if groups[kind] == group and kind in faults]
         lines += [f"| {group}: {kind} | {faults[kind]} | {effects[kind]} |" for kind in kinds]
     lines.append(f"| **all, of {len(faults)} kinds** | **{sum(faults.values())}** | **{sum(effects.values())}** |")
@@ -90,4 +90,13 @@ def summary(told: Mapping[str, Any]) -> list[str]:
         f"repeated {notices['repeated']}; positions equal to a fresh index {told['positions_compared']}",
         f"blocks behind: median {lag['median']}, p95 {lag['p95']}, most {lag['most']}; "
         f"memory MiB: first {memory['first']}, last {memory['last']}, most {memory['most']}",
+        *(f"met nothing, {count} times: {kind}" for kind, count in told.get("met_nothing", {}).items()),
+        *(f"left out: {', '.join(kinds)}: {reason}" for reason, kinds in _by_reason(told.get("left_out", {})).items()),
     ]
+
+
+def _by_reason(left_out: Mapping[str, str]) -> dict[str, list[str]]:
+    kinds: dict[str, list[str]] = {}
+    for kind, reason in left_out.items():
+        kinds.setdefault(reason, []).append(kind)
+    return kinds

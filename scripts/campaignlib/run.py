@@ -17,11 +17,14 @@ from scripts.campaignlib.incidents import Incident, deck
 from scripts.campaignlib.ledger import Beat, Loss
 from scripts.campaignlib.scene import CONFIRMATIONS, Scene, open_scene
 
-ALL_KINDS = ("aave_v3", "morpho_blue", "venus")
+ALL_KINDS = ("aave_v3", "morpho_blue", "venus", "perp_v2")
+STORES = ("sqlite", "postgres")
 _PAUSE_BLOCKS = (1, 4)
 _CALM_BLOCKS = 10
 _QUIET_S = 120.0
 _AGAIN_WITHIN_BLOCKS = 60
+LONGER_BLOCKS = 30
+"""An incident that has met nothing waits for so many blocks more."""
 _LOOKS, _LOOK_S = 4, 1.2
 _LEEWAY = 0.75
 """A block that came sooner than this share of the usual interval left no fair time to act on the one before it."""
@@ -32,7 +35,8 @@ Say = Callable[[str], None]
 
 @dataclass
 class Outcome:
-    """What a campaign found. faults: incidents that happened, by kind; hits: how often each had an effect."""
+    """What a campaign found. faults: incidents that happened, by kind; hits: how often each had an effect. left_out:
+    kinds that cannot be here, with the reason. met_nothing: incidents that waited in vain."""
 
     seed: int
     minutes: float
@@ -40,7 +44,8 @@ class Outcome:
     faults: Counter[str] = field(default_factory=Counter)
     hits: Counter[str] = field(default_factory=Counter)
     groups: dict[str, str] = field(default_factory=dict)
-    impossible: set[str] = field(default_factory=set)
+    left_out: dict[str, str] = field(default_factory=dict)
+    met_nothing: Counter[str] = field(default_factory=Counter)
     losses: list[Loss] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     exits: list[Json] = field(default_factory=list)
@@ -94,8 +99,8 @@ class Campaign:
     def _befall(self, incident: Incident) -> None:
         scene, outcome = self._scene, self._outcome
         outcome.groups[incident.kind] = incident.group
-        if not incident.possible(scene):
-            outcome.impossible.add(incident.kind)
+        if (reason := incident.impossible(scene)) is not None:
+            outcome.left_out[incident.kind] = reason
             return
         for _ in range(_AGAIN_WITHIN_BLOCKS):  # what befalls, befalls a daemon that runs
             if scene.keeper.alive:
@@ -106,14 +111,15 @@ class Campaign:
         self._fair &= incident.fair
         self._heard &= incident.heard
         incident.begin(scene)
-        for _ in range(min(incident.blocks, self._longest_blocks)):
+        for passed in itertools.count(1):
             self._pass_block()
             incident.step(scene)
-            if incident.over:
+            if has_ended(incident, passed, self._longest_blocks):
                 break
         incident.end(scene)
         self._incident = None
         outcome.faults[incident.kind] += incident.hits > 0
+        outcome.met_nothing[incident.kind] += not incident.hits
         outcome.hits[incident.kind] += incident.hits
 
     # --- a block
@@ -235,7 +241,7 @@ class Campaign:
             f'rpc = ["{scene.world.chain.rpc_url}"]'
             if line.startswith("rpc = ")
             else f'url = "sqlite:///{scene.folder / "fresh.db"}"'
-            if line.startswith("url = ") and "sqlite" in line
+            if line.startswith(('url = "sqlite:', 'url = "postgresql:'))
             else line
             for line in text.splitlines()
         ]
@@ -266,6 +272,12 @@ _SETTLED = ("confirmed", "failed", "abandoned")
 _MOMENTARY = ("outlook", "band", "call_wad")
 
 
+def has_ended(incident: Incident, passed: int, longest_blocks: int) -> bool:
+    """After so many blocks: by itself, or once its time is over and it has met something, or has waited in vain."""
+    usual = min(incident.blocks, longest_blocks)
+    return incident.over or (passed >= usual and (incident.hits > 0 or passed >= usual + LONGER_BLOCKS))
+
+
 def draw(scene: Scene, only: Sequence[str] | None, outage_blocks: int, times: int | None) -> Iterator[Incident]:
     """Every kind once in an order of chance, then again, for so many times or for ever."""
     made = deck(scene.chance, outage_blocks)
@@ -283,6 +295,7 @@ def run(
     *,
     interval_s: float = 2.0,
     kinds: Sequence[str] = ALL_KINDS,
+    store: str = "sqlite",
     size: int = 24,
     crowd: int = 0,
     only: Sequence[str] | None = None,
@@ -290,13 +303,13 @@ def run(
     times: int | None = None,
     longest_blocks: int = 1_000,
 ) -> Outcome:
-    """size: positions that things happen to. crowd: how many more are below their call line all the time.
-    only: kinds of incidents; all by default. times: how often each; for the whole time by default.
+    """store: of `STORES`. size: positions that things happen to. crowd: how many more are below their call line all the
+    time. only: kinds of incidents; all by default. times: how often each; for the whole time by default.
     longest_blocks: that any of them lasts.
     """
     began = time.monotonic()
     outcome = Outcome(seed, minutes)
-    with open_scene(folder, seed, interval_s=interval_s, kinds=kinds, size=size, crowd=crowd) as scene:
+    with open_scene(folder, seed, interval_s=interval_s, kinds=kinds, size=size, crowd=crowd, store=store) as scene:
         campaign = Campaign(scene, outcome, say, longest_blocks)
         try:
             campaign.run(began + minutes * 60, draw(scene, only, outage_blocks, times))

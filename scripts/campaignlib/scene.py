@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from scripts.campaignlib.keeper import Keeper
 from scripts.campaignlib.ledger import Ledger
 from scripts.campaignlib.machine import Clock, Disk
 from scripts.campaignlib.proxy import Proxy, proxies
+from scripts.campaignlib.server import Server, open_server
 from scripts.campaignlib.world import World
 
 CONFIRMATIONS = 3
@@ -22,7 +23,8 @@ CONFIRMATIONS = 3
 
 @dataclass
 class Scene:
-    """findings: what was wrong and is no loss, in words. interval_s: between blocks."""
+    """findings: what was wrong and is no loss, in words. interval_s: between blocks. server: where the store is one's;
+    else it is the file `database`."""
 
     folder: Path
     chance: random.Random
@@ -35,6 +37,7 @@ class Scene:
     clock: Clock
     syncs: Syncs
     database: Path
+    server: Server | None
     usual_interval_s: float
     interval_s: float
     findings: list[str] = field(default_factory=list)
@@ -46,7 +49,7 @@ class Scene:
 
 @contextmanager
 def open_scene(
-    folder: Path, seed: int, *, interval_s: float, kinds: Sequence[str], size: int, crowd: int
+    folder: Path, seed: int, *, interval_s: float, kinds: Sequence[str], size: int, crowd: int, store: str
 ) -> Iterator[Scene]:
     """A chain, two endpoints (the second over HTTP with an even seed, else a websocket too), a receiver and a daemon
     that is not started yet."""
@@ -54,29 +57,37 @@ def open_scene(
     disk = Disk(folder / "disk")
     try:
         with (
+            ExitStack() as stack,
             open_inbox(_chance(seed + 1)) as inbox,
             World.begin(_chance(seed + 2), inbox, kinds, size, crowd) as world,
             proxies(("first", "second"), world.chain.anvil.port) as endpoints,
         ):
             first, second = endpoints
-            config = write_config(
-                folder / "keeper.toml",
-                world.chain,
-                mode="live",
-                rpc=[first.ws, second.http if seed % 2 == 0 else second.ws],
-                store_url=f"sqlite:///{disk.folder / 'keeper.db'}",
-                protocols=kinds,
-                node={"request_timeout_s": 1.0, "poll_interval_s": 0.5},
-                executor={"confirmations": CONFIRMATIONS},
-                notifiers=[{"kind": "webhook", "url": inbox.url, "secret": "env:CAMPAIGN_WEBHOOK_SECRET"}],
-            )
+            database = disk.folder / "keeper.db"
+            server = stack.enter_context(open_server(folder / "server.log")) if store == "postgres" else None
+
+            def configured(name: str, store_url: str) -> Path:
+                return write_config(
+                    folder / name,
+                    world.chain,
+                    mode="live",
+                    rpc=[first.ws, second.http if seed % 2 == 0 else second.ws],
+                    store_url=store_url,
+                    protocols=kinds,
+                    node={"request_timeout_s": 1.0, "poll_interval_s": 0.5},
+                    executor={"confirmations": CONFIRMATIONS},
+                    notifiers=[{"kind": "webhook", "url": inbox.url, "secret": "env:CAMPAIGN_WEBHOOK_SECRET"}],
+                )
+
+            config = configured("keeper.toml", server.url if server else f"sqlite:///{database}")
+            reading = configured("reading.toml", server.direct_url) if server else config
             clock, syncs = Clock(folder / "clock"), Syncs()
             environment = {
                 "KEEPER_PRIVATE_KEY": world.chain.liquidator.private_key,
                 "CAMPAIGN_WEBHOOK_SECRET": SECRET,
                 **clock.environment,
             }
-            keeper = Keeper(config, environment, folder / "keeper.log")
+            keeper = Keeper(config, environment, folder / "keeper.log", reading)
             if is_possible():
                 keeper.prepare, keeper.pass_fds, keeper.born = syncs.prepare, (LISTENER,), syncs.born
             ledger = Ledger(world.chain, world)
@@ -92,7 +103,8 @@ def open_scene(
                     disk,
                     clock,
                     syncs,
-                    disk.folder / "keeper.db",
+                    database,
+                    server,
                     interval_s,
                     interval_s,
                 )

@@ -15,14 +15,25 @@ from keeper.devnet.chain import DevChain
 from keeper.devnet.errors import DevnetError
 from scripts.campaignlib.crowd import gather
 from scripts.campaignlib.inbox import Inbox
-from scripts.campaignlib.positions import MARKETS, Market, Position, View
+from scripts.campaignlib.perp import Perp
+from scripts.campaignlib.positions import Aave, Market, Morpho, Position, Venus, View
+
+MARKETS: Mapping[str, Callable[[DevChain], Market]] = {
+    "aave_v3": Aave,
+    "morpho_blue": Morpho,
+    "venus": Venus,
+    "perp_v2": Perp,
+}
 
 _START = {"WETH": 2_000.0, "WBTC": 60_000.0}
 _WALLET_DOLLARS = Decimal(200_000_000)
-_DEEP = Decimal(50_000_000)
 _FEE_WEI = 10**9
 _MOVES = 200
+_AT_LEVERAGE = 0.35
+"""Of the falls that open somebody to liquidation, the share that goes just as far as traders with leverage bear."""
 _STORM_GAS = 16_000_000
+_LITTLE = 10_000
+"""Raw units, which change no health that matters."""
 
 
 class World:
@@ -49,6 +60,7 @@ class World:
         self._aim = dict(_START)
         self._calm_for = 0
         self._falls: list[float | None] = []
+        self._stirs = 0
         self.views: Mapping[str, View] = {}
         """What the contracts said of each position at the last block that was judged."""
         self._rivalry = False
@@ -63,12 +75,8 @@ class World:
         """A chain with deep markets, a rich wallet, and the first owners."""
         with DevChain.start(manual_mining=True, gas_limit=400_000_000, first_come=True) as chain:
             world = cls(chain, chance, inbox, kinds, size)
-            lender = chain.accounts[-1]
-            if "morpho" in world.markets:
-                chain.morpho.supply(lender, _DEEP)
-            if "venus" in world.markets:
-                for symbol in ("USDC", "DAI"):
-                    chain.venus.supply(lender, symbol, _DEEP)
+            for market in world.markets.values():
+                market.prepare()
             chain.fund_liquidator(_WALLET_DOLLARS)
             chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(_FEE_WEI))
             for _ in range(size):
@@ -96,6 +104,10 @@ class World:
     def fall(self) -> None:
         """With the next block, prices fall so far that somebody can be liquidated."""
         self._falls.append(None)
+
+    def stir(self) -> None:
+        """With the next block, somebody does something that an index has to know of."""
+        self._stirs += 1
 
     def be_calm(self) -> None:
         """No price moves and nobody acts from now on."""
@@ -140,12 +152,15 @@ class World:
         elif self._calm_for < 0 and self._weather.random() < 0.06:
             for symbol, start in _START.items():
                 self._aim[symbol] = start * self._weather.uniform(0.8, 1.15)
+        published: float | None = None
         for symbol in _START:
             moved = self._price[symbol] + 0.15 * (self._aim[symbol] - self._price[symbol])
             self._price[symbol] = moved * (1 + self._weather.gauss(0, 0.002))
             if fallen or self._weather.random() < 0.4:
                 answer = int(self._price[symbol] * 10**8)
                 actions.append(lambda symbol=symbol, answer=answer: self.chain.set_price(symbol, answer))
+                published = self._price["WETH"] if symbol == "WETH" else published
+        actions += [lambda market=market, price=published: market.move(price) for market in self.markets.values()]
         if fallen and self._rivalry:
             self._rivalry = False
             actions += [lambda one=one: self._snatch(one) for one in list(self.open.values())[:6]]
@@ -156,15 +171,19 @@ class World:
         symbol = self._weather.choice(("WETH", "WETH", "WBTC"))
         if factor is not None:
             return symbol, factor
-        healths: dict[str, list[int]] = {}
+        leverage = self._weather.random() < _AT_LEVERAGE
+        edges: dict[bool, dict[str, list[float]]] = {True: {}, False: {}}
         for name, view in self.views.items():
-            if view.health_wad is not None and view.worth_it and name in self.open:
-                healths.setdefault(self.open[name].collateral, []).append(view.health_wad)
-        if not healths:
+            if view.health_wad is not None and view.worth_it and view.opens_at and name in self.open:
+                position = self.open[name]
+                edges[bool(position.exposed)].setdefault(position.moved_by, []).append(view.opens_at)
+        chosen = edges[leverage] or edges[not leverage]
+        if not chosen:
             return symbol, 0.9
-        symbol = min(healths, key=lambda one: sorted(healths[one])[:2])
-        second = sorted(healths[symbol])[:2][-1] / 10**18
-        return symbol, min(0.97, max(0.78, 0.97 / second))
+        near = {symbol: sorted(shares, reverse=True)[:2] for symbol, shares in chosen.items()}
+        symbol = max(near, key=lambda one: near[one])
+        beyond = 0.995 if chosen is edges[True] else 0.97
+        return symbol, min(beyond, max(0.78, beyond * near[symbol][-1]))
 
     def _snatch(self, position: Position) -> None:
         self.markets[position.protocol].rival(position)
@@ -179,6 +198,10 @@ class World:
         if self.open and self._chance.random() < 0.04:
             leaving = self._chance.choice(list(self.open.values()))
             actions.append(lambda: self._leave(leaving))
+        while self._stirs and self.open:
+            self._stirs -= 1
+            busy = self._chance.choice(list(self.open.values()))
+            actions.append(lambda one=busy: self.markets[one.protocol].add(one, _LITTLE))
         arrived = self._inbox.arrivals[self._answered :]
         self._answered += len(arrived)
         for one in arrived:
@@ -191,7 +214,7 @@ class World:
         market = self._chance.choice(list(self.markets.values()))
         collateral, debt = self._chance.choice(market.collaterals), self._chance.choice(market.debts)
         dollars = self._chance.uniform(15_000, 60_000)
-        health = self._chance.uniform(market.least_health, 1.3)
+        health = self._chance.uniform(market.least_health, market.most_health)
         self._accounts += 1
         account = _account(self._accounts)
         self.chain.rpc("anvil_setBalance", account, hex(10**20))

@@ -1,9 +1,14 @@
-"""The campaign's ledger finds what must not be: else a campaign that loses nothing says nothing."""
+"""The campaign's ledger finds what must not be: else a campaign that loses nothing says nothing.
+
+Each is tried with a loan (Aave) and with a position that has leverage (Perpetual Protocol v2).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -11,35 +16,62 @@ from keeper.config.margin_calls import MarginCalls
 from keeper.config.thresholds import rule_of
 from keeper.devnet.chain import DevChain
 from keeper.evaluator.bands import BandRules
+from keeper.protocols.perp_v2.abi import POSITION_LIQUIDATED
 from scripts.campaignlib.inbox import Arrival
 from scripts.campaignlib.ledger import AAVE_LIQUIDATED, CALL_WAD, CURED_WAD, Beat, Ledger
 from scripts.campaignlib.positions import Position, View
 from scripts.campaignlib.world import World
 
 OWNER = "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720"
-POSITION = f"aave:{OWNER}"
 WALLET = "0x" + "11" * 20
-HEALTHY = View(15 * 10**17, False, 20_000, 10_000)
-CALLED = View(105 * 10**16, False, 14_000, 10_000)
-OPEN = View(95 * 10**16, True, 12_000, 10_000)
+HEALTHY = View(15 * 10**17, False, 20_000, 10_000, within_wad=0)
+CALLED = View(105 * 10**16, False, 14_000, 10_000, within_wad=0)
+OPEN = View(95 * 10**16, True, 12_000, 10_000, within_wad=0)
 TX = "0x" + "ab" * 32
+_TOPIC = "0x" + "00" * 12 + OWNER[2:].lower()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the ledger watches. liquidated: the topics of the event that says so."""
+
+    position: Position
+    liquidated: Sequence[str]
+
+    @property
+    def id(self) -> str:
+        return self.position.id
+
+
+SUBJECTS = {
+    "loan": Subject(Position(f"aave:{OWNER}", OWNER, "WETH", "USDC"), (AAVE_LIQUIDATED, "", "", _TOPIC)),
+    "leverage": Subject(
+        Position(f"perp:{OWNER}", OWNER, "USDC", "vETH", "WETH"), (POSITION_LIQUIDATED, _TOPIC, "", "")
+    ),
+}
+
+
+@pytest.fixture(autouse=True, params=SUBJECTS)
+def _subject(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Chain, "subject", SUBJECTS[request.param])
 
 
 class Chain:
     """Blocks 1 to n, each a beat, with what our wallet and anybody did in them."""
+
+    subject: ClassVar[Subject] = SUBJECTS["loan"]
 
     def __init__(self, views: list[View], fair: bool = True) -> None:
         self.views = views
         self.mined: dict[int, list[dict[str, Any]]] = {}
         self.logs: list[dict[str, Any]] = []
         self.orphaned: set[int] = set()
-        position = Position(POSITION, OWNER, "WETH", "USDC")
-        world = SimpleNamespace(positions={POSITION: position}, open={}, markets={}, crowd=[])
+        world = SimpleNamespace(positions={self.subject.id: self.subject.position}, open={}, markets={}, crowd=[])
         self.ledger = Ledger(cast(DevChain, self), cast(World, world))
         for number, view in enumerate(views, 1):
-            self.ledger.judged[number] = (f"0x{number:064x}", {POSITION: view})
+            self.ledger.judged[number] = (f"0x{number:064x}", {self.subject.id: view})
             self.ledger.beats.append(Beat(number, f"0x{number:064x}", float(number), number + 1.0, fair, fair))
-        self.ledger.views = lambda _, number: {POSITION: views[number - 1]}  # type: ignore[method-assign]
+        self.ledger.views = lambda _, number: {self.subject.id: views[number - 1]}  # type: ignore[method-assign]
 
     @property
     def block_number(self) -> int:
@@ -63,8 +95,9 @@ class Chain:
             {"transactionHash": tx_hash, "from": WALLET, "blockNumber": hex(number), "status": status}
         )
         if status == "0x1":
-            topics = [AAVE_LIQUIDATED, "", "", "0x" + "00" * 12 + OWNER[2:].lower()]
-            self.logs.append({"topics": topics, "blockNumber": hex(number), "transactionHash": tx_hash})
+            self.logs.append(
+                {"topics": self.subject.liquidated, "blockNumber": hex(number), "transactionHash": tx_hash}
+            )
 
     def losses(
         self,
@@ -76,7 +109,7 @@ class Chain:
         rows = [row(TX)] if journal is None else journal
         liquidations = [
             {
-                "position": POSITION,
+                "position": self.subject.id,
                 "judged_block": judged,
                 "tx_hash": one["tx_hash"],
                 "status": one.get("status", "confirmed"),
@@ -95,7 +128,7 @@ def row(tx_hash: str, nonce: int = 0, intent: str = "one") -> dict[str, Any]:
 def arrival(event: str, number: int, at: float | None = None, health: int = 105 * 10**16) -> Arrival:
     notice = {
         "event": event,
-        "position": POSITION,
+        "position": Chain.subject.id,
         "block_number": number,
         "block_hash": f"0x{number:064x}",
         "health_wad": str(health),
@@ -123,13 +156,20 @@ def test_one_that_is_still_liquidatable_at_the_end_is_lost():
     assert Chain([OPEN] * 6).losses(told=told) == ["unsettled"]
 
 
-@pytest.mark.parametrize("chain", [Chain([OPEN] * 5 + [HEALTHY]), Chain([OPEN] * 9 + [HEALTHY], fair=False)])
-def test_too_few_or_unfair_blocks_excuse(chain: Chain):
-    assert chain.losses() == []
+@pytest.mark.parametrize(("blocks", "fair"), [(5, True), (9, False)])
+def test_too_few_or_unfair_blocks_excuse(blocks: int, fair: bool):
+    assert Chain([OPEN] * blocks + [HEALTHY], fair).losses() == []
 
 
 def test_dust_is_nobodys_business():
     assert Chain([View(95 * 10**16, True, 100, 90)] * 9 + [HEALTHY]).losses(told=opened_when_liquidatable()) == []
+
+
+@pytest.mark.parametrize(("equity", "lost"), [(1_000, ["unsettled"]), (-1_000, [])])
+def test_leverage_is_worth_it_for_as_long_as_there_is_margin_left(equity: int, lost: list[str]):
+    """With a thirtieth of its value left it is taken over at a discount; without margin nobody would be paid."""
+    view = View(equity * 10**18 // 1_875, True, 30_000 + equity, 30_000, least_ratio=1.005)
+    assert Chain([view] * 9 + [HEALTHY]).losses(told=opened_when_liquidatable()) == lost
 
 
 def test_blocks_that_were_orphaned_do_not_count():
@@ -218,3 +258,11 @@ def test_a_call_of_what_was_healthy_is_false():
 def test_a_call_that_names_another_health_than_the_contract_is_false():
     told = [arrival("opened", 1, health=104 * 10**16), arrival("cured", 2)]
     assert Chain([CALLED, HEALTHY]).losses(told=told) == ["notice false"]
+
+
+def test_a_call_may_be_off_by_what_the_view_allows_and_no_more():
+    """Funding that is inferred from another account's can be one unit of the settlement token off."""
+    view = View(105 * 10**16, False, 14_000, 10_000, within_wad=10**9)
+    for off, lost in ((10**9, []), (10**9 + 1, ["notice false"])):
+        told = [arrival("opened", 1, health=105 * 10**16 + off), arrival("cured", 2)]
+        assert Chain([view, HEALTHY]).losses(told=told) == lost
