@@ -31,9 +31,11 @@ from keeper.core.types import Block, BlockRef, Book, Call, CallResult, Health, L
 from keeper.evaluator.episodes import undocumented
 from keeper.evaluator.judge import Ruling
 from keeper.executor.armed import View
+from keeper.executor.armory import Verdicts
 from keeper.executor.executor import Executor
 from keeper.executor.ports import Opinions, Opportunity, Venue
 from keeper.executor.questions import Questions
+from keeper.executor.simulate import Verdict
 from keeper.indexer.reads import drive
 from keeper.past import Past
 from keeper.telling import Outgoing
@@ -173,9 +175,10 @@ class Pipeline:
         block, stored, acting = step.block, asyncio.Event(), None
         self.latency.begin(self._received(block))
         asked = self._executor.ask_others(block) if step.tip else None
+        tried = self._executor.try_ready(block, self.landing_at(block)) if step.tip else None
         read = await self._read(block)
         try:
-            if step.tip and await self._fire(block, read.updates, asked):
+            if step.tip and await self._fire(block, read.updates, asked, tried):
                 await self._executor.leave()  # everything else about the block comes after it
             facts, rulings = self._judge_all(block, read, turn=False)
             self.latency.reached("judged")
@@ -387,9 +390,15 @@ class Pipeline:
         for track, ruling in zip(self.tracks, rulings, strict=True):
             track.judge.accept(ruling)
 
-    async def _fire(self, block: Block, updates: Sequence[Update[Any, Any]], asked: Awaitable[Opinions] | None) -> bool:
+    async def _fire(
+        self,
+        block: Block,
+        updates: Sequence[Update[Any, Any]],
+        asked: Awaitable[Opinions] | None,
+        tried: Awaitable[Verdicts] | None,
+    ) -> bool:
         """Send what is ready of the positions that this block opens. asked: what others say of these, where there are
-        others; only waited for where there is something to send."""
+        others; tried: what the calls of our contract do on it. Only waited for where there is something to send."""
         names = self._executor.armed
         if not names:
             return False
@@ -401,10 +410,12 @@ class Pipeline:
                 book = Book(market, update.prices, track.book.positions)
                 screen = partial(track.judge.may_open, book, landing_at)
                 views[track.name] = View(Venue(track.adapter, book), update.positions, screen)
-        opinions = None
-        if asked is not None and self._executor.would_fire(block, views, landing_at):
+        opinions, verdicts = None, dict[str, Verdict]()
+        if tried is not None and self._executor.awaits(views, landing_at):
+            verdicts.update(await tried)
+        if asked is not None and self._executor.would_fire(block, views, landing_at, verdicts):
             opinions = await asked
-        return self._executor.fire(block, views, landing_at, opinions)
+        return self._executor.fire(block, views, landing_at, opinions, verdicts)
 
     async def arm(self) -> None:
         """Between blocks: have transactions ready for the positions nearest to liquidation. May be cancelled."""

@@ -22,7 +22,7 @@ from keeper.executor.fees import forecast_base_fee
 from keeper.executor.lifecycle import uncertain
 from keeper.executor.offer import native_price, rates_of
 from keeper.executor.ports import Settings, Venue
-from keeper.executor.settle import forecast
+from keeper.executor.settle import as_tried, forecast
 from keeper.executor.simulate import Verdict
 from keeper.executor.upkeep import Market
 from keeper.executor.value import gas_value
@@ -139,6 +139,41 @@ def rejudge(
     if isinstance(again, Skip) or again.call == plan.call:
         return again
     return Skip("another_call", "planned at this block, it is another call")
+
+
+def is_financed(ready: Ready) -> bool:
+    """Whether our contract pays: exchanges set the price of what it does, so it is tried out at the block itself."""
+    return ready.chosen.plan.financing is not None
+
+
+def is_open(ready: Ready, view: View, landing_at: int) -> bool:
+    """Whether what it rests on is still so, and its position open to liquidation in a block. Exact."""
+    adapter, book = view.venue.adapter, view.venue.book
+    position = book.positions.get(ready.key)
+    if ready.key in view.changed or not lasts(ready, position, landing_at):
+        return False
+    return adapter.health(book.market, book.prices, position, landing_at).liquidatable
+
+
+def tried(
+    ready: Ready, view: View, landing_at: int, verdict: Verdict | None, settings: Settings
+) -> LiquidationPlan | Skip:
+    """What the call of our contract does in a block, as it was seen to do on it; or why it must not be sent."""
+    venue = view.venue
+    if verdict is None:
+        return Skip("not_simulated", "the node did not say whether it would succeed")
+    if not is_open(ready, view, landing_at):
+        return Skip("healthy", "it is not open to liquidation")
+    if not verdict.succeeded:
+        return Skip("would_revert", venue.adapter.explain_revert(verdict.revert))
+    native = native_price(venue, settings.native_asset)
+    if native is None:
+        return Skip("gas_unpriced", "the protocol has no price for chain.wrapped_native, so gas cannot be valued")
+    plan = as_tried(ready.chosen.plan, verdict.logs, ready.key, venue, native)
+    if plan is None or verdict.gas_used is None:
+        return Skip("not_told", "the node did not say what it would bring")
+    health = venue.adapter.health(venue.book.market, venue.prices, ready.position, landing_at)
+    return replace(plan, judged_at=landing_at, health_wad=health.factor_wad)
 
 
 def profit_at(plan: LiquidationPlan, gas_used: int, fee_wei: int, venue: Venue, settings: Settings) -> int | None:

@@ -11,7 +11,8 @@ ordinary way, which plans and simulates anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +24,7 @@ from keeper.core.ports import Store, Stressable, Transaction
 from keeper.core.reads import drive
 from keeper.core.records import Intent
 from keeper.core.stress import CodeSet, Lever
-from keeper.core.types import Block, LiquidationPlan, Skip
+from keeper.core.types import Block, LiquidationPlan, Prices, Skip
 from keeper.executor import armed as forms
 from keeper.executor.accept import draft_of
 from keeper.executor.ahead import Ahead
@@ -31,6 +32,7 @@ from keeper.executor.armed import Armed, Fired, Ready, View
 from keeper.executor.choose import Chosen
 from keeper.executor.compose import Composer, Draft
 from keeper.executor.fees import next_base_fee
+from keeper.executor.financier import Financier
 from keeper.executor.guard import Guard
 from keeper.executor.journal import Journal
 from keeper.executor.lifecycle import is_spent, nonce_of
@@ -38,7 +40,7 @@ from keeper.executor.nonces import allocate
 from keeper.executor.ports import Opportunity, Reader, Settings, Venue
 from keeper.executor.purse import Purse, purse_of
 from keeper.executor.questions import Answers
-from keeper.executor.simulate import Simulator
+from keeper.executor.simulate import Simulator, Verdict
 from keeper.executor.upkeep import Market
 
 log = structlog.get_logger(__name__)
@@ -48,6 +50,14 @@ _RETRY_BLOCKS = 32
 """How long a position is left alone of which no transaction could be made ready, unless for a reason that passes."""
 
 _FEW = 4
+ASKED = 8
+"""Of so many calls of our contract, the nearest, the node is asked at every block what they would do on it."""
+
+Verdicts = Mapping[str, Verdict]
+"""By intent."""
+
+_NONE: Verdicts = {}
+_NEEDS_MARGIN = "needs_margin"
 _PASSING = frozenset({"not_prepared", "not_simulated", "no_balance"})
 
 
@@ -75,8 +85,10 @@ class Armory:
         guard: Guard | None,
         clock: Callable[[], float],
         foreign: Callable[[], Collection[int]] = frozenset,
+        financier: Financier | None = None,
     ) -> None:
-        """foreign: nonces for which somebody else has a transaction waiting."""
+        """foreign: nonces for which somebody else has a transaction waiting. financier: plans for our contract, which
+        then pays; without it the wallet does."""
         self._store = store
         self._journal = journal
         self._settings = settings
@@ -87,6 +99,8 @@ class Armory:
         self._guard = guard
         self._clock = clock
         self._foreign = foreign
+        self._financier = financier
+        self._asked: asyncio.Task[Verdicts] | None = None
         self._armed: tuple[Armed, ...] = ()
         self._made: dict[str, Ready] = {}  # by cause, until armed: the next head may come before all of them are made
         self._in_vain: dict[str, tuple[Any, int]] = {}
@@ -115,15 +129,54 @@ class Armory:
 
     def put_away(self) -> None:
         """None of what is armed has left, and none will."""
+        self._give_up()
         if self._armed:
             self._keep(())
 
     # --- at a block
 
-    def would_fire(self, block: Block, views: Mapping[str, View], landing_at: int) -> bool:
+    def ask(self, block: Block, landing_at: int) -> Awaitable[Verdicts] | None:
+        """Ask the node at once, while the block is read, what the calls of our contract that are ready would do on it:
+        of the few nearest, in one message. None where there are none. Awaited, it gives verdicts by intent, those that
+        came within the deadline."""
+        asked = [one for one in self._armed if forms.is_financed(one.ready)][:ASKED]
+        self._give_up()
+        if not asked:
+            return None
+        self._asked = asyncio.create_task(self._try_out(asked, block, landing_at), name="try_ready")
+        return self._asked
+
+    def _give_up(self) -> None:
+        """Whatever is still being asked is of a block that others have followed."""
+        if self._asked is not None:
+            self._asked.cancel()
+            self._asked = None
+
+    async def _try_out(self, asked: Sequence[Armed], block: Block, landing_at: int) -> Verdicts:
+        calls = [one.ready.chosen.plan.call for one in asked]
+        try:
+            async with asyncio.timeout(self._settings.deadline_s):
+                verdicts, _ = await self._simulator.run(calls, block.ref, landing_at)
+        except TimeoutError:
+            log.warning("simulation_timed_out", block=block.number, calls=len(calls))
+            return {}
+        except KeeperError as error:
+            log.warning("simulation_failed", block=block.number, calls=len(calls), error=str(error))
+            return {}
+        return {one.intent.id: said for one, said in zip(asked, verdicts, strict=True) if said is not None}
+
+    def awaits(self, views: Mapping[str, View], landing_at: int) -> bool:
+        """Whether this block opens anything of which the node's word is needed."""
+        return any(
+            forms.is_open(one.ready, view, landing_at)
+            for one in self._armed
+            if forms.is_financed(one.ready) and (view := views.get(one.draft.protocol)) is not None
+        )
+
+    def would_fire(self, block: Block, views: Mapping[str, View], landing_at: int, verdicts: Verdicts) -> bool:
         """Whether this block opens anything that is armed, be it believed or not."""
         fee = block.base_fee_wei
-        return fee is not None and bool(self._hits(block, fee, views, landing_at, lambda one, plan: True))
+        return fee is not None and bool(self._hits(block, fee, views, landing_at, lambda one, plan: True, verdicts))
 
     def fire(
         self,
@@ -132,11 +185,12 @@ class Armory:
         landing_at: int,
         answers: Answers | None,
         believed: Callable[[Opportunity, LiquidationPlan], bool] = lambda one, plan: True,
+        verdicts: Verdicts = _NONE,
     ) -> list[Fired]:
         """What is to be sent at once because of this block, by nonce.
 
         views: by protocol. answers: of the block's parent, whose nonce and wallet all of it was made for. believed:
-        whether a position, and the prices of what its plan repays and seizes, are.
+        whether a position, and the prices of what its plan repays and seizes, are. verdicts: of `ask`.
 
         Raises StoreInUse where the store no longer holds what is armed: another daemon took over.
         """
@@ -144,7 +198,13 @@ class Armory:
             return []
         if answers.sight.block.hash != block.parent_hash:
             return []
-        hits = self._hits(block, block.base_fee_wei, views, landing_at, believed)
+        decimals = answers.wallet.decimals
+
+        def sane(one: Opportunity, plan: LiquidationPlan) -> bool:
+            objection = None if self._guard is None else self._guard.deviation(one.venue, plan, decimals)
+            return objection is None and believed(one, plan)
+
+        hits = self._hits(block, block.base_fee_wei, views, landing_at, sane, verdicts)
         if not hits:
             return []
         owned = [nonce_of(intent) for intent in self._journal.unspent()]
@@ -198,6 +258,7 @@ class Armory:
         views: Mapping[str, View],
         landing_at: int,
         believed: Callable[[Opportunity, LiquidationPlan], bool],
+        verdicts: Verdicts,
     ) -> list[Fired]:
         """What is armed, open to liquidation, and worth it at this block, with what its call does there."""
         base_fee = next_base_fee(base_fee_wei, block.gas_used, block.gas_limit)
@@ -218,10 +279,14 @@ class Armory:
                 blocked = self._journal.blocked_causes(block.number, self._clock())
             if one.intent.cause in blocked:
                 continue
-            plan = forms.rejudge(ready.chosen.plan, view.venue, ready.key, position, landing_at, self._account)
+            verdict, gas = verdicts.get(one.intent.id), _gas(ready)
+            if forms.is_financed(ready):
+                plan = forms.tried(ready, view, landing_at, verdict, self._settings)
+                gas = gas if verdict is None or verdict.gas_used is None else verdict.gas_used
+            else:
+                plan = forms.rejudge(ready.chosen.plan, view.venue, ready.key, position, landing_at, self._account)
             if isinstance(plan, Skip) or not believed(Opportunity(view.venue, ready.key), plan):
                 continue
-            gas = _gas(ready)
             profit = forms.profit_at(plan, gas, fee_wei, view.venue, self._settings)
             if profit is not None and profit >= ready.chosen.least_base:
                 draft = replace(one.draft, plan=plan, profit_expected=profit)
@@ -261,7 +326,7 @@ class Armory:
             before = (None if had is None else had.ready, self._made.get(opportunity.cause))
             ready = next((r for r in before if r is not None and forms.lasts(r, position, landing_at)), None)
             if ready is None:
-                ready = await self._ready(opportunity, position, block, landing_at, purse, answers)
+                ready = await self._ready(opportunity, position, block, landing_at, purse, answers, market)
                 if ready is not None:
                     self._made[opportunity.cause] = ready
                 if not still():
@@ -297,13 +362,14 @@ class Armory:
         landing_at: int,
         purse: Purse,
         answers: Answers,
+        gas: Market,
     ) -> Ready | None:
         """A plan that succeeds once its position is open; None where there is none, for a while."""
         cause = opportunity.cause
         known = self._in_vain.get(cause)
         if known is not None and known[0] == position and block.number - known[1] < _RETRY_BLOCKS:
             return None
-        found = await self._try(opportunity, position, block, landing_at, purse, answers)
+        found = await self._try(opportunity, position, block, landing_at, purse, answers, gas)
         if isinstance(found, Ready):
             self._in_vain.pop(cause, None)
             return found
@@ -321,6 +387,7 @@ class Armory:
         landing_at: int,
         purse: Purse,
         answers: Answers,
+        gas: Market,
     ) -> Ready | Skip:
         venue, key = opportunity.venue, opportunity.key
         adapter, market, prices = venue.adapter, venue.book.market, venue.prices
@@ -330,17 +397,17 @@ class Armory:
         if not foreseen:
             return Skip("no_edge", "no price alone opens it")
         at_edge = replace(venue, book=replace(venue.book, prices=foreseen[-1]))
-        plan: LiquidationPlan | Skip = Skip("no_edge", "no price alone opens it")
         until = landing_at + forms.LASTS_S
         # What an amount follows from interest for is too much a moment earlier: then it is sized for now.
-        for imagined, at in ((foreseen[0], until), (foreseen[-1], until), (foreseen[-1], landing_at)):
-            planned = adapter.plan(market, imagined, key, position, at, purse.tokens, self._account)
-            if isinstance(planned, Skip):
-                plan = planned
-                continue
-            plan = forms.rejudge(planned, at_edge, key, position, landing_at, self._account)
-            if not isinstance(plan, Skip):
-                break
+        attempts = ((foreseen[0], until), (foreseen[-1], until), (foreseen[-1], landing_at))
+        plan: LiquidationPlan | Skip = Skip(_NEEDS_MARGIN, "")
+        if self._financier is not None:
+            try:
+                plan = await self._borrowing(self._financier, venue, at_edge, key, attempts, block, answers, gas)
+            except KeeperError as error:
+                return Skip("not_simulated", str(error))
+        if isinstance(plan, Skip) and plan.code == _NEEDS_MARGIN:
+            plan = self._paying(at_edge, key, attempts, purse.tokens)
         if isinstance(plan, Skip):
             return plan
         if plan.prepare or not purse.allows(plan):
@@ -361,9 +428,54 @@ class Armory:
             return Skip("not_simulated", "the node did not say whether it would succeed")
         if not verdict.succeeded:
             return Skip("would_revert", adapter.explain_revert(verdict.revert))
+        if plan.financing is not None:  # what it brought, on exchanges that the price did not move, says nothing
+            verdict = replace(verdict, logs=())
         least = self._settings.min_profit_base(adapter.base_decimals(market))
         chosen = Chosen(Opportunity(at_edge, key), plan, max(least, 0))
         return Ready(chosen, verdict, key, position, landing_at)
+
+    def _paying(
+        self, edge: Venue, key: bytes, attempts: Sequence[tuple[Prices, int]], wallet: Mapping[bytes, int]
+    ) -> LiquidationPlan | Skip:
+        """A plan that the wallet pays for, as it is at the edge. attempts: prices, and the time it is sized for."""
+        book, landing_at = edge.book, attempts[-1][1]
+        position, plan = book.positions[key], Skip("no_edge", "no price alone opens it")
+        for imagined, at in attempts:
+            planned = edge.adapter.plan(book.market, imagined, key, position, at, wallet, self._account)
+            if isinstance(planned, Skip):
+                plan = planned
+                continue
+            again = forms.rejudge(planned, edge, key, position, landing_at, self._account)
+            if not isinstance(again, Skip):
+                return again
+            plan = again
+        return plan
+
+    async def _borrowing(
+        self,
+        financier: Financier,
+        venue: Venue,
+        edge: Venue,
+        key: bytes,
+        attempts: Sequence[tuple[Prices, int]],
+        block: Block,
+        answers: Answers,
+        gas: Market,
+    ) -> LiquidationPlan | Skip:
+        """A plan for our contract, as it is at the edge."""
+        position, contract, landing_at = edge.book.positions[key], financier.planner.contract, attempts[-1][1]
+        imagined = [
+            (Opportunity(replace(venue, book=replace(venue.book, prices=one)), key), at) for one, at in attempts
+        ]
+        return await financier.foresee(
+            imagined,
+            Opportunity(edge, key),
+            venue.prices,
+            lambda plan: forms.rejudge(plan, edge, key, position, landing_at, contract),
+            block.ref,
+            gas_price_wei=gas.needed_fee_wei,
+            decimals=answers.wallet.decimals,
+        )
 
     def _signed(self, composer: Composer, draft: Draft, nonce: int, block: Block, *, salt: str) -> Intent:
         assert draft.fees is not None  # of everything done for profit

@@ -23,7 +23,7 @@ from keeper.core.records import Intent, IntentStatus
 from keeper.core.types import Block, BlockRef, Call, CallResult, Skip, TxCall
 from keeper.executor.ahead import Ahead, offered_until, update_of
 from keeper.executor.armed import Fired, View, documented
-from keeper.executor.armory import Armory, Signing, recover
+from keeper.executor.armory import Armory, Signing, Verdicts, recover
 from keeper.executor.batch import group
 from keeper.executor.behind import Behind, Ways
 from keeper.executor.compose import Composer, Draft, draft_filler
@@ -115,9 +115,8 @@ class Executor:
         self._signer = signer
         self._guard = guard
         self._armory: Armory | None = None
-        wallet_pays = financier is None  # what our contract does is priced by exchanges, at the block itself
         live = settings.mode is Mode.LIVE and settings.liquidates
-        if signer is not None and reader is not None and settings.armed and wallet_pays and live:
+        if signer is not None and reader is not None and settings.armed and live:
             sign = Signing(signer.address, partial(self._composer, signer), self._permitted)
             self._armory = Armory(
                 store,
@@ -129,6 +128,7 @@ class Executor:
                 guard,
                 clock,
                 lambda: self._foreign.waiting,
+                financier,
             )
         self.latency = Latency()
         self._fired: list[Fired] = []
@@ -274,18 +274,35 @@ class Executor:
             return None
         return self._second.ask(block, [one.ready.chosen.opportunity for one in self._armory.armed])
 
-    def would_fire(self, block: Block, views: Mapping[str, View], landing_at: int) -> bool:
-        """Whether it is worth waiting for what others say."""
-        return self._armory is not None and self._armory.would_fire(block, views, landing_at)
+    def try_ready(self, block: Block, landing_at: int) -> Awaitable[Verdicts] | None:
+        """Ask the node what the calls of our contract that are ready do on this block, while it is read; None where
+        none are. It leaves with the event loop's next turn."""
+        return None if self._armory is None else self._armory.ask(block, landing_at)
 
-    def fire(self, block: Block, views: Mapping[str, View], landing_at: int, opinions: Opinions | None = None) -> bool:
+    def awaits(self, views: Mapping[str, View], landing_at: int) -> bool:
+        """Whether it is worth waiting for the answer to `try_ready`."""
+        return self._armory is not None and self._armory.awaits(views, landing_at)
+
+    def would_fire(self, block: Block, views: Mapping[str, View], landing_at: int, verdicts: Verdicts) -> bool:
+        """Whether it is worth waiting for what others say."""
+        return self._armory is not None and self._armory.would_fire(block, views, landing_at, verdicts)
+
+    def fire(
+        self,
+        block: Block,
+        views: Mapping[str, View],
+        landing_at: int,
+        opinions: Opinions | None = None,
+        verdicts: Verdicts | None = None,
+    ) -> bool:
         """Send what is ready and what this block opens, before anything else is done about the block; whether there was
-        any. opinions: of other endpoints. It leaves with the event loop's next turn. To be followed by `observe`, and
-        by `fired` in the transaction that stores the block; where either fails, by `adopt`."""
+        any. opinions: of other endpoints. verdicts: of `try_ready`. It leaves with the event loop's next turn. To be
+        followed by `observe`, and by `fired` in the transaction that stores the block; where either fails, by `adopt`.
+        """
         if self._armory is None:
             return False
         believed = partial(self._doubts.believes, opinions=opinions)
-        fired = self._armory.fire(block, views, landing_at, self._watch.answers, believed)
+        fired = self._armory.fire(block, views, landing_at, self._watch.answers, believed, verdicts or {})
         durable = [one.intent for one in fired if one.is_durable]
         signed_again = [one.intent for one in fired if not one.is_durable]
         self._fired = fired

@@ -10,8 +10,9 @@ import structlog
 
 from keeper.core.errors import KeeperError
 from keeper.core.reads import drive
-from keeper.core.types import BlockRef, LiquidationPlan, Skip
+from keeper.core.types import BlockRef, LiquidationPlan, Prices, Skip
 from keeper.executor.choose import Offers
+from keeper.executor.planning.foreseen import Again, foresee
 from keeper.executor.planning.planner import Planner
 from keeper.executor.ports import Opportunity, Reader
 from keeper.executor.prepared import Prepared
@@ -84,6 +85,32 @@ class Financier:
             return 0 if native is None else gas_value(plan.gas_limit_hint * gas_price_wei, native, base)
 
         return Offers({**plans, **ready}, kept if inventory is not None else None, gas_base)
+
+    async def foresee(
+        self,
+        attempts: Sequence[tuple[Opportunity, int]],
+        edge: Opportunity,
+        today: Prices,
+        again: Again,
+        block: BlockRef,
+        *,
+        gas_price_wei: int,
+        decimals: Mapping[bytes, int],
+    ) -> LiquidationPlan | Skip:
+        """A plan that is right once its position is open, see `foreseen.foresee`. Raises KeeperError when the node does
+        not answer; nobody is waiting, so there is no other deadline than the node's."""
+        search = foresee(
+            self.planner,
+            attempts,
+            edge,
+            today,
+            again,
+            gas_price_wei=gas_price_wei,
+            native_asset=self.native_asset,
+            decimals=decimals,
+        )
+        [plan] = await drive([search], lambda calls: self.reader.call_many(calls, block))
+        return plan
 
     def _remember(self, plans: Mapping[str, LiquidationPlan | Skip], block: int) -> None:
         """What was searched in vain, as long as it stays open."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,6 +56,35 @@ def as_simulated(plan: LiquidationPlan, logs: Iterable[RawLog], venue: Venue) ->
     )
     profit = plan.profit_base - planned + simulated
     return replace(plan, profit_base=profit, financing=replace(financing, gain_assets=said.gain))
+
+
+def as_tried(
+    plan: LiquidationPlan, logs: Sequence[RawLog], key: bytes, venue: Venue, native: Price
+) -> LiquidationPlan | None:
+    """A plan for our contract, made earlier, with what its call was seen to do at this block; None when that is not
+    told. profit_base: before gas, after what the builder is paid."""
+    financing = plan.financing
+    if financing is None or (price := venue.prices.get(financing.gain_token)) is None:
+        return None
+    said = _said(logs, plan.call.to, financing.gain_token)
+    seen = [one for one in venue.adapter.liquidations(venue.book.market, logs) if one.key == key]
+    if said is None or not seen:
+        return None
+    repaid, seized = sum(one.repaid_assets for one in seen), sum(one.seized_assets for one in seen)
+    tip = gas_value(financing.tip_wei, native, venue.adapter.base_decimals(venue.book.market))
+    gained = _value(said.gain, financing.gain_decimals, financing.haircut_bps, price, venue)
+    return replace(
+        plan,
+        expected_repaid_assets=repaid,
+        expected_seized_assets=seized,
+        profit_base=gained - tip,
+        financing=replace(
+            financing,
+            sold_assets=seized,
+            proceeds_assets=said.gain + repaid + financing.fee_assets,
+            gain_assets=said.gain,
+        ),
+    )
 
 
 def gained_value(financing: Mapping[str, Any], logs: Iterable[RawLog], venue: Venue) -> int | None:

@@ -38,6 +38,35 @@ _GIFTS_AT_ONCE = 50
 FOUR = ("aave_v3", "morpho_blue", "venus", "perp_v2")
 
 
+class Messages:
+    """What leaves to the node, by purpose, and how often somebody waits for an answer before more of it leaves."""
+
+    def __init__(self, rpc: RpcClient) -> None:
+        self.sent: Counter[str] = Counter()
+        self.round_trips = 0
+        self._answered = 0
+        for endpoint in rpc.endpoints:
+            self._count(endpoint)
+
+    def begin(self) -> None:
+        """Forget what was counted so far."""
+        self.sent.clear()
+        self.round_trips = self._answered = 0
+
+    def _count(self, endpoint: Endpoint) -> None:
+        send = endpoint.send
+
+        async def counting(transport: Transport, requests: Sequence[Request], timeout_s: float) -> Replies:
+            turn = self._answered + 1
+            self.sent[_PURPOSES.get(requests[0][0], "read")] += 1
+            self.round_trips = max(self.round_trips, turn)
+            replies = await send(transport, requests, timeout_s)
+            self._answered = max(self._answered, turn)
+            return replies
+
+        endpoint.__dict__["send"] = counting
+
+
 class Follower:
     """The shipped pipeline at the tip of a chain."""
 
@@ -46,9 +75,7 @@ class Follower:
         self._rpc = rpc
         self.store = store
         self._pipeline = pipeline
-        self._sent: Counter[str] = Counter()
-        for endpoint in rpc.endpoints:
-            self._count(endpoint)
+        self.messages = Messages(rpc)
 
     @property
     def positions(self) -> int:
@@ -58,9 +85,9 @@ class Follower:
         """Follow the chain to its tip, and count the messages of the last block by purpose: read, simulate, submit."""
         head = await self._head()
         for step in await steps_to(self._pipeline.window, head, self._rpc):
-            self._sent.clear()
+            self.messages.begin()
             await self._pipeline.apply(step)
-        return Counter(self._sent)
+        return Counter(self.messages.sent)
 
     def intents(self) -> Sequence[Intent]:
         return self.store.intents()
@@ -74,15 +101,6 @@ class Follower:
         if head is None:
             raise RuntimeError("the chain has no latest block")
         return head
-
-    def _count(self, endpoint: Endpoint) -> None:
-        send = endpoint.send
-
-        async def counting(transport: Transport, requests: Sequence[Request], timeout_s: float) -> Replies:
-            self._sent[_PURPOSES.get(requests[0][0], "read")] += 1
-            return await send(transport, requests, timeout_s)
-
-        endpoint.__dict__["send"] = counting
 
 
 @asynccontextmanager

@@ -65,13 +65,13 @@ class Planner:
         worth: list[tuple[int, Opportunity, Job]] = []
         for opportunity in opportunities:
             native = None if native_asset is None else opportunity.venue.prices.get(native_asset)
-            found = self._pairs(opportunity, landing_at)
+            found = self.pairs(opportunity, landing_at)
             if isinstance(found, Skip):
                 plans[opportunity.cause] = found
             elif native is None:
                 plans[opportunity.cause] = Skip("gas_unpriced", "without a price for chain.wrapped_native gas counts")
             else:
-                job = Job(found, _purse(opportunity, decimals, native, gas_price_wei))
+                job = Job(found, purse_of(opportunity, decimals, native, gas_price_wei))
                 worth.append((max(_at_oracle(pair) for pair in found), opportunity, job))
         worth.sort(key=lambda one: (tried.get(one[1].cause, -1), -one[0], one[1].cause))
         for _, opportunity, _ in worth[limit:]:
@@ -89,7 +89,8 @@ class Planner:
     def _assemble(self, financed: Financed, purse: Purse) -> LiquidationPlan:
         return assemble(financed, self.contract, purse, self.least_gain_bps, self.builder_tip_bps)
 
-    def _pairs(self, opportunity: Opportunity, landing_at: int) -> Sequence[LiquidationPair] | Skip:
+    def pairs(self, opportunity: Opportunity, landing_at: int) -> Sequence[LiquidationPair] | Skip:
+        """What our contract may liquidate of it."""
         venue = opportunity.venue
         position = venue.book.positions[opportunity.key]
         return venue.adapter.pairs(
@@ -97,7 +98,7 @@ class Planner:
         )
 
 
-def _purse(opportunity: Opportunity, decimals: Mapping[bytes, int], native: Price, gas_price_wei: int) -> Purse:
+def purse_of(opportunity: Opportunity, decimals: Mapping[bytes, int], native: Price, gas_price_wei: int) -> Purse:
     venue = opportunity.venue
     return Purse(venue.prices, decimals, venue.adapter.base_decimals(venue.book.market), native, gas_price_wei)
 

@@ -70,10 +70,12 @@ class Purse:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One position. pairs: its open pairs at the time the liquidation can land."""
+    """One position. pairs: its open pairs at the time the liquidation can land. moved: by pair, the fraction of what is
+    quoted now that a sale is taken to bring then."""
 
     pairs: Sequence[LiquidationPair]
     purse: Purse
+    moved: Mapping[Pair, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,8 @@ class _Ladder:
         for rung, result in zip(self.asked, results, strict=True):
             bought = rung.route.bought(result)
             if bought is not None:
-                self.quoted.append((rung, bought))
+                up, down = self.job.moved.get(_pair(rung.plan), (1, 1))
+                self.quoted.append((rung, bought * up // down))
         self.asked = []
 
     def best(self, loans: Sequence[Loan]) -> Financed | Skip:
