@@ -289,14 +289,23 @@ class Ledger:
                 view = self.views([known], number)[position]
                 health = view.health_wad
                 if health is None or health >= CALL_WAD + _MARGIN_WAD:
-                    self._lose(
-                        "notice false", f"{position} was called at block {number}, where its health was {health}"
-                    )
+                    wrong = f"was called at block {number}"
                 elif view.within_wad is not None and abs(health - int(one.notice["health_wad"])) > view.within_wad:
-                    self._lose(
-                        "notice false",
-                        f"{position} was told {one.notice['health_wad']} at block {number}, it was {health}",
-                    )
+                    wrong = f"was called at block {number} by another health"
+                else:
+                    continue
+                self._lose(
+                    "notice false",
+                    f"{position} {wrong}: it was told {one.notice['health_wad']}, there it was {health}, one block "
+                    f"later {self._next(known, number)}",
+                )
+
+    def _next(self, position: Position, number: int) -> int | None:
+        """Its health one block later, which tells where a wrong one comes from: a node that answers for a block too
+        new. None also where there is no such block."""
+        if number >= self.chain.block_number:
+            return None
+        return self.views([position], number + 1)[position.id].health_wad
 
     # --- the chain
 
