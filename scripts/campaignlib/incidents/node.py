@@ -17,12 +17,13 @@ _AT_ONCE = 100
 
 class NodeFault(Incident):
     """One endpoint is bad, the other one is honest. What waits for transactions or logs sees to it that there are some;
-    and where the second endpoint is asked nothing that the fault spoils, the first one has it instead."""
+    and where the bad one is not asked (it is the second, or still in quarantine for an earlier lie), it is the other
+    one's turn."""
 
     group = "node"
     _PUSHED = ("pushed head", "heads", "subscription")
     _SENT = ("transaction", "already", "nonce", "receipts")
-    _MOVES_AFTER, _FALLS_EVERY = 3, 8
+    _MOVES_EVERY, _FALLS_EVERY = 4, 8
 
     def __init__(self, kind: str, chance: random.Random) -> None:
         super().__init__(kind, chance.randrange(4, 12))
@@ -49,9 +50,9 @@ class NodeFault(Incident):
         if self.hits:
             return
         self._passed += 1
-        if self._where and self._passed == self._MOVES_AFTER:
+        if self._passed % self._MOVES_EVERY == 0:
             self.end(scene)
-            self._where = 0
+            self._where = 1 - self._where
             self._put(scene)
         if self.kind.startswith("logs"):
             scene.world.stir()
