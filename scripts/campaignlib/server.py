@@ -51,6 +51,10 @@ class ServerError(Exception):
     """The campaign's own server does not do what it should."""
 
 
+class ServerMissing(ServerError):
+    """PostgreSQL's programs are not on this machine."""
+
+
 class Server:
     """One cluster with one database. disk: where it lives; `is_own` when it can be full."""
 
@@ -193,14 +197,15 @@ class Server:
 
 @contextmanager
 def open_server(log: Path) -> Iterator[Server]:
-    """Raises ServerError where PostgreSQL's programs are missing."""
+    """Raises ServerMissing where PostgreSQL's programs are."""
+    programs = _programs()
     folder = Path(tempfile.mkdtemp(prefix="keeper-campaign-server-"))
     folder.chmod(0o755)  # its owner is another one than ours
     disk = Disk(folder / "disk", _DISK_MIB)
     port = _free_port()
     try:
         with open_gate(port) as gate:
-            server = Server(gate, disk, _programs(), log, port)
+            server = Server(gate, disk, programs, log, port)
             try:
                 server.create()
                 yield server
@@ -214,12 +219,13 @@ def open_server(log: Path) -> Iterator[Server]:
 
 def _programs() -> Path:
     """Where `initdb` and `postgres` are, the newest."""
-    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda one: float(one.parent.name), reverse=True)
+    versions = [one for one in Path("/usr/lib/postgresql").glob("*/bin") if one.parent.name.isdigit()]
+    installed = sorted(versions, key=lambda one: int(one.parent.name), reverse=True)
     on_path = shutil.which("initdb")
     for folder in (*installed, *([Path(on_path).resolve().parent] if on_path else [])):
         if (folder / "initdb").exists() and (folder / "postgres").exists():
             return folder
-    raise ServerError(
+    raise ServerMissing(
         "there is no PostgreSQL server on this machine (initdb and postgres, on PATH or in /usr/lib/postgresql): "
         "install the package postgresql, or use --store sqlite"
     )

@@ -15,7 +15,7 @@ from keeper.core.errors import StoreError
 from keeper.store import open_store
 from scripts.campaignlib.inbox import Inbox
 from scripts.campaignlib.ledger import Beat, Ledger
-from scripts.campaignlib.server import Server, ServerError, open_server
+from scripts.campaignlib.server import Server, ServerMissing, open_server
 from scripts.campaignlib.world import World
 
 CHAIN_ID = 31337
@@ -59,7 +59,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     try:
         with open_server(tmp_path_factory.mktemp("server") / "server.log") as server:
             yield server
-    except ServerError as error:
+    except ServerMissing as error:
         pytest.skip(str(error))
 
 

@@ -266,3 +266,13 @@ def test_a_call_may_be_off_by_what_the_view_allows_and_no_more():
     for off, lost in ((10**9, []), (10**9 + 1, ["notice false"])):
         told = [arrival("opened", 1, health=105 * 10**16 + off), arrival("cured", 2)]
         assert Chain([view, HEALTHY]).losses(told=told) == lost
+
+
+def test_a_false_call_is_told_with_the_health_one_block_later():
+    """A node that answers for a block too new gives itself away."""
+    chain = Chain([CALLED, View(104 * 10**16, False, 14_000, 10_000, within_wad=0), HEALTHY])
+    chain.losses(told=[arrival("opened", 1, health=104 * 10**16), arrival("cured", 3)])
+    assert [loss.what for loss in chain.ledger.losses] == [
+        f"{Chain.subject.id} was called at block 1 by another health: it was told {104 * 10**16}, there it was "
+        f"{105 * 10**16}, one block later {104 * 10**16}"
+    ]

@@ -69,8 +69,6 @@ class Killed(OnServer):
         super().__init__("server killed", chance.randrange(2, 6))
         self._after_s = chance.choice((0.0, 0.05, 0.3, 1.0)) * chance.random()
 
-    def strike(self, server: Server) -> None: ...
-
     def look(self, server: Server) -> None:
         """Right after a block, when somebody is at work with it."""
         if not self._hits:
