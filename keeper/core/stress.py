@@ -3,6 +3,7 @@ does it, under a snapshot that is reverted afterwards. Nothing of this is ever f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -67,3 +68,16 @@ def constant_feed(answer: int) -> bytes:
     words = (number, number, timestamp, timestamp, number)
     stores = b"".join(word + push1 + bytes([32 * place]) + mstore for place, word in enumerate(words))
     return stores + push1 + bytes([32 * _WORDS]) + push1 + b"\0" + return_
+
+
+def answers_about(answers: Mapping[bytes, int]) -> bytes:
+    """Runtime code that answers any function of one address with the number that belongs to it; about any other address
+    it returns nothing, which a caller that wants a number takes for a revert."""
+    argument, is_zero, jump_if, here = b"\x60\x04\x35", b"\x15", b"\x57", b"\x5b"
+    code = b""
+    for address, number in answers.items():
+        asked = argument + b"\x73" + address + b"\x14" + is_zero
+        answer = b"\x7f" + number.to_bytes(32, "big") + b"\x60\x00\x52" + b"\x60\x20\x60\x00\xf3"
+        after = len(code) + len(asked) + 3 + len(jump_if) + len(answer)
+        code += asked + b"\x61" + after.to_bytes(2, "big") + jump_if + answer + here
+    return code

@@ -23,7 +23,7 @@ from keeper.core.policy import SigningPolicy
 from keeper.core.ports import Store, Stressable, Transaction
 from keeper.core.reads import drive
 from keeper.core.records import Intent
-from keeper.core.stress import CodeSet, Lever
+from keeper.core.stress import CodeSet, Lever, Override, SentAs
 from keeper.core.types import Block, LiquidationPlan, Prices, Skip
 from keeper.executor import armed as forms
 from keeper.executor.accept import draft_of
@@ -57,6 +57,7 @@ Verdicts = Mapping[str, Verdict]
 """By intent."""
 
 _NONE: Verdicts = {}
+_OPENING_GAS = 2_000_000
 _NEEDS_MARGIN = "needs_margin"
 _PASSING = frozenset({"not_prepared", "not_simulated", "no_balance"})
 
@@ -412,15 +413,16 @@ class Armory:
             return plan
         if plan.prepare or not purse.allows(plan):
             return Skip("not_prepared", "what it takes is not approved, or prepared, yet")
-        opening = adapter.stress(market, prices, key, position, landing_at, Lever.PRICE)
+        state = market, prices, key, position, landing_at
         try:
-            [changes] = await drive([opening], lambda calls: self._reader.call_many(calls, block.ref))
-            if isinstance(changes, Skip):
-                return changes
-            stand_ins = {one.account: one.code for one in changes if isinstance(one, CodeSet)}
-            if not stand_ins or len(stand_ins) != len(changes):
-                return Skip("not_stressable", "its price cannot be put in place of the feed's answer")
-            as_if = Ahead(b"", stand_ins=stand_ins)
+            for lever in Lever.PRICE, Lever.THRESHOLD:  # a price where one can be put in place
+                opening = adapter.stress(*state, lever)
+                [changes] = await drive([opening], lambda calls: self._reader.call_many(calls, block.ref))
+                if not (isinstance(changes, Skip) and changes.code == "not_by_price"):
+                    break
+            as_if = changes if isinstance(changes, Skip) else _as_if(changes)
+            if isinstance(as_if, Skip):
+                return as_if
             [verdict], _ = await self._simulator.run([plan.call], block.ref, landing_at, ahead=as_if)
         except KeeperError as error:
             return Skip("not_simulated", str(error))
@@ -515,6 +517,17 @@ def recover(store: Store, journal: Journal, account: bytes) -> None:
         journal.put(transaction, lost)
         transaction.set_meta(META, "")
     log.info("armed_transactions_recovered", count=len(lost), nonces=[nonce_of(intent) for intent in lost])
+
+
+def _as_if(changes: Sequence[Override]) -> Ahead | Skip:
+    """What opens a position, as something to simulate behind: code in place of feeds, or somebody's transaction."""
+    stand_ins = {one.account: one.code for one in changes if isinstance(one, CodeSet)}
+    if stand_ins and len(stand_ins) == len(changes):
+        return Ahead(b"", stand_ins=stand_ins)
+    match changes:
+        case [SentAs(sender, call)]:
+            return Ahead(b"", sender=sender, call=call, gas_limit=_OPENING_GAS)
+    return Skip("not_stressable", "what opens it cannot be put in place for a simulation")
 
 
 def _gas(ready: Ready) -> int:

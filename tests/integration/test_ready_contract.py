@@ -158,3 +158,25 @@ async def test_on_morpho_its_own_callback_pays(
         assert intent.plan["financing"]["funding"] == "callback"
         assert market.position(owner).borrow_shares == 0
         assert contract.holds("USDC") == int(intent.plan["financing"]["gain_assets"]) > 0
+
+
+async def test_on_venus_what_is_seized_is_redeemed_and_sold(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain, venus = contract.chain, contract.chain.venus
+    contract.allow_everything()
+    owner = chain.make_account(46)
+    venus.supply(chain.accounts[2], "USDC", Decimal(1_000_000))
+    venus.supply(owner, "WETH", Decimal(10))
+    venus.borrow(owner, "USDC", Decimal(14_900))
+    async with running(contract, tmp_path, monkeypatch, lenders=["morpho"], protocols=("aave_v3", "venus")) as keeper:
+        [was_ready] = await armed(keeper)
+        fall(chain, 1_800)
+        messages = await take(keeper)
+        assert messages.sent["submit"] == 1
+        assert messages.round_trips == 2
+        [intent] = await mined(keeper)
+        assert [attempt.tx_hash for attempt in intent.attempts] == [was_ready]
+        assert intent.status is IntentStatus.INCLUDED
+        assert venus.owed(owner, "USDC") < 7_500 * 10**6
+        assert contract.holds("USDC") == int(intent.plan["financing"]["gain_assets"]) > 0

@@ -211,6 +211,19 @@ class PerpV2:
         found = margin.sheet(market, prices, position)
         return liquidate.plan(market, key, found, now, self._most_usd_wad, self._exit_cost_bps, receiver)
 
+    def rejudge(
+        self,
+        market: Market,
+        prices: Prices,
+        key: bytes,
+        position: Account,
+        now: int,
+        plan: LiquidationPlan,
+        receiver: bytes,
+    ) -> LiquidationPlan | Skip:
+        found = margin.sheet(market, prices, position)
+        return liquidate.rejudge(market, key, found, now, self._most_usd_wad, self._exit_cost_bps, receiver, plan)
+
     def pairs(
         self, market: Market, prices: Prices, key: bytes, position: Account, now: int, receiver: bytes
     ) -> Sequence[LiquidationPair] | Skip:

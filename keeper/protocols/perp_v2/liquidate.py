@@ -40,6 +40,44 @@ def plan(
     market: Market, key: bytes, position: Sheet, now: int, most_usd_wad: int, exit_cost_bps: int, receiver: bytes
 ) -> LiquidationPlan | Skip:
     """The most profitable market to take over a position in; or why there is none."""
+    if (refusal := _refusal(key, position, most_usd_wad, receiver)) is not None:
+        return refusal
+    reasons: dict[str, str] = {}
+    planned = _plans if position.whole is None else _maker_plans
+    plans = list(planned(market, key, position, now, most_usd_wad, exit_cost_bps, reasons))
+    if plans:
+        return max(plans, key=lambda one: one.profit_base)
+    return next((Skip(code, detail) for code, detail in reasons.items()), Skip("nothing", "it has no position"))
+
+
+def rejudge(
+    market: Market,
+    key: bytes,
+    position: Sheet,
+    now: int,
+    most_usd_wad: int,
+    exit_cost_bps: int,
+    receiver: bytes,
+    earlier: LiquidationPlan,
+) -> LiquidationPlan | Skip:
+    """An earlier plan with what its very call does now; or why it must not be sent. Exact, as `plan` is.
+
+    The call names a market and no amount: the clearing house takes over as much as it may at the price of its block. So
+    it keeps for accounts without orders; what orders must be cancelled first is never ready.
+    """
+    if (refusal := _refusal(key, position, most_usd_wad, receiver)) is not None:
+        return refusal
+    if position.whole is not None:
+        return Skip("has_orders", "its orders have to be cancelled first")
+    reasons: dict[str, str] = {}
+    for one in _plans(market, key, position, now, most_usd_wad, exit_cost_bps, reasons):
+        if one.call == earlier.call:
+            return one
+    return next((Skip(code, detail) for code, detail in reasons.items()), Skip("nothing", "it has no position there"))
+
+
+def _refusal(key: bytes, position: Sheet, most_usd_wad: int, receiver: bytes) -> Skip | None:
+    """Why nothing of it is taken over, in whatever market."""
     if position.unpriced:
         return Skip("unpriced", "no usable price of " + ", ".join("0x" + asset.hex() for asset in position.unpriced))
     if key == receiver:
@@ -48,12 +86,7 @@ def plan(
         return Skip("healthy", f"account value {position.account_value_wad} covers {position.requirement_wad}")
     if not most_usd_wad:
         return Skip("inherits_position", "a liquidation leaves us with the position; set max_inherited_usd to allow it")
-    reasons: dict[str, str] = {}
-    planned = _plans if position.whole is None else _maker_plans
-    plans = list(planned(market, key, position, now, most_usd_wad, exit_cost_bps, reasons))
-    if plans:
-        return max(plans, key=lambda one: one.profit_base)
-    return next((Skip(code, detail) for code, detail in reasons.items()), Skip("nothing", "it has no position"))
+    return None
 
 
 def pairs(market: Market, position: Sheet) -> Sequence[LiquidationPair] | Skip:

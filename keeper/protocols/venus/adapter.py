@@ -206,6 +206,18 @@ class Venus:
     ) -> LiquidationPlan | Skip:
         return liquidate.plan(liquidate.Case(market, prices, key, position, now), wallet, receiver)
 
+    def rejudge(
+        self,
+        market: Market,
+        prices: Prices,
+        key: bytes,
+        position: Account,
+        now: int,
+        plan: LiquidationPlan,
+        receiver: bytes,
+    ) -> LiquidationPlan | Skip:
+        return liquidate.rejudge(liquidate.Case(market, prices, key, position, now), plan, receiver)
+
     def pairs(
         self, market: Market, prices: Prices, key: bytes, position: Account, now: int, receiver: bytes
     ) -> Sequence[LiquidationPair] | Skip:
@@ -214,7 +226,7 @@ class Venus:
     def stress(
         self, market: Market, prices: Prices, key: bytes, position: Account, now: int, lever: Lever
     ) -> Reads[Sequence[Override] | Skip]:
-        return stress.overrides(market, self._sheet(market, prices, position, now), lever)
+        return stress.overrides(market, prices, self._sheet(market, prices, position, now), lever)
 
     def wallet_tokens(self, market: Market) -> Sequence[bytes]:
         return [one.asset for one in market.markets]

@@ -12,7 +12,7 @@ Source: Comptroller.preLiquidateHook, liquidateAccount, healAccount, liquidateCa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keeper.core.types import LiquidationPair, LiquidationPlan, Prices, Skip, TxCall, Unwrap
 from keeper.core.units import WAD
@@ -134,6 +134,39 @@ def plan(case: Case, wallet: Mapping[bytes, int], receiver: bytes) -> Liquidatio
         elif best is None or found.profit_base > best.profit_base:
             best = found
     return best or _first(reasons)
+
+
+def rejudge(case: Case, earlier: LiquidationPlan, receiver: bytes) -> LiquidationPlan | Skip:
+    """An earlier plan with what its very call does now; or why it must not be sent. Exact, as `plan` is.
+
+    A part of a debt names an amount. The debt grows and with it what the close factor allows, so an amount that was
+    allowed once stays so as interest accrues, as long as nobody repays; it is refused where the seizure is no longer
+    covered by the account's vTokens, which follows from prices. Healing names none, and takes what follows from them.
+    Liquidating a small account whole names the debt to the unit, which a second's interest changes.
+    """
+    reasons: dict[str, str] = {}
+    for way in _ways(case, receiver, reasons):
+        offer = earlier.repay_assets if way.smallest_assets == 1 else way.part.most_assets
+        if way.call(offer) != earlier.call:
+            continue
+        if offer > earlier.repay_assets:
+            return Skip("charges_more", f"{_name(way)}: it is charged {offer} of {earlier.repay_assets} offered")
+        if way.smallest_assets == 1 and (most := way.part.largest_offer(offer)) < offer:
+            return Skip("too_much", f"{_name(way)}: it would repay {offer} raw units, {most} may be repaid")
+        now = _sized(case, way, offer)
+        if isinstance(now, Skip):
+            return now
+        if now.profit_base <= 0:
+            return Skip("unprofitable", f"{_name(way)} would bring {now.profit_base} base units before gas")
+        return replace(
+            earlier,
+            expected_repaid_assets=now.expected_repaid_assets,
+            expected_seized_assets=now.expected_seized_assets,
+            profit_base=now.profit_base,
+            judged_at=case.now,
+            health_wad=now.health_wad,
+        )
+    return _first(reasons) if reasons else Skip("another_call", "planned at this block, it is another call")
 
 
 def pairs(case: Case, receiver: bytes) -> Sequence[LiquidationPair] | Skip:

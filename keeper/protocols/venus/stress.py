@@ -1,8 +1,9 @@
-"""What makes an account liquidatable on a fork: lower liquidation thresholds of what it has pledged.
+"""What makes an account liquidatable on a fork: lower liquidation thresholds, or lower prices, of what it has pledged.
 
-Whoever may set them is decided by the pool's AccessControlManager; on a fork that is replaced by code which says yes to
-everybody, so no role has to be found, and no storage slot known.
-Source: Comptroller.setCollateralFactor, _checkAccessAllowed.
+Whoever may set thresholds is decided by the pool's AccessControlManager; on a fork that is replaced by code which says
+yes to everybody, so no role has to be found, and no storage slot known. Prices of all its markets a pool asks of one
+oracle, in whose place code answers for each of them.
+Source: Comptroller.setCollateralFactor, _checkAccessAllowed, _safeGetUnderlyingPrice.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from keeper.core.ports import Reads
-from keeper.core.stress import CodeSet, Lever, Override, SentAs, constant_feed
-from keeper.core.types import Skip, TxCall
+from keeper.core.stress import CodeSet, Lever, Override, SentAs, answers_about, constant_feed
+from keeper.core.types import Prices, Skip, TxCall
 from keeper.protocols import words
 from keeper.protocols.search import least
 from keeper.protocols.venus import abi
@@ -26,16 +27,17 @@ _MARGIN = 10**6  # interest moves health by less than one part in this until the
 _YES = 1
 
 
-def overrides(market: Market, position: Sheet, lever: Lever) -> Reads[Sequence[Override] | Skip]:
+def overrides(market: Market, prices: Prices, position: Sheet, lever: Lever) -> Reads[Sequence[Override] | Skip]:
     """All thresholds of its collateral lowered by one factor, the largest that opens the position."""
-    if lever is Lever.PRICE:
-        return Skip("not_by_price", "a Venus pool's oracle cannot be made to say another price; rehearse by threshold")
     if position.unpriced:
         return Skip("unpriced", f"no usable price of {', '.join('0x' + asset.hex() for asset in position.unpriced)}")
     if not any(line.owed_assets for line in position.lines):
         return Skip("no_debt", "it owes nothing")
     if position.totals().shortfall or position.forced:
         return []
+
+    if lever is Lever.PRICE:
+        return _by_price(market, prices, position)
 
     def healthy(factor: int) -> bool:
         totals = _lowered(position, factor).totals()
@@ -56,6 +58,34 @@ def overrides(market: Market, position: Sheet, lever: Lever) -> Reads[Sequence[O
             data = words.encode(abi.SET_COLLATERAL_FACTOR, one.vtoken, factor, threshold)
             said.append(SentAs(market.comptroller, TxCall(market.comptroller, data)))
     return said
+
+
+def _by_price(market: Market, prices: Prices, position: Sheet) -> Sequence[Override] | Skip:
+    """The prices of all its collateral that it does not also owe lowered by one factor, the largest that opens it."""
+    owed = {line.market.asset for line in position.lines if line.owed_assets}
+    falling = {line.market.asset: line.price_e36 for line in position.lines if line.tokens}
+    falling = {asset: price for asset, price in falling.items() if asset not in owed}
+
+    def cheaper(factor: int) -> dict[bytes, int]:
+        return {asset: max(price * factor // _SCALE, 1) for asset, price in falling.items()}
+
+    def healthy(factor: int) -> bool:
+        after = position
+        for asset, price in cheaper(factor).items():
+            after = after.with_price(asset, price)
+        totals = after.totals()
+        return totals.weighted * _MARGIN >= totals.borrows * (_MARGIN - 1)
+
+    if not falling:
+        return Skip("same_assets", "it owes whatever it has pledged, so no price breaches it; rehearse it by threshold")
+    if healthy(0):
+        return Skip("other_collateral", "what it has pledged of the assets it owes covers the debt; try the threshold")
+    lowered = cheaper(least(healthy, 1, _SCALE) - 1)
+    said = {one.vtoken: prices[one.asset].value for one in market.markets if one.asset in prices}
+    for one in market.markets:
+        if one.asset in lowered:
+            said[one.vtoken] = lowered[one.asset]
+    return [CodeSet(market.oracle, answers_about(said))]
 
 
 def _lowered(position: Sheet, factor: int) -> Sheet:
