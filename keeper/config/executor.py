@@ -77,8 +77,8 @@ class Executor(Table):
         ge=0,
         le=64,
         description="Of so many positions nearest to liquidation a transaction is kept signed and durable, so that the "
-        "block that opens one is answered at once; 0: none. Of what our contract pays for, the eight nearest are tried out "
-        "at every block.",
+        "block that opens one is answered at once; 0: none. Of what our contract pays for, the eight nearest are "
+        "tried out at every block.",
     )
     max_batch: int = Field(
         4,
