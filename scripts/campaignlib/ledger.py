@@ -277,7 +277,8 @@ class Ledger:
         return self.views(list(self.world.positions.values()), self.chain.block_number)
 
     def _judge_false(self, told: Mapping[str, Sequence[Arrival]]) -> None:
-        """What an opening says of a block that stayed is what the contract says of it."""
+        """What an opening says of a block that stayed is what the contract says of it. Who was behind tells of the
+        present: a call may have opened in a block before it, and stand since then."""
         for position, heard in told.items():
             known = self.world.positions.get(position)
             for one in heard:
@@ -288,7 +289,7 @@ class Ledger:
                     continue
                 view = self.views([known], number)[position]
                 health = view.health_wad
-                if health is None or health >= CALL_WAD + _MARGIN_WAD:
+                if health is None or not (health < CALL_WAD + _MARGIN_WAD or self._stands_since(position, number)):
                     wrong = f"was called at block {number}"
                 elif view.within_wad is not None and abs(health - int(one.notice["health_wad"])) > view.within_wad:
                     wrong = f"was called at block {number} by another health"
@@ -299,6 +300,19 @@ class Ledger:
                     f"{position} {wrong}: it was told {one.notice['health_wad']}, there it was {health}, one block "
                     f"later {self._next(known, number)}",
                 )
+
+    def _stands_since(self, position: str, number: int) -> bool:
+        """Whether it was below its call line in a canonical block up to this one, and not cured from there on."""
+        for height in sorted((height for height in self.judged if height <= number), reverse=True):
+            block, views = self.judged[height]
+            if position not in views or self._hash(height) != block:
+                continue
+            health = views[position].health_wad
+            if health is None or health > CURED_WAD + _MARGIN_WAD:
+                return False
+            if health < CALL_WAD + _MARGIN_WAD:
+                return True
+        return False
 
     def _next(self, position: Position, number: int) -> int | None:
         """Its health one block later, which tells where a wrong one comes from: a node that answers for a block too

@@ -255,6 +255,17 @@ def test_a_call_of_what_was_healthy_is_false():
     assert Chain([HEALTHY, HEALTHY]).losses(told=told) == ["notice false"]
 
 
+def test_who_was_behind_may_tell_at_the_present_of_a_call_that_opened_before_it():
+    """Below the line in a block that was caught up with, beyond it now, and not yet cured: the call stands. Not so once
+    it was cured in between."""
+    between = View(115 * 10**16, False, 15_000, 10_000, within_wad=0)
+    cured = View(124 * 10**16, False, 16_000, 10_000)
+    told = [arrival("opened", 3, health=115 * 10**16), arrival("cured", 4)]
+    assert Chain([CALLED, between, between, HEALTHY]).losses(told=told) == []
+    assert Chain([CALLED, cured, between, HEALTHY]).losses(told=told) == ["notice false"]
+    assert Chain([between, between, between, HEALTHY]).losses(told=told) == ["notice false"]
+
+
 def test_a_call_that_names_another_health_than_the_contract_is_false():
     told = [arrival("opened", 1, health=104 * 10**16), arrival("cured", 2)]
     assert Chain([CALLED, HEALTHY]).losses(told=told) == ["notice false"]
