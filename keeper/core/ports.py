@@ -512,7 +512,7 @@ class Store(Protocol):
         ...
 
     def fact_pages(
-        self, protocol: str, kind: str, *, after: bytes = b"", size: int = 20_000
+        self, protocol: str, kind: str, *, after: bytes = b"", size: int = 4_096
     ) -> Iterator[tuple[list[bytes], list[bytes]]]:
         """As `facts`, keys and payloads of up to so many versions at a time, in order of keys, from behind `after` on.
 

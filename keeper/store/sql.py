@@ -74,7 +74,7 @@ class SqlStore:
                 yield key, payload
 
     def fact_pages(
-        self, protocol: str, kind: str, *, after: bytes = b"", size: int = sql.PAGE
+        self, protocol: str, kind: str, *, after: bytes = b"", size: int = sql.CACHED
     ) -> Iterator[tuple[list[bytes], list[bytes]]]:
         held: dict[bytes, bytes | None] = {}  # the last of a page may have newer versions on the next one
         from_key, from_block = after, sql.NO_BLOCK if after else -1

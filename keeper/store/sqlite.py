@@ -28,6 +28,8 @@ PRAGMAS = (
     "PRAGMA temp_store = MEMORY",
     "PRAGMA journal_size_limit = 67108864",  # bytes kept of a log that a long backfill made grow
 )
+_READ_AT_ONCE = 8 * 2**20  # what a disk serves in one go; with a megabyte it took seven times as long
+_READ_AT_MOST = 2 * 2**30  # of a larger file the beginning might be gone from the cache when it is wanted
 BUSY_TIMEOUT_S = 5.0  # readers never block a writer; this is for a backup tool that takes the write lock for a moment
 
 
@@ -69,6 +71,8 @@ class SqliteEngine:
             raise
 
     def _connect(self, path: Path, mode: str) -> Driver:
+        if mode == "rw":
+            _read_ahead(path)
         try:
             driver = sqlite3.connect(
                 f"{path.as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S
@@ -157,6 +161,16 @@ def _refuse_half_repaired(path: Path) -> None:
             f"{path}: a repair was killed before the new file was in its place: run `keeper repair`, which goes on "
             f"with it; to use another database instead, move {draft} away first"
         )
+
+
+def _read_ahead(path: Path) -> None:
+    """Pull the file into the system's cache from end to end. All of it is checked next, and most of it loaded, both in
+    the order of a tree: from a cold disk page after page, which took forty times as long."""
+    room = bytearray(_READ_AT_ONCE)
+    with path.open("rb", buffering=0) as file:
+        for _ in range(_READ_AT_MOST // _READ_AT_ONCE):
+            if not file.readinto(room):
+                return
 
 
 def _check(driver: sqlite3.Connection, path: Path) -> None:

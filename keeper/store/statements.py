@@ -39,6 +39,9 @@ NO_BLOCK = 2**63 - 1
 PAGE = 20_000
 """Rows fetched at once where a table is read whole. Pages resume by key, so writing between two of them is harmless."""
 
+CACHED = 4_096
+"""The same for small payloads of which each is worked on: so many stay in the processor's cache meanwhile."""
+
 FEW = 500
 """The same for rows with payloads of some kilobytes, such as episodes with their evidence."""
 
