@@ -84,7 +84,11 @@ def run(blocks: int, borrowers: int, seed: int) -> tuple[list[Sample], Activity]
 def judge(samples: Sequence[Sample]) -> list[Row]:
     """Last quarter over second quarter, of everything that must stay as it is."""
     rows = []
-    for figure, name in (("resident", "resident memory"), ("chain", "chain state in the database")):
+    for figure, name in (
+        ("resident", "resident memory"),
+        ("anonymous", "the part of it that no file backs, which the system cannot take back"),
+        ("chain", "chain state in the database"),
+    ):
         before, after = quarters(samples, figure)
         remark = f"{_size(before)} in the second quarter, {_size(after)} in the last"
         rows.append(counted(f"long run: {name}, last quarter over second", after / before, FLAT, remark))
