@@ -12,7 +12,7 @@ from keeper.core.records import Intent, IntentStatus
 from keeper.core.types import Block, BlockRef
 from keeper.executor.accounts import load_statement
 from keeper.executor.legs import legs_of
-from keeper.executor.lifecycle import is_cancelling, is_spent, nonce_of, orphan
+from keeper.executor.lifecycle import is_cancelling, is_open, is_spent, nonce_of, orphan
 from keeper.executor.reverts import is_lasting
 
 
@@ -89,25 +89,25 @@ class Journal:
         return sum(
             int(i.plan["repay_assets"])
             for i in self._intents.values()
-            if i.kind == "liquidation" and i.debt_asset == asset and not is_spent(i) and not is_cancelling(i)
+            if i.kind == "liquidation" and i.debt_asset == asset and is_open(i) and not is_cancelling(i)
         )
 
     def committed_wei(self) -> int:
         """The most that all on their way can cost in native coin: gas, and tips to builders."""
-        waiting = [i for i in self._intents.values() if not is_spent(i)]
+        waiting = [i for i in self._intents.values() if is_open(i)]
         gas = sum(i.attempts[-1].gas_limit * i.attempts[-1].max_fee_wei for i in waiting)
         return gas + sum(_tip_wei(i) for i in waiting if not is_cancelling(i))
 
     def committed_loss_wad(self) -> int:
         """What those on their way are expected to lose, in whole units of the base currency scaled by 1e18."""
-        waiting = (i for i in self._intents.values() if not is_spent(i) and not is_cancelling(i))
+        waiting = (i for i in self._intents.values() if is_open(i) and not is_cancelling(i))
         stored = (leg.plan["expected"] for i in waiting for leg in legs_of(i) if "expected" in leg.plan)
         return sum(load_statement(one).loss_wad for one in stored if one["profit"].startswith("-"))
 
     def blocked_causes(self, block: int, now: float) -> frozenset[str]:
         """Causes with a transaction on its way, or with one that was mined and reverted so recently."""
         legs = (leg for intent in self._intents.values() for leg in legs_of(intent))
-        return frozenset(leg.cause for leg in legs if not is_spent(leg) or self._cools(leg, block, now))
+        return frozenset(leg.cause for leg in legs if is_open(leg) or self._cools(leg, block, now))
 
     def _cools(self, intent: Intent, block: int, now: float) -> bool:
         number = intent.included_number

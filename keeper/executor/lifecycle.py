@@ -73,6 +73,11 @@ def is_spent(intent: Intent) -> bool:
     return intent.included_number is not None
 
 
+def is_open(intent: Intent) -> bool:
+    """Whether it may still be mined, or just was: its nonce is free, or was used by what nobody knows yet."""
+    return not is_spent(intent) or (intent.tx_hash is None and not intent.status.settled)
+
+
 def is_cancelling(intent: Intent) -> bool:
     return intent.attempts[-1].purpose == "cancel"
 

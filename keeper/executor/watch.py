@@ -14,7 +14,7 @@ from keeper.core.types import BlockRef, CallResult
 from keeper.executor.ahead import offered_until, update_of
 from keeper.executor.journal import Journal
 from keeper.executor.legs import legs_of
-from keeper.executor.lifecycle import is_spent, nonce_of, observe, orphan
+from keeper.executor.lifecycle import is_open, is_spent, nonce_of, observe, orphan
 from keeper.executor.ports import Settings, Venue
 from keeper.executor.questions import Answers, Questions, ask
 from keeper.executor.settle import settle
@@ -67,7 +67,7 @@ class Watch:
             approvals=approvals,
             unknown_decimals=[token for token in tokens if token not in self._decimals],
             receipts=[a.tx_hash for i in self._journal if i.tx_hash is None for a in i.attempts],
-            presence=[a.tx_hash for i in self._journal.unspent() for a in i.attempts],
+            presence=[a.tx_hash for i in self._journal if is_open(i) for a in i.attempts],
             updates=[update for i in self._journal.unspent() if (update := update_of(i)) and offered_until(i) is None],
         )
 

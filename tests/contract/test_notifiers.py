@@ -222,6 +222,17 @@ async def test_apprise_is_given_the_form_that_the_service_shows(form: str, mark:
     assert said["title"] == notice().title
 
 
+async def test_a_webhook_follows_no_redirect() -> None:
+    """Where it leads, whoever answers there chose; a notice goes to the address that is configured."""
+    settings = {"secret": None, "min_band": Band.CALL}
+    async with receiver(answers=[307]) as told:
+        channel = plugin("keeper.notifier", "webhook").build({"url": Secret(told.url), **settings}, "hook")
+        with pytest.raises(NoticeDelayed):
+            await channel.send(notice())
+        await channel.close()
+        assert "/elsewhere" not in {request.path for request in told.requests}
+
+
 async def test_check_refuses_a_webhook_that_nobody_answers() -> None:
     async with receiver() as told:
         url = told.url

@@ -134,6 +134,30 @@ def test_files_of_an_earlier_time_are_taken_back(tmp_path: Path):
         assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
 
 
+WITHDRAWN = """
+import os, resource, sys
+from keeper import privacy
+os.umask(0)
+hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+privacy.withdraw()
+os.close(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT, 0o666))
+print(hard, resource.getrlimit(resource.RLIMIT_CORE))
+"""
+
+
+def test_a_process_that_withdrew_may_dump_no_core(tmp_path: Path):
+    """However large its parent let cores be; and what it writes is its owner's, whatever the umask was."""
+    root, file = Path(__file__).parents[2], tmp_path / "new"
+    command = [sys.executable, "-c", WITHDRAWN, str(file)]
+    done = subprocess.run(command, env={"PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=30)
+    hard, limits = done.stdout.split(maxsplit=1)
+    assert limits.strip() == "(0, 0)"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    if hard == "0":
+        pytest.skip("this machine lets nobody dump core anyway")
+
+
 # --- files with secrets -----------------------------------------------------------------------------------------------
 
 

@@ -81,6 +81,8 @@ def test_a_window_of_unlinked_headers_is_refused():
     blocks = chain(3)
     with pytest.raises(ValueError, match="parent and child"):
         Window([blocks[0], blocks[2]])
+    with pytest.raises(ValueError, match="parent and child"):
+        Window([GENESIS, child(Block(BlockRef(GENESIS.number, b"\x02" * 32), b"\x00" * 32, 1_000))])
 
 
 @dataclass

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import markdown as python_markdown
+import pytest
 from hypothesis import example, given
+from markdown_it import MarkdownIt
 
 from keeper.evaluator.page import Code, Link, Page, Phrase, Strong, headline, html, lines, listing, markdown, text
 from tests.unit.evaluator.test_calls import HOSTILE, Tags
@@ -51,3 +55,12 @@ def test_no_words_become_markup_in_any_form(words: str) -> None:
     for form in (text, markdown):
         assert len(form(said).splitlines()) <= len(form(page("x")).splitlines())
     assert "\u202e" not in text(said) and "\x1b" not in text(said)
+
+
+@pytest.mark.parametrize("words", ["- x", "+ x", "* x", "1. x", "2) x", "# x", "> x", "---", "===", "```", "~~~"])
+def test_what_a_line_begins_with_makes_it_nothing_else(words: str) -> None:
+    """No list, heading, quote, rule or code, as CommonMark reads it: a paragraph that says just these words."""
+    said = Page(("Margin call",), (lines("Health", words), lines(words)))
+    for piece in MarkdownIt("commonmark").parse(markdown(said)):
+        assert piece.type in ("paragraph_open", "inline", "paragraph_close"), piece
+    assert MarkdownIt("commonmark").render(markdown(Page(("x",), (lines(words),)))).count(escape(words)) == 1

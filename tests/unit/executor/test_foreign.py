@@ -15,7 +15,7 @@ from keeper.executor.foreign import Foreign
 from keeper.executor.halt import Halt
 from keeper.executor.lifecycle import Sight
 from keeper.executor.nonces import allocate, gaps
-from tests.support.model_chain import key_of
+from tests.support.model_chain import ModelChain, key_of
 from tests.support.model_pipeline import IntentStore, Pipeline
 from tests.support.store_work import intent
 
@@ -332,6 +332,59 @@ def test_a_block_whose_count_is_not_believed_is_not_acted_on(lie: int, monkeypat
     pipeline.chain.mine()
     pipeline.follow()
     assert [one.attempts[0].nonce for one in pipeline.store.journal.values()] == [5_000, 5_001]
+    pipeline.close()
+
+
+@pytest.mark.parametrize("above", [1, 2, 2**40])
+def test_two_blocks_that_count_too_high_give_up_nothing_that_waits(monkeypatch: pytest.MonkeyPatch, above: int) -> None:
+    """The node still has both transactions. When it counts right again the position is liquidated once, and nothing is
+    sent in vain; at worst what waited behind an approval that seems to be used was cancelled, and follows it later."""
+    pipeline = Pipeline(limits=Limits())
+    honest, wrong = ModelChain._answer, [0]
+
+    def answer(chain: ModelChain, method: str, params: Sequence[Any]) -> Any:
+        said = honest(chain, method, params)
+        is_count = method == "eth_getTransactionCount" and params[1] != "pending"
+        return hex(int(said, 16) + wrong[0]) if is_count else said
+
+    monkeypatch.setattr(ModelChain, "_answer", answer)
+    pipeline.chain.mine(opened=[1], at_most=0)
+    pipeline.follow()
+    sent = list(pipeline.store.journal)
+    assert len(sent) == 2
+    wrong[0] = above
+    for _ in range(2):
+        pipeline.chain.mine(at_most=0)
+        pipeline.follow()
+        assert not any(one.status.settled for one in pipeline.store.journal.values())
+    wrong[0] = 0
+    for _ in range(4):
+        pipeline.chain.mine()
+        pipeline.follow()
+    became = [(one.kind, one.status) for one in pipeline.store.journal.values()]
+    assert became.count(("approval", IntentStatus.CONFIRMED)) == 1
+    assert became.count(("liquidation", IntentStatus.CONFIRMED)) == 1
+    assert len(became) == (3 if above == 1 else 2) and IntentStatus.FAILED not in dict(became).values()
+    pipeline.close()
+
+
+def test_a_count_that_is_far_off_gives_nothing_up_though_the_node_has_lost_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipeline = Pipeline(limits=Limits())
+    pipeline.chain.mine(opened=[1], at_most=0)
+    pipeline.follow()
+    honest = ModelChain._answer
+
+    def answer(chain: ModelChain, method: str, params: Sequence[Any]) -> Any:
+        return hex(2**40) if method == "eth_getTransactionCount" else honest(chain, method, params)
+
+    monkeypatch.setattr(ModelChain, "_answer", answer)
+    pipeline.chain.pool.clear()
+    for _ in range(3):
+        pipeline.chain.mine()
+        pipeline.follow()
+    assert {one.status for one in pipeline.store.journal.values()} == {IntentStatus.BROADCAST}
     pipeline.close()
 
 

@@ -118,7 +118,10 @@ def test_nothing_else_is(call: TxCall) -> None:
             SIGNER.sign(transaction(call), POLICY)
 
 
-@given(call=st.sampled_from([*ALLOWED.values()]), chain_id=st.integers(0, 2**64), fee=st.integers(0, 2 * CAP))
+CHAINS = st.just(CHAIN_ID) | st.integers(0, 2**64)
+
+
+@given(call=st.sampled_from([*ALLOWED.values()]), chain_id=CHAINS, fee=st.integers(0, 2 * CAP))
 def test_no_other_chain_and_no_fee_above_the_cap(call: TxCall, chain_id: int, fee: int) -> None:
     """Whatever is called: also a cancellation is for our chain, within executor.max_fee_gwei."""
     asked = transaction(call, chain_id=chain_id, max_fee_wei=fee, max_priority_fee_wei=0)

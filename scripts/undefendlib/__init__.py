@@ -1,0 +1,1 @@
+"""Parts of scripts/undefend: each defence, the edit that takes it out, and the test that notices."""
