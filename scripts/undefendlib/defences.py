@@ -176,8 +176,8 @@ DEFENCES: tuple[Removal, ...] = (
         _NODE,
         "an answer is read no further than a bound",
         f"{_RPC}/http.py",
-        "        if len(body) > MAX_MESSAGE_BYTES:",
-        "        if len(body) > 2**30:",
+        "        if size > MAX_MESSAGE_BYTES:",
+        "        if size > 2**30:",
         f"{_T_RPC}::test_an_answer_is_read_no_further_than_its_bound",
     ),
     Removal(
