@@ -256,10 +256,13 @@ def _close_position(chain: DevChain) -> None:
 
 @contextmanager
 def _daemon(
-    chain: DevChain, folder: Path, rpc: str, executor: Mapping[str, int] | None = None
+    chain: DevChain, folder: Path, rpc: str, executor: Mapping[str, Any] | None = None, **tables: Any
 ) -> Iterator[Iterator[dict[str, Any]]]:
-    """What the watched daemon says, while it runs. executor: settings of it."""
-    config = write_config(folder / "keeper.toml", chain, mode="live", rpc=[rpc], notifiers=[], executor=executor)
+    """What the watched daemon says, while it runs. executor: settings of it. tables: others of the
+    configuration, see `write_config`."""
+    config = write_config(
+        folder / "keeper.toml", chain, mode="live", rpc=[rpc], notifiers=[], executor=executor, **tables
+    )
     environment = {**os.environ, "KEEPER_PRIVATE_KEY": chain.liquidator.private_key}
     log = folder / "keeper.log"
     with log.open("wb") as errors:

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from keeper.core.records import IntentStatus
+from keeper.core.stress import Lever
 from keeper.core.types import LiquidationPlan, Skip
 from keeper.core.units import WAD
 from keeper.devnet.chain import DevChain
+from keeper.devnet.configuration import aave_loans, uniswap, write_config
 from tests.support.contract_house import VENUS_LIQUIDATE, VENUS_REDEEM, Contract, running
+from tests.support.rehearsals import index, staged
 from tests.support.venus_world import Follower
 
 TARGET = 5 * WAD // 4
@@ -152,3 +155,16 @@ async def test_our_contract_liquidates_with_borrowed_money_and_redeems_what_it_s
         assert contract.holds("USDC") >= int(first.plan["financing"]["gain_assets"]) > 0
         assert chain.balance(contract.address, "WETH") == 0
         assert chain.call(chain.venus.vtokens["WETH"], "balanceOf(address)(uint256)", contract.address) == 0
+
+
+async def test_a_rehearsal_by_price_answers_in_place_of_the_pools_oracle(chain: DevChain, tmp_path: Path) -> None:
+    """One oracle speaks for all markets: what is not pledged keeps its price."""
+    who = borrower(chain, 2, "10", "14000")
+    tables = {"venues": [uniswap(chain)], "funding": [aave_loans(chain)], "protocols": ["venus"]}
+    house = await index(write_config(tmp_path / "keeper.toml", chain, notifiers=(), **tables), chain.block_number)
+    async with staged(house, Lever.PRICE) as stage:
+        found = await stage.rehearse("venus", bytes.fromhex(who[2:]))
+    assert (found.lever, found.reason, found.liquidated) == (Lever.PRICE, None, True)
+    assert found.stressed is not None
+    assert found.stressed.factor_wad is not None
+    assert 0 < WAD - found.stressed.factor_wad < WAD // 10**5
