@@ -31,6 +31,12 @@ _FEE_WEI = 10**9
 _MOVES = 200
 _AT_LEVERAGE = 0.35
 """Of the falls that open somebody to liquidation, the share that goes just as far as traders with leverage bear."""
+_FLOOR = 0.35
+"""Of its first price; nothing falls below."""
+
+_SAFE = 0.55
+"""A position that could be liquidated only below this share of the present price is as good as closed."""
+
 _STORM_GAS = 16_000_000
 _LITTLE = 10_000
 """Raw units, which change no health that matters."""
@@ -146,12 +152,15 @@ class World:
         fallen = bool(self._falls)
         if fallen:
             symbol, factor = self._deep_enough(self._falls.pop())
-            self._aim[symbol] = self._price[symbol] = max(self._price[symbol] * factor, _START[symbol] * 0.35)
+            self._aim[symbol] = self._price[symbol] = max(self._price[symbol] * factor, _START[symbol] * _FLOOR)
             self._calm_for = self._weather.randrange(10, 20)
             self.happened["price falls"] += 1
         elif self._calm_for < 0 and self._weather.random() < 0.06:
             for symbol, start in _START.items():
                 self._aim[symbol] = start * self._weather.uniform(0.8, 1.15)
+        for symbol, start in _START.items():
+            if self._at_floor(symbol):  # what cannot fall any more rises, so that it can
+                self._aim[symbol] = start * self._weather.uniform(0.9, 1.15)
         published: float | None = None
         for symbol in _START:
             moved = self._price[symbol] + 0.15 * (self._aim[symbol] - self._price[symbol])
@@ -176,6 +185,8 @@ class World:
         for name, view in self.views.items():
             if view.health_wad is not None and view.worth_it and view.opens_at and name in self.open:
                 position = self.open[name]
+                if self._at_floor(position.moved_by):
+                    continue
                 edges[bool(position.exposed)].setdefault(position.moved_by, []).append(view.opens_at)
         chosen = edges[leverage] or edges[not leverage]
         if not chosen:
@@ -184,6 +195,9 @@ class World:
         symbol = max(near, key=lambda one: near[one])
         beyond = 0.995 if chosen is edges[True] else 0.97
         return symbol, min(beyond, max(0.78, beyond * near[symbol][-1]))
+
+    def _at_floor(self, symbol: str) -> bool:
+        return self._price[symbol] < _START[symbol] * _FLOOR * 1.15
 
     def _snatch(self, position: Position) -> None:
         self.markets[position.protocol].rival(position)
@@ -198,6 +212,10 @@ class World:
         if self.open and self._chance.random() < 0.04:
             leaving = self._chance.choice(list(self.open.values()))
             actions.append(lambda: self._leave(leaving))
+        safe = [name for name, view in self.views.items() if name in self.open and 0 < view.opens_at < _SAFE]
+        if safe:  # whom no fall reaches makes room for whom one does
+            retiring = self.open[self._chance.choice(safe)]
+            actions.append(lambda: self._leave(retiring))
         while self._stirs and self.open:
             self._stirs -= 1
             busy = self._chance.choice(list(self.open.values()))

@@ -54,6 +54,26 @@ def test_leverage_falls_below_its_margin_and_what_is_taken_over_is_known_to_the_
         assert found == {chain.block_number: {taken.id}}
 
 
+def test_falls_open_positions_however_many_there_were_before() -> None:
+    """Prices that have fallen to their floor rise again, and whom no fall reaches makes room: else what waits for a
+    transaction waits in vain once an hour is over."""
+    chance = random.Random(3)
+    opened: list[bool] = []
+    with World.begin(chance, Inbox(chance), ("aave_v3",), size=8) as world:
+        ledger = Ledger(world.chain, world)
+        for _ in range(24):
+            world.fall()
+            opened.append(False)
+            for _ in range(6):
+                world.beat()
+                world.views = ledger.views(list(world.open.values()), world.chain.block_number)
+                below = [name for name, view in world.views.items() if view.liquidatable and view.worth_it]
+                opened[-1] |= bool(below)
+                for name in below:
+                    world.markets["aave"].rival(world.positions[name])
+    assert sum(opened[12:]) >= 8, opened
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     try:
