@@ -183,9 +183,9 @@ class Campaign:
         for _ in range(CONFIRMATIONS + 3):
             self._pass_block()
         deadline = time.monotonic() + _QUIET_S
-        while time.monotonic() < deadline and not self._stays_quiet():
+        while not (quiet := self._stays_quiet()) and time.monotonic() < deadline:
             self._pass_block()
-        if not self._stays_quiet():
+        if not quiet:
             outcome.findings.append(f"not quiet after {_QUIET_S:.0f} s: {scene.keeper.undelivered()[:5]} undelivered")
         scene.ledger.beats[-1].until = time.monotonic()
         code = scene.keeper.stop()
