@@ -31,6 +31,7 @@ from keeper.executor.lifecycle import Sight, nonce_of
 log = structlog.get_logger(__name__)
 
 SUBJECT = "foreign"
+COUNT = "count"
 _MOST_WAITING = 1_024  # nonces that a node is believed to have something waiting for, or to have mined at once
 
 
@@ -106,8 +107,10 @@ class Foreign:
                 since_block=self._unconfirmed.since,
                 finalized=finalized,
             )
+            self._tell_unconfirmed(self._unconfirmed, sight.nonce, block)
             self._yield(())
             return False
+        self._halt.set(COUNT, None)
         self._withdraw(sight.nonce)
         self._look_at_waiting(sight, sight.nonce, intents)
         strangers = self.waiting - set(owned)
@@ -119,6 +122,14 @@ class Foreign:
             self._exonerate(owned)
         self._yield(strangers)
         return True
+
+    def _tell_unconfirmed(self, doubt: _Unconfirmed, nonce: int, block: int) -> None:
+        """People hear of it where it lasts: by itself it ends at finality only."""
+        said = (
+            f"since block {doubt.since} our account is said to have sent {nonce} transactions, where "
+            f"{self._seen.below} are accounted for: believed once that block is final, or after `keeper resume`"
+        )
+        self._halt.set(COUNT, said if block > doubt.since else None)
 
     def _mined(self, nonce: int, owned: dict[int, Intent], block: int, finalized: int) -> list[int]:
         """Nonces used since the last look by somebody else, the last of them where there are many. One of ours whose
