@@ -22,6 +22,7 @@ from keeper.core.ports import Store
 from keeper.core.types import Block, BlockRef, Call, CallResult
 from keeper.executor.halt import Halt
 from keeper.executor.switch import Switch
+from keeper.fastlane import FastLane
 from keeper.indexer.backfill import Progress, Report, backfill
 from keeper.indexer.follow import MOST_MISSED, canonical_ancestor, steps_to
 from keeper.indexer.reads import drive
@@ -90,6 +91,7 @@ class Daemon:
         self._supervisor = Supervisor({}) if supervisor is None else supervisor
         self.foresight: Foresight | None = None
         self._arming: asyncio.Task[None] | None = None
+        self._lane = FastLane(pipeline, rpc, house.config.chain.wrapped_native)
 
     @property
     def turn(self) -> asyncio.Lock:
@@ -173,6 +175,7 @@ class Daemon:
             if self.foresight is not None:
                 self.foresight.head_comes()
             self._stop_arming()
+            self._lane.look()
             async with self._turn:
                 await self._step_to(head, until_block)
             if self.foresight is not None:
@@ -184,7 +187,9 @@ class Daemon:
     async def _arm(self) -> None:
         """Have transactions ready for the next block, until it comes."""
         async with self._turn:
+            self._lane.prepare()  # what is ready since earlier; the next head may not leave the time for more
             await self._pipeline.arm()
+            self._lane.prepare()
 
     def _stop_arming(self) -> None:
         """A head comes first. Raises what went wrong meanwhile: a store that cannot be written to."""

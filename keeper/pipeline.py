@@ -111,6 +111,7 @@ class Pipeline:
         self._invite = invite
         self._venues: list[Venue] = []
         self._heard: tuple[bytes, int] | None = None
+        self._begun = b""
         self.window = self._headers(())
         self.finalized = 0
 
@@ -126,6 +127,12 @@ class Pipeline:
     def heard(self, block: Block, at_ns: int) -> None:
         """This head came at a moment of the latency's clock."""
         self._heard = block.hash, at_ns
+
+    def begin(self, block: Block, at_ns: int | None) -> None:
+        """Count from the moment at which this head came; once, whoever begins with it."""
+        if self._begun != block.hash:
+            self.latency.begin(at_ns)
+        self._begun = block.hash
 
     def _received(self, block: Block) -> int | None:
         heard, self._heard = self._heard, None
@@ -173,7 +180,7 @@ class Pipeline:
 
     async def _commit(self, step: Committed) -> None:
         block, stored, acting = step.block, asyncio.Event(), None
-        self.latency.begin(self._received(block))
+        self.begin(block, self._received(block))
         asked = self._executor.ask_others(block) if step.tip else None
         tried = self._executor.try_ready(block, self.landing_at(block)) if step.tip else None
         read = await self._read(block)

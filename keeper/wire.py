@@ -387,7 +387,7 @@ class House:
         )
 
     def second(self, witness: Witness | None) -> SecondOpinion | None:
-        if witness is None or not self.config.defences.second_opinion:
+        if witness is None or not self.config.defences.second_opinion or len(self.config.chain.rpc) < 2:
             return None
         from keeper.second import OtherEndpoints
 

@@ -10,9 +10,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-STAGES = ("judged", "planned", "journalled", "accepted", "included")
-"""judged: all that the block may have changed. planned: liquidations were chosen. journalled: they are durable,
-and may be sent. accepted: the network took one. included: a block that holds one was heard of."""
+STAGES = ("quick", "judged", "planned", "journalled", "accepted", "included")
+"""quick: what was ready left before the block was read. judged: all that the block may have changed. planned:
+liquidations were chosen. journalled: they are durable, and may be sent. accepted: the network took one. included: a
+block that holds one was heard of."""
 
 BOUNDS_US = tuple(
     factor * 10**power for power in range(2, 8) for factor in (1, 2, 3, 5, 7)

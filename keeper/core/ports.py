@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -377,6 +377,24 @@ class Reprices(Protocol[M_contra, A_contra]):
     ) -> Prices | None:
         """Prices, all else equal, when what a breach price of the position is about costs `price`, in the breach's
         decimals. None where they cannot be told."""
+        ...
+
+
+@runtime_checkable
+class Quickens(Protocol[M_contra, A_contra]):
+    """What an adapter offers beside `ProtocolAdapter` where few of its head calls decide about a few positions: these
+    alone are then asked for before anything else about a block is."""
+
+    def quick_places(self, market: M_contra, positions: Sequence[A_contra], assets: Collection[bytes]) -> Sequence[int]:
+        """Places in `head_calls`, ascending, of all that judging these positions and valuing these assets depends on in
+        a block without a log of ours. Whatever the others return makes no difference to either."""
+        ...
+
+    def quick_read(
+        self, market: M_contra, prices: Prices, places: Sequence[int], results: Sequence[CallResult]
+    ) -> tuple[Any, Prices]:
+        """Market and prices as `sync` of such a block makes them, as far as these places of the head calls say; the
+        rest is left as it was."""
         ...
 
 

@@ -66,9 +66,10 @@ class Armed:
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """What is to be sent. venue: with the book of the block. is_durable: else it was signed again, for another nonce,
-    and has to be journalled first. fee_wei: per gas, in the next block."""
+    """What is to be sent because of a block. venue: with its book. is_durable: else it was signed again, for another
+    nonce, and has to be journalled first. fee_wei: per gas, in the next block."""
 
+    block: BlockRef
     intent: Intent
     draft: Draft
     venue: Venue
@@ -111,7 +112,7 @@ def _at_price(
     return {**prices, breach.asset: replace(known, value=price)}
 
 
-def documented(fired: Fired, block: BlockRef, decimals: Mapping[bytes, int], settings: Settings) -> Intent:
+def documented(fired: Fired, decimals: Mapping[bytes, int], settings: Settings) -> Intent:
     """The intent with what its call was judged to do at the block that it was sent because of."""
     plan, venue, cost_wei = fired.draft.plan, fired.venue, fired.gas_used * fired.fee_wei
     assert plan is not None
@@ -119,8 +120,8 @@ def documented(fired: Fired, block: BlockRef, decimals: Mapping[bytes, int], set
     expected = None if rates is None else forecast(plan, rates, cost_wei)
     return replace(
         fired.intent,
-        judged_number=block.number,
-        judged_hash=block.hash,
+        judged_number=fired.block.number,
+        judged_hash=fired.block.hash,
         plan=dump_plan(plan, expected),
         profit_expected=fired.draft.profit_expected if expected is None else expected.profit,
     )

@@ -22,7 +22,7 @@ from keeper.core.errors import KeeperError, StoreInUse
 from keeper.core.policy import SigningPolicy
 from keeper.core.ports import Store, Transaction
 from keeper.core.records import Intent
-from keeper.core.types import Block, LiquidationPlan, Skip
+from keeper.core.types import Block, BlockRef, LiquidationPlan, Skip
 from keeper.executor import armed as forms
 from keeper.executor.accept import draft_of
 from keeper.executor.armed import Armed, Fired, Ready, View
@@ -47,6 +47,8 @@ _RETRY_BLOCKS = 32
 """How long a position is left alone of which no transaction could be made ready, unless for a reason that passes."""
 
 _FEW = 4
+_GROUNDS_LAST_S = 0.01
+
 ASKED = 8
 """Of so many calls of our contract, the nearest, the node is asked at every block what they would do on it."""
 
@@ -65,6 +67,27 @@ class Signing:
     account: bytes
     composer: Callable[[Sequence[Venue]], Composer]
     permitted: Callable[[SigningPolicy, list[Draft], int], list[Draft]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Grounds:
+    """What decides about all that is armed at a block, whatever the block does to positions. answers: of its parent.
+    at, version: when it was so, and of the journal. owned: nonces that are taken. base_fee_wei: of the next block."""
+
+    block: BlockRef
+    answers: Answers
+    at: float
+    version: int
+    nonce: int
+    owned: Sequence[int]
+    blocked: frozenset[str]
+    committed_wei: int
+    base_fee_wei: int
+    purse: Purse
+
+    def holds(self, block: Block, answers: Answers, version: int, now: float) -> bool:
+        same = self.block == block.ref and self.answers is answers and self.version == version
+        return same and 0 <= now - self.at < _GROUNDS_LAST_S
 
 
 class Armory:
@@ -99,6 +122,7 @@ class Armory:
         self._armed: tuple[Armed, ...] = ()
         self._made: dict[str, Ready] = {}  # by cause, until armed: the next head may come before all of them are made
         self._in_vain: dict[str, tuple[Any, int]] = {}
+        self._grounds: _Grounds | None = None
         self._stored = ""  # what the store holds of `_armed`
         self._unstored = False  # whether the store still holds what was fired
 
@@ -168,10 +192,19 @@ class Armory:
             if forms.is_financed(one.ready) and (view := views.get(one.draft.protocol)) is not None
         )
 
-    def would_fire(self, block: Block, views: Mapping[str, View], landing_at: int, verdicts: Verdicts) -> bool:
+    def would_fire(
+        self,
+        block: Block,
+        views: Mapping[str, View],
+        landing_at: int,
+        answers: Answers | None,
+        verdicts: Verdicts,
+    ) -> bool:
         """Whether this block opens anything that is armed, be it believed or not."""
-        fee = block.base_fee_wei
-        return fee is not None and bool(self._hits(block, fee, views, landing_at, lambda one, plan: True, verdicts))
+        grounds = self._grounds_of(block, answers)
+        if grounds is None:
+            return False
+        return bool(self._hits(block, views, landing_at, lambda one, plan: True, verdicts, grounds))
 
     def fire(
         self,
@@ -189,32 +222,21 @@ class Armory:
 
         Raises StoreInUse where the store no longer holds what is armed: another daemon took over.
         """
-        if not self._armed or answers is None or answers.sight.nonce is None or block.base_fee_wei is None:
+        grounds = self._grounds_of(block, answers)
+        if grounds is None:
             return []
-        if answers.sight.block.hash != block.parent_hash:
-            return []
-        decimals = answers.wallet.decimals
+        decimals = grounds.answers.wallet.decimals
 
         def sane(one: Opportunity, plan: LiquidationPlan) -> bool:
             objection = None if self._guard is None else self._guard.deviation(one.venue, plan, decimals)
             return objection is None and believed(one, plan)
 
-        hits = self._hits(block, block.base_fee_wei, views, landing_at, sane, verdicts)
-        if not hits:
-            return []
-        owned = [nonce_of(intent) for intent in self._journal.unspent()]
-        hits = self._payable(hits[: max(self._settings.max_pending - len(owned), 0)], answers)
-        if self._guard is not None:
+        hits = self._payable(self._hits(block, views, landing_at, sane, verdicts, grounds), grounds)
+        if self._guard is not None and hits:
             costs = [one.draft.most_wei(one.draft.fees) for one in hits if one.draft.fees is not None]
-            hits = hits[: self._guard.admit(costs, self._journal.committed_wei(), block.number)]
-        if hits and self._store.meta(META) != self._stored:  # nothing else is asked of the store before it leaves
-            self._armed = ()
-            raise StoreInUse(
-                "what is armed is no longer in the store: another daemon took over, and nothing is sent; "
-                "see to it that only one daemon runs on a store"
-            )
+            hits = hits[: self._guard.admit(costs, grounds.committed_wei, block.number)]
         fired = []
-        nonces = allocate(answers.sight.nonce, owned, len(hits), self._foreign())
+        nonces = allocate(grounds.nonce, grounds.owned, len(hits), self._foreign())
         for one, nonce in zip(hits, nonces, strict=True):
             if nonce_of(one.intent) != nonce:
                 composer = self._signing.composer([one.venue])
@@ -224,13 +246,47 @@ class Armory:
             self._armed, self._made, self._unstored = (), {}, True
         return fired
 
-    def _payable(self, hits: Sequence[Fired], answers: Answers) -> list[Fired]:
+    def survey(self, block: Block, answers: Answers | None) -> None:
+        """Have ready what `fire` looks at besides the block's state, while that is still being asked for. Raises as
+        `fire` does."""
+        self._grounds_of(block, answers)
+
+    def _grounds_of(self, block: Block, answers: Answers | None) -> _Grounds | None:
+        """None where nothing can leave because of this block. Kept for a moment, while the journal stays as it is."""
+        if not self._armed or answers is None or answers.sight.nonce is None or block.base_fee_wei is None:
+            return None
+        if answers.sight.block.hash != block.parent_hash:
+            return None
+        now, known = self._clock(), self._grounds
+        if known is not None and known.holds(block, answers, self._journal.version, now):
+            return known
+        if self._store.meta(META) != self._stored:  # nothing else is asked of the store before anything leaves
+            self._armed = ()
+            raise StoreInUse(
+                "what is armed is no longer in the store: another daemon took over, and nothing is sent; "
+                "see to it that only one daemon runs on a store"
+            )
+        self._grounds = _Grounds(
+            block.ref,
+            answers,
+            now,
+            self._journal.version,
+            answers.sight.nonce,
+            tuple(nonce_of(intent) for intent in self._journal.unspent()),
+            self._journal.blocked_causes(block.number, now),
+            self._journal.committed_wei(),
+            next_base_fee(block.base_fee_wei, block.gas_used, block.gas_limit),
+            self._purse(answers),
+        )
+        return self._grounds
+
+    def _payable(self, hits: Sequence[Fired], grounds: _Grounds) -> list[Fired]:
         """Those that the wallet still pays for, the first ones first: what is armed may be older than the parent block,
         where the next one came before it could be made again, and what else was sent meanwhile takes of the same."""
-        purse = self._purse(answers)
+        purse = grounds.purse.copy()
         return [
             one
-            for one in hits
+            for one in hits[: max(self._settings.max_pending - len(grounds.owned), 0)]
             if (plan := one.draft.plan) is not None
             and (fees := one.draft.fees) is not None
             and purse.pay(plan, one.draft.most_wei(fees))
@@ -249,15 +305,13 @@ class Armory:
     def _hits(
         self,
         block: Block,
-        base_fee_wei: int,
         views: Mapping[str, View],
         landing_at: int,
         believed: Callable[[Opportunity, LiquidationPlan], bool],
         verdicts: Verdicts,
+        grounds: _Grounds,
     ) -> list[Fired]:
         """What is armed, open to liquidation, and worth it at this block, with what its call does there."""
-        base_fee = next_base_fee(base_fee_wei, block.gas_used, block.gas_limit)
-        blocked: frozenset[str] | None = None
         # To judge a few exactly takes less than to screen everything.
         screened = {} if len(self._armed) <= _FEW else {name: view.may_open() for name, view in views.items()}
         found: list[Fired] = []
@@ -267,12 +321,10 @@ class Armory:
                 continue
             if screened and ready.key not in screened[one.draft.protocol]:
                 continue
-            position, fee_wei = view.venue.book.positions.get(ready.key), base_fee + fees.tip_wei
+            position, fee_wei = view.venue.book.positions.get(ready.key), grounds.base_fee_wei + fees.tip_wei
             if not forms.lasts(ready, position, landing_at) or fee_wei > fees.max_fee_wei:
                 continue
-            if blocked is None:
-                blocked = self._journal.blocked_causes(block.number, self._clock())
-            if one.intent.cause in blocked:
+            if one.intent.cause in grounds.blocked:
                 continue
             verdict, gas = verdicts.get(one.intent.id), _gas(ready)
             if forms.is_financed(ready):
@@ -285,7 +337,7 @@ class Armory:
             profit = forms.profit_at(plan, gas, fee_wei, view.venue, self._settings)
             if profit is not None and profit >= ready.chosen.least_base:
                 draft = replace(one.draft, plan=plan, profit_expected=profit)
-                found.append(Fired(one.intent, draft, view.venue, gas, fee_wei, is_durable=True))
+                found.append(Fired(block.ref, one.intent, draft, view.venue, gas, fee_wei, is_durable=True))
         return found
 
     # --- between blocks

@@ -17,15 +17,18 @@ from keeper.core.errors import KeeperError, RpcRefused
 from keeper.core.records import Attempt, Intent
 from keeper.executor.journal import Journal
 from keeper.executor.lifecycle import sent
-from keeper.executor.ports import RawSender
+from keeper.executor.ports import AtOnce, RawSender
 from keeper.executor.refusals import classify
 
 log = structlog.get_logger(__name__)
 
 
+Outcomes = Sequence[KeeperError | None]
+
+
 @dataclass(frozen=True, slots=True)
 class _Sending:
-    task: asyncio.Task[Sequence[KeeperError | None]]
+    task: asyncio.Future[Outcomes]
     attempts: Sequence[Attempt]
 
 
@@ -41,6 +44,7 @@ class Dispatch:
         """awaited: asked with each submission for what to call as soon as the network took something of it."""
         self._awaited = awaited
         self._sender = sender
+        self._at_once = sender if isinstance(sender, AtOnce) else None
         self._journal = journal
         self._clock = clock
         self._deadline_s = deadline_s
@@ -57,15 +61,21 @@ class Dispatch:
         await asyncio.wait({task}, timeout=self._deadline_s)
         self.collect()
 
-    def launch(
-        self, attempts: Sequence[Attempt], sender: RawSender | None = None
-    ) -> asyncio.Task[Sequence[KeeperError | None]]:
-        """The same without waiting: it leaves with the event loop's next turn, and its answer is for `collect`."""
-        sender = sender or self._sender
-        task = asyncio.ensure_future(sender.submit_many([attempt.raw for attempt in attempts]))
+    def launch(self, attempts: Sequence[Attempt], sender: RawSender | None = None) -> asyncio.Future[Outcomes]:
+        """The same without waiting: it leaves at once where that can be, else with the event loop's next turn, and its
+        answer is for `collect`."""
+        raws = [attempt.raw for attempt in attempts]
+        task = self._at_once.begin(raws) if sender is None and self._at_once is not None else None
+        if task is None:
+            task = asyncio.ensure_future((sender or self._sender).submit_many(raws))
         task.add_done_callback(partial(_heard, self._awaited()))
         self._sending.append(_Sending(task, attempts))
         return task
+
+    @property
+    def leaving(self) -> list[asyncio.Future[Outcomes]]:
+        """What was launched, and was not collected yet."""
+        return [sending.task for sending in self._sending]
 
     async def leave(self, patience_s: float) -> None:
         """Let what was launched go, and wait this long for each answer; they are recorded by `collect`."""
@@ -97,7 +107,7 @@ class Dispatch:
         await asyncio.gather(*left, return_exceptions=True)
         self._sending = []
 
-    def _record(self, attempts: Sequence[Attempt], outcomes: Sequence[KeeperError | None]) -> None:
+    def _record(self, attempts: Sequence[Attempt], outcomes: Outcomes) -> None:
         now = self._clock()
         changed: dict[str, Intent] = {}
         for attempt, outcome in zip(attempts, outcomes, strict=True):
@@ -127,12 +137,12 @@ class Dispatch:
         self._journal.record(changed.values())
 
 
-def _heard(accepted: Callable[[], None], task: asyncio.Future[Sequence[KeeperError | None]]) -> None:
+def _heard(accepted: Callable[[], None], task: asyncio.Future[Outcomes]) -> None:
     if not task.cancelled() and task.exception() is None and None in task.result():
         accepted()
 
 
-def _outcomes(sending: _Sending) -> Sequence[KeeperError | None]:
+def _outcomes(sending: _Sending) -> Outcomes:
     try:
         return sending.task.result()
     except KeeperError as error:

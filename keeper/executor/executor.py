@@ -22,7 +22,7 @@ from keeper.core.ports import Signer, Store, Transaction
 from keeper.core.records import Intent, IntentStatus
 from keeper.core.types import Block, BlockRef, Call, CallResult, Skip, TxCall
 from keeper.executor.ahead import Ahead, offered_until, update_of
-from keeper.executor.armed import Fired, View, documented
+from keeper.executor.armed import Armed, Fired, View, documented, is_financed
 from keeper.executor.armory import Armory, Signing, Verdicts, recover
 from keeper.executor.batch import group
 from keeper.executor.behind import Behind, Ways
@@ -264,6 +264,13 @@ class Executor:
         return frozenset() if self._armory is None else self._armory.names
 
     @property
+    def ready(self) -> Sequence[Armed]:
+        """What may be sent as soon as the next block's prices are known, where nobody else has to be asked."""
+        if self._armory is None or self._second is not None:
+            return ()
+        return [one for one in self._armory.armed if not is_financed(one.ready)]
+
+    @property
     def arms(self) -> int:
         """Of how many positions a transaction is kept ready; 0 where none is."""
         return 0 if self._armory is None else self._settings.armed
@@ -279,13 +286,19 @@ class Executor:
         none are. It leaves with the event loop's next turn."""
         return None if self._armory is None else self._armory.ask(block, landing_at)
 
+    def survey(self, block: Block) -> None:
+        """Before `fire`, while the block is still being asked about: what does not depend on the answer."""
+        if self._armory is not None:
+            self._armory.survey(block, self._watch.answers)
+
     def awaits(self, views: Mapping[str, View], landing_at: int) -> bool:
         """Whether it is worth waiting for the answer to `try_ready`."""
         return self._armory is not None and self._armory.awaits(views, landing_at)
 
     def would_fire(self, block: Block, views: Mapping[str, View], landing_at: int, verdicts: Verdicts) -> bool:
         """Whether it is worth waiting for what others say."""
-        return self._armory is not None and self._armory.would_fire(block, views, landing_at, verdicts)
+        answers = self._watch.answers
+        return self._armory is not None and self._armory.would_fire(block, views, landing_at, answers, verdicts)
 
     def fire(
         self,
@@ -296,34 +309,42 @@ class Executor:
         verdicts: Verdicts | None = None,
     ) -> bool:
         """Send what is ready and what this block opens, before anything else is done about the block; whether there was
-        any. opinions: of other endpoints. verdicts: of `try_ready`. It leaves with the event loop's next turn. To be
-        followed by `observe`, and by `fired` in the transaction that stores the block; where either fails, by `adopt`.
-        """
+        any. opinions: of other endpoints. verdicts: of `try_ready`. It leaves before this returns where the way it goes
+        allows it, else with the event loop's next turn. To be followed by `observe`, and by `fired` in the transaction
+        that stores a block, this or another one; where either fails, by `adopt`."""
         if self._armory is None:
             return False
         believed = partial(self._doubts.believes, opinions=opinions)
         fired = self._armory.fire(block, views, landing_at, self._watch.answers, believed, verdicts or {})
         durable = [one.intent for one in fired if one.is_durable]
         signed_again = [one.intent for one in fired if not one.is_durable]
-        self._fired = fired
-        for stage in ("judged", "planned", "journalled") if durable else ():
-            self.latency.reached(stage)
-        self.latency.sent(one.intent.id for one in fired)
+        self._fired += fired
         if durable:
             self._journal.hold(durable)
             self._dispatch.launch([intent.attempts[-1] for intent in durable])
+        for stage in ("judged", "planned", "journalled") if durable else ():
+            self.latency.reached(stage)
+        self.latency.sent(one.intent.id for one in fired)
         if signed_again:
             self._journal.record(signed_again)
             self._dispatch.launch([intent.attempts[-1] for intent in signed_again])
         return bool(fired)
+
+    @property
+    def leaving(self) -> Sequence[asyncio.Future[Any]]:
+        """Each done when a submission is answered."""
+        return self._dispatch.leaving
 
     async def leave(self) -> None:
         """Let what was fired go, and hear at once what a node nearby says to it; none is waited for."""
         await self._dispatch.leave(NEARBY_S)
 
     def fired(self, transaction: Transaction) -> None:
-        """The intents of `fire` are stored with this transaction; what was armed of them no longer is."""
+        """The intents of `fire` are stored with this transaction; what was armed of them no longer is. Those that no
+        block was observed since are not documented yet."""
         if self._armory is not None:
+            held = (self._journal.get(one.intent.id) for one in self._fired)
+            self._journal.put(transaction, [intent for intent in held if intent is not None])
             self._armory.disarm(transaction)
 
     async def arm(
@@ -333,8 +354,10 @@ class Executor:
         answers = self._watch.answers
         if self._armory is None or answers is None or answers.sight.block != block.ref or block.base_fee_wei is None:
             return
+        if self._fired:  # for a block that is not taken yet: what was ready before it is over
+            return
         market = self._market(block, block.base_fee_wei, answers)
-        await self._armory.arm(block, edge, answers, market, landing_at, still)
+        await self._armory.arm(block, edge, answers, market, landing_at, lambda: still() and not self._fired)
 
     async def act(
         self,
@@ -501,11 +524,12 @@ class Executor:
         answers = self._watch.answers
         if not fired or answers is None:
             return []
-        block, decimals = answers.sight.block, answers.wallet.decimals
+        decimals = answers.wallet.decimals
         told = []
         for one in fired:
-            now, after = self._journal[one.intent.id], documented(one, block, decimals, self._settings)
-            told.append(replace(after, status=now.status, attempts=now.attempts, updated_at=now.updated_at))
+            now = self._journal.get(one.intent.id)
+            if now is not None:  # else it was sent because of a block that was never taken, and is final by now
+                told.append(documented(replace(one, intent=now), decimals, self._settings))
         self._journal.hold(told)
         return told
 

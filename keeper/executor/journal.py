@@ -25,11 +25,13 @@ class Journal:
         self._lasting_cooldown_s = lasting_cooldown_s
         self._intents: dict[str, Intent] = {}
         self._hashes: dict[int, bytes] = {}
+        self.version = 0  # another one after every change
         self._reusable: dict[bytes, int] = {}  # nonces by hash, of what was never mined and is no longer held
 
     def load(self, blocks: Sequence[Block], finalized: int, now: float) -> None:
         """Take over what the store holds. Intents mined in a block that is no longer among the stored headers are
         reorged: a crash between the revert of their block and of them changes nothing."""
+        self.version += 1
         self._hashes = {block.number: block.hash for block in blocks}
         kept = [
             intent
@@ -55,12 +57,14 @@ class Journal:
             self.put(transaction, intents)
 
     def put(self, transaction: Transaction, intents: Iterable[Intent]) -> None:
+        self.version += 1
         for intent in intents:
             transaction.put_intent(intent)
             self._intents[intent.id] = intent
 
     def hold(self, intents: Iterable[Intent]) -> None:
         """In memory only: whoever calls this stores them, or loads the journal again."""
+        self.version += 1
         self._intents |= {intent.id: intent for intent in intents}
 
     # --- reading
@@ -145,6 +149,7 @@ class Journal:
             for i in self._intents.values()
             if not _is_final(i, finalized) or any(self._cools(leg, block, now) for leg in legs_of(i))
         )
+        self.version += 1
         before, self._intents = self._intents, {i.id: i for i in kept}
         if len(self._intents) < len(before):
             self._keep_hashes(i for i in before.values() if _is_final(i, finalized))

@@ -13,6 +13,8 @@ from keeper.core.ports import ProtocolAdapter
 from keeper.core.types import Block, BlockRef, Book, Call, CallResult, Prices, RawLog
 
 if TYPE_CHECKING:
+    import asyncio
+
     from keeper.executor.ahead import Ahead
 
 Request = tuple[str, Sequence[Any]]
@@ -60,6 +62,16 @@ class RawSender(Protocol):
     """
 
     async def submit_many(self, raws: Sequence[bytes]) -> Sequence[KeeperError | None]: ...
+
+
+@runtime_checkable
+class AtOnce(Protocol):
+    """A `RawSender` that can send without a turn of the event loop."""
+
+    def begin(self, raws: Sequence[bytes]) -> asyncio.Future[Sequence[KeeperError | None]] | None:
+        """As `submit_many`, but whatever leaves has left when this returns. None where it cannot be, and nothing has
+        left: then `submit_many` is to be asked."""
+        ...
 
 
 class Node(Rpc, RawSender, Protocol):

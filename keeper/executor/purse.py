@@ -17,6 +17,10 @@ class Purse:
     allowances: dict[tuple[bytes, bytes], int]
     native_wei: int
 
+    def copy(self) -> Purse:
+        """Another one with the same in it."""
+        return Purse(dict(self.tokens), dict(self.allowances), self.native_wei)
+
     def allows(self, plan: LiquidationPlan) -> bool:
         """Whether what is left of its allowance suffices for this plan."""
         if plan.approval is None:

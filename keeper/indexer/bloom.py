@@ -113,3 +113,18 @@ def _lacking(
     silent = sorted(set(admitted) - set(seen))
     unanswered = len(set(candidates) - set(seen))
     return tuple(silent) if silent and accident * unanswered < SURPRISING else ()
+
+
+class Absence:
+    """Proof, for one filter after another block's bloom, that a block has no log that the filter lets through."""
+
+    def __init__(self, wanted: LogFilter) -> None:
+        self._addresses = tuple(map(item_mask, wanted.addresses))
+        self._topics = tuple(map(item_mask, wanted.topics))
+
+    def proven_by(self, bloom_bytes: bytes) -> bool:
+        """Whether the bloom, of a header that is itself proven, excludes every such log."""
+        bits = int.from_bytes(bloom_bytes, "big")
+        return not (
+            any(bits & mask == mask for mask in self._topics) and any(bits & mask == mask for mask in self._addresses)
+        )

@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from keeper.config.load import load_config
+from keeper.core.errors import KeeperError
 from keeper.core.ports import Store
 from keeper.core.records import Intent
 from keeper.core.types import Block
@@ -24,8 +25,8 @@ from keeper.devnet.configuration import write_config
 from keeper.indexer.follow import steps_to
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.endpoint import Endpoint
-from keeper.indexer.rpc.mux import Replies
-from keeper.indexer.rpc.transport import Transport
+from keeper.indexer.rpc.mux import Exchange, Replies, Then
+from keeper.indexer.rpc.transport import DuplexTransport, Transport
 from keeper.indexer.rpc.wire import Request
 from keeper.pipeline import Pipeline
 from keeper.wire import House
@@ -54,7 +55,7 @@ class Messages:
         self.round_trips = self._answered = 0
 
     def _count(self, endpoint: Endpoint) -> None:
-        send = endpoint.send
+        send, send_now = endpoint.send, endpoint.send_now
 
         async def counting(transport: Transport, requests: Sequence[Request], timeout_s: float) -> Replies:
             turn = self._answered + 1
@@ -64,7 +65,18 @@ class Messages:
             self._answered = max(self._answered, turn)
             return replies
 
-        endpoint.__dict__["send"] = counting
+        def counting_now(transport: DuplexTransport, requests: Sequence[Request], then: Then) -> Exchange:
+            turn = self._answered + 1
+            self.sent[_PURPOSES.get(requests[0][0], "read")] += 1
+            self.round_trips = max(self.round_trips, turn)
+
+            def answered(replies: Replies | KeeperError) -> None:
+                self._answered = max(self._answered, turn)
+                then(replies)
+
+            return send_now(transport, requests, answered)
+
+        endpoint.__dict__.update(send=counting, send_now=counting_now)
 
 
 class Follower:

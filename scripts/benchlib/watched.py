@@ -22,10 +22,10 @@ from typing import Any, ClassVar
 from keeper.core.chain import Committed, Step
 from keeper.core.errors import KeeperError
 from keeper.core.ports import Notifier, Store
-from keeper.core.types import BlockRef
+from keeper.core.types import Block, BlockRef
 from keeper.daemon import run_daemon
 from keeper.indexer.rpc.client import RpcClient
-from keeper.indexer.rpc.mux import Replies
+from keeper.indexer.rpc.mux import Exchange, Replies, Then
 from keeper.indexer.rpc.transport import DuplexTransport
 from keeper.indexer.rpc.wire import Request
 from keeper.pipeline import Pipeline
@@ -48,7 +48,7 @@ class WatchedHouse(House):
     selector = StampingSelector()
     head_at = (0.0, 0.0)
     applying = BlockRef(0, b"")
-    messages: ClassVar[list[Sequence[Request]]] = []
+    messages: ClassVar[list[Sequence[Request] | bytes]] = []
 
     async def connect(self) -> RpcClient:
         rpc = await super().connect()
@@ -56,6 +56,7 @@ class WatchedHouse(House):
         if not isinstance(transport, DuplexTransport):
             raise TypeError("give the daemon a websocket or an IPC path: over HTTP no head is pushed")
         feed, exchange, submit_many = transport.mux.feed, transport.exchange, rpc.submit_many
+        ask_now, begin = transport.ask_now, rpc.begin
 
         def stamp_heads(payload: bytes) -> None:
             if b"eth_subscription" in bytes(payload[:120]):
@@ -67,26 +68,47 @@ class WatchedHouse(House):
             self.messages.append(requests)
             return await exchange(requests, timeout_s)
 
+        def note_at_once(size: int, payload: Callable[[int], bytes], then: Then) -> Exchange:
+            def noted(first_id: int) -> bytes:
+                self.messages.append(made := payload(first_id))
+                return made
+
+            return ask_now(size, noted, then)
+
         async def time_submission(raws: Sequence[bytes]) -> list[KeeperError | None]:
-            left, processor = time.perf_counter() - self.head_at[0], time.thread_time() - self.head_at[1]
+            left = self._since_head()
             outcomes = await submit_many(raws)
             if raws:
-                clock = time.perf_counter() - self.head_at[0]
-                number, block_hash = self.applying.number, "0x" + self.applying.hash.hex()
-                what = {"count": len(raws), "messages": self.messages}
-                say(sent_block=number, hash=block_hash, seconds=clock, left_s=left, processor_s=processor, **what)
+                self._tell_sent(len(raws), left)
             return outcomes
 
+        def time_beginning(raws: Sequence[bytes]) -> asyncio.Future[Sequence[KeeperError | None]] | None:
+            left = self._since_head()
+            begun = begin(raws)
+            if begun is not None:
+                begun.add_done_callback(lambda _: self._tell_sent(len(raws), left))
+            return begun
+
         transport.mux.__dict__["feed"] = stamp_heads
-        transport.__dict__["exchange"] = note
-        rpc.__dict__["submit_many"] = time_submission
+        transport.__dict__.update(exchange=note, ask_now=note_at_once)
+        rpc.__dict__.update(submit_many=time_submission, begin=time_beginning)
         return rpc
+
+    def _since_head(self) -> tuple[float, float]:
+        """Seconds by the clock, and of our processor time."""
+        return time.perf_counter() - self.head_at[0], time.thread_time() - self.head_at[1]
+
+    def _tell_sent(self, count: int, left: tuple[float, float]) -> None:
+        seconds, _ = self._since_head()
+        messages = [requests_of(one) if isinstance(one, bytes) else one for one in self.messages]
+        what = {"seconds": seconds, "left_s": left[0], "processor_s": left[1], "count": count, "messages": messages}
+        say(sent_block=self.applying.number, hash="0x" + self.applying.hash.hex(), **what)
 
     def pipeline(
         self, rpc: RpcClient, store: Store, channels: Sequence[Notifier], wake: Callable[[], None], **others: Any
     ) -> Pipeline:
         pipeline = super().pipeline(rpc, store, channels, wake, **others)
-        apply, skip_to, arm = pipeline.apply, pipeline.skip_to, pipeline.arm
+        apply, skip_to, arm, begin = pipeline.apply, pipeline.skip_to, pipeline.arm, pipeline.begin
 
         async def tell_applied(step: Step) -> None:
             WatchedHouse.applying = step.block.ref if isinstance(step, Committed) else step.ancestor
@@ -101,8 +123,18 @@ class WatchedHouse(House):
             await arm()
             say(armed=pipeline.window.tip.number, protocols=sorted(pipeline.executor.armed))
 
-        pipeline.__dict__.update(apply=tell_applied, skip_to=tell_skipped, arm=tell_armed)
+        def note_block(block: Block, at_ns: int | None) -> None:
+            WatchedHouse.applying = block.ref
+            begin(block, at_ns)
+
+        pipeline.__dict__.update(begin=note_block, apply=tell_applied, skip_to=tell_skipped, arm=tell_armed)
         return pipeline
+
+
+def requests_of(message: bytes) -> list[Request]:
+    """What a message asks."""
+    said = json.loads(message)
+    return [(one["method"], one["params"]) for one in (said if isinstance(said, list) else [said])]
 
 
 def say(**what: Any) -> None:

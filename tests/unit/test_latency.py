@@ -92,7 +92,8 @@ def test_what_people_and_programs_are_shown_comes_from_the_pulse() -> None:
     latency.begin(0)
     latency.reached("judged")
     pulse = Pulse(at=0.0, started_at=0.0, pid=1, chain_id=1, program="", sections={"latency": latency.read()})
-    [judged, *others] = rows_of(pulse)
+    [quick, judged, *others] = rows_of(pulse)
+    assert (quick["stage"], quick["count"]) == ("quick", 0)
     assert judged == {
         "stage": "judged",
         "count": 1,

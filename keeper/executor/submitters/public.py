@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from keeper.core.errors import KeeperError, RpcMalformed
-from keeper.executor.ports import Node, RawSender
+from keeper.executor.ports import AtOnce, Node, RawSender
 from keeper.executor.refusals import is_known
 
 
@@ -23,6 +24,7 @@ class PublicMempool:
         self.name = name
         self.ordered_by_fee = True
         self._sender = sender
+        self._at_once = sender if isinstance(sender, AtOnce) else None
 
     async def submit(self, raw: bytes) -> None:
         outcome = (await self.submit_many([raw]))[0]
@@ -35,6 +37,9 @@ class PublicMempool:
         if len(outcomes) != len(raws):
             raise RpcMalformed(f"{len(outcomes)} answers to {len(raws)} transactions; some may have been accepted")
         return [None if is_known(outcome) else outcome for outcome in outcomes]
+
+    def begin(self, raws: Sequence[bytes]) -> asyncio.Future[Sequence[KeeperError | None]] | None:
+        return None if self._at_once is None else self._at_once.begin(raws)
 
     async def check(self) -> str:
         return "the mempool of chain.rpc, which everybody sees"

@@ -17,7 +17,8 @@ from keeper.indexer.rpc.disbelief import disbelieve, hold_against_others
 from keeper.indexer.rpc.endpoint import Endpoint, is_worth_asking_elsewhere
 from keeper.indexer.rpc.faults import is_already_known
 from keeper.indexer.rpc.heads import follow_heads
-from keeper.indexer.rpc.pool import Answer, EndpointPool, RpcSettings
+from keeper.indexer.rpc.mux import Replies
+from keeper.indexer.rpc.pool import Answer, EndpointPool, RpcSettings, results_of
 from keeper.indexer.rpc.transport import Transport
 from keeper.indexer.rpc.wire import Request, decode_any, read_header, strict, to_hex
 
@@ -169,6 +170,46 @@ class RpcClient(EndpointPool):
             [self._submit_if_reached(endpoint, raws) for endpoint in self.ranked()], self._late_answers
         )
 
+    def begin(self, raws: Sequence[bytes]) -> asyncio.Future[Sequence[KeeperError | None]] | None:
+        """Send signed transactions as `submit_many` does, before this returns; outcomes as there. None where that
+        cannot be, and nothing was sent: no connection is open over which it could, or there are several endpoints.
+        """
+        if len(self.endpoints) != 1 or not 0 < len(raws) <= self.settings.max_batch:
+            return None
+        [endpoint] = self.endpoints
+        transport = endpoint.duplex
+        if transport is None or endpoint.excluded is not None or endpoint.cooling_s:
+            return None
+        requests: list[Request] = [("eth_sendRawTransaction", [to_hex(raw)]) for raw in raws]
+        begun: asyncio.Future[Sequence[KeeperError | None]] = asyncio.get_running_loop().create_future()
+        patience_s = self.settings.call_timeout_s
+        unanswered = RpcUnavailable(f"{transport.describe(requests)}: no answer within {patience_s:g} s")
+
+        def heard(replies: Replies | KeeperError) -> None:
+            late.cancel()
+            transport.mux.forget(exchange)
+            if not begun.done():
+                begun.set_result(self._outcomes(endpoint, raws, requests, replies))
+
+        try:
+            exchange = endpoint.send_now(transport, requests, heard)
+        except KeeperError:
+            return None
+        late = asyncio.get_running_loop().call_later(patience_s, heard, unanswered)
+        self._submitted.add(raws)
+        return begun
+
+    def _outcomes(
+        self, endpoint: Endpoint, raws: Sequence[bytes], requests: Sequence[Request], replies: Replies | KeeperError
+    ) -> list[KeeperError | None]:
+        """Of one message with transactions, whatever came of it."""
+        if isinstance(replies, KeeperError):
+            endpoint.failed(replies)
+            kind = RpcRateLimited if isinstance(replies, RpcRateLimited) else RpcUnavailable
+            return [kind(f"{replies}; the transaction may have been accepted, ask the chain") for _ in raws]
+        results = results_of(requests, replies, endpoint.name)
+        return [_acceptance(raw, result, endpoint) for raw, result in zip(raws, results, strict=True)]
+
     async def _submit_to(
         self, endpoint: Endpoint, transport: Transport, raws: Sequence[bytes]
     ) -> list[KeeperError | None]:
@@ -176,9 +217,7 @@ class RpcClient(EndpointPool):
         try:
             answer = await self.send(endpoint, transport, requests, self.settings.call_timeout_s)
         except KeeperError as error:
-            endpoint.failed(error)
-            kind = RpcRateLimited if isinstance(error, RpcRateLimited) else RpcUnavailable
-            return [kind(f"{error}; the transaction may have been accepted, ask the chain") for _ in raws]
+            return self._outcomes(endpoint, raws, requests, error)
         return [_acceptance(raw, result, endpoint) for raw, result in zip(raws, answer.results, strict=True)]
 
     async def _submit_if_reached(self, endpoint: Endpoint, raws: Sequence[bytes]) -> list[KeeperError | None]:

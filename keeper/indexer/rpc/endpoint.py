@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import assert_never
 
 import structlog
@@ -27,10 +28,10 @@ from keeper.indexer.rpc.address import Address, Kind, parse_address
 from keeper.indexer.rpc.faults import understand
 from keeper.indexer.rpc.http import HttpTransport
 from keeper.indexer.rpc.ipc import IpcTransport
-from keeper.indexer.rpc.mux import Replies
+from keeper.indexer.rpc.mux import Exchange, Replies, Then
 from keeper.indexer.rpc.proof import HeaderProof
 from keeper.indexer.rpc.quarantine import Quarantine
-from keeper.indexer.rpc.transport import Transport
+from keeper.indexer.rpc.transport import DuplexTransport, Transport
 from keeper.indexer.rpc.websocket import WebSocketTransport
 from keeper.indexer.rpc.wire import Request, decode_any, hex_int
 
@@ -150,9 +151,25 @@ class Endpoint:
 
     async def send(self, transport: Transport, requests: Sequence[Request], timeout_s: float) -> Replies:
         """One message over a connection that is open."""
-        self.round_trips += 1
-        self.requests += len(requests)
+        self.count(len(requests))
         return await transport.exchange(requests, timeout_s)
+
+    def send_now(self, transport: DuplexTransport, requests: Sequence[Request], then: Then) -> Exchange:
+        """The same without a turn of the event loop. Raises as `DuplexTransport.ask_now` does."""
+        exchange = transport.ask_now(len(requests), partial(transport.encode, requests=requests), then)
+        self.count(len(requests))
+        return exchange
+
+    def count(self, requests: int) -> None:
+        """One message of so many requests was sent."""
+        self.round_trips += 1
+        self.requests += requests
+
+    @property
+    def duplex(self) -> DuplexTransport | None:
+        """The open connection, where it is one over which anything can be sent at once."""
+        transport = self._transport
+        return transport if isinstance(transport, DuplexTransport) and not transport.closed else None
 
     def succeeded(self) -> None:
         if self.errors:

@@ -11,11 +11,13 @@ import time
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from keeper.core.errors import KeeperError, RpcMalformed, RpcUnavailable, WrongChain
 from keeper.core.types import Block
 from keeper.indexer.rpc.mux import Subscription, SubscriptionOverflow, SubscriptionRefused
+from keeper.indexer.rpc.quick import Reflex
 from keeper.indexer.rpc.transport import DuplexTransport
 from keeper.indexer.rpc.wire import read_header
 
@@ -102,11 +104,13 @@ class HeadFeed:
         try:
             # after the subscription stands, so that no head falls between the two
             self._offer(endpoint, await self._pool.latest_of(endpoint))
-            await self._listen(endpoint, subscription)
+            reflex = Reflex(self._pool, endpoint, transport, subscription)
+            subscription.holds = reflex.holds
+            await self._listen(endpoint, subscription, reflex)
         finally:
             await self._unsubscribe(transport, subscription)
 
-    async def _listen(self, endpoint: Endpoint, subscription: Subscription) -> None:
+    async def _listen(self, endpoint: Endpoint, subscription: Subscription, reflex: Reflex) -> None:
         suspicious = False
         while self._choose() is endpoint:
             try:
@@ -126,18 +130,26 @@ class HeadFeed:
                 return  # caught lying since: what it pushes is not taken any more
             suspicious = False
             self._measure()
-            try:
-                block = read_header(raw, f"newHeads at {endpoint.name}", endpoint.pushed.check)
-                if block is None:
-                    raise RpcMalformed(f"newHeads at {endpoint.name}: null instead of a header")
-            except RpcMalformed as error:
-                # one bad header is no reason to lose the subscription; several make the endpoint rest
-                endpoint.failed(error)
-                continue
+            came_at_ns = None
+            if (taken := reflex.taken(raw)) is not None:
+                block, came_at_ns = taken
+            else:
+                try:
+                    block = self._header(endpoint, raw)
+                except RpcMalformed as error:
+                    # one bad header is no reason to lose the subscription; several make the endpoint rest
+                    endpoint.failed(error)
+                    continue
             if endpoint.errors:
                 endpoint.succeeded()
             endpoint.saw_head(block)
-            self._offer(endpoint, block)
+            self._offer(endpoint, block, came_at_ns)
+
+    def _header(self, endpoint: Endpoint, raw: msgspec.Raw) -> Block:
+        block = read_header(raw, f"newHeads at {endpoint.name}", endpoint.pushed.check)
+        if block is None:
+            raise RpcMalformed(f"newHeads at {endpoint.name}: null instead of a header")
+        return block
 
     async def _poll(self, endpoint: Endpoint, until: float | None) -> None:
         while self._choose() is endpoint and (until is None or time.monotonic() < until):
@@ -146,12 +158,12 @@ class HeadFeed:
                 endpoint.succeeded()
             await asyncio.sleep(self._pool.settings.poll_interval_s)
 
-    def _offer(self, endpoint: Endpoint, block: Block) -> bool:
-        """Put a head into the slot; whether it is another one than before."""
+    def _offer(self, endpoint: Endpoint, block: Block, came_at_ns: int | None = None) -> bool:
+        """Put a head into the slot; whether it is another one than before. came_at_ns: where it is not just now."""
         if self.newest is not None and self.newest.ref == block.ref:
             return False
         self.newest = block
-        self._pool.head_at_ns = time.perf_counter_ns()
+        self._pool.head_at_ns = time.perf_counter_ns() if came_at_ns is None else came_at_ns
         self.changed.set()
         return True
 

@@ -27,6 +27,9 @@ class IpcTransport(DuplexTransport):
             raise RpcUnavailable(f"cannot connect to {self.address.shown}: {reason_of(error)}") from None
 
     async def write(self, payload: bytes) -> None:
+        self.write_now(payload)
+
+    def write_now(self, payload: bytes) -> None:
         if self._stream is None or self._stream.is_closing():
             raise RpcUnavailable(f"{self.address.shown}: not sent, the connection is closed")
         self._stream.write(payload + b"\n")

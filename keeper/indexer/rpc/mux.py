@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -31,15 +31,21 @@ class SubscriptionRefused(RpcUnavailable):
     """The node answers, but will not push."""
 
 
+Then = Callable[[Replies | KeeperError], None]
+"""Called with what came of a message, or with why nothing will come, while the bytes that said so are taken in."""
+
+
 class Exchange:
-    """One message sent, waiting for all of its replies."""
+    """One message sent, waiting for all of its replies. then: called at once when they are there, before whoever waits
+    for the future has a turn; it must not raise."""
 
-    __slots__ = ("_replies", "first_id", "future", "size")
+    __slots__ = ("_replies", "_then", "first_id", "future", "size")
 
-    def __init__(self, first_id: int, size: int, future: asyncio.Future[Replies]) -> None:
+    def __init__(self, first_id: int, size: int, future: asyncio.Future[Replies], then: Then | None = None) -> None:
         self.first_id = first_id
         self.size = size
         self.future = future
+        self._then = then
         self._replies: dict[int, Message] = {}
 
     def accept(self, message_id: int, message: Message) -> None:
@@ -50,17 +56,31 @@ class Exchange:
     def finish(self) -> None:
         """Hand over what has come; gaps stay visible as None."""
         if not self.future.done():
-            self.future.set_result([self._replies.get(self.first_id + i) for i in range(self.size)])
+            replies = [self._replies.get(self.first_id + i) for i in range(self.size)]
+            self.future.set_result(replies)
+            if self._then is not None:
+                self._then(replies)
+
+    def fail(self, error: KeeperError) -> None:
+        """Nothing more will come."""
+        if not self.future.done():
+            self.future.set_exception(error)
+            self.future.exception()  # marks it as seen: its waiter may have been cancelled meanwhile
+            if self._then is not None:
+                self._then(error)
 
 
 class Subscription:
     """Pushes of one subscription, oldest first, at most `limit` of them.
 
     lossy: what is too much drops the oldest and is counted in `dropped`, instead of being told as an error.
+    holds: asked of each push as it comes; one that it holds is queued with `release`, or before whatever comes next.
     """
 
     def __init__(self, limit: int, *, lossy: bool = False) -> None:
         self.dropped = 0
+        self.holds: Callable[[msgspec.Raw], bool] | None = None
+        self._held: msgspec.Raw | None = None
         self._lossy = lossy
         self._limit = limit
         self._queue: deque[msgspec.Raw] = deque()
@@ -68,6 +88,19 @@ class Subscription:
         self._error: KeeperError | None = None
 
     def put(self, item: msgspec.Raw) -> None:
+        self.release()
+        if self.holds is not None and self.holds(item):
+            self._held = item
+        else:
+            self._put(item)
+
+    def release(self) -> None:
+        """Queue what is held, if anything is."""
+        held, self._held = self._held, None
+        if held is not None:
+            self._put(held)
+
+    def _put(self, item: msgspec.Raw) -> None:
         if len(self._queue) >= self._limit and self._lossy:
             self._queue.popleft()
             self._queue.append(item)
@@ -82,6 +115,7 @@ class Subscription:
         self._wake.set()
 
     def fail(self, error: KeeperError) -> None:
+        self.release()
         self._error = error
         self._wake.set()
 
@@ -122,9 +156,9 @@ class Mux:
         self._subscriptions: dict[str, Subscription] = {}
         self._unclaimed: dict[str, deque[msgspec.Raw]] = {}
 
-    def expect(self, size: int) -> Exchange:
-        """Reserve ids for a message of `size` requests."""
-        exchange = Exchange(self._next_id, size, asyncio.get_running_loop().create_future())
+    def expect(self, size: int, then: Then | None = None) -> Exchange:
+        """Reserve ids for a message of `size` requests. then: see Exchange."""
+        exchange = Exchange(self._next_id, size, asyncio.get_running_loop().create_future(), then)
         for message_id in range(self._next_id, self._next_id + size):
             self._waiting[message_id] = exchange
         self._next_id += size
@@ -176,11 +210,10 @@ class Mux:
 
     def fail(self, error: KeeperError) -> None:
         """The connection ended: everybody who waits learns why."""
-        for exchange in set(self._waiting.values()):
-            if not exchange.future.done():
-                exchange.future.set_exception(error)
-                exchange.future.exception()  # marks it as seen: its waiter may have been cancelled meanwhile
+        waiting = set(self._waiting.values())
         self._waiting.clear()
+        for exchange in waiting:
+            exchange.fail(error)
         for subscription in self._subscriptions.values():
             subscription.fail(error)
         self._subscriptions.clear()

@@ -25,6 +25,7 @@ from keeper.indexer.rpc.endpoint import Endpoint, EndpointStatus, is_endpoints_f
 from keeper.indexer.rpc.faults import missing_answer, understand
 from keeper.indexer.rpc.forkrules import accept_changed, may_have_changed
 from keeper.indexer.rpc.mux import Replies
+from keeper.indexer.rpc.quick import QuickQuestion
 from keeper.indexer.rpc.readmission import prove
 from keeper.indexer.rpc.transport import Transport
 from keeper.indexer.rpc.wire import ABSENT, Request, read_header, strict
@@ -81,6 +82,7 @@ class EndpointPool:
         self.settings = settings
         self.head_at_ns = 0  # when the newest head came, by time.perf_counter_ns
         self.dispute: Dispute | None = None
+        self.quick: QuickQuestion | None = None  # about the next block, to be asked as its head comes
         self._probing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -274,7 +276,7 @@ class EndpointPool:
             parts = [requests[start : start + size] for start in range(0, len(requests), size)]
             answered = await asyncio.gather(*(endpoint.send(transport, part, timeout_s) for part in parts))
             replies = [reply for part in answered for reply in part]
-        return Answer(endpoint, _results(requests, replies, endpoint.name))
+        return Answer(endpoint, results_of(requests, replies, endpoint.name))
 
     async def open_endpoint(self) -> tuple[Endpoint, Transport]:
         errors: list[KeeperError] = []
@@ -328,7 +330,7 @@ class EndpointPool:
             await self.latest_of(endpoint)
 
 
-def _results(requests: Sequence[Request], replies: Replies, where: str) -> list[msgspec.Raw | KeeperError]:
+def results_of(requests: Sequence[Request], replies: Replies, where: str) -> list[msgspec.Raw | KeeperError]:
     results: list[msgspec.Raw | KeeperError] = []
     for (method, _), reply in zip(requests, replies, strict=True):
         if reply is None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from keeper.core.errors import KeeperError, RpcMalformed, RpcUnavailable
 from keeper.indexer.rpc.address import Address
-from keeper.indexer.rpc.mux import Mux, Replies, Subscription, SubscriptionRefused
+from keeper.indexer.rpc.mux import Exchange, Mux, Replies, Subscription, SubscriptionRefused, Then
 from keeper.indexer.rpc.wire import Request, encode_batch, encode_call
 
 MAX_MESSAGE_BYTES = 512 * 2**20
@@ -60,6 +60,24 @@ class DuplexTransport(Transport):
 
     @abstractmethod
     async def write(self, payload: bytes) -> None: ...
+
+    @abstractmethod
+    def write_now(self, payload: bytes) -> None:
+        """The same without a turn of the event loop: it is with the operating system, or in the connection's own queue,
+        when this returns. Raises RpcUnavailable; nothing has left then."""
+
+    def ask_now(self, size: int, payload: Callable[[int], bytes], then: Then) -> Exchange:
+        """Send one message of so many requests at once. payload: of the first one's id. then: see Exchange; nobody
+        waits for it but the caller. Raises RpcUnavailable when nothing was sent."""
+        if self.closed:
+            raise RpcUnavailable(f"{self.address.shown}: not sent, the connection is closed")
+        exchange = self.mux.expect(size, then)
+        try:
+            self.write_now(payload(exchange.first_id))
+        except RpcUnavailable:
+            self.mux.forget(exchange)
+            raise
+        return exchange
 
     async def exchange(self, requests: Sequence[Request], timeout_s: float) -> Replies:
         if self.closed:

@@ -51,6 +51,20 @@ class WebSocketTransport(DuplexTransport):
         except (aiohttp.ClientError, OSError) as error:
             raise RpcUnavailable(f"{self.address.shown}: disconnected while sending ({reason_of(error)})") from None
 
+    def write_now(self, payload: bytes) -> None:
+        """Driven one step by hand: the frame is written by then, and what is left is to wait while the network does not
+        keep up."""
+        if self._socket is None or self._socket.closed:
+            raise RpcUnavailable(f"{self.address.shown}: not sent, the connection is closed")
+        writing = self._socket.send_frame(payload, aiohttp.WSMsgType.TEXT)
+        try:
+            writing.send(None)
+        except StopIteration:
+            return
+        except (aiohttp.ClientError, OSError) as error:
+            raise RpcUnavailable(f"{self.address.shown}: disconnected while sending ({reason_of(error)})") from None
+        writing.close()
+
     async def _read(self, websocket: aiohttp.ClientWebSocketResponse[bool]) -> None:
         rearm = _quick_acknowledger(websocket)
         try:

@@ -6,7 +6,7 @@ of positions are judged at one moment.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from keeper.core.ports import Reads
@@ -224,6 +224,14 @@ class AaveV3:
         receiver: bytes,
     ) -> LiquidationPlan | Skip:
         return liquidate.rejudge(market, key, self._sheet(market, prices, position, now), now, plan, receiver)
+
+    def quick_places(self, market: Market, positions: Sequence[Account], assets: Collection[bytes]) -> Sequence[int]:
+        return prices.places(market, positions, assets)
+
+    def quick_read(
+        self, market: Market, before: Prices, places: Sequence[int], results: Sequence[CallResult]
+    ) -> tuple[Market, Prices]:
+        return prices.read_places(market, before, places, results)
 
     def pairs(
         self, market: Market, prices: Prices, key: bytes, position: Account, now: int, receiver: bytes

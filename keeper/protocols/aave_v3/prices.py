@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from keeper.core.errors import DecodeError
@@ -10,7 +10,7 @@ from keeper.core.ports import Reads
 from keeper.core.types import Call, CallResult, Price, Prices
 from keeper.protocols.aave_v3 import abi
 from keeper.protocols.aave_v3.abi import call
-from keeper.protocols.aave_v3.state import Market
+from keeper.protocols.aave_v3.state import Account, Market
 from keeper.protocols.feeds import aggregators
 
 
@@ -38,11 +38,41 @@ def read_head(market: Market, results: Sequence[CallResult]) -> tuple[Prices, Ma
     for asset, result in zip(assets, results, strict=False):
         if value := abi.maybe_uint(result):
             prices[asset] = Price(value, market.base_decimals, times.get(asset))
-    if market.sentinel:
-        is_open = abi.maybe_uint(results[-1]) == 1
-        if is_open != market.sentinel_open:
-            market = replace(market, sentinel_open=is_open)
-    return prices, market
+    return prices, _with_sentinel(market, results[-1]) if market.sentinel else market
+
+
+def places(market: Market, accounts: Iterable[Account], assets: Collection[bytes]) -> list[int]:
+    """Of the head calls, the prices of these assets and of what these accounts' flags and e-modes name, and the
+    sentinel. Clocks only say whether a price is stale, which the pool does not ask."""
+    wanted = set(assets)
+    for account in accounts:
+        wanted |= {market.by_id[one].asset for one, _, _ in account.flagged() if one in market.by_id}
+        emode = market.by_category.get(account.emode)
+        if emode is not None and emode.price_source:
+            wanted.add(emode.price_source)
+    found = [place for place, asset in enumerate(_priced(market)) if asset in wanted]
+    return [*found, len(head_calls(market)) - 1] if market.sentinel else found
+
+
+def read_places(
+    market: Market, before: Prices, places: Sequence[int], results: Sequence[CallResult]
+) -> tuple[Market, Prices]:
+    """What `read_head` says where the other head calls return what they did before."""
+    assets, found = _priced(market), dict(before)
+    for place, result in zip(places, results, strict=True):
+        if place >= len(assets):
+            market = _with_sentinel(market, result)
+        elif value := abi.maybe_uint(result):
+            had = found.get(assets[place])
+            found[assets[place]] = Price(value, market.base_decimals, None if had is None else had.updated_at)
+        else:
+            found.pop(assets[place], None)
+    return market, found
+
+
+def _with_sentinel(market: Market, result: CallResult) -> Market:
+    is_open = abi.maybe_uint(result) == 1
+    return market if is_open == market.sentinel_open else replace(market, sentinel_open=is_open)
 
 
 def feeds(market: Market) -> Reads[dict[bytes, tuple[bytes, ...]]]:

@@ -418,3 +418,53 @@ def test_nothing_is_written_while_nothing_changes(pipeline: ArmedPipeline) -> No
         pipeline.chain.mine()
         pipeline.follow()
         assert pipeline.store.kept[META] is kept
+
+
+def test_what_left_for_a_block_that_was_never_taken_is_journalled_with_the_next(pipeline: ArmedPipeline) -> None:
+    """Acted on as its head came, and replaced before it was read: sent once, and told of the block it was sent for."""
+    lost = pipeline.chain.mine(opened=[1], at_most=0)
+    assert pipeline.answer()
+    assert not pipeline.answer()
+    assert of(pipeline, 1) == []
+    pipeline.arm()  # too early: what left is in memory alone
+    assert pipeline.store.kept[META] != ""
+    pipeline.chain.reorg(1, requeue=True)
+    pipeline.chain.mine(opened=[1], at_most=0)
+    pipeline.follow()
+    [intent] = of(pipeline, 1)
+    assert (intent.judged_number, intent.judged_hash) == (lost.number, lost.hash)
+    assert pipeline.chain.submitted.count(intent.attempts[0].tx_hash) == 1
+    pipeline.chain.mine()
+    pipeline.follow()
+    assert of(pipeline, 1)[0].status is IntentStatus.INCLUDED
+
+
+def test_who_dies_after_acting_on_a_head_finds_what_left(pipeline: ArmedPipeline) -> None:
+    pipeline.chain.mine(opened=[1], at_most=0)
+    assert pipeline.answer()
+    pipeline.restart()
+    pipeline.chain.mine()
+    pipeline.follow()
+    [intent] = of(pipeline, 1)
+    assert intent.status is IntentStatus.INCLUDED
+
+
+def test_a_gap_is_skipped_with_what_left_before_it(pipeline: ArmedPipeline) -> None:
+    """Whoever stores a block without having observed it stores what was sent as well."""
+    pipeline.chain.mine(opened=[1], at_most=0)
+    assert pipeline.answer()
+    with pipeline.store.transaction() as transaction:
+        pipeline.executor.fired(transaction)
+    [intent] = of(pipeline, 1)
+    assert (intent.status, pipeline.store.kept[META]) == (IntentStatus.PLANNED, "")
+
+
+def test_what_changes_between_the_question_and_its_answer_counts(pipeline: ArmedPipeline) -> None:
+    """What is looked at beforehand is looked at again where the journal is another one since."""
+    block = pipeline.chain.mine(opened=[1, 2])
+    pipeline.executor.survey(block)
+    first, second, *_ = load(pipeline.store.kept[META], SIGNER.address)
+    pipeline.executor._journal.record([first])  # its cause, and its nonce, are taken now
+    before = len(pipeline.chain.submitted)
+    assert pipeline.answer()
+    assert pipeline.chain.submitted[before:] == [second.attempts[0].tx_hash]

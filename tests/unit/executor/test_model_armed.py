@@ -42,6 +42,23 @@ class ChaosArmed(Chaos):
         self.block(opened=opened, closed=set(), at_most=6)
         self.pipeline.changed = set()
 
+    @rule(opened=POSITIONS, requeue=st.booleans(), rearm=st.booleans(), at_most=st.integers(0, 3))
+    def block_that_is_acted_on_and_never_taken(
+        self, opened: set[int], requeue: bool, rearm: bool, at_most: int
+    ) -> None:
+        """What was ready leaves as its head comes; then the node has another block in its place."""
+        chain = self.pipeline.chain
+        chain.mine(opened=sorted(opened), at_most=0)
+        try:
+            self.pipeline.answer()
+        except Crash:
+            self.pipeline.restart()
+        chain.reorg(1, requeue=requeue)
+        if rearm:
+            self.arm(list(NEAR))
+        chain.mine(at_most=at_most)
+        self._live()
+
 
 TestChaosArmed = ChaosArmed.TestCase
 TestChaosArmed.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keeper.core.types import Log, LogFilter
-from keeper.indexer.bloom import Bloom, item_mask, log_mask, suspect
+from keeper.indexer.bloom import Absence, Bloom, item_mask, log_mask, suspect
 
 POOL, TOKEN, STRANGER = b"\x01" * 20, b"\x02" * 20, b"\x03" * 20
 SUPPLY, TRANSFER, APPROVAL = keccak(b"Supply"), keccak(b"Transfer"), keccak(b"Approval")
@@ -90,3 +90,21 @@ def test_receipts_that_lack_a_log_do_not_make_up_the_bloom() -> None:
     logs = [a_log(POOL, SUPPLY), a_log(STRANGER, APPROVAL, b"\x05" * 32)]
     assert not Bloom(bloom_of(*logs)).unexplained_by(logs)
     assert Bloom(bloom_of(*logs)).unexplained_by(logs[:1])
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([POOL, TOKEN, STRANGER]), st.sampled_from([SUPPLY, TRANSFER, APPROVAL]), items))
+)
+def test_absence_is_never_proven_of_a_block_that_has_a_log_of_ours(logs: list[tuple[bytes, bytes, bytes]]) -> None:
+    bloom = bloom_of(*(a_log(*log) for log in logs))
+    ours = any(address in WANTED.addresses and topic in WANTED.topics for address, topic, _ in logs)
+    assert not (ours and Absence(WANTED).proven_by(bloom))
+
+
+def test_absence_is_proven_where_no_address_or_no_topic_of_ours_is_admitted() -> None:
+    absence = Absence(WANTED)
+    assert absence.proven_by(bytes(256))
+    assert absence.proven_by(bloom_of(a_log(STRANGER, SUPPLY)))
+    assert absence.proven_by(bloom_of(a_log(POOL, APPROVAL)))
+    assert not absence.proven_by(bloom_of(a_log(POOL, SUPPLY)))
+    assert not absence.proven_by(b"\xff" * 256)
