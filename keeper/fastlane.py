@@ -85,6 +85,8 @@ class FastLane:
             return
         names = {one.draft.protocol for one in ready}
         parts = [self._part(track, ready) for track in pipeline.tracks if track.name in names]
+        # Contracts of anybody are asked in requests of their own, so what depends on them is left to the ordinary way.
+        parts = [part for part in parts if not any(call.anybody for call in _asked(part))]
         calls = [call for part in parts for call in _asked(part)]
         if 0 < len(calls) <= _MOST_CALLS:
             tip = pipeline.window.tip

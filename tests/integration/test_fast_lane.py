@@ -108,3 +108,26 @@ def test_a_block_that_touches_the_pool_is_read_before_anything_leaves(dev_chain:
         assert keeper.said(LEFT) == []
         assert keeper.liquidations() == []
         assert keeper.terminate() == 0
+
+
+def test_what_depends_on_contracts_of_anybody_is_left_to_the_ordinary_way(dev_chain: DevChain, tmp_path: Path) -> None:
+    """Morpho's oracles are asked in a request of their own: its liquidations leave once the block is read."""
+    chain, market = dev_chain, dev_chain.morpho.main
+    owner, usdc = chain.accounts[0], chain.tokens["USDC"].address
+    chain.fund_liquidator()
+    market.supply(chain.accounts[2], Decimal(1_000_000))
+    chain.send(chain.liquidator.address, usdc, "approve(address,uint256)", market.morpho, 2**256 - 1)
+    market.supply_collateral(owner, Decimal(10))
+    market.borrow(owner, Decimal(16_500))
+    chain.mine_by_hand()
+    with deploy(tmp_path, chain, mode="live", rpc=[chain.ws_url], protocols=["morpho_blue"]) as keeper:
+        keeper.start()
+        keeper.until_synced()
+        until_ready(keeper, 1)
+        chain.set_price("WETH", Decimal(1_800))
+        keeper.until("it to be journalled", lambda: len(keeper.liquidations()) == 1)
+        assert keeper.said(LEFT) == []
+        chain.mine()
+        keeper.until("it to be mined", lambda: {row["status"] for row in keeper.liquidations()} == {"included"})
+        assert keeper.terminate() == 0
+    assert market.position(owner).borrow_shares == 0
