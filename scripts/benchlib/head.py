@@ -41,8 +41,8 @@ PATIENCE_S = 30.0
 GWEI = 10**9
 CROWD = 50
 REASON = (
-    "an event loop wakes up where a socket blocks, and in between are the block's logs and prices decoded, the ranked "
-    "book cut at what may be open, and exact integers: hundreds of calls, none of them large"
+    "an event loop wakes up where a socket blocks, and what runs once per block finds the processor's caches full of "
+    "something else: hearing and asking, proving the header, journal and store, exact judgement, writing"
 )
 HASH, TIME = "<hash>", "<time>"
 

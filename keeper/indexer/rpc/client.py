@@ -196,7 +196,6 @@ class RpcClient(EndpointPool):
         except KeeperError:
             return None
         late = asyncio.get_running_loop().call_later(patience_s, heard, unanswered)
-        self._submitted.add(raws)
         return begun
 
     def _outcomes(
