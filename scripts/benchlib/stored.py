@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import chain as joined
+from itertools import islice
 from pathlib import Path
 
 from keeper.config.load import load_config
@@ -31,6 +32,32 @@ from . import aave_book
 from .profiling import shares
 
 PATIENCE_S = 120.0
+
+
+async def index(house: House, block: int) -> None:
+    """Arrive at a block, in the store of the house."""
+    rpc = await house.connect()
+    try:
+        with closing(house.open_store()) as store:
+            pipeline = house.pipeline(rpc, store, (), lambda: None)
+            await Daemon(house, rpc, store, pipeline, lambda _: None).index(block)
+    finally:
+        await rpc.close()
+
+
+def fill(house: House, positions: int, *, at_once: int = 100_000) -> None:
+    """Store so many accounts of its Aave, of which the chain knows nothing, none nearer than 30 % to liquidation."""
+    adapter = next(one for one in house.adapters() if one.kind == "aave_v3")
+    with closing(house.open_store()) as store:
+        tip = store.blocks()[-1]
+        stored, prices = (store.fact(adapter.name, kind, MARKET_KEY) for kind in ("market", "prices"))
+        assert stored is not None
+        assert prices is not None
+        accounts = aave_book.accounts(adapter.load_market(stored), load_prices(prices), positions, spare=0.3)
+        facts = (Fact(adapter.name, "position", key, adapter.dump_position(one)) for key, one in accounts)
+        while some := tuple(islice(facts, at_once)):
+            with store.transaction() as tx:
+                tx.amend(CommittedBlock(tip, some))
 
 
 class Deployment:
@@ -48,29 +75,8 @@ class Deployment:
         self.database = folder / "var" / "keeper.db"
         self._log = folder / "keeper.log"
         house = House(self.config, load_config(self.config))
-        asyncio.run(self._index(house))
-        self._fill(house, positions)
-
-    async def _index(self, house: House) -> None:
-        rpc = await house.connect()
-        try:
-            with closing(house.open_store()) as store:
-                pipeline = house.pipeline(rpc, store, (), lambda: None)
-                await Daemon(house, rpc, store, pipeline, lambda _: None).index(self.chain.block_number)
-        finally:
-            await rpc.close()
-
-    def _fill(self, house: House, positions: int) -> None:
-        [adapter] = house.adapters()
-        with closing(house.open_store()) as store:
-            tip = store.blocks()[-1]
-            stored, prices = (store.fact(adapter.name, kind, MARKET_KEY) for kind in ("market", "prices"))
-            assert stored is not None
-            assert prices is not None
-            accounts = aave_book.accounts(adapter.load_market(stored), load_prices(prices), positions, spare=0.3)
-            facts = (Fact(adapter.name, "position", key, adapter.dump_position(one)) for key, one in accounts)
-            with store.transaction() as tx:
-                tx.amend(CommittedBlock(tip, tuple(facts)))
+        asyncio.run(index(house, chain.block_number))
+        fill(house, positions)
         with closing(sqlite3.connect(self.database)) as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

@@ -27,10 +27,10 @@ _TOGETHER = 200
 _Send = tuple[str, int, str, bytes]
 
 
-def gather(chain: DevChain, count: int) -> list[str]:
-    """Position ids of so many owners, as Keeper names them."""
+def gather(chain: DevChain, count: int, owed_usdc: int = _USDC) -> list[str]:
+    """Position ids of so many owners, as Keeper names them. owed_usdc: raw units, against ten thousand dollars."""
     market = chain.morpho.add_market("DAI", "USDC", irm=NOBODY)
-    market.supply(chain.accounts[-1], 2 * count * _USDC)
+    market.supply(chain.accounts[-1], 2 * count * owed_usdc)
     dai, admin = chain.tokens["DAI"], chain.accounts[3]
     owners = [checksummed(keccak(b"keeper campaign: crowd %d" % number)[12:]) for number in range(count)]
     approve = encode_call("approve(address,uint256)", (market.morpho, UINT256_MAX))
@@ -48,7 +48,7 @@ def gather(chain: DevChain, count: int) -> list[str]:
             then.append(
                 (owner, 1, market.morpho, encode_call(f"supplyCollateral({PARAMS},uint256,address,bytes)", pledge))
             )
-            then.append((owner, 2, market.morpho, encode_call(borrow, (market.params, _USDC, 0, owner, owner))))
+            then.append((owner, 2, market.morpho, encode_call(borrow, (market.params, owed_usdc, 0, owner, owner))))
         for sends in (first, then):
             batch(chain, [_request(*send) for send in sends])
             chain.mine()
