@@ -92,6 +92,7 @@ class Daemon:
         self.foresight: Foresight | None = None
         self._arming: asyncio.Task[None] | None = None
         self._lane = FastLane(pipeline, rpc, house.config.chain.wrapped_native)
+        self._telling: asyncio.Task[None] | None = None
 
     @property
     def turn(self) -> asyncio.Lock:
@@ -120,6 +121,9 @@ class Daemon:
                     break
         finally:
             self._stop_arming()
+            if self._telling is not None:
+                self._telling.cancel()
+            self._stop_telling()
 
     async def _remember(self) -> None:
         """An index that was made before lines followed volatility has observed nothing yet."""
@@ -176,11 +180,14 @@ class Daemon:
                 self.foresight.head_comes()
             self._stop_arming()
             self._lane.look()
+            self._stop_telling()
             async with self._turn:
                 await self._step_to(head, until_block)
             if self.foresight is not None:
                 self.foresight.head_taken()
             self._arming = asyncio.create_task(self._arm(), name="arm")
+            if self._telling is None and self._pipeline.has_more_to_tell:
+                self._telling = asyncio.create_task(self._tell_more(), name="tell more")
 
         await self._patience("follow", attempt)
 
@@ -190,6 +197,20 @@ class Daemon:
             self._lane.prepare()  # what is ready since earlier; the next head may not leave the time for more
             await self._pipeline.arm()
             self._lane.prepare()
+
+    async def _tell_more(self) -> None:
+        """What was too much to tell at once, some at a time, blocks coming first."""
+        while self._pipeline.has_more_to_tell:
+            async with self._turn:
+                self._pipeline.tell_more()
+            await asyncio.sleep(0)
+
+    def _stop_telling(self) -> None:
+        """Raises what went wrong meanwhile."""
+        if self._telling is not None and self._telling.done():
+            telling, self._telling = self._telling, None
+            if not telling.cancelled():
+                telling.result()
 
     def _stop_arming(self) -> None:
         """A head comes first. Raises what went wrong meanwhile: a store that cannot be written to."""

@@ -28,7 +28,8 @@ from keeper.core.latency import Latency
 from keeper.core.ports import Store, Transaction
 from keeper.core.records import CommittedBlock, Fact, Intent, Notice
 from keeper.core.types import Block, BlockRef, Book, Call, CallResult, Health, LogFilter, RawLog, Update
-from keeper.evaluator.episodes import undocumented
+from keeper.documenting import Documenting, facts_of
+from keeper.evaluator.episodes import Episode
 from keeper.evaluator.judge import Ruling
 from keeper.executor.armed import View
 from keeper.executor.armory import Verdicts
@@ -38,13 +39,17 @@ from keeper.executor.questions import Questions
 from keeper.executor.simulate import Verdict
 from keeper.indexer.reads import drive
 from keeper.past import Past
-from keeper.telling import Outgoing
+from keeper.telling import Outgoing, Part
 from keeper.track import Track, episode_fact
 
 log = structlog.get_logger(__name__)
 
 ARMED_BELOW = 1.1
 """Health up to which a position is near enough to liquidation for its transaction to be kept ready."""
+
+AT_ONCE = 50
+"""Notices, or records of what a block did, that are made in one go: each takes a millisecond or two, and a block waits
+for no more than these."""
 
 _WIDENINGS = 4  # a filter that grows more often than this within one block is a defect of its adapter
 
@@ -110,6 +115,8 @@ class Pipeline:
         self._wake = wake
         self._invite = invite
         self._venues: list[Venue] = []
+        self._documenting = Documenting(store)
+        self._rulings: list[Ruling] | None = None  # of the tip, while there is more to tell of it
         self._heard: tuple[bytes, int] | None = None
         self._begun = b""
         self.window = self._headers(())
@@ -151,23 +158,10 @@ class Pipeline:
         self.finalized = self.window.oldest.number if len(self.window) else 0
         for track in self.tracks:
             track.load(self._store)
-        self._complete_records()
+        self._documenting.recall(self.tracks, self.window)
+        self._rulings = None
         self._venues = [Venue(track.adapter, track.book) for track in self.tracks]
         self._executor.adopt(self.window.blocks, self.finalized)
-
-    def _complete_records(self) -> None:
-        """Document what the block at the cursor did to episodes, where a crash came between judging and telling."""
-        facts: list[Fact] = []
-        for track in self.tracks if len(self.window) else ():
-            tip = self.window.tip
-            undone = [one for one in track.episodes_since(self._store, tip.number) if undocumented(one, tip.ref)]
-            done = [track.judge.documented(track.book, one, tip) for one in undone]
-            facts += [episode_fact(after) for before, after in zip(undone, done, strict=True) if after != before]
-        if facts:
-            with self._store.transaction() as tx:
-                tx.amend(CommittedBlock(self.window.tip, tuple(facts)))
-            for track in self.tracks:
-                track.judge.recall(track.open_episodes(self._store))
 
     # --- steps
 
@@ -248,6 +242,8 @@ class Pipeline:
                 changed = tx.revert_to(step.ancestor)
                 self._executor.reverted(tx, step.ancestor)
             self.window.revert_to(step.ancestor)
+            self._documenting.revert_to(step.ancestor.number)
+            self._rulings = None
             for track in self.tracks:
                 track.rewind(self._store, {(kind, key) for protocol, kind, key in changed if protocol == track.name})
         except BaseException:
@@ -452,20 +448,36 @@ class Pipeline:
 
     # --- telling
 
+    @property
+    def has_more_to_tell(self) -> bool:
+        """Whether something was left to `tell_more`."""
+        return self._rulings is not None or len(self._documenting) > 0
+
+    def tell_more(self) -> None:
+        """Between blocks: tell some of what is due, and document some of what blocks did, so that the next block waits
+        for neither."""
+        rulings = self._rulings
+        if rulings is not None:
+            self._tell([replace(ruling, steps=()) for ruling in rulings], present=True)
+        elif len(self._documenting):
+            self._document()
+
     def _tell(self, rulings: Sequence[Ruling], *, present: bool) -> None:
-        """Document what the block did to episodes and, if it is the present, put what is due in the outbox."""
+        """If the block is the present, put what is due in the outbox; document what it did to episodes. Of either no
+        more than a little at once: the rest is for `tell_more`, or the next block."""
         try:
             told = self._store.told()
             facts: list[Fact] = []
-            outgoing: list[Outgoing] = []
+            parts: list[Part] = []
+            most = AT_ONCE
             for track, ruling in zip(self.tracks, rulings, strict=True):
-                documented = track.judge.document(track.book, ruling)
                 earlier = Past(self._store, track.adapter, self.window)
-                due = track.teller.tell(told, track.book, documented, present=present, earlier=earlier)
-                facts += [episode_fact(step.after) for step in documented.steps]
-                facts += [episode_fact(one.record) for one in due if one.record is not None]
-                outgoing += due
-                track.judge.accept(documented)
+                part = track.teller.tell(told, track.book, ruling, present=present, earlier=earlier, most=most)
+                most = max(most - len(part.outgoing), 0)
+                facts += [episode_fact(one) for one in _said(part)]
+                facts += [episode_fact(one.record) for one in part.outgoing if one.record is not None]
+                parts.append(part)
+            outgoing = [one for part in parts for one in part.outgoing]
             if facts or outgoing:
                 with self._store.transaction() as tx:
                     tx.amend(CommittedBlock(self.window.tip, tuple(facts)))
@@ -473,10 +485,29 @@ class Pipeline:
         except BaseException:
             self.load()
             raise
-        for track, ruling in zip(self.tracks, rulings, strict=True):
-            track.teller.stored(ruling, present=present)
+        for track, ruling, part in zip(self.tracks, rulings, parts, strict=True):
+            for episode in _said(part):
+                track.judge.amend(episode)
+            self._documenting.note(track, ruling, frozenset(step.after.id for step in part.documented))
+            track.teller.stored(ruling, part, present=present)
+        self._rulings = list(rulings) if any(part.more for part in parts) else None
         if outgoing:
             self._wake()
+        if 0 < len(self._documenting) <= most:
+            self._document()
+
+    def _document(self) -> None:
+        """Some of what blocks did to episodes, the oldest first."""
+        try:
+            done = self._documenting.some(AT_ONCE)
+            with self._store.transaction() as tx:
+                tx.amend(CommittedBlock(self.window.tip, tuple(facts_of(done))))
+        except BaseException:
+            self.load()
+            raise
+        for track, episode in done:
+            track.judge.amend(episode)
+        self._documenting.finished(AT_ONCE)
 
     def _judge(self, track: Track, block: Block, update: Update[Any, Any]) -> Ruling:
         return track.judge.judge(
@@ -502,6 +533,10 @@ class Pipeline:
         if not recent:
             return block.timestamp + 1
         return block.timestamp + max(1, round((block.timestamp - recent[0].timestamp) / len(recent)))
+
+
+def _said(part: Part) -> list[Episode]:
+    return [*(step.after for step in part.documented), *part.demanded]
 
 
 def _union(filters: Sequence[LogFilter]) -> LogFilter:

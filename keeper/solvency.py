@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from keeper.core.ports import ProtocolAdapter, Solvent
+from keeper.core.errors import StoreError
+from keeper.core.ports import ProtocolAdapter, Solvent, Store
 from keeper.core.types import Backing, Block, BlockRef, Book, Call, CallResult
 from keeper.core.units import format_units
 from keeper.evaluator.house import Trouble
@@ -19,6 +21,7 @@ from keeper.evaluator.solvency import MOVES_BPS, Assessing, Solvency
 from keeper.indexer.reads import drive
 from keeper.pipeline import Pipeline
 from keeper.queries.views import load_book
+from keeper.stored import StoredPositions
 from keeper.upkeep.conditions import Conditions
 
 if TYPE_CHECKING:
@@ -49,11 +52,6 @@ def _at(rpc: RpcClient, block: BlockRef) -> Any:
         return await rpc.call_many(calls, block)
 
     return execute
-
-
-def still(book: Book[Any, Any]) -> Book[Any, Any]:
-    """The book as it is now: its values are frozen, only the mapping is copied."""
-    return replace(book, positions=dict(book.positions))
 
 
 def row(adapter: Adapter, market: Any, block: Block, found: Solvency) -> Mapping[str, Any]:
@@ -95,8 +93,9 @@ def row(adapter: Adapter, market: Any, block: Block, found: Solvency) -> Mapping
 class SolvencyWatch:
     """latest: by protocol, what was last found; kept for whoever shows it.
 
-    adapters: of its own, by name, since an adapter remembers the moment that it was last asked about. turn: held while
-    the books are copied, not while they are added up.
+    adapters: of its own, by name, since an adapter remembers the moment that it was last asked about. read: the store
+    once more, which stays at the block that it was opened at: a copy of a million positions would keep blocks waiting,
+    and be most of a gigabyte. turn: held until it is.
     """
 
     rpc: RpcClient
@@ -104,20 +103,34 @@ class SolvencyWatch:
     turn: asyncio.Lock
     conditions: Conditions
     adapters: Mapping[str, Adapter]
+    read: Callable[[], Store]
     min_coverage_wad: int | None
     latest: dict[str, Solvency] = field(default_factory=dict)
 
     async def look(self) -> None:
-        async with self.turn:
-            if not len(self.pipeline.window):
-                return
-            tip = self.pipeline.window.tip
-            books = {track.name: still(track.book) for track in self.pipeline.tracks if track.book.market is not None}
-        for name, book in books.items():
-            found = await assess(self.rpc, self.adapters[name], book, tip)
-            self.latest[name] = found
-            log.info("solvency_assessed", **row(self.adapters[name], book.market, tip, found))
-            self._tell(name, self.adapters[name], book, found)
+        async with contextlib.AsyncExitStack() as stack:
+            async with self.turn:
+                if not len(self.pipeline.window):
+                    return
+                tip = self.pipeline.window.tip
+                store = stack.enter_context(contextlib.closing(self.read()))
+                stack.enter_context(store.snapshot())
+                if store.cursor() != tip.ref:
+                    raise StoreError(f"a second look into the store is not at block {tip.number}; is it one in memory?")
+                books = {
+                    track.name: Book(
+                        track.book.market,
+                        track.book.prices,
+                        StoredPositions(store, track.name, self.adapters[track.name].load_position, kept=0),
+                    )
+                    for track in self.pipeline.tracks
+                    if track.book.market is not None
+                }
+            for name, book in books.items():
+                found = await assess(self.rpc, self.adapters[name], book, tip)
+                self.latest[name] = found
+                log.info("solvency_assessed", **row(self.adapters[name], book.market, tip, found))
+                self._tell(name, self.adapters[name], book, found)
 
     def _tell(self, name: str, adapter: Adapter, book: Book[Any, Any], found: Solvency) -> None:
         if self.min_coverage_wad is None:

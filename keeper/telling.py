@@ -16,7 +16,7 @@ from keeper.core.types import Block, Book
 from keeper.evaluator.directory import Directory
 from keeper.evaluator.episode_json import load_episode, outline
 from keeper.evaluator.episodes import Episode, EpisodeStatus
-from keeper.evaluator.judge import Judge, Ruling
+from keeper.evaluator.judge import Judge, Ruling, Step
 from keeper.evaluator.notices import is_unheard_loss
 from keeper.evaluator.situation import Earlier
 from keeper.evaluator.tell import suspects, tell
@@ -30,6 +30,17 @@ class Outgoing:
     notice: Notice
     channels: tuple[str, ...]
     record: Episode | None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is told at once. documented: the steps it is about, as told; demanded: episodes of earlier blocks, likewise.
+    more: whether that was not everything."""
+
+    outgoing: Sequence[Outgoing] = ()
+    documented: Sequence[Step] = ()
+    demanded: Sequence[Episode] = ()
+    more: bool = False
 
 
 class Teller:
@@ -89,23 +100,28 @@ class Teller:
         *,
         present: bool,
         earlier: Callable[[bytes], Earlier | None] = lambda _: None,
-    ) -> Sequence[Outgoing]:
-        """What the readers of this protocol must hear after this block; `stored` must follow once it is.
+        most: int | None = None,
+    ) -> Part:
+        """What the readers of this protocol must hear after this block, or the deepest `most` of it; `stored` must
+        follow once it is.
 
         earlier: by key, what a position's health was a while ago."""
         if not present or not (ruling.steps or self._behind):
-            return ()
+            return Part()
         ended = self._ended.values()
-        tellings = tell(self._judge, book, ruling, self._mine(told), self._directory, ended, self._undone, earlier)
-        return [Outgoing(one.notice, self._router.channels(one.notice), one.record) for one in tellings]
+        told = self._mine(told)
+        found = tell(self._judge, book, ruling, told, self._directory, ended, self._undone, earlier, most)
+        outgoing = [Outgoing(one.notice, self._router.channels(one.notice), one.record) for one in found.notices]
+        return Part(outgoing, found.documented, found.demanded, found.more)
 
-    def stored(self, ruling: Ruling, *, present: bool) -> None:
-        """The block of this ruling, and what it had to tell, is in the store."""
-        if present:
+    def stored(self, ruling: Ruling, part: Part, *, present: bool) -> None:
+        """The block of this ruling, and this part of what it had to tell, is in the store."""
+        if present and not part.more:
             self._ended, self._behind = {}, bool(ruling.unknown)
             self._undone &= ruling.unknown
             return
         self._behind = True
+        self._undone -= {one.notice.position for one in part.outgoing}
         for step in ruling.steps:
             if not step.after.is_open:
                 self._remember(step.after)

@@ -222,6 +222,7 @@ class House:
                 turn,
                 conditions,
                 {adapter.name: adapter for adapter in self.adapters()},
+                lambda: self.open_store(read_only=True),
                 watched.min_coverage_wad,
             ),
             watched.every_minutes * 60,

@@ -170,16 +170,16 @@ def _closing(episode: Episode, judgement: Judgement, rules: BandRules) -> Episod
 
 
 def document(episode: Episode, dossier: Dossier, at: BlockRef) -> Episode:
-    """The episode with what its losses in this block were worth and, if its last mark was made in it, with that mark's
-    demands, breach prices and prices."""
+    """The episode with what its losses in this block were worth and, if a mark was made in it, with that mark's prices;
+    if it is the last, with demands and breach prices. Later versions of the episode may be documented as well."""
     losses = tuple(_valued(loss, dossier) if loss.block == at else loss for loss in episode.losses)
-    episode = replace(episode, losses=losses)
+    marks = tuple(replace(mark, prices=dossier.prices) if mark.block == at else mark for mark in episode.marks)
     if episode.last.block != at:
-        return episode
-    last = replace(episode.last, prices=dossier.prices)
+        return replace(episode, losses=losses, marks=marks)
     return replace(
         episode,
-        marks=(*episode.marks[:-1], last),
+        losses=losses,
+        marks=marks,
         demands=dossier.demands if episode.is_open else (),
         breach_prices=dossier.breach_prices if episode.is_open else (),
     )
@@ -188,7 +188,13 @@ def document(episode: Episode, dossier: Dossier, at: BlockRef) -> Episode:
 def undocumented(episode: Episode, at: BlockRef) -> bool:
     """Whether this block did something to the episode of which `document` has more to say."""
     valueless = any(loss.block == at and loss.seized_value is None for loss in episode.losses)
-    return valueless or (episode.last.block == at and not episode.last.prices)
+    return valueless or any(mark.block == at and not mark.prices for mark in episode.marks)
+
+
+def undocumented_blocks(episode: Episode) -> frozenset[BlockRef]:
+    """The blocks of which that is so."""
+    marked = {mark.block for mark in episode.marks} | {loss.block for loss in episode.losses}
+    return frozenset(at for at in marked if undocumented(episode, at))
 
 
 def _valued(loss: Loss, dossier: Dossier) -> Loss:

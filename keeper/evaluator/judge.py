@@ -23,7 +23,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from keeper.core.ports import Paged, ProtocolAdapter, Weighable
-from keeper.core.types import Band, Block, Book, BreachPrice, Health, Linear, Liquidated, Prices, Slack, Token
+from keeper.core.types import Band, Block, BlockRef, Book, BreachPrice, Health, Linear, Liquidated, Prices, Slack, Token
 from keeper.core.units import BPS, WAD
 from keeper.evaluator.adaptive import Adaptive
 from keeper.evaluator.bands import BandRules
@@ -215,6 +215,11 @@ class Judge(Generic[M, A]):
         if ruling.steps:
             self._standing.forget()
 
+    def amend(self, episode: Episode) -> None:
+        """Hold a version of an open episode that says more of it, once it is stored; it stands where it stood."""
+        if episode.key in self._open:
+            self._open[episode.key] = episode
+
     # --- judging
     def calls(self, key: bytes) -> bool:
         """Whether the owner of this position is one we call."""
@@ -290,10 +295,25 @@ class Judge(Generic[M, A]):
                     steps.append(Step(before, after, judgement))
         return Ruling(block, judgements, tuple(steps))
 
+    def wants_document(self, step_: Step, at: BlockRef) -> bool:
+        """Whether `document` has something to say of this step of a block."""
+        return step_.told or undocumented(step_.after, at)
+
     def document(self, book: Book[M, A], ruling: Ruling) -> Ruling:
-        """The ruling with what owners are told: demands, breach prices, the prices they rest on. Apart from `judge`
-        because computing demands takes far longer, and a liquidation need not wait for it."""
-        return replace(ruling, steps=tuple(self._documented(book, step_, ruling.block) for step_ in ruling.steps))
+        """The ruling with every step documented that has something to say."""
+        at = ruling.block.ref
+        steps = (
+            self.document_step(book, one, ruling.block) if self.wants_document(one, at) else one for one in ruling.steps
+        )
+        return replace(ruling, steps=tuple(steps))
+
+    def document_step(self, book: Book[M, A], step_: Step, block: Block) -> Step:
+        """The step with what owners are told: demands, breach prices, the prices they rest on. Apart from `judge`
+        because computing demands takes far longer, and neither a liquidation nor the next block need wait for it.
+
+        book: of that block, though perhaps of this position alone."""
+        dossier = self.dossier(book, step_.after.key, block, step_.after)
+        return replace(step_, after=document(step_.after, dossier, block.ref), dossier=dossier)
 
     def health(self, book: Book[M, A], key: bytes, now: int) -> Health | None:
         """Exact; None for a position that is gone."""
@@ -302,17 +322,16 @@ class Judge(Generic[M, A]):
             return None
         return self.adapter.health(book.market, book.prices, position, now)
 
-    def dossier(self, book: Book[M, A], key: bytes, block: Block, episode: Episode | None) -> Dossier:
+    def dossier(
+        self, book: Book[M, A], key: bytes, block: Block, episode: Episode | None, *, demands: bool = True
+    ) -> Dossier:
         """What its owner is told besides the position's health at the tip. episode: what is told of it; None: that it
-        never was. Only an open one demands anything."""
+        never was. Only an open one demands anything. demands: else what it is asked for is left out, which is most of
+        the work."""
         lost = () if episode is None else tuple(loss.event for loss in episode.losses)
         assets = {asset for event in lost for asset in (event.debt_asset, event.collateral_asset)}
-        demands = episode is not None and episode.is_open
+        demands = demands and episode is not None and episode.is_open
         return self._dossier(book, key, block.timestamp, demands=demands, also=assets)
-
-    def documented(self, book: Book[M, A], episode: Episode, block: Block) -> Episode:
-        """The episode with what `document` has to say of what this block did to it."""
-        return document(episode, self.dossier(book, episode.key, block, episode), block.ref)
 
     def foreseen(self, book: Book[M, A], at: int) -> list[bytes]:
         """Keys of positions open to liquidation at time `at` in a book that is not there yet: the present one with
@@ -445,12 +464,6 @@ class Judge(Generic[M, A]):
     def _keys(self, rows: Rows) -> Iterator[bytes]:
         keys = (self._screen.columns.key(int(row)) for row in rows)
         return (key for key in keys if key is not None)
-
-    def _documented(self, book: Book[M, A], step_: Step, block: Block) -> Step:
-        if not (step_.told or undocumented(step_.after, block.ref)):
-            return step_
-        dossier = self.dossier(book, step_.after.key, block, step_.after)
-        return replace(step_, after=document(step_.after, dossier, block.ref), dossier=dossier)
 
     def _dossier(
         self, book: Book[M, A], key: bytes, now: int, *, demands: bool, also: Collection[bytes] = ()

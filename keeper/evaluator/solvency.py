@@ -82,7 +82,7 @@ class Assessing:
         self._now = now
         self._moves = tuple(moves_bps)
         self._columns = Columns()
-        self._values: dict[bytes, int] = {}
+        self._values: list[int] = []  # collateral by row of the columns
         self._found = Solvency(0, 0, 0, 0, 0, 0, Backing(0), ())
 
     def steps(self, at_once: int = 50) -> Iterator[None]:
@@ -120,19 +120,18 @@ class Assessing:
             underwater=found.underwater + (equity < 0),
             shortfall_value=found.shortfall_value + max(-equity, 0),
         )
-        if health.factor_wad is not None:
-            self._values[key] = health.collateral_value
-            self._columns.put(key, adapter.linear(book.market, position))
+        owes = health.factor_wad is not None
+        if owes and self._columns.put(key, adapter.linear(book.market, position)) is not None:
+            self._values.append(health.collateral_value)
 
     def _at_risk(self, move_bps: int, moved: Any) -> AtRisk:
         """Rows that only integers can judge are judged by them."""
         adapter, book, columns = self._adapter, self._book, self._columns
         vector = vector_of(adapter.factors(book.market, moved, self._now))
         collateral, requirement = columns.totals(vector)
-        below = np.flatnonzero(collateral < requirement)
-        doubtful = np.flatnonzero(np.isnan(collateral) | np.isnan(requirement))
-        keys = {key for row in below if (key := columns.key(int(row))) is not None}
-        for key in (key for row in doubtful if (key := columns.key(int(row))) is not None):
-            if adapter.health(book.market, moved, book.positions[key], self._now).liquidatable:
-                keys.add(key)
-        return AtRisk(move_bps, len(keys), sum(self._values[key] for key in keys))
+        rows = np.flatnonzero(collateral < requirement).tolist()
+        for row in np.flatnonzero(np.isnan(collateral) | np.isnan(requirement)).tolist():
+            key = columns.key(row)
+            if key is not None and adapter.health(book.market, moved, book.positions[key], self._now).liquidatable:
+                rows.append(row)
+        return AtRisk(move_bps, len(rows), sum(map(self._values.__getitem__, rows)))

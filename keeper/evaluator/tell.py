@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from keeper.core.records import Notice, NoticeEvent, Told
-from keeper.core.types import Book
+from keeper.core.types import Band, Book
 from keeper.evaluator.calls import compose
 from keeper.evaluator.directory import Directory
 from keeper.evaluator.episodes import Episode, withdrawn
-from keeper.evaluator.judge import Judge, Ruling
-from keeper.evaluator.notices import due_all
+from keeper.evaluator.judge import Judge, Ruling, Step
+from keeper.evaluator.notices import Due, due_all
 from keeper.evaluator.situation import Earlier, Situation
 
 M = TypeVar("M")
@@ -25,6 +25,17 @@ class Telling:
 
     notice: Notice
     record: Episode | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tellings:
+    """notices: to be told now. documented: the steps of the ruling they are about, as told. demanded: episodes that
+    earlier blocks changed, with what is asked for now. more: whether there is more to tell."""
+
+    notices: Sequence[Telling]
+    documented: Sequence[Step]
+    demanded: Sequence[Episode]
+    more: bool
 
 
 def suspects(judge: Judge[M, A], told: Mapping[str, Told]) -> list[bytes]:
@@ -46,8 +57,9 @@ def tell(
     ended: Iterable[Episode] = (),
     undone: Collection[str] = (),
     earlier: Callable[[bytes], Earlier | None] = lambda _: None,
-) -> list[Telling]:
-    """Everything that must be told after this documented ruling, before or after it was accepted.
+    most: int | None = None,
+) -> Tellings:
+    """What must be told after this ruling, before or after it was accepted: everything, or the deepest `most`.
 
     told: what readers of this protocol's positions believe; the ruling must have judged `suspects(judge, told)`.
     ended: episodes that closed in earlier blocks of which nothing was told yet. undone: positions whose told
@@ -58,18 +70,28 @@ def tell(
     present = {**judge.episodes, **{key: step.after for key, step in steps.items()}}
     opened = [episode for episode in present.values() if episode.is_open]
     closed = [*ended, *(step.after for step in ruling.steps if not step.after.is_open)]
-    tellings = []
-    for due in due_all(told, opened, closed, ruling.unknown, undone):
+    dues = due_all(told, opened, closed, ruling.unknown, undone)
+    chosen = dues if most is None or len(dues) <= most else _deepest_first(dues)[:most]
+    tellings, documented, demanded = [], dict[bytes, Step](), list[Episode]()
+    for due in chosen:
         key = due.truth.key if due.truth is not None else _key(judge, due.position)
         account = judge.adapter.account(key)
         step = steps.get(key)
         health = judge.health(book, key, now)
+        truth = due.truth
+        if step is not None and judge.wants_document(step, ruling.block.ref):
+            step = documented[key] = documented.get(key) or judge.document_step(book, step, ruling.block)
+            if truth is not None and truth.id == step.after.id:
+                truth = step.after
         if step is not None and step.told and step.dossier is not None:
             dossier = step.dossier
         else:
-            dossier = judge.dossier(book, key, ruling.block, due.truth)
+            dossier = judge.dossier(book, key, ruling.block, truth)
+            if step is None and truth is not None and truth.is_open:
+                truth = replace(truth, demands=dossier.demands, breach_prices=dossier.breach_prices)
+                demanded.append(truth)
         situation = Situation(
-            due=due,
+            due=replace(due, truth=truth),
             account=account,
             protocol=judge.adapter.name,
             block=ruling.block,
@@ -83,7 +105,15 @@ def tell(
         if due.event is NoticeEvent.WITHDRAWN:
             record = withdrawn(told[due.position], judge.adapter.name, key, account, ruling.block)
         tellings.append(Telling(compose(situation), record))
-    return tellings
+    return Tellings(tellings, list(documented.values()), demanded, len(chosen) < len(dues))
+
+
+def _deepest_first(dues: Sequence[Due]) -> list[Due]:
+    """What is said of one position stays together and in its order."""
+    depth: dict[str, Band] = {}
+    for due in dues:
+        depth[due.position] = max(due.depth, depth.get(due.position, due.depth))
+    return sorted(dues, key=lambda due: -depth[due.position])
 
 
 def _key(judge: Judge[M, A], position: str) -> bytes:

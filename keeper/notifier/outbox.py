@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, wait_exponential_jitter
 from tenacity.wait import wait_base
 
 from keeper.core.errors import KeeperError, NoticeDelayed, NoticeObsolete, RetryableError
-from keeper.core.ports import Notifier, Store
+from keeper.core.ports import Notifier, Store, Transaction
 from keeper.core.records import Delivery, DeliveryStatus
 from keeper.notifier.obey import obey
 from keeper.notifier.queue import take
@@ -37,6 +38,10 @@ BACKOFF = wait_exponential_jitter(initial=1, max=60, jitter=1)
 LONGEST_RETRY_AFTER_S = 600.0
 
 LISTEN_S = 1.0
+
+_YIELDS = 2
+"""So many times as long as the outbox held the loop, it leaves the loop alone: blocks come first, and where a disk is
+slow, notices wait for it and not the chain."""
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +77,8 @@ class Deliverer:
         self._news = {channel.name: asyncio.Event() for channel in channels}
         self._workers: list[asyncio.Task[None]] = []
         self._draining = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self._settling: list[Callable[[Transaction], None]] = []
 
     def wake(self) -> None:
         """Look into the outbox now; called after a commit that may have put something there."""
@@ -116,12 +123,13 @@ class Deliverer:
                 news.clear()
                 if route.escalates is not None:
                     self._obey()  # what was acknowledged by now is not escalated
-                now = self._clock()
-                due = take(self._store, route, now, frozenset(flying.values()))
-                for delivery in due.claimed:
-                    sending = sends.create_task(self._deliver(channel, route, delivery))
-                    flying[sending] = delivery.notice.id
-                    sending.add_done_callback(landed)
+                async with self._yielding():
+                    now = self._clock()
+                    due = take(self._store, route, now, frozenset(flying.values()))
+                    for delivery in due.claimed:
+                        sending = sends.create_task(self._deliver(channel, route, delivery))
+                        flying[sending] = delivery.notice.id
+                        sending.add_done_callback(landed)
                 if due.claimed or due.moved:
                     await asyncio.sleep(0)
                 elif not self._draining.is_set():
@@ -165,33 +173,33 @@ class Deliverer:
             async with asyncio.timeout(SEND_LIMIT_S):
                 await channel.send(notice)
         except (RetryableError, TimeoutError) as error:
-            outcome = self._postpone(delivery, route, error)
+            outcome = await self._postpone(delivery, route, error)
             log.warning("notice_delayed", error=_words(error), attempt=delivery.attempts + 1, **about)
         except NoticeObsolete as error:
             outcome = "dropped"
-            self._settle(delivery, DeliveryStatus.DROPPED, error=_words(error))
+            await self._settle(delivery, DeliveryStatus.DROPPED, error=_words(error))
             log.info("notice_dropped", reason=_words(error), **about)
         except KeeperError as error:
             outcome = "refused"
-            self._settle(delivery, DeliveryStatus.DEAD, error=_words(error))
+            await self._settle(delivery, DeliveryStatus.DEAD, error=_words(error))
             log.error("notice_refused", error=_words(error), **about)
         except Exception as error:
             # A defect of one channel must not stop liquidations and the other channels; it is loud, and tried again.
-            self._postpone(delivery, route, error)
+            await self._postpone(delivery, route, error)
             outcome = "crashed"
             log.exception("channel_crashed", attempt=delivery.attempts + 1, **about)
         else:
             outcome = "sent"
-            self._settle(delivery, DeliveryStatus.SENT)
+            await self._settle(delivery, DeliveryStatus.SENT)
             log.info("notice_sent", **about)
         self.outcomes[channel.name, outcome] += 1
 
-    def _postpone(self, delivery: Delivery, route: Route, error: Exception) -> str:
+    async def _postpone(self, delivery: Delivery, route: Route, error: Exception) -> str:
         """Have it tried again, or give it up when it has been tried for too long. Returns the outcome."""
         age = self._clock() - delivery.created_at
         if age >= route.give_up_s:
             given_up = f"given up after {age / 3600:.1f} hours: {_words(error)}"
-            self._settle(delivery, DeliveryStatus.DEAD, error=given_up)
+            await self._settle(delivery, DeliveryStatus.DEAD, error=given_up)
             log.error("notice_given_up", channel=route.channel, notice=delivery.notice.id, error=given_up)
             return "given_up"
         state = RetryCallState(AsyncRetrying(), None, (), {})
@@ -204,25 +212,53 @@ class Deliverer:
         # Once an attempt may have been seen, a later one that was not does not make it unseen.
         seen = seen or delivery.status is DeliveryStatus.SENDING
         status = DeliveryStatus.SENDING if seen else DeliveryStatus.PENDING
-        self._settle(delivery, status, due_at=self._clock() + pause, error=_words(error))
+        await self._settle(delivery, status, due_at=self._clock() + pause, error=_words(error))
         return "delayed"
 
-    def _settle(
+    async def _settle(
         self, delivery: Delivery, status: DeliveryStatus, *, due_at: float = 0.0, error: str | None = None
     ) -> None:
-        with self._store.transaction() as tx:
-            tx.settle(delivery.notice.id, delivery.channel, status, at=self._clock(), due_at=due_at, error=error)
+        """Durable when this returns, together with whatever else is to be settled by then."""
+        self._settling.append(self._settlement(delivery, status, due_at=due_at, error=error))
+        async with self._yielding():
+            settlements, self._settling = self._settling, []
+            self._write(settlements)
+
+    def _settlement(
+        self, delivery: Delivery, status: DeliveryStatus, *, due_at: float = 0.0, error: str | None = None
+    ) -> Callable[[Transaction], None]:
+        at = self._clock()
+
+        def write(tx: Transaction) -> None:
+            tx.settle(delivery.notice.id, delivery.channel, status, at=at, due_at=due_at, error=error)
             if status is DeliveryStatus.DEAD:  # nobody will acknowledge what nobody was told
                 for name in self._router.directly_after(delivery.channel):
                     tx.release(delivery.notice.id, name)
                     if name in self._news:
                         self._news[name].set()
 
+        return write
+
+    def _write(self, settlements: Sequence[Callable[[Transaction], None]]) -> None:
+        if settlements:
+            with self._store.transaction() as tx:
+                for write in settlements:
+                    write(tx)
+
+    @contextlib.asynccontextmanager
+    async def _yielding(self) -> AsyncIterator[None]:
+        """Around whatever the outbox does in the store: one at a time, and others have the loop afterwards."""
+        async with self._writing:
+            began = time.perf_counter()
+            yield
+            await asyncio.sleep(0 if self._draining.is_set() else _YIELDS * (time.perf_counter() - began))
+
     def _bury_unreachable(self) -> None:
         """Settle what waits for a channel that is no longer configured, or it would count as told for ever."""
         while lost := [d for d in self._store.outbox(math.inf, 1_000_000) if d.channel not in self._configured]:
             for delivery in lost:
-                self._settle(delivery, DeliveryStatus.DEAD, error="this channel is no longer configured")
+                error = "this channel is no longer configured"
+                self._write([self._settlement(delivery, DeliveryStatus.DEAD, error=error)])
                 log.error("notice_without_channel", channel=delivery.channel, notice=delivery.notice.id)
 
 

@@ -16,6 +16,7 @@ class Beliefs:
     def __init__(self, database: Database) -> None:
         self._db = database
         self._told: dict[str, Told] | None = None
+        self._closed: set[str] = set()  # positions of which the last that was told is a closing
         self._changed: set[str] = set()
 
     def changed(self, positions: Iterable[str]) -> None:
@@ -31,14 +32,17 @@ class Beliefs:
         """By position; closings only while a reorg could undo them."""
         if self._told is None:
             self._told = {told.position: told for told in map(to_told, self._db.rows(sql.ALL_TOLD))}
+            self._closed = {position for position, one in self._told.items() if one.event.closes}
             self._forget_final()
         elif self._changed:
             for position in self._changed:
                 row = self._db.row(sql.TOLD, position)
                 if row is None:
                     self._told.pop(position, None)
+                    self._closed.discard(position)
                 else:
-                    self._told[position] = to_told(row)
+                    one = self._told[position] = to_told(row)
+                    (self._closed.add if one.event.closes else self._closed.discard)(position)
             self._forget_final()
         self._changed.clear()
         return dict(self._told)
@@ -50,6 +54,6 @@ class Beliefs:
     def finalized(self, number: int) -> None:
         """Forget closings below a final height."""
         if self._told is not None:
-            past = [one.position for one in self._told.values() if one.event.closes and one.block_number < number]
-            for position in past:
+            for position in [one for one in self._closed if self._told[one].block_number < number]:
                 del self._told[position]
+                self._closed.discard(position)

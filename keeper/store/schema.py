@@ -27,9 +27,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration; a test compares it, and these tables, with what the migrations build."""
 
 SEQUENCE = BigInteger().with_variant(Integer, "sqlite")
@@ -113,6 +114,9 @@ notices = Table(
     Index("notices_by_block", "block_number"),
 )
 
+IN_LINE = "status IN ('pending', 'held', 'sending') AND carrier IS NULL"
+"""What waits of a channel, and goes by itself: few of all the deliveries that there ever were."""
+
 deliveries = Table(
     "deliveries",
     metadata,
@@ -132,6 +136,7 @@ deliveries = Table(
     Index("deliveries_by_position", "position", "seq"),
     Index("deliveries_by_carrier", "carrier"),
     Index("deliveries_by_sending", "status", "channel", "sent_at"),
+    Index("deliveries_in_line", "channel", "seq", sqlite_where=text(IN_LINE), postgresql_where=text(IN_LINE)),
 )
 
 intents = Table(

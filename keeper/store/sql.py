@@ -142,7 +142,7 @@ class SqlStore:
     def outbox(self, now: float, limit: int = 1000, *, channel: str | None = None) -> Sequence[Delivery]:
         if channel is None:
             return [to_delivery(row) for row in self._db.rows(sql.OUTBOX, now, now, limit)]
-        return [to_delivery(row) for row in self._db.rows(sql.OUTBOX_OF, now, channel, now, limit)]
+        return [to_delivery(row) for row in self._db.rows(sql.OUTBOX_OF, channel, now, now, limit)]
 
     def next_due(self, channel: str | None = None, now: float = 0.0) -> float | None:
         if channel is None:

@@ -23,6 +23,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    text,
     tuple_,
     update,
 )
@@ -31,7 +32,19 @@ from sqlalchemy.sql.functions import Function
 
 from keeper.core.records import DeliveryStatus, IntentStatus
 from keeper.store.database import Statement
-from keeper.store.schema import attempts, audit, blocks, deliveries, facts, intents, meta, notices, scans, touches
+from keeper.store.schema import (
+    IN_LINE,
+    attempts,
+    audit,
+    blocks,
+    deliveries,
+    facts,
+    intents,
+    meta,
+    notices,
+    scans,
+    touches,
+)
 
 NO_BLOCK = 2**63 - 1
 """No version is of this block, or of a later one."""
@@ -405,17 +418,37 @@ OUTBOX = Statement(
     .limit(_at("most")),
     ("held_until", "now", "most"),
 )
+_ahead = deliveries.alias("ahead")
+_none_ahead = ~(
+    select(_ahead.c.seq)
+    .where(
+        _ahead.c.position == deliveries.c.position,
+        _ahead.c.channel == deliveries.c.channel,
+        _ahead.c.seq < deliveries.c.seq,
+        or_(
+            _one_of(_ahead.c.status, (DeliveryStatus.PENDING, DeliveryStatus.SENDING)),
+            and_(
+                _is(_ahead.c.status, DeliveryStatus.HELD),
+                _ahead.c.due_at <= bindparam("held_until", type_=Double),
+            ),
+        ),
+    )
+    .exists()
+)
 OUTBOX_OF = Statement(
     _with_notice.where(
-        deliveries.c.seq.in_(_next_in_line),
-        _itself,
         deliveries.c.channel == bindparam("channel"),
+        text(f"deliveries.{IN_LINE.replace(' AND ', ' AND deliveries.')}"),
         deliveries.c.due_at <= bindparam("now"),
+        _none_ahead,
     )
     .order_by(deliveries.c.seq)
     .limit(_at("most")),
-    ("held_until", "channel", "now", "most"),
+    ("channel", "now", "held_until", "most"),
 )
+"""As OUTBOX, of one channel: asked for after each message, so it looks at no more rows than it returns, whatever waits
+behind them. What is due is not held any longer, so only what is ahead of it needs to be asked about that."""
+
 _first_due = select(func.min(deliveries.c.due_at)).where(deliveries.c.seq.in_(_next_in_line), _itself)
 _held_beyond = select(func.min(deliveries.c.due_at)).where(_held, deliveries.c.due_at > bindparam("now", type_=Double))
 _on_channel = deliveries.c.channel == bindparam("channel")

@@ -105,7 +105,8 @@ def _authorizing(
         if (offer := market.by_contract.get(other)) is not None
     }
     offered = {offer.market for offer in made.values()}
-    entered = {(key[: logs.ID_SIZE], key[logs.ID_SIZE :]) for key in held if key[: logs.ID_SIZE] in offered}
+    walked = held if offered else ()  # there may be a million, and offers are rare
+    entered = {(key[: logs.ID_SIZE], key[logs.ID_SIZE :]) for key in walked if key[: logs.ID_SIZE] in offered}
     return {(id_, account) for id_, account in moved if id_ + account in held} | entered
 
 
