@@ -63,10 +63,6 @@ class Documenting:
                     if book is not None:
                         self._undone.append(_Undone(track, blocks[at], episode, book))
 
-    def revert_to(self, number: int) -> None:
-        """What higher blocks did is undone."""
-        self._undone = deque(one for one in self._undone if one.block.number <= number)
-
     def some(self, most: int) -> list[tuple[Track, Episode]]:
         """The newest version of so many episodes, with what is to be said of them; `finished` must follow once these
         are stored."""
@@ -79,7 +75,8 @@ class Documenting:
             done = document(episode, dossier, one.block.ref)
             if asked:
                 done = replace(done, demands=episode.demands, breach_prices=episode.breach_prices)
-            newest[place] = track, done
+            if done != episode:
+                newest[place] = track, done
         return list(newest.values())
 
     def finished(self, most: int) -> None:

@@ -90,7 +90,8 @@ class _Read:
 
 class Pipeline:
     """Takes steps one at a time. finality: a block tag, or a number of confirmations. invite: adds to a notice how to
-    acknowledge it. samples: blocks are looked at now and then (`sample`) instead of followed."""
+    acknowledge it. samples: blocks are looked at now and then (`sample`) instead of followed. at_once: notices, and
+    records of what a block did, made in one go."""
 
     def __init__(
         self,
@@ -104,7 +105,9 @@ class Pipeline:
         wake: Callable[[], None],
         invite: Callable[[Notice, float], Notice] = lambda notice, _: notice,
         samples: bool = False,
+        at_once: int = AT_ONCE,
     ) -> None:
+        self._at_once = at_once
         self._headers = Samples if samples else Window
         self._chain = chain
         self._store = store
@@ -242,10 +245,10 @@ class Pipeline:
                 changed = tx.revert_to(step.ancestor)
                 self._executor.reverted(tx, step.ancestor)
             self.window.revert_to(step.ancestor)
-            self._documenting.revert_to(step.ancestor.number)
             self._rulings = None
             for track in self.tracks:
                 track.rewind(self._store, {(kind, key) for protocol, kind, key in changed if protocol == track.name})
+            self._documenting.recall(self.tracks, self.window)
         except BaseException:
             self.load()
             raise
@@ -469,7 +472,7 @@ class Pipeline:
             told = self._store.told()
             facts: list[Fact] = []
             parts: list[Part] = []
-            most = AT_ONCE
+            most = self._at_once
             for track, ruling in zip(self.tracks, rulings, strict=True):
                 earlier = Past(self._store, track.adapter, self.window)
                 part = track.teller.tell(told, track.book, ruling, present=present, earlier=earlier, most=most)
@@ -499,7 +502,7 @@ class Pipeline:
     def _document(self) -> None:
         """Some of what blocks did to episodes, the oldest first."""
         try:
-            done = self._documenting.some(AT_ONCE)
+            done = self._documenting.some(self._at_once)
             with self._store.transaction() as tx:
                 tx.amend(CommittedBlock(self.window.tip, tuple(facts_of(done))))
         except BaseException:
@@ -507,7 +510,7 @@ class Pipeline:
             raise
         for track, episode in done:
             track.judge.amend(episode)
-        self._documenting.finished(AT_ONCE)
+        self._documenting.finished(self._at_once)
 
     def _judge(self, track: Track, block: Block, update: Update[Any, Any]) -> Ruling:
         return track.judge.judge(

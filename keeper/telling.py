@@ -90,7 +90,7 @@ class Teller:
 
     def suspects(self, told: Mapping[str, Told]) -> list[bytes]:
         """Positions to judge whatever the screen says, because readers may be wrong about them."""
-        return suspects(self._judge, self._mine(told)) if self._behind else []
+        return suspects(self._judge, self._mine(told), self._ended.keys()) if self._behind else []
 
     def tell(
         self,

@@ -38,14 +38,15 @@ class Tellings:
     more: bool
 
 
-def suspects(judge: Judge[M, A], told: Mapping[str, Told]) -> list[bytes]:
+def suspects(judge: Judge[M, A], told: Mapping[str, Told], ended: Collection[str] = ()) -> list[bytes]:
     """Positions whose readers believe in an open call that is not held (a reorg undid it): judge them in any case.
 
-    told: of this protocol only. Raises ValueError for a position that is not this protocol's.
+    told: of this protocol only. ended: positions of which it is known how their call ended, and only the telling is
+    left. Raises ValueError for a position that is not this protocol's.
     """
     held = {episode.position for episode in judge.episodes.values()}
     believed = {position for position, one in told.items() if not one.event.closes}
-    return [_key(judge, position) for position in believed - held]
+    return [_key(judge, position) for position in believed - held - set(ended)]
 
 
 def tell(

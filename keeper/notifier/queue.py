@@ -13,7 +13,7 @@ from keeper.notifier.routing import Route
 from keeper.notifier.rules import Decision, Line, batch, decide
 from keeper.notifier.summary import summarize
 
-AT_ONCE = 8
+AT_ONCE = 16
 """Notices in flight per channel; they are of different positions, so their order among themselves is free."""
 
 LOOKED_AT = 500

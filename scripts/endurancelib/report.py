@@ -13,8 +13,8 @@ from scripts.endurancelib.run import BLOCK_S, SLOW_SYNC_S, Outcome
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The most that is allowed. waiting: notices not told yet on one channel, per call of the crowd and loan.
-    settled: blocks from the one that opens a loan until it is closed."""
+    """The most that is allowed. waiting_growth: notices not told yet on one channel, per call that may be open: one
+    that opened and ended waits twice. settled: blocks from the one that opens a loan until it is closed."""
 
     lag_p50_s: float = 0.25
     lag_p95_s: float = 1.5
@@ -22,8 +22,8 @@ class Bounds:
     resident_growth: float = 1.10
     settled_p95: int = 5
     settled_most: int = 40
-    waiting_growth: float = 1.5
-    crowd_told_s: float = 120.0
+    waiting_growth: float = 2.5
+    crowd_told_s: float = 240.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ class World:
                 order()
         number = chain.block_number
         self.mined_at[number] = time.monotonic()
-        self._blocks += 1
+        self._blocks += not calm
         if self._fallen or self._open():
             self._look(number)
         return number

@@ -9,7 +9,7 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -292,3 +292,34 @@ async def test_a_store_that_fails_ends_delivering_with_its_own_error(store: Stor
         async with asyncio.timeout(5.0):
             await Deliverer(store, [channel], time.time, QUICK).run()
     store.transaction = taken  # type: ignore[method-assign]
+
+
+async def test_a_slow_disk_leaves_the_loop_to_the_blocks_two_thirds_of_the_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every transaction holds the loop for 20 ms. What ends at the same time is settled in one of them, and in between
+    whoever follows the chain gets the loop again and again."""
+    channel, real, held = Scripted("prompt"), store.transaction, list[float]()
+
+    @contextmanager
+    def slow() -> Iterator[Any]:
+        began = time.perf_counter()
+        with real() as tx:
+            yield tx
+            time.sleep(0.02)
+        held.append(time.perf_counter() - began)
+
+    put(store, [notice(number, position=f"aave:{number}") for number in range(60)], [channel])
+    monkeypatch.setattr(store, "transaction", slow)
+    deliverer = Deliverer(store, [channel], time.time)
+    running, began, longest = asyncio.create_task(deliverer.run()), time.perf_counter(), 0.0
+    while len(channel.sent) < 60 or store.outbox(time.time()):
+        before = time.perf_counter()
+        await asyncio.sleep(0.001)
+        longest = max(longest, time.perf_counter() - before)
+    took = time.perf_counter() - began
+    await deliverer.drain(5.0)
+    await running
+    assert len(held) < 60
+    assert sum(held) < 0.5 * took
+    assert longest < 4 * max(held)
