@@ -86,7 +86,7 @@ def open_scene(folder: Path, size: Size, seed: int, say: Callable[[str], None]) 
         asyncio.run(index(house, chain.block_number))
         say(f"{size.stored:,} positions are stored beside them")
         fill(house, size.stored)
-        keeper = Keeper(config, environment, folder / "keeper.log")
+        keeper = Keeper(config, environment, folder / "keeper.log", config)
         syncs = Syncs() if is_possible() else None
         if syncs is not None:
             keeper.prepare, keeper.pass_fds, keeper.born = syncs.prepare, (LISTENER,), syncs.born

@@ -14,7 +14,7 @@ from eth_hash.auto import keccak
 from keeper.devnet.abi import checksummed, encode_call
 from keeper.devnet.chain import DevChain
 from scripts.campaignlib.crowd import gather
-from scripts.campaignlib.positions import MARKETS, Position, together, told
+from scripts.campaignlib.positions import Aave, Position, together, told
 
 _WALLET_DOLLARS = Decimal(500_000_000)
 _WETH, _DAI = 2_000 * 10**8, 10**8
@@ -64,7 +64,7 @@ class World:
         self.trouble = ""
         """What goes on beside the chain, to be told with a loan that took long."""
         self._chance = random.Random(seed)  # noqa: S311  (the same blocks every time)
-        self._aave = MARKETS["aave_v3"](chain)
+        self._aave = Aave(chain)
         self._storm_events = storm_events
         self._accounts = 0
         self._blocks = 0
