@@ -103,6 +103,7 @@ def test_what_the_executor_sends_is_signed(what: str) -> None:
 @example(Approval(TOKEN, STRANGER, 1).call)
 @example(TxCall(POOL, LIQUIDATE + bytes(32), 1))
 @example(TxCall(ME, b"", 1))
+@example(replace(ALLOWED["a plan that tips"], value_wei=8))
 @example(TxCall(TOKEN, TRANSFER + POOL.rjust(32, b"\0") + bytes(32)))
 @example(TxCall(TOKEN, APPROVE + POOL.rjust(32, b"\0")))
 @example(TxCall(TOKEN, APPROVE + POOL.rjust(32, b"\0") + bytes(33)))
