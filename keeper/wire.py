@@ -348,6 +348,7 @@ class House:
             max_pending=configured.max_pending,
             max_batch=configured.max_batch,
             armed=configured.armed,
+            least_gain_bps=configured.least_gain_bps,
             replace_after_blocks=configured.replace_after_blocks,
             cooldown_blocks=configured.cooldown_blocks,
             lasting_cooldown_s=configured.lasting_cooldown_hours * 3_600,

@@ -16,6 +16,7 @@ from keeper.core.errors import StoreError
 from keeper.core.ports import ProtocolAdapter, Rejudges, Reprices
 from keeper.core.records import Intent
 from keeper.core.types import BlockRef, BreachPrice, LiquidationPlan, Prices, Skip
+from keeper.core.units import BPS
 from keeper.executor.choose import Chosen
 from keeper.executor.compose import Draft, dump_plan
 from keeper.executor.fees import forecast_base_fee
@@ -32,7 +33,7 @@ LASTS_S = 1_800
 older. Whatever is older is made anew while nobody is waiting."""
 
 _DEEP_BPS = 9_000
-_BPS = 10_000
+
 _FEES_LAST = 2
 
 
@@ -94,7 +95,7 @@ def scenarios(adapter: ProtocolAdapter[Any, Any], market: Any, prices: Prices, p
     found = []
     for breach in adapter.breach_prices(market, prices, position, now):
         rising = breach.move_bps > 0
-        deep = breach.price * _BPS // _DEEP_BPS if rising else breach.price * _DEEP_BPS // _BPS
+        deep = breach.price * BPS // _DEEP_BPS if rising else breach.price * _DEEP_BPS // BPS
         imagined = [_at_price(adapter, market, prices, position, breach, max(one, 1)) for one in (deep, breach.price)]
         if (known := [one for one in imagined if one is not None]) == imagined:
             found.append((abs(breach.move_bps), known))
@@ -173,8 +174,17 @@ def tried(
     plan = as_tried(ready.chosen.plan, verdict.logs, ready.key, venue, native)
     if plan is None or verdict.gas_used is None:
         return Skip("not_told", "the node did not say what it would bring")
+    if not demands_enough(plan, settings.least_gain_bps):
+        return Skip("demands_too_little", "it brings so much more than at the edge that another plan is made")
     health = venue.adapter.health(venue.book.market, venue.prices, ready.position, landing_at)
     return replace(plan, judged_at=landing_at, health_wad=health.factor_wad)
+
+
+def demands_enough(plan: LiquidationPlan, least_gain_bps: int) -> bool:
+    """Whether its call reverts when it gains less than that share of what it was seen to gain. What is demanded is
+    fixed when a call is made, and the rest is there to be taken by whoever trades in between."""
+    financing = plan.financing
+    return financing is None or financing.least_gain_assets * BPS >= financing.gain_assets * least_gain_bps
 
 
 def profit_at(plan: LiquidationPlan, gas_used: int, fee_wei: int, venue: Venue, settings: Settings) -> int | None:

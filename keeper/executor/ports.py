@@ -158,6 +158,7 @@ class Settings:
     tokens are approved for; empty for all that protocols name. approves: False where the wallet never pays, so that
     nobody gets an allowance.
     armed: of so many positions nearest to liquidation a transaction is kept ready.
+    least_gain_bps: share of what our contract is expected to gain that its transaction has to demand at least.
     deadline_s: the longest a block waits for simulation, and again for submission.
     """
 
@@ -176,6 +177,7 @@ class Settings:
     max_pending: int = 64
     max_planned: int = 256
     armed: int = 0
+    least_gain_bps: int = 0
     max_batch: int = 4
     replace_after_blocks: int = 3
     cooldown_blocks: int = 5

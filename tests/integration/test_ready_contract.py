@@ -67,12 +67,12 @@ async def mined(keeper: Running) -> list[Intent]:
     return keeper.liquidations()
 
 
-@pytest.mark.parametrize("dollars", [1_910, 1_700])
+@pytest.mark.parametrize("dollars", [1_910, 1_840])
 async def test_a_contracts_liquidation_is_tried_out_while_its_block_is_read(
     contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dollars: int
 ) -> None:
-    """Right below the line, where half of the debt may be repaid, and far below it: the same transaction, two round
-    trips. What it brings is what was seen at that block, to the unit."""
+    """Right below the line, and as far below it as half of the debt may be repaid: the same transaction, two round
+    trips. What it brings is what was seen at that block, to the unit, and half of that is demanded."""
     chain = contract.chain
     owner = borrower(chain, 40)
     async with running(contract, tmp_path, monkeypatch, lenders=["morpho"]) as keeper:
@@ -87,8 +87,29 @@ async def test_a_contracts_liquidation_is_tried_out_while_its_block_is_read(
         assert intent.status is IntentStatus.INCLUDED
         assert intent.repaid_assets == int(intent.plan["expected_repaid_assets"])
         assert intent.seized_assets == int(intent.plan["expected_seized_assets"])
-        assert contract.holds("USDC") == int(intent.plan["financing"]["gain_assets"]) > 0
+        financing = intent.plan["financing"]
+        assert contract.holds("USDC") == int(financing["gain_assets"]) > 0
+        assert 2 * int(financing["least_gain_assets"]) >= int(financing["gain_assets"]), "executor.least_gain"
         assert chain.aave.debt(owner, "USDC") < 8_000 * 10**6
+
+
+async def test_what_brings_far_more_than_it_demands_is_planned_at_the_block(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So far below the line that all of the debt may be repaid, the call would bring twice what it was made for, and
+    whoever traded in between could take all but what it demands: the plan of the block demands half of its gain."""
+    chain = contract.chain
+    owner = borrower(chain, 47)
+    async with running(contract, tmp_path, monkeypatch, lenders=["morpho"]) as keeper:
+        [was_ready] = await armed(keeper)
+        fall(chain, 1_700)
+        await take(keeper)
+        [intent] = await mined(keeper)
+        assert was_ready not in [attempt.tx_hash for attempt in intent.attempts]
+        financing = intent.plan["financing"]
+        assert contract.holds("USDC") == int(financing["gain_assets"]) > 0
+        assert 2 * int(financing["least_gain_assets"]) >= int(financing["gain_assets"])
+        assert chain.aave.debt(owner, "USDC") == 0
 
 
 async def test_what_exchanges_no_longer_pay_for_is_not_sent(
@@ -113,14 +134,14 @@ async def test_of_two_the_second_is_tried_behind_the_first(
     owners = [borrower(chain, number) for number in (42, 43)]
     async with running(contract, tmp_path, monkeypatch, lenders=["morpho"]) as keeper:
         assert len(await armed(keeper)) == 2
-        fall(chain, 1_700)
+        fall(chain, 1_840)
         messages = await take(keeper)
         assert messages.sent == {**ASKED, "submit": 1}
         found = await mined(keeper)
         assert [intent.status for intent in found] == [IntentStatus.INCLUDED] * 2
         gains = sum(int(intent.plan["financing"]["gain_assets"]) for intent in found)
         assert contract.holds("USDC") == gains
-        assert [chain.aave.debt(owner, "USDC") for owner in owners] == [0, 0]
+        assert all(chain.aave.debt(owner, "USDC") < 8_000 * 10**6 for owner in owners)
 
 
 async def test_a_block_that_opens_nothing_waits_for_nothing(

@@ -2,8 +2,8 @@
 
 It is searched at prices that open the position, as if exchanges had followed the oracle, and made for the least that it
 can then be: right at the edge, where a pool may take only a part of what is offered. What the call demands, of the sale
-and of the gain, is what the edge leaves; so the very same call is right at the edge and far beyond it, and whether it
-is right at the block is asked of the node at that block (`Armory.ask`).
+and of the gain, is a part of what the edge leaves; so the very same call is right at the edge and beyond it.
+Whether it is right at a block, and what it brings there, is asked of the node at that block (`Armory.ask`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from keeper.core.ports import Reads
 from keeper.core.types import LiquidationPair, LiquidationPlan, Prices, Skip
+from keeper.core.units import BPS
 from keeper.executor.planning.assemble import assemble
 from keeper.executor.planning.planner import Planner, purse_of
 from keeper.executor.planning.ports import Pair
@@ -72,7 +73,10 @@ def foresee(
         if smallest.gain_assets <= 0:
             refused = Skip("price_impact", f"at the edge it would leave {smallest.gain_assets} raw units")
             continue
-        return assemble(smallest, planner.contract, purse, planner.least_gain_bps, planner.builder_tip_bps)
+        # Halfway between the share that is asked for and all of it: so that, where it brings up to half as much again
+        # (of a share of a half), what it demands is still that share of what it brings.
+        demanded_bps = (planner.least_gain_bps + BPS) // 2
+        return assemble(smallest, planner.contract, purse, demanded_bps, planner.builder_tip_bps)
     return refused
 
 
