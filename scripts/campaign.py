@@ -32,6 +32,11 @@ def main() -> int:
         default="sqlite",
         help="of the daemon: a file, or a PostgreSQL server of the campaign's own, and what befalls servers [sqlite]",
     )
+    parser.add_argument(
+        "--no-second-opinion",
+        action="store_true",
+        help="act on one endpoint's word: what is ready then leaves as the head comes (fast lane)",
+    )
     parser.add_argument("--crowd", type=int, default=0, help="further positions below their call line all the time [0]")
     parser.add_argument("--outage-blocks", type=int, default=1_000, help="length of an outage [1000]")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep logs and databases there")
@@ -65,6 +70,7 @@ def main() -> int:
             kinds=ALL_KINDS,
             store=args.store,
             crowd=args.crowd,
+            second_opinion=not args.no_second_opinion,
             only=args.only,
             outage_blocks=args.outage_blocks,
         )

@@ -46,7 +46,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
 _TELLING = (
     "rpc_endpoint_failed", "rpc_endpoint_excluded", "rpc_endpoint_recovered", "retrying", "heads_subscription_silent",
     "heads_stopped", "chain_reorganized", "started", "catching_up", "endpoint_quarantined", "endpoint_readmitted",
-    "mode_changed", "foreign_transaction_adopted",
+    "mode_changed", "foreign_transaction_adopted", "transactions_left_at_once",
 )  # fmt: skip
 
 

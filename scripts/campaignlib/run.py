@@ -298,18 +298,28 @@ def run(
     store: str = "sqlite",
     size: int = 24,
     crowd: int = 0,
+    second_opinion: bool = True,
     only: Sequence[str] | None = None,
     outage_blocks: int = 1_000,
     times: int | None = None,
     longest_blocks: int = 1_000,
 ) -> Outcome:
     """store: of `STORES`. size: positions that things happen to. crowd: how many more are below their call line all the
-    time. only: kinds of incidents; all by default. times: how often each; for the whole time by default.
-    longest_blocks: that any of them lasts.
+    time. second_opinion: of `[defences]`; without it the fast lane acts. only: kinds of incidents; all by default.
+    times: how often each; for the whole time by default. longest_blocks: that any of them lasts.
     """
     began = time.monotonic()
     outcome = Outcome(seed, minutes)
-    with open_scene(folder, seed, interval_s=interval_s, kinds=kinds, size=size, crowd=crowd, store=store) as scene:
+    with open_scene(
+        folder,
+        seed,
+        interval_s=interval_s,
+        kinds=kinds,
+        size=size,
+        crowd=crowd,
+        store=store,
+        second_opinion=second_opinion,
+    ) as scene:
         campaign = Campaign(scene, outcome, say, longest_blocks)
         try:
             campaign.run(began + minutes * 60, draw(scene, only, outage_blocks, times))

@@ -49,7 +49,15 @@ class Scene:
 
 @contextmanager
 def open_scene(
-    folder: Path, seed: int, *, interval_s: float, kinds: Sequence[str], size: int, crowd: int, store: str
+    folder: Path,
+    seed: int,
+    *,
+    interval_s: float,
+    kinds: Sequence[str],
+    size: int,
+    crowd: int,
+    store: str,
+    second_opinion: bool = True,
 ) -> Iterator[Scene]:
     """A chain, two endpoints (the second over HTTP with an even seed, else a websocket too), a receiver and a daemon
     that is not started yet."""
@@ -76,6 +84,9 @@ def open_scene(
                     protocols=kinds,
                     node={"request_timeout_s": 1.0, "poll_interval_s": 0.5},
                     executor={"confirmations": CONFIRMATIONS},
+                    more={}
+                    if second_opinion
+                    else {"defences": {"max_block_ahead_minutes": 0, "second_opinion": False}},
                     notifiers=[{"kind": "webhook", "url": inbox.url, "secret": "env:CAMPAIGN_WEBHOOK_SECRET"}],
                 )
 
