@@ -27,6 +27,8 @@ class Taking:
     def __init__(self, window: Window) -> None:
         self.window = window
         self.newcomers = self.tracks = ()
+        self.executor = SimpleNamespace(ready=())
+        self.has_more_to_tell = False
 
     def load(self) -> None:
         pass
@@ -73,7 +75,7 @@ async def test_the_daemon_follows_the_honest_two(change: dict[str, str], words: 
             while rpc.endpoints[2].head_number is None:
                 await asyncio.sleep(0.01)
             pipeline = Taking(Window([tip]))
-            house = SimpleNamespace(config=SimpleNamespace(chain=SimpleNamespace(id=31337)))
+            house = SimpleNamespace(config=SimpleNamespace(chain=SimpleNamespace(id=31337, wrapped_native=None)))
             daemon = Daemon(cast(Any, house), rpc, cast(Any, None), cast(Any, pipeline), lambda step: None)
             following = asyncio.create_task(daemon.follow(until_block=7))
             waited = 0
