@@ -200,11 +200,11 @@ def test_the_chain_ends_as_if_nothing_had_happened(doom: Doom, tmp_path: Path, s
                 keeper.start()
             for _ in range(20):
                 keeper.until_synced()
-                if {row["status"] for row in keeper.liquidations()} == {"confirmed"}:
+                if {row["status"] for row in keeper.sent_liquidations()} == {"confirmed"}:
                     break
                 give_time_to_send(keeper)
                 chain.mine()
-            rows = keeper.liquidations()
+            rows = keeper.sent_liquidations()
             journal = {row["tx_hash"]: row for row in keeper.transactions()}
         assert Counter(position for position, _ in liquidated(chain)) == Counter(life.victims)
         assert Counter(row["position"] for row in rows) == Counter(life.victims)

@@ -151,6 +151,10 @@ class Keeper:
         with self.reading() as store:
             return [row for row in views.call_rows(store) if account in (None, row["account"])]
 
+    def sent_liquidations(self) -> list[dict[str, Any]]:
+        """Without those that were ready as a daemon was killed, and by the node's word never left."""
+        return [row for row in self.liquidations() if (row["status"], row["tx_hash"]) != ("abandoned", None)]
+
     def liquidations(self) -> list[Json]:
         with self.reading() as store:
             return list(views.liquidation_rows(store))
