@@ -13,8 +13,11 @@ from keeper.notifier.routing import Route
 from keeper.notifier.rules import Decision, Line, batch, decide
 from keeper.notifier.summary import summarize
 
-AT_ONCE = 16
+AT_ONCE = 32
 """Notices in flight per channel; they are of different positions, so their order among themselves is free."""
+
+RULED_AT_ONCE = 8
+"""The same where there is a limit, or quiet hours: what is in flight cannot be told together with what follows it."""
 
 LOOKED_AT = 500
 """Positions whose waiting notices are looked at together. More than this are told in several summaries, so that none is
@@ -41,9 +44,10 @@ def take(store: Store, route: Route, now: float, flying: Collection[str] = ()) -
     flying: ids of notices that are being sent at this moment, and not to be taken for what an earlier life left.
     """
     ruled = route.per_minute is not None or route.quiet is not None
+    most = RULED_AT_ONCE if ruled else AT_ONCE
     looked_at = (LOOKED_AT if ruled else AT_ONCE) + len(flying)
     heads = [one for one in store.outbox(now, looked_at, channel=route.channel) if one.notice.id not in flying]
-    at_once = AT_ONCE - len(flying)
+    at_once = most - len(flying)
     if not heads or at_once <= 0:
         return Next(())
     decisions = [decide(_line(store, route, head), route, now) for head in heads]
