@@ -37,6 +37,10 @@ _STEPS = (950, 500, 200, 60)
 """Ticks by which one trade may move the pool, tried in turn: the contract counts its limit of a thousand anew every
 fifteen seconds, from where the pool was then."""
 
+_SLOTS, _SLOTS_AT_ONCE, _GROWTH_GAS = 3_000, 1_000, 25_000_000
+"""Of the pool's price history. Marks are averages over half an hour; with a trade in each block a shorter history does
+not reach back so far, and the market reverts for everybody."""
+
 _NEVER = 2**40
 _OPEN = "openPosition((address,bool,bool,uint256,uint256,uint256,uint160,bytes32))"
 _GAS = 8_000_000
@@ -65,6 +69,9 @@ class Perp(Market):
         perp.deposit(self._rival, _RIVALS)
         perp.deposit(self._maker, _OURS, of=self.chain.liquidator.address)
         self.chain.fund(perp.deployment.insurance_fund, "USDC", _INSURANCE)
+        for slots in range(_SLOTS_AT_ONCE, _SLOTS + 1, _SLOTS_AT_ONCE):
+            grow = "increaseObservationCardinalityNext(uint16)"
+            self.chain.client.send(self._whale, perp.deployment.pool, grow, slots, gas=_GROWTH_GAS)
 
     def open(self, account: str, collateral: str, debt: str, dollars: float, health: float) -> Position:
         """A position of so many dollars, bought or sold, with margin for this health."""
