@@ -33,8 +33,6 @@ _MARGIN_WAD = 2 * 10**15
 
 _DEEPEST = 12
 """Reorganizations of a campaign are no deeper."""
-_PATIENCE = 5
-"""Beats in a row of which the contracts may not be asked."""
 
 _STANDS = ("opened", "escalated")
 _GRACE_S = 45.0
@@ -86,7 +84,6 @@ class Ledger:
     delays: Counter[int] = field(default_factory=Counter)
     """Liquidations of ours by the number of fair blocks that they took."""
     excused: Counter[str] = field(default_factory=Counter)
-    _unanswered: int = 0
 
     # --- while it runs
 
@@ -101,16 +98,7 @@ class Ledger:
                 waiting.append(beat)
         for beat in reversed(waiting):
             positions = list(self.world.open.values())
-            try:
-                self.judged[beat.number] = (beat.hash, self.views(positions, beat.number))
-            except RuntimeError:
-                # Of its newest block Anvil may answer with the state of the next: interest then accrued in the future,
-                # and the view reverts. With the next beat it is an older block, and answered for what it is.
-                self._unanswered += 1
-                if self._unanswered > _PATIENCE:
-                    raise
-                break
-            self._unanswered = 0
+            self.judged[beat.number] = (beat.hash, self.views(positions, beat.number))
             self.world.views = self.judged[beat.number][1]
         self._retire()
 
