@@ -152,8 +152,9 @@ class Keeper:
             return [row for row in views.call_rows(store) if account in (None, row["account"])]
 
     def sent_liquidations(self) -> list[dict[str, Any]]:
-        """Without those that were ready as a daemon was killed, and by the node's word never left."""
-        return [row for row in self.liquidations() if (row["status"], row["tx_hash"]) != ("abandoned", None)]
+        """Without those that were ready as a daemon was killed, and by the node's word never left. What was given up
+        for any other reason counts: two of ours on one nonce would show so."""
+        return [row for row in self.liquidations() if not (row["status"] == "abandoned" and _never_left(row))]
 
     def liquidations(self) -> list[Json]:
         with self.reading() as store:
@@ -219,3 +220,7 @@ def deploy(
         if keeper.process is not None and keeper.process.poll() is None:
             keeper.process.kill()
             keeper.process.wait(PATIENCE_S)
+
+
+def _never_left(row: Json) -> bool:
+    return "never left" in (row["reason"] or "") and all(one["broadcast_at"] is None for one in row["attempts"])
