@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from keeper.core.types import LiquidationPlan, Prices, Skip
+from keeper.core.types import LiquidationPair, LiquidationPlan, Prices, Skip, Unwrap
 from keeper.protocols.venus.state import Account, Market
 from tests.support.venus_market import ACCOUNT, COMPTROLLER, NOW, adapter, asset, worlds
 
@@ -40,7 +41,10 @@ def test_it_is_what_the_exact_planning_of_this_moment_comes_to(
     pairs = adapter().pairs(market, prices, ACCOUNT, account, NOW, ME)
     sized = [] if isinstance(pairs, Skip) else [pair.plan(made.repay_assets) for pair in pairs]
     same = [one for one in sized if isinstance(one, LiquidationPlan) and one.call == made.call]
-    if isinstance(now, LiquidationPlan):
+    if isinstance(now, LiquidationPlan) and not _is_offered(pairs, now):
+        event("cannot be redeemed at its largest")  # and what was made earlier is smaller
+        assert isinstance(made.unwrap, Unwrap) and now.expected_seized_assets > 0
+    elif isinstance(now, LiquidationPlan):
         [exact] = same
         assert (now.call, now.repay_assets, now.approval) == (made.call, made.repay_assets, made.approval)
         assert now.expected_repaid_assets == exact.expected_repaid_assets <= made.repay_assets
@@ -48,6 +52,13 @@ def test_it_is_what_the_exact_planning_of_this_moment_comes_to(
         assert now.profit_base == exact.profit_base > 0
     else:
         assert not same or same[0].profit_base <= 0 or now.code == "charges_more"
+
+
+def _is_offered(pairs: Sequence[LiquidationPair] | Skip, plan: LiquidationPlan) -> bool:
+    if isinstance(pairs, Skip):
+        assert pairs.code == "illiquid"
+        return False
+    return any((one.debt_asset, one.collateral_asset) == (plan.debt_asset, plan.collateral_asset) for one in pairs)
 
 
 @given(worlds(), st.integers(0, 1_800))
