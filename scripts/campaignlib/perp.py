@@ -37,6 +37,9 @@ _STEPS = (950, 500, 200, 60)
 """Ticks by which one trade may move the pool, tried in turn: the contract counts its limit of a thousand anew every
 fifteen seconds, from where the pool was then."""
 
+_LEAST = 1_000.0
+"""Half of it is taken over at a fortieth of its value: of less, what that brings is gas."""
+
 _SLOTS, _SLOTS_AT_ONCE, _GROWTH_GAS = 3_000, 1_000, 25_000_000
 """Of the pool's price history. Marks are averages over half an hour; with a trade in each block a shorter history does
 not reach back so far, and the market reverts for everybody."""
@@ -121,6 +124,7 @@ class Perp(Market):
             _SOLVENT_RATIO,
             falls_to,
             -(-_UNIT_WAD * WAD // requirement),
+            least_value=_LEAST,
         )
 
     def move(self, price: float | None) -> None:

@@ -29,7 +29,8 @@ class View:
     """health_wad: None without debt. Values in dollars. least_ratio: of collateral to debt, below which nobody is paid:
     the debt and the bonus. falls_to: the share of its present price to which what it is exposed to must fall to open it
     to liquidation, where that is not one by its health; 0 where no fall does. within_wad: how far from this health a
-    true notice may be; None: it is not held against it."""
+    true notice may be; None: it is not held against it. least_value: dollars of collateral at and below which gas takes
+    what a liquidation brings."""
 
     health_wad: int | None
     liquidatable: bool
@@ -38,6 +39,7 @@ class View:
     least_ratio: float = 1.12
     falls_to: float | None = None
     within_wad: int | None = None
+    least_value: float = 500.0
 
     @property
     def opens_at(self) -> float:
@@ -49,7 +51,7 @@ class View:
     @property
     def worth_it(self) -> bool:
         """Whether anybody would be paid for liquidating it: dust and bad debt are nobody's business."""
-        return self.collateral_value > 500 and self.collateral_value > self.least_ratio * self.debt_value
+        return self.collateral_value > self.least_value and self.collateral_value > self.least_ratio * self.debt_value
 
 
 @dataclass(frozen=True)
