@@ -8,15 +8,15 @@ float screen's, which is off by less than it shows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from keeper.core.ports import ProtocolAdapter, Solvent
-from keeper.core.types import Backing, Book
+from keeper.core.types import Backing, Book, Prices
 from keeper.core.units import WAD
-from keeper.evaluator.columns import Columns, vector_of
+from keeper.evaluator.columns import CHUNK, Columns, Floats, vector_of
 from keeper.evaluator.metrics import metrics_of
 
 MOVES_BPS = (-500, -1_000, -2_000, -3_000)
@@ -64,10 +64,29 @@ class Solvency:
         return risk.collateral_value * WAD // self.collateral_value if self.collateral_value else 0
 
 
-class Assessing:
-    """One protocol looked at in small steps, so that whoever shares the thread is not kept waiting.
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """One move of prices: what they are then, and as the vector that rows are judged by."""
 
-    book: values that no longer change. now: unix seconds of the block they are from.
+    move_bps: int
+    prices: Prices
+    vector: Floats
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Some positions that owe something: all that is held of a book at a time. values: of collateral, by row."""
+
+    columns: Columns = field(default_factory=Columns)
+    values: list[int] = field(default_factory=list)
+
+
+class Assessing:
+    """One protocol looked at in small steps, so that whoever shares the thread is not kept waiting, and however large
+    the book is, in the same memory.
+
+    book: values that no longer change. now: unix seconds of the block they are from. rows: positions that are held
+    together to be judged under other prices; what is found does not depend on it.
     """
 
     def __init__(
@@ -76,28 +95,27 @@ class Assessing:
         book: Book[Any, Any],
         now: int,
         moves_bps: Sequence[int] = MOVES_BPS,
+        *,
+        rows: int = CHUNK,
     ) -> None:
         self._adapter = adapter
         self._book = book
         self._now = now
-        self._moves = tuple(moves_bps)
-        self._columns = Columns()
-        self._values: list[int] = []  # collateral by row of the columns
-        self._found = Solvency(0, 0, 0, 0, 0, 0, Backing(0), ())
+        self._most = rows
+        self._moves = self._moved(moves_bps)
+        self._rows = _Rows()
+        at_risk = tuple(AtRisk(one.move_bps, 0, 0) for one in self._moves)
+        self._found = Solvency(0, 0, 0, 0, 0, 0, Backing(0), at_risk)
 
     def steps(self, at_once: int = 50) -> Iterator[None]:
         """Yields after so many positions, each some twenty microseconds."""
-        adapter, market, prices = self._adapter, self._book.market, self._book.prices
         for number, (key, position) in enumerate(self._book.positions.items(), 1):
             self._take(key, position)
+            if len(self._rows.values) >= self._most:
+                self._judge_rows()
             if number % at_once == 0:
                 yield
-        if not isinstance(adapter, Solvent):
-            return
-        for move_bps in self._moves:
-            risk = self._at_risk(move_bps, adapter.moved(market, prices, move_bps))
-            self._found = replace(self._found, at_risk=(*self._found.at_risk, risk))
-            yield
+        self._judge_rows()
 
     def result(self, backing: Backing) -> Solvency:
         return replace(self._found, backing=backing)
@@ -121,17 +139,40 @@ class Assessing:
             shortfall_value=found.shortfall_value + max(-equity, 0),
         )
         owes = health.factor_wad is not None
-        if owes and self._columns.put(key, adapter.linear(book.market, position)) is not None:
-            self._values.append(health.collateral_value)
+        if owes and self._rows.columns.put(key, adapter.linear(book.market, position)) is not None:
+            self._rows.values.append(health.collateral_value)
 
-    def _at_risk(self, move_bps: int, moved: Any) -> AtRisk:
+    def _moved(self, moves_bps: Sequence[int]) -> tuple[_Moved, ...]:
+        adapter, book = self._adapter, self._book
+        if not isinstance(adapter, Solvent):
+            return ()
+        moved = [(move_bps, adapter.moved(book.market, book.prices, move_bps)) for move_bps in moves_bps]
+        return tuple(
+            _Moved(move_bps, prices, vector_of(adapter.factors(book.market, prices, self._now)))
+            for move_bps, prices in moved
+        )
+
+    def _judge_rows(self) -> None:
+        """Count those of the rows at hand that moved prices open, and let go of them."""
+        rows, self._rows = self._rows, _Rows()
+        if rows.values:
+            counted = zip(self._found.at_risk, self._moves, strict=True)
+            self._found = replace(self._found, at_risk=tuple(self._with(risk, moved, rows) for risk, moved in counted))
+
+    def _with(self, risk: AtRisk, moved: _Moved, among: _Rows) -> AtRisk:
         """Rows that only integers can judge are judged by them."""
-        adapter, book, columns = self._adapter, self._book, self._columns
-        vector = vector_of(adapter.factors(book.market, moved, self._now))
-        collateral, requirement = columns.totals(vector)
+        adapter, book, columns = self._adapter, self._book, among.columns
+        collateral, requirement = columns.totals(moved.vector)
         rows = np.flatnonzero(collateral < requirement).tolist()
         for row in np.flatnonzero(np.isnan(collateral) | np.isnan(requirement)).tolist():
             key = columns.key(row)
-            if key is not None and adapter.health(book.market, moved, book.positions[key], self._now).liquidatable:
+            if (
+                key is not None
+                and adapter.health(book.market, moved.prices, book.positions[key], self._now).liquidatable
+            ):
                 rows.append(row)
-        return AtRisk(move_bps, len(rows), sum(map(self._values.__getitem__, rows)))
+        return AtRisk(
+            risk.move_bps,
+            risk.positions + len(rows),
+            risk.collateral_value + sum(map(among.values.__getitem__, rows)),
+        )

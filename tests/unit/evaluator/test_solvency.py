@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Iterator
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -69,6 +72,44 @@ def test_what_falling_prices_would_open() -> None:
     assert [risk.positions for risk in found.at_risk] == [1, 2, 2, 0]
     assert found.share_wad(found.at_risk[0]) == found.at_risk[0].collateral_value * WAD // found.collateral_value
     assert found.at_risk[1].collateral_value == 2 * whole
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(1, 99), max_size=12), st.integers(1, 5))
+def test_how_many_are_held_together_changes_nothing_that_is_found(shares: list[int], rows: int) -> None:
+    """Positions owing so many hundredths of their collateral, in pieces of so many."""
+    whole = assessed(book(account(10**10, 1))).collateral_value
+    world = book(*(account(10**10, whole * share // 100) for share in shares))
+    pieces = Assessing(venus.adapter(), world, NOW, (-500, -2_000, -5_000), rows=rows)
+    for _ in pieces.steps(at_once=1):
+        pass
+    assert pieces.result(NO_BACKING) == assessed(world, -500, -2_000, -5_000)
+
+
+class Made(dict[bytes, Account]):
+    """So many positions, each there only while somebody looks at it, as in a store."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self._count = count
+
+    def items(self) -> Iterator[tuple[bytes, Account]]:  # type: ignore[override]
+        return ((number.to_bytes(20, "big"), account(10**10, 10**20)) for number in range(self._count))
+
+
+def test_a_book_eight_times_as_large_is_assessed_in_the_same_memory() -> None:
+    def peak(count: int) -> int:
+        world = book()
+        assessing = Assessing(venus.adapter(), Book(world.market, world.prices, Made(count)), NOW, (-500,), rows=250)
+        tracemalloc.start()
+        for _ in assessing.steps():
+            pass
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert assessing.result(NO_BACKING).positions == count
+        return most
+
+    assert peak(4_000) < 1.25 * peak(500)
 
 
 def test_a_position_without_a_price_is_unknown_and_counts_nowhere() -> None:
