@@ -43,6 +43,10 @@ _YIELDS = 2
 """So many times as long as the outbox held the loop, it leaves the loop alone: blocks come first, and where a disk is
 slow, notices wait for it and not the chain."""
 
+_IDLE = 20
+"""So many times as long as a look took that found nothing to send, its channel looks no more. One whose minute is spent
+while thousands wait would otherwise read them for every block, and the channels beside it would wait for that."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -125,7 +129,9 @@ class Deliverer:
                     self._obey()  # what was acknowledged by now is not escalated
                 async with self._yielding():
                     now = self._clock()
+                    began = time.perf_counter()
                     due = take(self._store, route, now, frozenset(flying.values()))
+                    held = time.perf_counter() - began
                     for delivery in due.claimed:
                         sending = sends.create_task(self._deliver(channel, route, delivery))
                         flying[sending] = delivery.notice.id
@@ -133,6 +139,7 @@ class Deliverer:
                 if due.claimed or due.moved:
                     await asyncio.sleep(0)
                 elif not self._draining.is_set():
+                    await self._pause(_IDLE * held)
                     await self._rest(news, self._next_look(channel.name, now, due.look_again_at, bool(flying)))
                 elif flying:
                     await news.wait()
@@ -151,9 +158,13 @@ class Deliverer:
         while not self._draining.is_set():
             if self._obey():
                 self.wake()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LISTEN_S):
-                    await self._draining.wait()
+            await self._pause(LISTEN_S)
+
+    async def _pause(self, seconds: float) -> None:
+        """So long, but not longer than until it is to be drained."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._draining.wait()
 
     def _obey(self) -> int:
         return 0 if self._requests is None else obey(self._store, self._requests, self._router, self._clock)

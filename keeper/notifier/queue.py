@@ -10,7 +10,7 @@ import structlog
 from keeper.core.ports import Store, Transaction
 from keeper.core.records import Delivery, DeliveryStatus
 from keeper.notifier.routing import Route
-from keeper.notifier.rules import Decision, Line, batch, decide
+from keeper.notifier.rules import Decision, Line, batch, decide, goes_as_it_is
 from keeper.notifier.summary import summarize
 
 AT_ONCE = 32
@@ -44,14 +44,20 @@ def take(store: Store, route: Route, now: float, flying: Collection[str] = ()) -
     flying: ids of notices that are being sent at this moment, and not to be taken for what an earlier life left.
     """
     ruled = route.per_minute is not None or route.quiet is not None
-    most = RULED_AT_ONCE if ruled else AT_ONCE
-    looked_at = (LOOKED_AT if ruled else AT_ONCE) + len(flying)
-    heads = [one for one in store.outbox(now, looked_at, channel=route.channel) if one.notice.id not in flying]
-    at_once = most - len(flying)
-    if not heads or at_once <= 0:
+    at_once = (RULED_AT_ONCE if ruled else AT_ONCE) - len(flying)
+    if at_once <= 0:
         return Next(())
-    decisions = [decide(_line(store, route, head), route, now) for head in heads]
+    looked_at = (LOOKED_AT if ruled else at_once) + len(flying)
+    heads = [one for one in store.outbox(now, looked_at, channel=route.channel) if one.notice.id not in flying]
+    if not heads:
+        return Next(())
     budget, oldest = _budget(store, route, now)
+    if budget is not None and budget <= 0:
+        heads = [one for one in heads if goes_as_it_is(one)]  # the rules are for what the next minute allows
+        if not heads:
+            log.info("channel_throttled", channel=route.channel, per_minute=route.per_minute)
+            return Next((), (now if oldest is None else oldest) + MINUTE_S)
+    decisions = [decide(_line(store, route, head), route, now) for head in heads]
     chosen = batch(
         [one.ready for one in decisions if one.ready], budget, at_once, now=now, nightly=route.quiet is not None
     )

@@ -129,8 +129,8 @@ def batch(lines: Sequence[Sequence[Delivery]], budget: int | None, at_once: int,
     What they held back is told together when they end. Beyond the budget the deepest go by themselves, as far as
     it reaches, and everything else in one message.
     """
-    again = [line[0] for line in lines if not _can_wait(line[0])]
-    fresh = [line for line in lines if _can_wait(line[0])]
+    again = [line[0] for line in lines if goes_as_it_is(line[0])]
+    fresh = [line for line in lines if not goes_as_it_is(line[0])]
     morning = [line for line in fresh if nightly and all(_held_till_now(one, now) for one in line)]
     together = [one for line in morning for one in line] if _count(morning) > 1 else []
     if together:
@@ -148,9 +148,9 @@ def batch(lines: Sequence[Sequence[Delivery]], budget: int | None, at_once: int,
     return Batch(singles[:at_once], together)
 
 
-def _can_wait(delivery: Delivery) -> bool:
-    """Not one that may have been seen, nor a summary: these are told as they are."""
-    return delivery.status is not DeliveryStatus.SENDING and delivery.notice.event is not NoticeEvent.SUMMARY
+def goes_as_it_is(delivery: Delivery) -> bool:
+    """Whatever the limit says: one that may have been seen, and a summary."""
+    return delivery.status is DeliveryStatus.SENDING or delivery.notice.event is NoticeEvent.SUMMARY
 
 
 def _held_till_now(delivery: Delivery, now: float) -> bool:

@@ -148,7 +148,7 @@ class SqlStore:
         if channel is None:
             rows = (self._db.row(sql.NEXT_DUE, now), self._db.row(sql.NEXT_HELD, now))
         else:
-            rows = (self._db.row(sql.NEXT_DUE_OF, now, channel), self._db.row(sql.NEXT_HELD_OF, now, channel))
+            rows = (self._db.row(sql.NEXT_DUE_OF, channel, now, now), self._db.row(sql.NEXT_HELD_OF, now, channel))
         return min((row[0] for row in rows if row is not None and row[0] is not None), default=None)
 
     def waiting(self, channel: str, position: str) -> Sequence[Delivery]:

@@ -260,11 +260,8 @@ _itself = deliveries.c.carrier.is_(None)
 _oldest: Function[int] = func.min(deliveries.c.seq)
 _newest: Function[int] = func.max(deliveries.c.seq)
 _line = (deliveries.c.position, deliveries.c.channel)
-_next_in_line = (
-    select(_oldest)
-    .where(or_(_moving, and_(_held, deliveries.c.due_at <= bindparam("held_until", type_=Double))))
-    .group_by(*_line)
-)
+_not_held = or_(_moving, and_(_held, deliveries.c.due_at <= bindparam("held_until", type_=Double)))
+_next_in_line = select(_oldest).where(_not_held).group_by(*_line)
 """Per position and channel the oldest unsettled delivery: no later one may overtake it. One that is held steps aside:
 whoever sends what is behind it looks at all that waits."""
 
@@ -435,10 +432,12 @@ _none_ahead = ~(
     )
     .exists()
 )
+_on_channel = deliveries.c.channel == bindparam("channel")
+_in_line = text(f"deliveries.{IN_LINE.replace(' AND ', ' AND deliveries.')}")
 OUTBOX_OF = Statement(
     _with_notice.where(
-        deliveries.c.channel == bindparam("channel"),
-        text(f"deliveries.{IN_LINE.replace(' AND ', ' AND deliveries.')}"),
+        _on_channel,
+        _in_line,
         deliveries.c.due_at <= bindparam("now"),
         _none_ahead,
     )
@@ -451,9 +450,12 @@ behind them. What is due is not held any longer, so only what is ahead of it nee
 
 _first_due = select(func.min(deliveries.c.due_at)).where(deliveries.c.seq.in_(_next_in_line), _itself)
 _held_beyond = select(func.min(deliveries.c.due_at)).where(_held, deliveries.c.due_at > bindparam("now", type_=Double))
-_on_channel = deliveries.c.channel == bindparam("channel")
 NEXT_DUE = Statement(_first_due, ("held_until",))
-NEXT_DUE_OF = Statement(_first_due.where(_on_channel), ("held_until", "channel"))
+NEXT_DUE_OF = Statement(
+    select(func.min(deliveries.c.due_at)).where(_on_channel, _in_line, _not_held, _none_ahead),
+    ("channel", "held_until", "held_until"),
+)
+"""As NEXT_DUE, of one channel: asked for by each that has nothing to do, so what waits on others is not looked at."""
 NEXT_HELD = Statement(_held_beyond, ("now",))
 NEXT_HELD_OF = Statement(_held_beyond.where(_on_channel), ("now", "channel"))
 WAITING = Statement(

@@ -18,7 +18,7 @@ from tenacity import wait_fixed
 
 from keeper.core.errors import NoticeRefused, StoreError
 from keeper.core.ports import Notifier, Store
-from keeper.core.records import DeliveryStatus, Notice, NoticeEvent
+from keeper.core.records import Delivery, DeliveryStatus, Notice, NoticeEvent
 from keeper.core.secret import Secret
 from keeper.core.types import Band
 from keeper.notifier import webhook
@@ -323,3 +323,29 @@ async def test_a_slow_disk_leaves_the_loop_to_the_blocks_two_thirds_of_the_time(
     assert len(held) < 60
     assert sum(held) < 0.5 * took
     assert longest < 4 * max(held)
+
+
+async def test_a_channel_with_nothing_to_send_looks_seldom_where_looking_is_dear(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking takes 10 ms and something wakes it a hundred times a second: a twentieth of the time is spent on it, and
+    being drained does not wait."""
+    channel, looks, real = Scripted("idle"), list[float](), store.outbox
+
+    def dear(now: float, limit: int = 1000, *, channel: str | None = None) -> Sequence[Delivery]:
+        if channel is not None:
+            time.sleep(0.01)
+            looks.append(now)
+        return real(now, limit, channel=channel)
+
+    monkeypatch.setattr(store, "outbox", dear)
+    deliverer = Deliverer(store, [channel], time.time)
+    running, began = asyncio.create_task(deliverer.run()), time.perf_counter()
+    while time.perf_counter() - began < 0.7:
+        deliverer.wake()
+        await asyncio.sleep(0.01)
+    assert 2 <= len(looks) <= 5
+    drained = time.perf_counter()
+    await deliverer.drain(5.0)
+    await running
+    assert time.perf_counter() - drained < 0.15

@@ -167,6 +167,29 @@ async def test_a_limit_that_is_spent_delays_nothing_beyond_its_minute(
         assert [json.loads(request.body)["id"] for request in told.requests] == ["notice-1", "notice-2"]
 
 
+def test_what_waits_is_not_looked_at_while_the_minute_is_spent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is for the next minute to tell; but what may have been seen is told again whatever the limit says."""
+    route = Route(channel="hook", per_minute=1)
+    with closing(open_store(f"sqlite:///{tmp_path}/keeper.db", chain_id=31337)) as store:
+        put(store, [notice(1, position="aave:1")], ["hook"], 0.0)
+        assert [one.notice.id for one in take(store, route, 0.0).claimed] == ["notice-1"]
+        put(store, [notice(number, position=f"aave:{number}") for number in (2, 3)], ["hook"], 0.0)
+        looked_at: list[str] = []
+        waiting = store.waiting
+        monkeypatch.setattr(
+            store, "waiting", lambda name, position: looked_at.append(position) or waiting(name, position)
+        )
+        spent = take(store, route, 1.0, flying=["notice-1"])
+        assert (spent.claimed, spent.moved, spent.look_again_at, looked_at) == ((), False, 61.0, [])
+        assert [one.notice.id for one in take(store, route, 2.0).claimed] == ["notice-1"]
+        with store.transaction() as tx:
+            tx.settle("notice-1", "hook", DeliveryStatus.SENT, at=2.0)
+        assert (take(store, route, 3.0).claimed, looked_at) == ((), ["aave:1"])
+        (summary,) = take(store, route, 63.0).claimed
+        assert set(looked_at) == {"aave:1", "aave:2", "aave:3"}
+        assert summary.notice.event is NoticeEvent.SUMMARY
+
+
 # --- quiet hours ------------------------------------------------------------------------------------------------------
 
 
