@@ -141,7 +141,7 @@ class Life:
         return int(self.chain.rpc("txpool_status")["pending"], 16) > 0
 
     def _statuses(self) -> set[str]:
-        return {row["status"] for row in self.keeper.liquidations()}
+        return {row["status"] for row in self.keeper.sent_liquidations()}
 
     def _events(self, account: str) -> list[str]:
         return self.inbox.events(account)
