@@ -22,7 +22,7 @@ import structlog
 
 from keeper.core.errors import KeeperError
 from keeper.core.ports import Quickens
-from keeper.core.types import Block, Book, CallResult, LogFilter, Prices, Update
+from keeper.core.types import Block, Book, Call, CallResult, LogFilter, Prices, Update
 from keeper.executor.armed import Armed, View
 from keeper.executor.ports import Venue
 from keeper.indexer.bloom import Absence
@@ -44,11 +44,13 @@ class Asker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Of one protocol. quickens: its adapter, where `places` are those of its head calls that are asked; else all."""
+    """Of one protocol. calls: what is asked, the head calls at `places`. quickens: its adapter, where these are some;
+    else all."""
 
     track: Track
     market: Any
     places: Sequence[int]
+    calls: Sequence[Call]
     quickens: Quickens[Any, Any] | None
     absence: Absence
 
@@ -86,8 +88,8 @@ class FastLane:
         names = {one.draft.protocol for one in ready}
         parts = [self._part(track, ready) for track in pipeline.tracks if track.name in names]
         # Contracts of anybody are asked in requests of their own, so what depends on them is left to the ordinary way.
-        parts = [part for part in parts if not any(call.anybody for call in _asked(part))]
-        calls = [call for part in parts for call in _asked(part)]
+        parts = [part for part in parts if not any(call.anybody for call in part.calls)]
+        calls = [call for part in parts for call in part.calls]
         if 0 < len(calls) <= _MOST_CALLS:
             tip = pipeline.window.tip
             answered = partial(self._answered, tip, parts)
@@ -95,14 +97,15 @@ class FastLane:
 
     def _part(self, track: Track, ready: Sequence[Armed]) -> _Part:
         adapter, market, quickens = track.adapter, track.book.market, None
-        places: Sequence[int] = range(len(adapter.head_calls(market)))
+        calls = adapter.head_calls(market)
+        places: Sequence[int] = range(len(calls))
         if isinstance(adapter, Quickens):
             quickens, positions = adapter, [one.ready.position for one in ready if one.draft.protocol == track.name]
             places = adapter.quick_places(market, positions, self._assets)
         cached = self._absences.get(track.name)
         if cached is None or cached[0] is not track.filter:
             cached = self._absences[track.name] = track.filter, Absence(track.filter)
-        return _Part(track, market, places, quickens, cached[1])
+        return _Part(track, market, places, [calls[place] for place in places], quickens, cached[1])
 
     def _announced(self, parent: Block, parts: Sequence[_Part], block: Block, came_at_ns: int) -> bool:
         """While the node works: whether its answer can decide anything."""
@@ -154,11 +157,6 @@ class FastLane:
             screen = partial(track.judge.may_open, book, self._landing_at)
             views[track.name] = View(Venue(track.adapter, book), (), screen)
         return views
-
-
-def _asked(part: _Part) -> list[Any]:
-    calls = part.track.adapter.head_calls(part.market)
-    return [calls[place] for place in part.places]
 
 
 def _read(part: _Part, block: Block, results: Sequence[CallResult]) -> tuple[Any, Prices] | None:

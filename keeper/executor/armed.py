@@ -160,11 +160,13 @@ def is_open(ready: Ready, view: View, landing_at: int) -> bool:
 def tried(
     ready: Ready, view: View, landing_at: int, verdict: Verdict | None, settings: Settings
 ) -> LiquidationPlan | Skip:
-    """What the call of our contract does in a block, as it was seen to do on it; or why it must not be sent."""
+    """What the call of our contract does in a block, as it was seen to do on it; or why it must not be sent. What it
+    rests on is still so (`lasts`)."""
     venue = view.venue
     if verdict is None:
         return Skip("not_simulated", "the node did not say whether it would succeed")
-    if not is_open(ready, view, landing_at):
+    health = venue.adapter.health(venue.book.market, venue.prices, ready.position, landing_at)
+    if not health.liquidatable:
         return Skip("healthy", "it is not open to liquidation")
     if not verdict.succeeded:
         return Skip("would_revert", venue.adapter.explain_revert(verdict.revert))
@@ -176,7 +178,6 @@ def tried(
         return Skip("not_told", "the node did not say what it would bring")
     if not demands_enough(plan, settings.least_gain_bps):
         return Skip("demands_too_little", "it brings so much more than at the edge that another plan is made")
-    health = venue.adapter.health(venue.book.market, venue.prices, ready.position, landing_at)
     return replace(plan, judged_at=landing_at, health_wad=health.factor_wad)
 
 

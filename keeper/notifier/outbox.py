@@ -44,8 +44,9 @@ _YIELDS = 2
 slow, notices wait for it and not the chain."""
 
 _IDLE = 20
-"""So many times as long as a look took that found nothing to send, its channel looks no more. One whose minute is spent
-while thousands wait would otherwise read them for every block, and the channels beside it would wait for that."""
+"""So many times as long as a look took that found nothing to send, its channel looks no more, but never longer than
+`LISTEN_S`: a machine that was busy for a moment keeps no call waiting. One whose minute is spent while thousands wait
+would otherwise read them for every block, and the channels beside it would wait for that."""
 
 log = structlog.get_logger(__name__)
 
@@ -139,7 +140,7 @@ class Deliverer:
                 if due.claimed or due.moved:
                     await asyncio.sleep(0)
                 elif not self._draining.is_set():
-                    await self._pause(_IDLE * held)
+                    await self._pause(min(_IDLE * held, LISTEN_S))
                     await self._rest(news, self._next_look(channel.name, now, due.look_again_at, bool(flying)))
                 elif flying:
                     await news.wait()

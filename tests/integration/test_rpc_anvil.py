@@ -22,7 +22,7 @@ from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.pool import RpcSettings
 from keeper.indexer.scan import scan
 
-KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"  # Anvil's first public test key
+PUBLIC_TEST_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"  # Anvil's first public test key
 BLOCK_NUMBER = bytes.fromhex("42cbb15c")
 REVERTS = bytes.fromhex("deadbeef")
 
@@ -93,7 +93,7 @@ async def test_an_orphaned_block_is_unavailable(rpc: RpcClient, anvil: Anvil) ->
 
 async def test_a_transaction_is_accepted_and_a_second_time_known(rpc: RpcClient, anvil: Anvil) -> None:
     """What Anvil says to a transaction it already has, and to one that comes too late."""
-    sender = Account.from_key(KEY)
+    sender = Account.from_key(PUBLIC_TEST_KEY)
 
     def sign(nonce: int, value: int) -> bytes:
         fields = {"nonce": nonce, "to": "0x" + "55" * 20, "value": value, "gas": 21_000, "chainId": 31337}

@@ -31,7 +31,7 @@ class Wire(DuplexTransport):
     """A connection whose other end is the test."""
 
     def __init__(self) -> None:
-        super().__init__(parse_address("/tmp/node.ipc"))
+        super().__init__(parse_address("/nowhere/node.ipc"))
         self.sent: list[Any] = []
 
     async def open(self, timeout_s: float) -> None: ...
@@ -57,7 +57,7 @@ class Asked:
     """A question about the child of PARENT over a wire, and what became of it."""
 
     def __init__(self) -> None:
-        self.wire, self.endpoint = Wire(), Endpoint("/tmp/node.ipc", 1)
+        self.wire, self.endpoint = Wire(), Endpoint("/nowhere/node.ipc", 1)
         self.pool = EndpointPool([self.endpoint], RpcSettings())
         self.heads: Subscription = self.wire.mux.subscribed("0x1", 8)
         self.reflex = Reflex(self.pool, self.endpoint, self.wire, self.heads)
