@@ -292,6 +292,7 @@ class House:
             loss_per_hour_wad=breakers.loss_per_hour_wad,
             loss_per_day_wad=breakers.loss_per_day_wad,
             failures=breakers.max_failures,
+            lost_races=breakers.max_lost_races,
             min_balance_wei=breakers.min_balance_wei,
             shortfalls=breakers.max_shortfalls,
             shortfall_bps=breakers.shortfall_bps,

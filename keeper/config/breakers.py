@@ -23,7 +23,17 @@ class Breakers(Table):
     )
     loss_per_day_wad: Wad | None = Field(None, alias="loss_per_day", description="The same within 24 hours.")
     max_failures: int | None = Field(
-        10, ge=1, le=10_000, description="Liquidations in a row that were mined and reverted."
+        10,
+        ge=1,
+        le=10_000,
+        description="Liquidations in a row that were mined and reverted, not counting lost races.",
+    )
+    max_lost_races: int | None = Field(
+        100,
+        ge=1,
+        le=10_000,
+        description="Liquidations in a row that were mined and reverted because somebody else, or a price, was faster: "
+        "on the state before its block each would have succeeded.",
     )
     min_balance_wei: Wad | None = Field(
         None, alias="min_balance", description="Least native coin that the wallet must hold."

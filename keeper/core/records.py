@@ -214,7 +214,7 @@ class Intent:
     Amounts are raw token units; profit_* are base-currency units.
     realized: once mined, JSON-ready: `at` (unix seconds when that was learned), `gas` (in base units, None without a
         price), `base_decimals`; of a liquidation that succeeded its `statement` and its `difference` to what was
-        expected.
+        expected; of one that failed, `raced` where that was a lost race.
     """
 
     id: str

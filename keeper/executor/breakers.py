@@ -25,7 +25,9 @@ DAY_S = 24 * HOUR_S
 class Limits:
     """None is no limit. Gas in wei; losses in whole units of the base currency, scaled by 1e18.
 
-    failures: liquidations mined and reverted, one after the other.
+    failures: liquidations mined and reverted, one after the other, not counting lost races.
+    lost_races: liquidations mined and reverted, one after the other, that the state of the block before would have let
+    succeed. Whoever lets us simulate well and fail has us pay for gas: this bounds it.
     shortfalls: liquidations in a row that brought less than `1 - shortfall_bps` of the profit planned, apart from what
     moving prices and competitors took.
     deviation_bps: how far the market's price of what is seized may be from the protocol's.
@@ -37,6 +39,7 @@ class Limits:
     loss_per_hour_wad: int | None = None
     loss_per_day_wad: int | None = None
     failures: int | None = None
+    lost_races: int | None = None
     min_balance_wei: int | None = None
     shortfalls: int | None = None
     shortfall_bps: int = 5_000
@@ -59,7 +62,7 @@ class Outcome:
 
     succeeded: None for what is no liquidation, or was given up. realized: base-currency units after gas. expected: the
     same, of what succeeded; None where nothing did. excused: of what is missing, what the market or somebody faster
-    took: no reason to doubt our plans.
+    took: no reason to doubt our plans. raced: it failed for that alone.
     """
 
     order: tuple[int, int]
@@ -70,6 +73,7 @@ class Outcome:
     expected: int | None = None
     realized: int | None = None
     excused: int = 0
+    raced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,7 @@ def outcome_of(intent: Intent) -> Outcome | None:
         expected=expected,
         realized=intent.profit_realized,
         excused=excused,
+        raced=bool(intent.realized.get("raced")),
     )
 
 
@@ -225,9 +230,12 @@ def _losing(
 
 def _failing(limits: Limits, known: Sequence[Outcome]) -> Iterator[tuple[str, str]]:
     liquidations = [outcome for outcome in known if outcome.succeeded is not None]
-    failures = _trailing(not outcome.succeeded for outcome in liquidations)
+    failures = _trailing(not outcome.succeeded for outcome in liquidations if not outcome.raced)
     if limits.failures is not None and failures >= limits.failures:
         yield "failures", f"{failures} liquidations in a row were mined and reverted, of {limits.failures}"
+    races = _trailing(outcome.raced for outcome in liquidations)
+    if limits.lost_races is not None and races >= limits.lost_races:
+        yield "lost_races", f"{races} liquidations in a row came after somebody faster, of {limits.lost_races}"
     judged = [_fell_short(limits, o) for o in liquidations if o.expected is not None and o.realized is not None]
     short = _trailing(judged)
     if limits.shortfalls is not None and short >= limits.shortfalls:

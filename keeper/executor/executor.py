@@ -139,15 +139,17 @@ class Executor:
         self._sent_at: dict[bytes, int] = {}
         self._uncertain_since: dict[str, int] = {}  # block numbers, by intent
         self.postings = Postings(store, self._journal, rpc, self._account, settings, clock)
-        self._selection = Selection(settings, self._account, self._journal, guard, financier, clock)
+
+        def selection(of: Settings) -> Selection:
+            unexplained = self._watch.unexplained
+            return Selection(of, self._account, self._journal, guard, financier, clock, unexplained)
+
+        self._selection = selection(settings)
         self.ways = ways or Ways()
         self._behind = Behind(
             settings,
             self._journal,
-            (
-                Selection(settings, self._account, self._journal, guard, financier, clock),
-                Selection(replace(settings, tip_share_bps=0), self._account, self._journal, guard, financier, clock),
-            ),
+            (selection(settings), selection(replace(settings, tip_share_bps=0))),
             self._simulator,
             self._dispatch,
             financier,
@@ -465,7 +467,9 @@ class Executor:
         if outgoing:
             self._sent_at.update((attempt.tx_hash, block.number) for attempt in outgoing)
             await self._dispatch.send(outgoing)
-        await self._explainer.explain(failed, by_name)
+        explained = await self._explainer.explain(failed, by_name)
+        if self._guard is not None:
+            self._guard.note(explained)
 
     def refusal(self, cause: str) -> Skip | None:
         """Why nothing is being done about what acts on this cause; None when it was not refused."""

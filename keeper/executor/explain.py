@@ -49,14 +49,15 @@ class Explainer:
         self._clock = clock
         self._traces = True
 
-    async def explain(self, failed: Sequence[Intent], venues: Mapping[str, Venue]) -> None:
-        """Journal the reason of each for which the node knows it. Never an error, and asked for once: a reason
-        that is not told now stays unknown.
+    async def explain(self, failed: Sequence[Intent], venues: Mapping[str, Venue]) -> Sequence[Intent]:
+        """Journal the reason of each for which the node knows it, and give these back.
+
+        Never an error, and asked for once: a reason that is not told now stays unknown.
 
         In its own time, when everything else of a block is done: a trace can take a node long.
         """
         if not failed:
-            return
+            return ()
         asked = [request for intent in failed for request in self._ask(intent)]
         size = len(asked) // len(failed)
         try:
@@ -64,18 +65,21 @@ class Explainer:
                 answers = await self._rpc.batch(asked)
         except (TimeoutError, KeeperError) as error:
             log.warning("failures_not_explained", count=len(failed), error=str(error) or "the node did not answer")
-            return
+            return ()
         explained = []
         for index, before in enumerate(failed):
             intent = self._journal.get(before.id) or before
             *traces, earlier, later = answers[size * index : size * (index + 1)]
-            venue = venues.get(intent.protocol)
-            reason = self._reason(intent, traces[0] if traces else None, earlier, later, venue)
+            failure = self._traced(traces[0]) if traces else None
+            reason = _reason(intent, failure, earlier, later, venues.get(intent.protocol))
             if reason is not None:
+                raced = is_lost_race(failure, earlier, later)
                 log.info("transaction_failure_explained", intent=intent.id, cause=intent.cause, reason=reason)
-                explained.append(replace(intent, reason=reason, updated_at=self._clock()))
+                realized = {**intent.realized, "raced": True} if raced else intent.realized
+                explained.append(replace(intent, reason=reason, realized=realized, updated_at=self._clock()))
         if explained:
             self._journal.record(explained)
+        return explained
 
     def _ask(self, intent: Intent) -> list[Request]:
         number = intent.included_number or 0
@@ -90,26 +94,43 @@ class Explainer:
         known = self._journal.hash_of(number)
         return hex(number) if known is None else {"blockHash": "0x" + known.hex()}
 
-    def _reason(self, intent: Intent, trace: Any, before: Any, after: Any, venue: Venue | None) -> str | None:
+    def _traced(self, trace: Any) -> Failure | None:
         if isinstance(trace, RpcRefused) and (trace.code == _METHOD_NOT_FOUND or "method" in str(trace).lower()):
             self._traces = False
             log.info("traces_unsupported", error=str(trace))
-        failure = read_trace(trace)
-        earlier, later = revert_of(before), revert_of(after)
-        revert = later if earlier is None else earlier
-        if failure is not None and (failure.data or revert is None):
-            revert = failure.data
-        if revert is None or venue is None:
-            return None
-        if failure is not None and not failure.data and "gas" in failure.error:
-            reason = f"reverted: {failure.error}"
-        else:
-            reason = f"reverted: {venue.adapter.explain_revert(revert)}"
-        if failure is not None and failure.target != _call_of(intent).to:
-            reason += f" (0x{failure.target.hex()})"
-        if earlier is None and not isinstance(before, KeeperError):
-            reason += ", since something earlier in its block"
-        return reason
+        return read_trace(trace)
+
+
+def is_lost_race(failure: Failure | None, before: Any, after: Any) -> bool:
+    """Whether a call that was mined and reverted succeeds on the state before its block, and no longer behind it:
+    somebody, or a price, was faster, and nothing was wrong with the plan.
+
+    before, after: what that call is answered on these states. What ran out of gas did so by our own doing.
+    """
+    exhausted = failure is not None and _ran_out(failure)
+    return not exhausted and not isinstance(before, KeeperError) and revert_of(after) is not None
+
+
+def _reason(intent: Intent, failure: Failure | None, before: Any, after: Any, venue: Venue | None) -> str | None:
+    earlier, later = revert_of(before), revert_of(after)
+    revert = later if earlier is None else earlier
+    if failure is not None and (failure.data or revert is None):
+        revert = failure.data
+    if revert is None or venue is None:
+        return None
+    if failure is not None and _ran_out(failure):
+        reason = f"reverted: {failure.error}"
+    else:
+        reason = f"reverted: {venue.adapter.explain_revert(revert)}"
+    if failure is not None and failure.target != _call_of(intent).to:
+        reason += f" (0x{failure.target.hex()})"
+    if earlier is None and not isinstance(before, KeeperError):
+        reason += ", since something earlier in its block"
+    return reason
+
+
+def _ran_out(failure: Failure) -> bool:
+    return not failure.data and "gas" in failure.error
 
 
 def read_trace(answer: Any) -> Failure | None:

@@ -7,7 +7,7 @@ under `breakers`. Only new transactions are held back: those on their way are te
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import structlog
@@ -117,8 +117,19 @@ class Guard:
             elif outcome.at > oldest:
                 self._outcomes[intent.id] = outcome if known is None else replace(outcome, at=known.at)
 
-    def review(self, venues: Sequence[Venue], native_asset: bytes | None, block: int, balance_wei: int | None) -> bool:
-        """Whether new transactions may be sent at this block; trips what has to trip."""
+    def review(
+        self,
+        venues: Sequence[Venue],
+        native_asset: bytes | None,
+        block: int,
+        balance_wei: int | None,
+        unexplained: Collection[str] = (),
+    ) -> bool:
+        """Whether new transactions may be sent at this block; trips what has to trip.
+
+        unexplained: intents that failed and of which the node is still to be asked why. They are judged when that is
+        known: ten races that are lost in one block are no ten failures.
+        """
         now = self._clock()
         self._resume(block)
         self._watch_pause(block)
@@ -126,10 +137,10 @@ class Guard:
         counted: list[Outcome] = []
         if self._news:
             self._outcomes = {key: outcome for key, outcome in self._outcomes.items() if outcome.at > now - DAY_S}
-            counted = self._counted()
+            counted = self._counted(unexplained)
         self._scales = _scales(venues, native_asset)
         self._trip(judge(self._limits, counted, self._scales, balance_wei=balance_wei, now=now, block=block))
-        self._news = False
+        self._news = bool(unexplained)
         return not (self._paused or self._state.trips or self._halt)
 
     def admit(self, costs_wei: Sequence[int], committed_wei: int, block: int) -> int:
@@ -188,8 +199,9 @@ class Guard:
 
     # --- inside
 
-    def _counted(self) -> list[Outcome]:
-        return [outcome for outcome in self._outcomes.values() if outcome.order[0] > self._state.since_block]
+    def _counted(self, left_out: Collection[str] = ()) -> list[Outcome]:
+        since = self._state.since_block
+        return [outcome for key, outcome in self._outcomes.items() if outcome.order[0] > since and key not in left_out]
 
     def _trip(self, found: Iterable[Trip]) -> None:
         known = {trip.name for trip in self._state.trips}

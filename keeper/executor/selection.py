@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
 
@@ -43,8 +43,11 @@ class Selection:
         guard: Guard | None,
         financier: Financier | None,
         clock: Callable[[], float],
+        unexplained: Callable[[], Collection[str]],
     ) -> None:
+        """unexplained: ids of intents that failed for a reason that is still to be asked for."""
         self._clock = clock
+        self._unexplained = unexplained
         self._settings = settings
         self._account = account
         self._journal = journal
@@ -55,8 +58,10 @@ class Selection:
 
     def may_send(self, block: Block, venues: Sequence[Venue], answers: Answers) -> bool:
         """Whether the breakers let anything new through; what is on its way is tended all the same."""
-        native = self._settings.native_asset
-        return self._guard is None or self._guard.review(venues, native, block.number, answers.wallet.native_wei)
+        if self._guard is None:
+            return True
+        native, balance_wei = self._settings.native_asset, answers.wallet.native_wei
+        return self._guard.review(venues, native, block.number, balance_wei, self._unexplained())
 
     def admit(self, drafts: list[Draft], fees: Fees | None, block: Block) -> list[Draft]:
         """The drafts, from the first, that the spend limits have room for at the most they can cost."""

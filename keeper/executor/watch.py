@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -119,6 +119,10 @@ class Watch:
                 log.warning("transaction_reorged", **_facts(intent), orphaned_block=intent.included_number)
                 changed.append(after)
         self._journal.put(transaction, changed)
+
+    def unexplained(self) -> Collection[str]:
+        """Ids of intents that were found reverted and not taken yet."""
+        return self._unexplained
 
     def take_unexplained(self) -> list[Intent]:
         """Each reverted intent once."""

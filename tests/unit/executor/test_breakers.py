@@ -38,9 +38,10 @@ def mined(
     age_s: float = 0.0,
     expected: int | None = None,
     realized: int | None = None,
+    raced: bool = False,
 ) -> Outcome:
     """A transaction mined after those made before it."""
-    return Outcome((next(_block), 0), NOW - age_s, "aave", gas_wei, succeeded, expected, realized)
+    return Outcome((next(_block), 0), NOW - age_s, "aave", gas_wei, succeeded, expected, realized, raced=raced)
 
 
 def tripped(limits: Limits, *outcomes: Outcome, balance_wei: int | None = None) -> list[str]:
@@ -85,6 +86,23 @@ def test_failures_count_in_a_row() -> None:
     failed, done, other = (lambda: mined(succeeded=False)), mined, (lambda: mined(None))
     assert tripped(limits, failed(), failed(), done(), failed()) == []
     assert tripped(limits, done(), failed(), other(), failed(), failed()) == ["failures"]
+
+
+def test_lost_races_are_no_failures_and_have_a_limit_of_their_own() -> None:
+    limits = Limits(failures=2, lost_races=4)
+    failed, lost, done = (lambda: mined(False)), (lambda: mined(False, raced=True)), mined
+    assert tripped(limits, lost(), lost(), lost()) == []
+    assert tripped(limits, failed(), lost(), lost(), failed()) == ["failures"]
+    assert tripped(limits, lost(), lost(), done(), lost(), lost()) == []
+    assert tripped(limits, lost(), lost(), lost(), lost()) == ["lost_races"]
+
+
+def test_what_explains_a_failure_decides_whether_it_counts() -> None:
+    one = replace(intent("i", IntentStatus.FAILED), tx_hash=b"\x01" * 32, included_number=9)
+    known = outcome_of(one)
+    raced = outcome_of(replace(one, realized={"raced": True}))
+    assert known is not None and not known.raced
+    assert raced is not None and raced.raced
 
 
 def test_order_is_that_of_the_chain_not_of_learning() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from keeper.core.errors import RpcRefused, RpcUnavailable
 from keeper.core.records import Intent, IntentStatus
 from keeper.core.types import TxCall, UnsignedTransaction
-from keeper.executor.explain import Explainer, Failure, read_trace
+from keeper.executor.explain import Explainer, Failure, is_lost_race, read_trace
 from keeper.executor.reverts import is_lasting
 from tests.support.model_chain import POOL
 from tests.support.model_pipeline import SETTINGS, SIGNER, Pipeline
@@ -137,6 +137,32 @@ async def test_the_trace_says_what_happened_and_the_replays_whether_somebody_was
     answers: Sequence[Any], reason: str | None
 ) -> None:
     assert await Asking().reason(*answers) == reason
+
+
+@pytest.mark.parametrize(
+    ("failure", "before", "after", "lost"),
+    [
+        (None, SUCCEEDED, REVERTED, True),
+        (Failure(POOL, b"sold out", "execution reverted"), SUCCEEDED, REVERTED, True),
+        (None, REVERTED, REVERTED, False),  # it would never have succeeded
+        (None, SUCCEEDED, SUCCEEDED, False),  # nor does the state tell why it did not
+        (None, RpcUnavailable("busy"), REVERTED, False),
+        (None, SUCCEEDED, RpcUnavailable("busy"), False),
+        (Failure(POOL, b"", "out of gas"), SUCCEEDED, REVERTED, False),
+    ],
+)
+async def test_a_race_is_lost_where_the_call_succeeded_before_its_block_and_fails_behind_it(
+    failure: Failure | None, before: Any, after: Any, lost: bool
+) -> None:
+    assert is_lost_race(failure, before, after) is lost
+
+
+async def test_a_lost_race_is_journalled_and_given_back() -> None:
+    asking = Asking()
+    asking.node.answers = (NO_METHOD, SUCCEEDED, REVERTED)
+    explained = await asking.explainer.explain([failed()], {"pool": cast(Any, Protocol())})
+    assert [one.realized["raced"] for one in explained] == [True]
+    assert asking.journal.recorded == list(explained)
 
 
 async def test_a_node_without_traces_is_asked_for_one_once() -> None:

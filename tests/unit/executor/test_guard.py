@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from keeper.core.errors import ConfigError, StoreError
 from keeper.core.ports import Store
+from keeper.core.records import IntentStatus
 from keeper.core.types import Book, Financing, LiquidationPlan, Price, TxCall
 from keeper.executor.breakers import Limits
 from keeper.executor.guard import SUBJECT, Guard, read_tripped
@@ -26,6 +27,7 @@ from keeper.executor.transaction import decode_signed
 from keeper.store import open_store
 from tests.support.model_chain import COLLATERAL, GWEI, TOKEN, ModelProtocol
 from tests.support.model_pipeline import IntentStore, ModelSwitch, Pipeline
+from tests.support.store_work import intent
 
 
 @pytest.fixture(autouse=True)
@@ -258,6 +260,24 @@ def test_a_request_to_resume_is_as_old_as_its_file(tmp_path: Path) -> None:
     switch.resume()
     os.utime(switch.request_file, (5, 5))
     assert switch.resume_asked_at() == 5
+
+
+def test_a_failure_is_judged_once_the_node_was_asked_why(tmp_path: Path) -> None:
+    """Two races lost in one block are no two failures; a reason that nobody tells leaves them failures."""
+    store = open_store(f"sqlite:///{tmp_path / 'keeper.db'}", chain_id=1)
+    guard = Guard(store, Limits(failures=2), Switch(tmp_path / "keeper.pause"), lambda: 100.0)
+    guard.load()
+    mined = {"tx_hash": b"\x01" * 32, "included_number": 7, "updated_at": 100.0}
+    found = [intent(name, IntentStatus.FAILED, **mined) for name in "ab"]
+    guard.note(found)
+    assert guard.review([], None, 7, None, unexplained={"a", "b"})
+    guard.note([replace(one, realized={"raced": True}) for one in found])
+    assert guard.review([], None, 8, None)
+    guard.note(found)
+    assert guard.review([], None, 9, None, unexplained={"a"})
+    assert not guard.review([], None, 10, None)
+    assert [trip.name for trip in guard.trips] == ["failures"]
+    store.close()
 
 
 def test_the_real_store_keeps_trips_with_their_reason(tmp_path: Path) -> None:
