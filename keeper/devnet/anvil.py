@@ -20,6 +20,9 @@ from keeper.devnet.errors import DevnetError
 from keeper.devnet.npm import anvil_binary
 from keeper.devnet.rpc import Rpc
 
+# A fork waits for its upstream inside the threads that answer requests (foundry-rs/foundry issues 1688 and 10452). Of
+# these Anvil starts as many as there are cores: on two, two readers can leave it waiting for itself.
+_THREADS = "16"
 _START_S = 60.0  # a fork of a distant chain fetches its tip first
 _STOP_S = 5.0
 _PR_SET_PDEATHSIG = 1
@@ -96,6 +99,7 @@ class Anvil:
             stderr=subprocess.STDOUT,
             process_group=0,  # Ctrl-C reaches us alone, and we stop it when we are done with it
             preexec_fn=_die_with_parent(),
+            env={**os.environ, "TOKIO_WORKER_THREADS": _THREADS},
         )
         anvil = cls(process, port, log)
         try:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import sys
 from typing import TYPE_CHECKING, Any
 
+from keeper.devnet.errors import DevnetError
 from scripts.campaignlib import faults
 from scripts.campaignlib.incidents.base import Incident, between_lives
 from scripts.campaignlib.proxy import Fault, Hang
@@ -155,12 +157,25 @@ class TwoBranches(Incident):
         scene.proxies[1].move(self._fork.anvil.port)
 
     def step(self, scene: Scene) -> None:
-        self._fork.mine()
+        if self._fork is None:
+            return
+        try:
+            self._fork.mine()
+        except DevnetError as error:  # forks of Anvil have been seen to hang; the chain itself goes on
+            print(f"{self.kind}: the other branch is gone: {error}", file=sys.stderr)
+            self.end(scene)
 
     def end(self, scene: Scene) -> None:
+        if self._fork is None:
+            return
         scene.proxies[1].move(scene.world.chain.anvil.port)
         scene.proxies[1].drop()
         self._fork.stop()
+        self._fork = None
+
+    @property
+    def over(self) -> bool:
+        return self._fork is None
 
 
 class Outage(Incident):
