@@ -234,12 +234,13 @@ def _free_port() -> int:
 
 
 def _die_with_parent() -> Callable[[], None] | None:
-    """What the child does before Anvil starts: ask Linux to terminate it when the thread that started it ends."""
+    """What the child does before Anvil starts: ask Linux to kill it when the thread that started it ends: one that
+    hangs would not listen."""
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None, use_errno=True)
 
     def ask() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
     return ask
