@@ -10,8 +10,6 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import chain, islice, repeat
 from operator import lt
 
-from msgspec.structs import astuple
-
 from keeper.indexer.rpc.wire import HASH_CHARS, WireLog
 
 _DIGITS = b"0123456789abcdefABCDEF"
@@ -42,23 +40,16 @@ def in_order(
 def _proven(logs: Sequence[WireLog], contracts: set[str], events: set[str]) -> tuple[Place, Place] | None:
     """The first and the last place of these logs, of which there are some; None when something about them is not true.
     Raises IndexError for one without topics, and ValueError for what is no text of hex."""
-    address, topics, data, block, block_hash, transaction_hash, index, removed = zip(*map(astuple, logs), strict=True)
+    topics = [log.topics for log in logs]
     if (
-        set(address) <= contracts
+        {log.address for log in logs} <= contracts
         and {words[0] for words in topics} <= events
-        and set(removed) == {False}
-        and _are_words(set(chain.from_iterable(topics)))
-        and _are_hex(data)
-        and set(map(len, block_hash)) == {HASH_CHARS}
-        and set(map(len, transaction_hash)) == {HASH_CHARS}
+        and not any([log.removed for log in logs])  # noqa: C419  a list is built faster than a generator gone through
+        and _are_hex(set(chain.from_iterable(topics)))
+        and _are_hex([log.data for log in logs])
     ):
-        return _rising(block, index)
+        return _rising([log.block_number for log in logs], [log.log_index for log in logs])
     return None
-
-
-def _are_words(texts: Collection[str]) -> bool:
-    """Each 0x and 32 bytes of hex."""
-    return set(map(len, texts)) <= {HASH_CHARS} and _are_hex(texts)
 
 
 def _are_hex(texts: Collection[str]) -> bool:

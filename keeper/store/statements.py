@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -11,7 +12,9 @@ from sqlalchemy import (
     ColumnClause,
     ColumnElement,
     Double,
+    Integer,
     LargeBinary,
+    Select,
     Table,
     Text,
     and_,
@@ -231,13 +234,25 @@ PULL_BACK_SCANS = Statement(
     update(scans).values(scanned_to=_at("mark")).where(scans.c.scanned_to > _at("above")), ("mark", "above")
 )
 DELETE_SCAN = Statement(delete(scans).where(scans.c.protocol == bindparam("protocol")), ("protocol",))
-INSERT_TOUCH = Statement(
+
+
+def _packed_keys() -> Select[Any]:
+    """Keys of the same size that come as one value, one behind the other: a row of each, cut out by the database. As
+    parameters of a statement each, they take three times as long."""
+    zero, one = literal_column("0", Integer), literal_column("1", Integer)
+    first = select(zero.label("place")).cte("places", recursive=True)
+    count = bindparam("count", type_=Integer)
+    places = first.union_all(select(first.c.place + one).where(first.c.place + one < count))
+    size, keys = bindparam("size", type_=Integer), bindparam("keys", type_=LargeBinary)
+    key = func.substr(keys, places.c.place * size + one, size)
+    # without a condition SQLite would take the ON of what follows for a join's
+    return select(bindparam("protocol", type_=Text), key).select_from(places).where(places.c.place >= zero)
+
+
+INSERT_TOUCHES = Statement(
     # the construct is of PostgreSQL, and the compiler for SQLite writes the same words for it
-    postgresql.insert(touches)
-    .values(protocol=bindparam("protocol", type_=Text), key=bindparam("key", type_=LargeBinary))
-    .on_conflict_do_nothing()
-    .inline(),
-    ("protocol", "key"),
+    postgresql.insert(touches).from_select(["protocol", "key"], _packed_keys()).on_conflict_do_nothing().inline(),
+    ("count", "protocol", "keys", "size", "size"),
 )
 TOUCHES_PAGE = Statement(
     select(touches.c.key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
@@ -122,9 +123,9 @@ class SqlTransaction:
     # --- backfill
 
     def add_touches(self, protocol: str, touches: Iterable[bytes], scanned_to: int) -> None:
-        rows = [(protocol, key) for key in sorted(touches)]
-        if rows:
-            self._db.write_many(sql.INSERT_TOUCH, rows)
+        for size, group in groupby(sorted(sorted(touches), key=len), len):
+            keys = list(group)
+            self._db.write(sql.INSERT_TOUCHES, len(keys), protocol, b"".join(keys), size, size)
         if not self._db.write(sql.UPDATE_SCAN, scanned_to, protocol):
             self._db.write(sql.INSERT_SCAN, protocol, scanned_to)
 

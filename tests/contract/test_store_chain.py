@@ -252,6 +252,16 @@ def test_touches_accumulate_until_cleared(store):
     assert store.scanned_to("aave") == 20
 
 
+def test_touches_of_any_size_and_bytes(store):
+    """They go to the database packed by size, and come out as they were."""
+    keys = {b"\x00", b"\x00\x00", b"\x00\x01", b"?", b"\xff" * 20, b"\x00" * 24, bytes(range(24)), b"a" * 52}
+    with store.transaction() as transaction:
+        transaction.add_touches("aave", keys, 1)
+        transaction.add_touches("morpho", [b"\x00\x01"], 1)
+    assert list(store.touches("aave")) == sorted(keys)
+    assert list(store.touches("morpho")) == [b"\x00\x01"]
+
+
 def test_reverting_pulls_back_how_far_was_scanned(store):
     """The new branch may hold logs that the scan of the old one did not see."""
     commit(store, committed(1), committed(2), committed(3))

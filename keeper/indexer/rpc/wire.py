@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import UnionType
-from typing import Any, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -21,6 +21,9 @@ Request: TypeAlias = tuple[str, Sequence[Any]]
 
 ABSENT = msgspec.Raw(b"")
 HASH_CHARS = 66  # 0x and 32 bytes
+
+WordText: TypeAlias = Annotated[str, msgspec.Meta(min_length=HASH_CHARS, max_length=HASH_CHARS)]
+"""Of the length of a word; whether it is hex is for others to say."""
 
 
 class Fault(msgspec.Struct, gc=False):
@@ -78,11 +81,11 @@ class WireLog(msgspec.Struct, rename="camel", frozen=True, gc=False):
     """A log whose strings are left as they came (`keeper.core.types.RawLog`): lower-case hex with 0x."""
 
     address: str
-    topics: tuple[str, ...]
+    topics: tuple[WordText, ...]
     data: str
     block_number: str
-    block_hash: str
-    transaction_hash: str
+    block_hash: WordText
+    transaction_hash: WordText
     log_index: str
     removed: bool = False
 
