@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import filterfalse
 from typing import Any, Protocol
 
 from keeper.core.ports import ProtocolAdapter, Store
@@ -106,7 +107,7 @@ class _Seen:
         self._due_at = time.monotonic() + _CHECKPOINT_S
 
     def add(self, touches: Iterable[bytes], to_block: int) -> None:
-        self._new |= set(touches) - self._written
+        self._new.update(filterfalse(self._written.__contains__, touches))
         self._to = to_block
 
     def is_due(self) -> bool:

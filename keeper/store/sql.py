@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from operator import itemgetter
 
 from keeper.core.records import Attempt, AuditEntry, Delivery, Intent, Lease, NoticeEvent, OldNotice, Told
 from keeper.core.types import Block, BlockRef
@@ -130,7 +131,7 @@ class SqlStore:
         page: Sequence[Row] = [(b"",)]
         while page:
             page = self._db.rows(sql.TOUCHES_PAGE, protocol, page[-1][0])
-            yield from (key for (key,) in page)
+            yield from map(itemgetter(0), page)
 
     # --- notices
 
