@@ -14,7 +14,7 @@ from keeper.wire import House, open_house
 
 def pause(args: argparse.Namespace) -> int:
     house = open_house(args)
-    switch = house.switch()
+    switch = house.acting.switch()
     switch.pause()
     print(f"paused: nothing new is sent from the next block on, while {switch.pause_file} exists")
     print("transactions on their way are still tended; `keeper resume` goes on")
@@ -25,7 +25,7 @@ def resume(args: argparse.Namespace) -> int:
     house = open_house(args)
     for trip in tripped(house):
         print(f"to be cleared: {trip.name} (block {trip.block}): {trip.detail}")
-    switch = house.switch()
+    switch = house.acting.switch()
     switch.resume()
     print("resumed: the daemon takes it with its next block, or its next start; limits count anew from there")
     return 0

@@ -389,26 +389,26 @@ async def run_daemon(
     standby: wait for a store that another daemon writes, instead of refusing."""
     async with contextlib.AsyncExitStack() as stack:
         stop = _stop_on_signals()
-        _pause_on_signals(house.switch(), stop)
+        _pause_on_signals(house.acting.switch(), stop)
         opened = await open_when_free(house.open_store, stop) if standby else house.open_store()
         if opened is None:
             return 0
         store = stack.enter_context(contextlib.closing(opened))
-        channels = house.notifiers()
+        channels = house.telling.notifiers()
         for channel in channels:
             stack.push_async_callback(channel.close)
-        deliverer = house.deliverer(store, channels)
-        conditions = house.conditions(store, channels, deliverer.wake)
+        deliverer = house.telling.deliverer(store, channels)
+        conditions = house.telling.conditions(store, channels, deliverer.wake)
         halt = Halt()
-        modes = house.mode_watch(store, conditions, halt)
+        modes = house.keeping.mode_watch(store, conditions, halt)
         tally, jobs_tally, board = HeadTally(), JobTally(), Board()
-        pulse = PulseWriter(board, house.pulse_file(), house.config.chain.id, time.time)
+        pulse = PulseWriter(board, house.files.pulse, house.config.chain.id, time.time)
         # Before there is a node: somebody must hear, and see, when there is none.
         stack.push_async_callback(pulse.stop)
         pulse.start()
-        heartbeat = house.heartbeat(modes)
+        heartbeat = house.keeping.heartbeat(modes)
         beating = None if heartbeat is None else asyncio.create_task(heartbeat.run(), name="beat")
-        register_modes(board, modes, halt, house.switch(), heartbeat, opened.lease())
+        register_modes(board, modes, halt, house.acting.switch(), heartbeat, opened.lease())
         if web is not None:
             stack.push_async_callback(web.stop)
             web.start()
@@ -428,7 +428,7 @@ async def run_daemon(
         register_vitals(board, tally, jobs_tally, rpc, deliverer, pipeline.executor, pipeline.tracks)
         log.info("started", chain_id=house.config.chain.id, mode=house.config.executor.mode, store_at=_place(store))
         living = asyncio.create_task(supervisor.keep_alive(), name="tell the supervisor")
-        housekeeping = house.housekeeping(rpc, store, pipeline, daemon.turn, conditions)
+        housekeeping = house.keeping.housekeeping(rpc, store, pipeline, daemon.turn, conditions)
         jobs = Jobs(house, rpc, store, pipeline, daemon.turn, conditions, housekeeping, jobs_tally)
         jobs.start()
         foreseeing = await _foresee(stack, house, pipeline, daemon)
@@ -467,7 +467,7 @@ async def _foresee(
 ) -> asyncio.Task[None] | None:
     """Act on price updates before they are mined, where that is configured; the daemon goes on without it."""
     try:
-        foresight = await house.foresight(pipeline, daemon.turn)
+        foresight = await house.acting.foresight(pipeline, daemon.turn)
     except RetryableError as error:
         log.warning("foresight_unavailable", error=str(error), remedy="price updates are acted on once they are mined")
         return None

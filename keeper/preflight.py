@@ -77,7 +77,7 @@ async def findings(house: House) -> AsyncIterator[Finding]:
             yield Finding("rpc", False, str(error))
         finally:
             await rpc.close()
-    for channel in house.notifiers():
+    for channel in house.telling.notifiers():
         yield await _try(f"notifier {channel.name}", channel.check)
         await channel.close()
 
@@ -95,7 +95,7 @@ async def _configuration(house: House) -> str:
 
 
 async def _files(house: House) -> str:
-    if found := [*exposures(house.secret_files())]:
+    if found := [*exposures(house.files.secrets)]:
         raise ConfigError("; ".join(map(str, found)))
     return "what holds secrets is its owner's alone"
 
@@ -113,8 +113,8 @@ async def _breakers(house: House) -> str:
     with closing(house.open_store(read_only=True)) as store:
         trips = read_tripped(store).trips
     held = [f"{trip.name} tripped at block {trip.block}: {trip.detail}" for trip in trips]
-    if house.switch().paused:
-        held.append(f"paused by {house.switch().pause_file}")
+    if house.acting.switch().paused:
+        held.append(f"paused by {house.acting.switch().pause_file}")
     if held:
         raise ConfigError(f"nothing new is sent: {'; '.join(held)}; {REMEDY}")
     return "none tripped"
@@ -158,12 +158,12 @@ async def _on_chain(house: House, rpc: RpcClient) -> AsyncIterator[Finding]:
         yield Finding("executor", True, f"off: alerts only, {sends}")
         return
     yield await _try("executor wallet", partial(_wallet, house, rpc))
-    for route in house.routes(rpc):
+    for route in house.acting.routes(rpc):
         yield await _try(f"submitter {route.name}", route.check)
         await route.close()
     if house.config.executor.pending_prices != "off":
         yield await _try("pending prices", partial(_pending_prices, rpc))
-    planner = house.planner()
+    planner = house.acting.planner()
     if planner is not None:
         async for finding in _contract(rpc, planner, _account(house), needs, head):
             yield finding
@@ -268,7 +268,7 @@ async def _prices(rpc: RpcClient, adapter: Adapter, market: Any, head: Block) ->
 
 
 def _account(house: House) -> bytes:
-    account = house.wallet()
+    account = house.acting.wallet()
     if account is None:
         raise ConfigError("no key and no account; give executor.private_key or a keystore")
     return account

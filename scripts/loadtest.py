@@ -46,7 +46,7 @@ class Watch:
 
     def run(self) -> None:
         while not self.ended:
-            pulse = read_pulse(self.house.pulse_file())
+            pulse = read_pulse(self.house.files.pulse)
             heads = {} if pulse is None else pulse.section("heads")
             if self.loaded is not None and heads.get("took_s") is not None:
                 self.took_s[self.loaded].setdefault(heads["number"], heads["took_s"])

@@ -89,7 +89,7 @@ async def visiting(args: argparse.Namespace) -> AsyncIterator[Visit]:
     house = open_house(args)
     if not args.verbose:
         observe.quieten("keeper.executor")  # everything that it would say is said here, for a person
-    signer = house.signer()
+    signer = house.acting.signer()
     if signer is None:
         raise ConfigError(
             "there is no key: add executor.private_key or a keystore, and set the environment variable that it names"
@@ -166,7 +166,7 @@ async def _deploy(args: argparse.Namespace) -> int:
 
 def _planner(house: House, contract: bytes) -> Planner:
     """Raises ConfigError when plans could neither sell nor borrow."""
-    planner = house.planner(contract)
+    planner = house.acting.planner(contract)
     if planner is None or not planner.venues or not planner.fundings:
         raise ConfigError(
             "what our contract must be allowed to call follows from where it sells and borrows: configure [[venues]] "
@@ -250,7 +250,7 @@ async def carry_out_orders(
 ) -> bool:
     """Whether everything is done; False for a dry run, and where nobody agreed."""
     counter = Counter(
-        visit.house.acting(contract), visit.rpc, visit.store, visit.account, missing, _saying(command), visit.venues
+        visit.house.live_with(contract), visit.rpc, visit.store, visit.account, missing, _saying(command), visit.venues
     )
     try:
         await counter.open()

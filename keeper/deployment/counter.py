@@ -62,7 +62,7 @@ class Counter:
         self._account = account
         self._missing = missing
         self._say = say
-        self._executor: Executor = house.executor(rpc, store)
+        self._executor: Executor = house.acting.executor(rpc, store)
         self._simulator = Simulator(rpc, account)
         self._errand = Errand(self._executor, store, rpc, venues)
         self._began_at = 0.0

@@ -233,7 +233,7 @@ class _Session:
     async def _test(self, house: House, shipped: Shipped) -> None:
         """A message on every channel that is not the terminal, if wanted."""
         wanted = self._args.test or (not self._ask.silent and self._ask.yes("Send a test message now?", default=True))
-        channels = [channel for channel in house.notifiers() if channel.name != "console"] if wanted else []
+        channels = [channel for channel in house.telling.notifiers() if channel.name != "console"] if wanted else []
         for channel in channels:
             try:
                 await channel.send(Greeting(channel.name, None, time.time(), shipped.name).notice())

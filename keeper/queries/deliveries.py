@@ -48,7 +48,7 @@ def acknowledge(args: argparse.Namespace) -> int:
     late = sorted(
         {one.channel for one in deliveries if one.channel in escalating and one.status not in _UNSEEN + _DONE}
     )
-    house.requests().leave(ACKNOWLEDGE, time.time(), episode=episode, by=by)
+    house.telling.requests().leave(ACKNOWLEDGE, time.time(), episode=episode, by=by)
     print(f"acknowledged by {by}: {deliveries[-1].notice.title}")
     print(f"not told any more: {', '.join(stopped)}" if stopped else "nobody else was to be told of it")
     print("the daemon takes it within a second, or at its next start")
@@ -141,7 +141,7 @@ def retry(args: argparse.Namespace) -> int:
     if not dead:
         raise ConfigError(_nothing_to_retry(args.id, args.channel, chosen, everything))
     for notice_id, channel in sorted(dead):
-        house.requests().leave(RETRY, time.time(), notice=notice_id, channel=channel)
+        house.telling.requests().leave(RETRY, time.time(), notice=notice_id, channel=channel)
         print(f"to be tried again: {notice_id} on {channel}")
     gone = {channel for _, channel in dead} - {one.name for one in house.config.notifiers}
     if gone:

@@ -24,9 +24,9 @@ _COLUMNS = ("count", "mean", "p50", "p90", "p99", "max")
 def stats(args: argparse.Namespace) -> int:
     """Exit code 1 where there is no pulse: then nobody has followed this chain with this configuration."""
     house = open_house(args)
-    pulse = read_pulse(house.pulse_file())
+    pulse = read_pulse(house.files.pulse)
     if pulse is None:
-        print(f"keeper: no pulse at {house.pulse_file()}: start `keeper run` with this configuration", file=sys.stderr)
+        print(f"keeper: no pulse at {house.files.pulse}: start `keeper run` with this configuration", file=sys.stderr)
         return 1
     now, rows = time.time(), rows_of(pulse)
     if args.json:

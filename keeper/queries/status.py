@@ -54,7 +54,7 @@ def status_row(house: House, store: Store, live: Live, now: float) -> Json:
     """
     with store.snapshot():
         live.sync()
-        board, pulse = live.board, read_pulse(house.pulse_file())
+        board, pulse = live.board, read_pulse(house.files.pulse)
         calls = list(views.call_rows(store))
         today = datetime.fromtimestamp(now, UTC).date().isoformat()
         return {
@@ -112,7 +112,7 @@ def _watch(args: argparse.Namespace, house: House, store: Store, live: Live) -> 
 
 def _alive(house: House) -> int:
     """Whether the daemon runs and its loop turns, whatever node, store and wallet are like."""
-    pulse, now = read_pulse(house.pulse_file()), time.time()
+    pulse, now = read_pulse(house.files.pulse), time.time()
     if pulse is not None and not pulse.is_stale(now):
         return 0
     last = "there is no pulse" if pulse is None else f"its last pulse is {pulse.age_s(now):.0f} s old"
@@ -122,7 +122,7 @@ def _alive(house: House) -> int:
 
 def _ready(house: House, store: Store) -> int:
     """A line for what is not as it should be; 0 when all is. Loads no positions, so that it may be asked often."""
-    found = readiness(house, read_pulse(house.pulse_file()), _tip(store), time.time())
+    found = readiness(house, read_pulse(house.files.pulse), _tip(store), time.time())
     for one in found["checks"]:
         if not one["ok"]:
             print(f"keeper: {one['check']}: {one['detail']}", file=sys.stderr)

@@ -65,14 +65,14 @@ class Stage:
         await fork.mine()  # from here on every state is the fork's own
         for name, adapter in stage.adapters.items():
             stage._markets[name] = await fork.read(adapter.bootstrap(known.get(name)))
-        signer = stage.house.signer()
+        signer = stage.house.acting.signer()
         if signer is None:
             raise ConfigError("a rehearsal without a key; this is a defect")
         await fork.fund(signer.address)
         for name, adapter in stage.adapters.items():
             if isinstance(adapter, TakesMargin):
                 await _prepare(fork, await fork.read(adapter.endow(stage._markets[name], signer.address)))
-        stage.house = stage.house.acting(await stage._contract(signer.address))
+        stage.house = stage.house.live_with(await stage._contract(signer.address))
         return stage
 
     async def rehearse(self, protocol: str, key: bytes) -> Finding:
@@ -139,7 +139,7 @@ class Stage:
         return contract
 
     def _planner(self, contract: bytes) -> Planner:
-        planner = self.house.planner(contract)
+        planner = self.house.acting.planner(contract)
         if planner is None or not planner.venues or not planner.fundings:
             raise ConfigError(
                 "nothing to liquidate with: configure where to sell ([[venues]], such as uniswap_v3) and of whom to "
@@ -176,7 +176,7 @@ class Stage:
         """By an executor that knows nothing else, with a journal of its own."""
         fork, opportunity = self.fork, Opportunity(venue, key)
         with closing(open_store("sqlite://", chain_id=self.house.config.chain.id)) as store:
-            executor = self.house.executor(fork.rpc, store, deadline_s=CALL_TIMEOUT_S)
+            executor = self.house.acting.executor(fork.rpc, store, deadline_s=CALL_TIMEOUT_S)
             errand = Errand(executor, store, fork.rpc, [venue])
             try:
                 await errand.begin(fork.tip, headers=0)

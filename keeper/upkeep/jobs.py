@@ -66,7 +66,7 @@ class Jobs:
         self._housekeeping = housekeeping
         self._tally = JobTally() if tally is None else tally
         housekeeping.tally = self._tally
-        self._wallet = house.wallet()
+        self._wallet = house.acting.wallet()
         self._looked_to: dict[str, bytes] = {}
         self._bad_feeds: dict[str, set[bytes]] = {}
         self._random = random.Random()  # noqa: S311  (which positions to sample is no secret)

@@ -60,10 +60,10 @@ class Desk:
             error.add_note("keeper watch keeps one file per chain and account; --store DIR puts it into another folder")
             raise
         try:
-            channels = house.notifiers()
-            deliverer = house.deliverer(store, channels)
+            channels = house.telling.notifiers()
+            deliverer = house.telling.deliverer(store, channels)
             pipeline = house.pipeline(rpc, store, channels, deliverer.wake, samples=True)
-            conditions = house.conditions(store, channels, deliverer.wake)
+            conditions = house.telling.conditions(store, channels, deliverer.wake)
             heads = HeadWatch(store, conditions, blind_s, blind_s)
             return cls(account, store, pipeline, deliverer, channels, FeedWatch(conditions), heads)
         except BaseException:

@@ -92,7 +92,7 @@ def open_scene(folder: Path, size: Size, seed: int, say: Callable[[str], None]) 
             keeper.prepare, keeper.pass_fds, keeper.born = syncs.prepare, (LISTENER,), syncs.born
         try:
             database = folder / "var" / "keeper.db"
-            yield Scene(folder, size, world, keeper, inboxes, syncs, database, house.pulse_file())
+            yield Scene(folder, size, world, keeper, inboxes, syncs, database, house.files.pulse)
         finally:
             keeper.end()
 

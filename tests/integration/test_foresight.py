@@ -34,7 +34,7 @@ async def foreseeing(
     contract: Contract, path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, **options: Any
 ) -> AsyncIterator[tuple[Running, Foresight]]:
     async with running(contract, path, monkeypatch, lenders=["morpho"], pending_prices=mode, **options) as keeper:
-        foresight = await keeper.house.foresight(keeper.pipeline, asyncio.Lock())
+        foresight = await keeper.house.acting.foresight(keeper.pipeline, asyncio.Lock())
         assert foresight is not None
         task = asyncio.create_task(foresight.run())
         try:

@@ -99,7 +99,7 @@ def test_a_database_that_a_repair_put_in_place_is_the_one_that_is_shown(dev_chai
         desk.open()
         desk.look()
         assert desk.positions(account=owner)["total"] == 1
-        file = house.database_file()
+        file = house.files.database
         other = file.with_name("other.db")
         with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(other)) as copy:
             source.backup(copy)

@@ -77,7 +77,7 @@ class Keeper:
 
     @property
     def pulse_file(self) -> Path:
-        return self._house.pulse_file()
+        return self._house.files.pulse
 
     def wait(self) -> int:
         """Exit code of a daemon that ends by itself."""

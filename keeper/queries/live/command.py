@@ -80,5 +80,5 @@ def token_of(text: str) -> Secret:
 
 
 def _history_file(house: House) -> Path:
-    beside = house.pulse_file()
+    beside = house.files.pulse
     return beside.with_name(beside.name.removesuffix(".pulse.json") + ".history.db")

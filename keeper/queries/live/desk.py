@@ -77,13 +77,13 @@ class Desk:
         if before is not None:
             before.close()
         self._live = Live(self._store, self._house.adapters(), self._house.rule())
-        self._names = self._house.names(self._store)
+        self._names = self._house.telling.names(self._store)
         self._news, self._records = News(), {}
 
     def _identity(self) -> int | None:
         """Of the database's file, in whose place a repair puts another; None where it is no file, or away."""
         try:
-            return self._house.database_file().stat().st_ino
+            return self._house.files.database.stat().st_ino
         except OSError:
             return None
 
@@ -112,7 +112,7 @@ class Desk:
             with self._one_moment():
                 self.live.sync()
                 board, tip = self.live.board, self.live.tip
-                self._pulse = read_pulse(self._house.pulse_file())
+                self._pulse = read_pulse(self._house.files.pulse)
                 self._version = f"{'none' if tip is None else tip.hash.hex()}-{_digest(self.store)}"
                 events = self._news.of(self.store, board, self._pulse, now)
                 if board is not None and self._history.is_due(board.block.timestamp):
@@ -342,7 +342,7 @@ class Desk:
         try:
             with self._one_moment():
                 episode = deliveries.episode_of(self._house, self.store, call)
-            request = self._house.requests().leave(ACKNOWLEDGE, self._clock(), episode=episode, by=by)
+            request = self._house.telling.requests().leave(ACKNOWLEDGE, self._clock(), episode=episode, by=by)
         except ConfigError as error:
             status = 403 if is_token(call) else 404
             raise Problem(status, str(error), remedy="see /api/v1/calls for the ids of calls") from None
