@@ -19,9 +19,9 @@ AT_ONCE = 32
 RULED_AT_ONCE = 8
 """The same where there is a limit, or quiet hours: what is in flight cannot be told together with what follows it."""
 
-LOOKED_AT = 500
-"""Positions whose waiting notices are looked at together. More than this are told in several summaries, so that none is
-larger than receivers take (nginx refuses a body of a megabyte)."""
+LOOKED_AT = 250
+"""Positions whose waiting notices are looked at together, where there is a limit or quiet hours. No block is taken
+meanwhile, for some twenty milliseconds."""
 
 MINUTE_S = 60.0
 
@@ -58,9 +58,9 @@ def take(store: Store, route: Route, now: float, flying: Collection[str] = ()) -
             log.info("channel_throttled", channel=route.channel, per_minute=route.per_minute)
             return Next((), (now if oldest is None else oldest) + MINUTE_S)
     decisions = [decide(_line(store, route, head), route, now) for head in heads]
-    chosen = batch(
-        [one.ready for one in decisions if one.ready], budget, at_once, now=now, nightly=route.quiet is not None
-    )
+    ready = [one.ready for one in decisions if one.ready]
+    more = len(heads) >= LOOKED_AT
+    chosen = batch(ready, budget, at_once, now=now, nightly=route.quiet is not None, more=more)
     with store.transaction() as tx:
         moved = _apply(tx, route, decisions, now)
         claimed = _claim(store, tx, route, chosen.singles, chosen.together, now)

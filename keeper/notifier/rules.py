@@ -122,12 +122,26 @@ class Batch:
     throttled: bool = False
 
 
-def batch(lines: Sequence[Sequence[Delivery]], budget: int | None, at_once: int, *, now: float, nightly: bool) -> Batch:
+IN_ONE = 500
+"""Most notices of one summary, so that it is no larger than receivers take (nginx refuses a body of a megabyte)."""
+
+
+def batch(
+    lines: Sequence[Sequence[Delivery]],
+    budget: int | None,
+    at_once: int,
+    *,
+    now: float,
+    nightly: bool,
+    more: bool = False,
+) -> Batch:
     """How to tell what is ready. lines: of each position what may go, in order. budget: messages that this minute still
-    allows; None: any number. at_once: most singles. nightly: whether the channel keeps quiet hours.
+    allows; None: any number. at_once: most singles. nightly: whether the channel keeps quiet hours. more: whether still
+    more waits than these.
 
     What they held back is told together when they end. Beyond the budget the deepest go by themselves, as far as
-    it reaches, and everything else in one message.
+    it reaches, and everything else in one message; where that is more than a message holds, all go together, so that
+    ten thousand calls are told in twenty messages and not in twenty minutes.
     """
     again = [line[0] for line in lines if goes_as_it_is(line[0])]
     fresh = [line for line in lines if not goes_as_it_is(line[0])]
@@ -139,13 +153,13 @@ def batch(lines: Sequence[Sequence[Delivery]], budget: int | None, at_once: int,
     if budget is not None and _count(fresh) + bool(together) > budget:
         if budget <= 0:
             return Batch(again[:at_once], (), throttled=True)
-        alone = fresh[: budget - 1]
-        together += [one for line in fresh[budget - 1 :] for one in line]
-        fresh = alone
+        by_themselves = 0 if more or _count(fresh) > IN_ONE else budget - 1
+        together += [one for line in fresh[by_themselves:] for one in line]
+        fresh = fresh[:by_themselves]
     if len(together) == 1:
         fresh, together = [*fresh, together], []
     singles = [*again, *(line[0] for line in fresh)]
-    return Batch(singles[:at_once], together)
+    return Batch(singles[:at_once], together[:IN_ONE])
 
 
 def goes_as_it_is(delivery: Delivery) -> bool:

@@ -122,7 +122,7 @@ def by_position(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
 async def test_in_a_storm_every_band_change_is_told_in_order_within_the_limit(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """500 calls at a channel of ten messages a minute: nine by themselves, the rest in one; later ones in order."""
+    """500 calls at a channel of ten messages a minute: so many that none goes by itself; later ones in order."""
     monkeypatch.setattr(queue, "MINUTE_S", 2.0)
     notices = storm(1000)
     assert sum(one.event is NoticeEvent.OPENED for one in notices) == 500

@@ -9,7 +9,7 @@ from keeper.core.records import Delivery, DeliveryStatus, NoticeEvent
 from keeper.core.types import Band
 from keeper.notifier.quiet import QuietHours, parse_hours, parse_zone
 from keeper.notifier.routing import Route, Router
-from keeper.notifier.rules import OVER, UNHEARD, Line, batch, decide
+from keeper.notifier.rules import IN_ONE, OVER, UNHEARD, Line, batch, decide
 from tests.support.notices import notice
 
 DAY, NIGHT = 1_783_000_800.0, 1_783_000_800.0 + 12 * 3600  # 2 July 2026, 14:00 UTC, and 12 hours later
@@ -209,6 +209,18 @@ def test_all_steps_of_a_position_go_into_the_message():
     """No band change is lost by telling them together."""
     line = [wait(), wait(ESCALATED, "urgent"), wait(ESCALATED, "liquidatable")]
     assert batch([line], 1, 8, now=DAY, nightly=True).together == line
+
+
+def test_where_more_waits_than_one_message_holds_everything_goes_together():
+    """Each message then tells as many as it holds, in the order of each position; the rest is for the next."""
+    assert len(batch(lines(40), 30, 8, now=DAY, nightly=False, more=True).together) == 40
+    often = [
+        [wait(number=2 * n, position=f"aave:{n}"), wait(CURED, number=2 * n + 1, position=f"aave:{n}")]
+        for n in range(1, IN_ONE)
+    ]
+    chosen = batch(often, 30, 8, now=DAY, nightly=False)
+    assert (len(chosen.singles), len(chosen.together)) == (0, IN_ONE)
+    assert list(chosen.together) == [one for line in often for one in line][:IN_ONE]
 
 
 def test_the_night_is_told_together_in_the_morning():
