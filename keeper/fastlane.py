@@ -1,7 +1,7 @@
 """What is ready leaves in the very turn in which the prices of the next block come, before the block itself is read.
 
     between blocks   what is armed ─▶ the few calls that decide about it, as bytes
-    a head           ask them ─▶ the answer ─▶ `Executor.fire`, as of a block without a log of ours ─▶ the head goes on
+    a head           ask them ─▶ the answer ─▶ `Firing.fire`, as of a block without a log of ours ─▶ the head goes on
 
 The order of steps and every rule are those of the ordinary way: the very same `fire` decides, over the very same update
 that the adapter makes of a block, and what it sends is held by the journal before a byte leaves. Only the reading is
@@ -82,7 +82,7 @@ class FastLane:
         """Have the question about the tip's child ready, where anything may be sent on its answer."""
         self._asker.quick = None
         pipeline = self._pipeline
-        ready = pipeline.executor.ready
+        ready = pipeline.executor.firing.ready
         if not ready:
             return
         names = {one.draft.protocol for one in ready}
@@ -115,7 +115,7 @@ class FastLane:
             return False
         self._landing_at, self._came_at_ns = self._pipeline.landing_at(block), came_at_ns
         try:
-            self._pipeline.executor.survey(block)
+            self._pipeline.executor.firing.survey(block)
         except Exception as error:
             self._error = error
             return False
@@ -132,18 +132,18 @@ class FastLane:
         except KeeperError as error:  # the ordinary way meets it as well, and says so
             log.debug("block_not_judged_at_once", block=block.number, error=str(error))
             return ()
-        if views is None or pipeline.executor.awaits(views, self._landing_at):
+        if views is None or pipeline.executor.firing.awaits(views, self._landing_at):
             return ()  # the node's own word is needed as well
         try:
             pipeline.begin(block, self._came_at_ns)
-            if not pipeline.executor.fire(block, views, self._landing_at):
+            if not pipeline.executor.firing.fire(block, views, self._landing_at):
                 return ()
             pipeline.latency.reached("quick")
         except Exception as error:
             self._error = error
             return ()
         self._left_for = block
-        return pipeline.executor.leaving
+        return pipeline.executor.firing.leaving
 
     def _views(self, parts: Sequence[_Part], block: Block, results: Sequence[CallResult]) -> dict[str, View] | None:
         """Each protocol as this block leaves it; None where an adapter would ask for more."""

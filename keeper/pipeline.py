@@ -178,12 +178,12 @@ class Pipeline:
     async def _commit(self, step: Committed) -> None:
         block, stored, acting = step.block, asyncio.Event(), None
         self.begin(block, self._received(block))
-        asked = self._executor.ask_others(block) if step.tip else None
-        tried = self._executor.try_ready(block, self.landing_at(block)) if step.tip else None
+        asked = self._executor.firing.ask_others(block) if step.tip else None
+        tried = self._executor.firing.try_ready(block, self.landing_at(block)) if step.tip else None
         read = await self._read(block)
         try:
             if step.tip and await self._fire(block, read.updates, asked, tried):
-                await self._executor.leave()  # everything else about the block comes after it
+                await self._executor.firing.leave()  # everything else about the block comes after it
             facts, rulings = self._judge_all(block, read, turn=False)
             self.latency.reached("judged")
             intents = self._executor.observe(read.questions, read.results, read.answers, self._venues, read.finalized)
@@ -383,7 +383,7 @@ class Pipeline:
                 tx.commit_block(committed)
             for intent in intents:
                 tx.put_intent(intent)
-            self._executor.fired(tx)
+            self._executor.firing.fired(tx)
             if finalized > self.finalized:
                 tx.finalize(finalized)
         if gap:
@@ -405,7 +405,7 @@ class Pipeline:
     ) -> bool:
         """Send what is ready of the positions that this block opens. asked: what others say of these, where there are
         others; tried: what the calls of our contract do on it. Only waited for where there is something to send."""
-        names = self._executor.armed
+        names = self._executor.firing.armed
         if not names:
             return False
         landing_at = self.landing_at(block)
@@ -417,20 +417,20 @@ class Pipeline:
                 screen = partial(track.judge.may_open, book, landing_at)
                 views[track.name] = View(Venue(track.adapter, book), update.positions, screen)
         opinions, verdicts = None, dict[str, Verdict]()
-        if tried is not None and self._executor.awaits(views, landing_at):
+        if tried is not None and self._executor.firing.awaits(views, landing_at):
             verdicts.update(await tried)
-        if asked is not None and self._executor.would_fire(block, views, landing_at, verdicts):
+        if asked is not None and self._executor.firing.would_fire(block, views, landing_at, verdicts):
             opinions = await asked
-        return self._executor.fire(block, views, landing_at, opinions, verdicts)
+        return self._executor.firing.fire(block, views, landing_at, opinions, verdicts)
 
     async def arm(self) -> None:
         """Between blocks: have transactions ready for the positions nearest to liquidation. May be cancelled."""
-        if not len(self.window) or not self._executor.arms:
+        if not len(self.window) or not self._executor.firing.arms:
             return
         tip = self.window.tip
         landing_at, edge = self.landing_at(tip), list[tuple[Health, Venue, bytes]]()
         for track, venue in zip(self.tracks, self._venues, strict=True):
-            near = track.judge.edge(track.book, landing_at, self._executor.arms, ARMED_BELOW)
+            near = track.judge.edge(track.book, landing_at, self._executor.firing.arms, ARMED_BELOW)
             edge += [(health, venue, key) for key, health in near]
         edge.sort(key=lambda one: one[0].factor_wad or 0)
         books = [(track.book.market, track.book.prices) for track in self.tracks]
@@ -439,8 +439,8 @@ class Pipeline:
             now = [(track.book.market, track.book.prices) for track in self.tracks]
             return self.window.tip is tip and all(a is c and b is d for (a, b), (c, d) in zip(books, now, strict=True))
 
-        nearest = [(venue, key) for _, venue, key in edge[: self._executor.arms]]
-        await self._executor.arm(tip, nearest, landing_at, still)
+        nearest = [(venue, key) for _, venue, key in edge[: self._executor.firing.arms]]
+        await self._executor.firing.arm(tip, nearest, landing_at, still)
 
     def _opportunities(self, rulings: Sequence[Ruling]) -> list[Opportunity]:
         return [

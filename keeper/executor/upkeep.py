@@ -9,9 +9,12 @@ from dataclasses import dataclass, replace
 import structlog
 
 from keeper.core.records import Attempt, Intent
+from keeper.core.types import Block, Skip
 from keeper.executor.compose import Composer
-from keeper.executor.fees import Fees, bump_fees
+from keeper.executor.fees import Fees, bump_fees, choose_fees, next_base_fee, tip_from_history
 from keeper.executor.lifecycle import Action, Sight, decide, nonce_of
+from keeper.executor.ports import Settings
+from keeper.executor.questions import Answers
 from keeper.executor.refusals import Refusal, classify
 
 log = structlog.get_logger(__name__)
@@ -29,6 +32,17 @@ class Market:
     cap_wei: int
     base_fee_wei: int
     typical_tip_wei: int
+
+
+def market_of(block: Block, base_fee_wei: int, answers: Answers, settings: Settings) -> Market:
+    """What gas will cost in the block after this one."""
+    base_fee = next_base_fee(base_fee_wei, block.gas_used, block.gas_limit)
+    tip = tip_from_history(answers.tips_wei, settings.min_tip_wei, settings.max_tip_wei)
+    fresh = choose_fees(base_fee, tip, forecast_blocks=settings.forecast_blocks, cap_wei=settings.max_fee_wei)
+    if isinstance(fresh, Skip):
+        log.warning("gas_too_expensive", block=block.number, reason=fresh.detail)
+    affordable = None if isinstance(fresh, Skip) else fresh
+    return Market(base_fee + tip, affordable, settings.max_fee_wei, base_fee, tip)
 
 
 @dataclass(frozen=True, slots=True)

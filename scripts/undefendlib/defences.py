@@ -359,9 +359,9 @@ DEFENCES: tuple[Removal, ...] = (
     Removal(
         _KEY,
         "what is signed is in the journal before it leaves",
-        f"{_EXECUTOR}/executor.py",
-        "        if changed or new:\n            self._journal.record([*changed, *new])",
-        "        if changed or new:\n            self._journal.hold([*changed, *new])",
+        f"{_EXECUTOR}/ordinary.py",
+        "        if changed or new:\n            self._kit.journal.record([*changed, *new])",
+        "        if changed or new:\n            self._kit.journal.hold([*changed, *new])",
         "tests/unit/executor/test_executor.py::test_an_order_is_sent_whatever_it_brings_and_tended_like_the_rest",
     ),
     Removal(
@@ -463,7 +463,7 @@ DEFENCES: tuple[Removal, ...] = (
     Removal(
         _SIGNED,
         "a draft outside the policy stops its block and trips a breaker",
-        f"{_EXECUTOR}/executor.py",
+        f"{_EXECUTOR}/signatory.py",
         "        return [] if refused else drafts",
         "        return [draft for draft in drafts if draft not in [one for one, _ in refused]]",
         f"{_T_POLICY}::test_an_executor_that_would_sign_something_else_stops",

@@ -87,21 +87,21 @@ class ArmedPipeline(Pipeline):
         super()._observe(block)
 
     async def _fire(self, block: Block, views: Mapping[str, View], landing_at: int) -> bool:
-        fired = self.executor.fire(block, views, landing_at)
+        fired = self.executor.firing.fire(block, views, landing_at)
         if fired:
-            await self.executor.leave()
+            await self.executor.firing.leave()
         return fired
 
     def answer(self) -> bool:
         """What is ready leaves because of the tip before anything else is asked about it; whether there was any."""
         block = self.chain.tip.block
         venue = self.venue(block)
-        self.executor.survey(block)
+        self.executor.firing.survey(block)
         view = View(venue, (), lambda: venue.book.positions)
         return self.loop.run_until_complete(self._fire(block, {"model": view}, block.timestamp + 12))
 
     def _stored(self, transaction: Any) -> None:
-        self.executor.fired(transaction)
+        self.executor.firing.fired(transaction)
 
     def follow(self, *, act: bool = True) -> None:
         super().follow(act=act)
@@ -112,7 +112,7 @@ class ArmedPipeline(Pipeline):
         tip = self.chain.tip
         venue = self.venue(tip.block)
         edge = [(venue, key_of(number)) for number in near if number not in tip.after.open]
-        arming = self.executor.arm(tip.block, edge, tip.block.timestamp + 12, lambda: True)
+        arming = self.executor.firing.arm(tip.block, edge, tip.block.timestamp + 12, lambda: True)
         self.loop.run_until_complete(arming)
 
     def opportunities(self, venue: Venue) -> Sequence[bytes]:

@@ -15,6 +15,7 @@ from keeper.core.records import Intent
 from keeper.core.types import Block
 from keeper.executor.breakers import Limits
 from keeper.executor.executor import Executor
+from keeper.executor.foreign import Foreign
 from keeper.executor.guard import Guard
 from keeper.executor.halt import Halt
 from keeper.executor.ports import Mode, Opportunity, SecondOpinion, Settings, Venue
@@ -101,6 +102,7 @@ class ModelSwitch:
 
 class Pipeline:
     """limits: of breakers; without them there are none.
+    yield_s: for how long another sender with our key stops this one; without it, for none.
     finality: blocks below the tip that no reorg reaches. `crash_at`: the step at which to die; `restart` after."""
 
     def __init__(
@@ -109,9 +111,11 @@ class Pipeline:
         finality: int = 12,
         limits: Limits | None = None,
         second: SecondOpinion | None = None,
+        yield_s: float | None = None,
     ) -> None:
         self.limits = limits
         self.second = second
+        self.yield_s = yield_s
         self.halt = Halt()
         self.switch = ModelSwitch()
         self.chain = ModelChain(SIGNER.address)
@@ -191,8 +195,19 @@ class Pipeline:
         guard = None
         if self.limits is not None:
             guard = Guard(store, self.limits, cast(Any, self.switch), lambda: self.clock, halt=self.halt)
+        foreign = None
+        if self.yield_s is not None:
+            foreign = Foreign(store, self.halt, lambda: self.clock, yield_s=self.yield_s)
         return Executor(
-            store, self.chain, self, self.settings, lambda: self.clock, signer=SIGNER, guard=guard, second=self.second
+            store,
+            self.chain,
+            self,
+            self.settings,
+            lambda: self.clock,
+            signer=SIGNER,
+            guard=guard,
+            second=self.second,
+            foreign=foreign,
         )
 
     # --- the network, between the executor and the model's pool

@@ -454,7 +454,7 @@ def test_a_gap_is_skipped_with_what_left_before_it(pipeline: ArmedPipeline) -> N
     pipeline.chain.mine(opened=[1], at_most=0)
     assert pipeline.answer()
     with pipeline.store.transaction() as transaction:
-        pipeline.executor.fired(transaction)
+        pipeline.executor.firing.fired(transaction)
     [intent] = of(pipeline, 1)
     assert (intent.status, pipeline.store.kept[META]) == (IntentStatus.PLANNED, "")
 
@@ -462,7 +462,7 @@ def test_a_gap_is_skipped_with_what_left_before_it(pipeline: ArmedPipeline) -> N
 def test_what_changes_between_the_question_and_its_answer_counts(pipeline: ArmedPipeline) -> None:
     """What is looked at beforehand is looked at again where the journal is another one since."""
     block = pipeline.chain.mine(opened=[1, 2])
-    pipeline.executor.survey(block)
+    pipeline.executor.firing.survey(block)
     first, second, *_ = load(pipeline.store.kept[META], SIGNER.address)
     pipeline.executor._journal.record([first])  # its cause, and its nonce, are taken now
     before = len(pipeline.chain.submitted)

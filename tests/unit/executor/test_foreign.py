@@ -296,8 +296,7 @@ def test_gaps_are_found_as_far_as_they_are_asked_for():
 
 def test_two_with_one_key_the_one_that_sent_first_goes_on() -> None:
     """The other stands by, takes over no nonce, and bids for none."""
-    pipeline = Pipeline(limits=Limits())
-    pipeline.executor._foreign = Foreign(cast(Any, pipeline.store), pipeline.halt, lambda: pipeline.clock, yield_s=60)
+    pipeline = Pipeline(limits=Limits(), yield_s=60)
     pipeline.chain.mine()
     pipeline.follow()
     pipeline.chain.mine(foreign=True)
