@@ -111,7 +111,10 @@ def _daemon(chain: DevChain, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         mode="live",
         notifiers=[{"kind": "console"}],
         jobs={"reconcile_minutes": 1},
-        breakers={"max_failures": 1_000},  # prices recover as suddenly as they fall here: what came late reverts
+        breakers={
+            "max_failures": 1_000,
+            "max_lost_races": 1_000,
+        },  # prices recover as suddenly as they fall here: what came late reverts
     )
     command = [sys.executable, "-m", "keeper", "run", "--config", str(config), "--log-format", "json"]
     environment = {**os.environ, "KEEPER_PRIVATE_KEY": chain.liquidator.private_key}

@@ -78,7 +78,7 @@ def open_scene(folder: Path, size: Size, seed: int, say: Callable[[str], None]) 
                 for name, inbox in inboxes.items()
             ],
             jobs={"reconcile_minutes": 100_000},  # what is only stored is not on the chain to be compared
-            breakers={"max_failures": 10_000},
+            breakers={"max_failures": 10_000, "max_lost_races": 10_000},
             more={"solvency": {"every_minutes": 6}},
         )
         environment = {"KEEPER_PRIVATE_KEY": chain.liquidator.private_key, "ENDURANCE_SECRET": SECRET}
