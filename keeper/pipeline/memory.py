@@ -1,0 +1,111 @@
+"""What is held of the chain: its newest blocks, and each protocol's book. Taken over from a block, judged, and kept at
+once with what the store is told; if anything fails meanwhile it is read back from there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from keeper.core.chain import Samples, Window
+from keeper.core.ports import Store
+from keeper.core.records import CommittedBlock, Fact, Intent
+from keeper.core.types import Block, Update
+from keeper.evaluator.judge import Ruling
+from keeper.executor.executor import Executor
+from keeper.executor.ports import Venue
+from keeper.track import Track, episode_fact
+
+
+class Memory:
+    """samples: blocks are looked at now and then instead of followed. finalized: height that can no longer be
+    reorganized. venues: every protocol with its book at the tip."""
+
+    def __init__(self, store: Store, tracks: Sequence[Track], executor: Executor, *, samples: bool) -> None:
+        self.store = store
+        self.tracks = tuple(tracks)
+        self.executor = executor
+        self.venues: list[Venue] = []
+        self._headers = Samples if samples else Window
+        self.window = self._headers(())
+        self.finalized = 0
+
+    def load(self) -> None:
+        """Become what the store says."""
+        self.window = self._headers(self.store.blocks())
+        self.finalized = self.window.oldest.number if len(self.window) else 0
+        for track in self.tracks:
+            track.load(self.store)
+        self.venues = [Venue(track.adapter, track.book) for track in self.tracks]
+        self.executor.adopt(self.window.blocks, self.finalized)
+
+    def judge(
+        self, block: Block, updates: Sequence[Update[Any, Any]], *, turn: bool = True
+    ) -> tuple[list[Fact], list[Ruling]]:
+        """Take over what a block changed, and judge it; the facts are to be stored. turn: else the lines of a bar that
+        ended are left for the caller to draw."""
+        facts: list[Fact] = []
+        rulings: list[Ruling] = []
+        for track, update in zip(self.tracks, updates, strict=True):
+            facts += track.advance(block.timestamp)
+            if turn:
+                track.turn()
+            facts += track.facts(update)
+            track.update(update)
+            rulings.append(self._judge_one(track, block, update))
+            facts += [episode_fact(step.after) for step in rulings[-1].steps]
+        return facts, rulings
+
+    def _judge_one(self, track: Track, block: Block, update: Update[Any, Any]) -> Ruling:
+        return track.judge.judge(
+            track.book,
+            block,
+            changed=update.positions,
+            liquidations=update.liquidations,
+            suspects=track.teller.suspects(self.store.told()),
+            also_at=self.landing_at(block),
+        )
+
+    def keep(
+        self,
+        block: Block,
+        facts: Sequence[Fact],
+        rulings: Sequence[Ruling],
+        intents: Sequence[Intent],
+        finalized: int,
+        *,
+        gap: bool = False,
+    ) -> None:
+        """Store all that a block changed at once, and be at that block."""
+        committed = CommittedBlock(block, tuple(facts))
+        with self.store.transaction() as tx:
+            if gap:
+                tx.advance(committed)
+                for track in self.tracks:
+                    tx.clear_touches(track.name)
+            elif isinstance(self.window, Samples):
+                tx.sample(committed)
+            else:
+                tx.commit_block(committed)
+            for intent in intents:
+                tx.put_intent(intent)
+            self.executor.firing.fired(tx)
+            if finalized > self.finalized:
+                tx.finalize(finalized)
+        if gap:
+            self.window = Window([block])
+        else:
+            self.window.extend(block)
+        if finalized > self.finalized:
+            self.finalized = finalized
+            self.window.forget_below(finalized)
+        for track, ruling in zip(self.tracks, rulings, strict=True):
+            track.judge.accept(ruling)
+
+    def landing_at(self, block: Block) -> int:
+        """Timestamp of the block that a transaction sent now can be in: one usual block interval later."""
+        recent = self.window.blocks[-8:]
+        if recent and recent[-1].hash == block.hash:
+            recent = recent[:-1]
+        if not recent:
+            return block.timestamp + 1
+        return block.timestamp + max(1, round((block.timestamp - recent[0].timestamp) / len(recent)))
