@@ -10,6 +10,7 @@ or taken back by whatever is true on the new branch.
     nothing, closed open                        opened
     open            open, no deeper             -  (under whichever id: readers keep the one they know)
     open            open, deeper                escalated
+    open            liquidated, and opened anew liquidated, then opened; but nothing where the new one is what they know
     open            closed since                how it closed
     open            not open                    withdrawn: it was never so on this chain
     liquidated      never was, closed since     how it closed
@@ -70,7 +71,7 @@ def due(told: Told | None, episode: Episode | None, closed: Episode | None, *, u
             return None
         return Due(episode.position, NoticeEvent.OPENED, episode.id, episode.deepest, episode, told)
     heard = Band[told.band.upper()]
-    if episode is not None and not _lost(closed):
+    if episode is not None and (episode.id == told.episode or not _lost(closed)):  # else the loss came before that call
         if episode.deepest <= heard:
             return None
         return Due(told.position, NoticeEvent.ESCALATED, told.episode, episode.deepest, episode, told)

@@ -57,9 +57,9 @@ def take(store: Store, route: Route, now: float, flying: Collection[str] = ()) -
         if not heads:
             log.info("channel_throttled", channel=route.channel, per_minute=route.per_minute)
             return Next((), (now if oldest is None else oldest) + MINUTE_S)
-    decisions = [decide(_line(store, route, head), route, now) for head in heads]
+    more = ruled and len(heads) >= LOOKED_AT
+    decisions = [decide(_line(store, route, head), route, now, crowd=more) for head in heads]
     ready = [one.ready for one in decisions if one.ready]
-    more = len(heads) >= LOOKED_AT
     chosen = batch(ready, budget, at_once, now=now, nightly=route.quiet is not None, more=more)
     with store.transaction() as tx:
         moved = _apply(tx, route, decisions, now)

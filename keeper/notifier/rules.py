@@ -3,6 +3,7 @@
 Per position everything that waits is looked at, in order, so that nothing overtakes:
 
     heard nothing   opened … cured, held      dropped: it was over before anybody was to be told
+    in a crowd      opened … cured, unsent    dropped: what is true goes first, and there is more of it than can be told
     heard nothing   cured                     dropped: nobody was told of the opening
     held            urgent behind it          both go: what is loud lets go what came before
     anything        liquidated                goes, with what came before: a loss is always told
@@ -45,11 +46,12 @@ class Decision:
     ready: Sequence[Delivery] = ()
 
 
-def decide(line: Line, route: Route, now: float) -> Decision:
+def decide(line: Line, route: Route, now: float, *, crowd: bool = False) -> Decision:
+    """crowd: whether so much waits on the channel that what is over by now is not told any more."""
     first = line.waiting[0]
     if first.status is DeliveryStatus.SENDING or first.notice.event is NoticeEvent.SUMMARY:
         return Decision(ready=(first,))  # it may have been seen: only telling it again can settle it
-    kept, dropped = _reduce(line, route)
+    kept, dropped = _reduce(line, route, crowd)
     waits = [_until(delivery, line, route, now) for delivery in kept]
     free = max((index for index, until in enumerate(waits) if until is None), default=-1) + 1
     hold = [
@@ -68,7 +70,7 @@ def _until(delivery: Delivery, line: Line, route: Route, now: float) -> float | 
     return max((until for until in waits if until is not None), default=None)
 
 
-def _reduce(line: Line, route: Route) -> tuple[list[Delivery], list[tuple[Delivery, str]]]:
+def _reduce(line: Line, route: Route, crowd: bool) -> tuple[list[Delivery], list[tuple[Delivery, str]]]:
     """Without the episodes that nobody need hear of, and the reasons."""
     kept: list[Delivery] = []
     dropped: list[tuple[Delivery, str]] = []
@@ -90,7 +92,7 @@ def _reduce(line: Line, route: Route) -> tuple[list[Delivery], list[tuple[Delive
                 dropped.append((delivery, UNHEARD))
         else:
             believed = False
-            if opening is not None and event is not NoticeEvent.LIQUIDATED and _held_back(kept[opening:]):
+            if opening is not None and event is not NoticeEvent.LIQUIDATED and _is_dropped(kept[opening:], crowd):
                 dropped += [(one, OVER) for one in (*kept[opening:], delivery)]
                 del kept[opening:]
             else:
@@ -104,10 +106,10 @@ def _was_dropped_before(delivery: Delivery, line: Line) -> bool:
     return before is not None and before.status is DeliveryStatus.DROPPED
 
 
-def _held_back(deliveries: Sequence[Delivery]) -> bool:
-    """Whether they wait because of a rule, and not because a channel does not answer."""
+def _is_dropped(deliveries: Sequence[Delivery], crowd: bool) -> bool:
+    """Whether they wait because of a rule, and not because a channel does not answer; or in a crowd, each unsent."""
     unseen = all(one.status in _UNSEEN and one.attempts == 0 for one in deliveries)
-    return unseen and any(one.status is DeliveryStatus.HELD for one in deliveries)
+    return unseen and (crowd or any(one.status is DeliveryStatus.HELD for one in deliveries))
 
 
 # --- together ---------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ PER_MINUTE = 30
 _CURED_AT = "1.13"
 """Between what the crowd has while it is called and what it has otherwise."""
 
-_HISTORY = 2_000  # states that the node keeps: nothing older than some minutes is asked for
+_HISTORY = 600  # states that the node keeps, eight megabytes each: nothing older than some minutes is asked for
 
 
 @dataclass(frozen=True)
