@@ -25,6 +25,10 @@ meanwhile, for some twenty milliseconds."""
 
 MINUTE_S = 60.0
 
+LATE_S = 120.0
+"""Where a crowd waits, what waited so long and is over is not told any more. Within the limit a minute tells thousands,
+so this is of channels that hardly answer."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -51,14 +55,17 @@ def take(store: Store, route: Route, now: float, flying: Collection[str] = ()) -
     heads = [one for one in store.outbox(now, looked_at, channel=route.channel) if one.notice.id not in flying]
     if not heads:
         return Next(())
+    more = ruled and len(heads) >= LOOKED_AT
     budget, oldest = _budget(store, route, now)
     if budget is not None and budget <= 0:
-        heads = [one for one in heads if goes_as_it_is(one)]  # the rules are for what the next minute allows
-        if not heads:
+        repeated = [one for one in heads if goes_as_it_is(one)]
+        if not repeated:  # the rules are for what the next minute allows
             log.info("channel_throttled", channel=route.channel, per_minute=route.per_minute)
             return Next((), (now if oldest is None else oldest) + MINUTE_S)
-    more = ruled and len(heads) >= LOOKED_AT
-    decisions = [decide(_line(store, route, head), route, now, crowd=more) for head in heads]
+        if not more:  # of a crowd what is over is dropped all the same: repetitions alone may take up every minute
+            heads = repeated
+    late = now - LATE_S if more else None
+    decisions = [decide(_line(store, route, head), route, now, late=late) for head in heads]
     ready = [one.ready for one in decisions if one.ready]
     chosen = batch(ready, budget, at_once, now=now, nightly=route.quiet is not None, more=more)
     with store.transaction() as tx:

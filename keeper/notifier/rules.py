@@ -3,7 +3,7 @@
 Per position everything that waits is looked at, in order, so that nothing overtakes:
 
     heard nothing   opened … cured, held      dropped: it was over before anybody was to be told
-    in a crowd      opened … cured, unsent    dropped: what is true goes first, and there is more of it than can be told
+    waits for long  opened … cured, unsent    dropped, where a crowd waits: there is more that is true than can be told
     heard nothing   cured                     dropped: nobody was told of the opening
     held            urgent behind it          both go: what is loud lets go what came before
     anything        liquidated                goes, with what came before: a loss is always told
@@ -46,12 +46,12 @@ class Decision:
     ready: Sequence[Delivery] = ()
 
 
-def decide(line: Line, route: Route, now: float, *, crowd: bool = False) -> Decision:
-    """crowd: whether so much waits on the channel that what is over by now is not told any more."""
+def decide(line: Line, route: Route, now: float, *, late: float | None = None) -> Decision:
+    """late: calls that opened before then and are over by now are not told any more, if none of it was sent."""
     first = line.waiting[0]
     if first.status is DeliveryStatus.SENDING or first.notice.event is NoticeEvent.SUMMARY:
         return Decision(ready=(first,))  # it may have been seen: only telling it again can settle it
-    kept, dropped = _reduce(line, route, crowd)
+    kept, dropped = _reduce(line, route, late)
     waits = [_until(delivery, line, route, now) for delivery in kept]
     free = max((index for index, until in enumerate(waits) if until is None), default=-1) + 1
     hold = [
@@ -70,7 +70,7 @@ def _until(delivery: Delivery, line: Line, route: Route, now: float) -> float | 
     return max((until for until in waits if until is not None), default=None)
 
 
-def _reduce(line: Line, route: Route, crowd: bool) -> tuple[list[Delivery], list[tuple[Delivery, str]]]:
+def _reduce(line: Line, route: Route, late: float | None) -> tuple[list[Delivery], list[tuple[Delivery, str]]]:
     """Without the episodes that nobody need hear of, and the reasons."""
     kept: list[Delivery] = []
     dropped: list[tuple[Delivery, str]] = []
@@ -92,7 +92,7 @@ def _reduce(line: Line, route: Route, crowd: bool) -> tuple[list[Delivery], list
                 dropped.append((delivery, UNHEARD))
         else:
             believed = False
-            if opening is not None and event is not NoticeEvent.LIQUIDATED and _is_dropped(kept[opening:], crowd):
+            if opening is not None and event is not NoticeEvent.LIQUIDATED and _is_dropped(kept[opening:], late):
                 dropped += [(one, OVER) for one in (*kept[opening:], delivery)]
                 del kept[opening:]
             else:
@@ -106,10 +106,12 @@ def _was_dropped_before(delivery: Delivery, line: Line) -> bool:
     return before is not None and before.status is DeliveryStatus.DROPPED
 
 
-def _is_dropped(deliveries: Sequence[Delivery], crowd: bool) -> bool:
-    """Whether they wait because of a rule, and not because a channel does not answer; or in a crowd, each unsent."""
-    unseen = all(one.status in _UNSEEN and one.attempts == 0 for one in deliveries)
-    return unseen and (crowd or any(one.status is DeliveryStatus.HELD for one in deliveries))
+def _is_dropped(deliveries: Sequence[Delivery], late: float | None) -> bool:
+    """Whether none was sent because of a rule, and not because a channel does not answer; or for too long."""
+    if not all(one.status in _UNSEEN and one.attempts == 0 for one in deliveries):
+        return False
+    waited = late is not None and deliveries[0].created_at < late
+    return waited or any(one.status is DeliveryStatus.HELD for one in deliveries)
 
 
 # --- together ---------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from keeper.notifier import outbox, queue
 from keeper.notifier.acktoken import make_token
 from keeper.notifier.obey import obey
 from keeper.notifier.outbox import Deliverer
-from keeper.notifier.queue import take
+from keeper.notifier.queue import LATE_S, LOOKED_AT, take
 from keeper.notifier.quiet import QuietHours, parse_hours, parse_zone
 from keeper.notifier.requests import ACKNOWLEDGE, Requests
 from keeper.notifier.routing import Route, Router
@@ -188,6 +188,21 @@ def test_what_waits_is_not_looked_at_while_the_minute_is_spent(tmp_path: Path, m
         (summary,) = take(store, route, 63.0).claimed
         assert set(looked_at) == {"aave:1", "aave:2", "aave:3"}
         assert summary.notice.event is NoticeEvent.SUMMARY
+
+
+def test_what_is_over_does_not_wait_for_a_channel_that_hardly_answers(tmp_path: Path) -> None:
+    """Repetitions take up every minute, so nothing new is sent; what waits is bounded by the positions all the same."""
+    route, crowd = Route(channel="hook", per_minute=1), range(2, 2 * LOOKED_AT + 2)
+    with closing(open_store(f"sqlite:///{tmp_path}/keeper.db", chain_id=31337)) as store:
+        put(store, [notice(1, position="aave:1")], ["hook"], 0.0)
+        assert [one.notice.id for one in take(store, route, 0.0).claimed] == ["notice-1"]
+        put(store, [notice(number, position=f"aave:{number}") for number in crowd], ["hook"], 0.0)
+        cured = [notice(1_000 + n, position=f"aave:{n}", event=NoticeEvent.CURED) for n in crowd]
+        put(store, cured, ["hook"], 100.0)
+        for now in (LATE_S + 1, LATE_S + 2):
+            assert [one.notice.id for one in take(store, route, now).claimed] == ["notice-1"]
+        assert len(store.outbox(LATE_S + 3, 10_000, channel="hook")) < LOOKED_AT
+        assert statuses(store, "hook").count("dropped") > 3 * LOOKED_AT
 
 
 # --- quiet hours ------------------------------------------------------------------------------------------------------

@@ -70,16 +70,17 @@ def test_a_call_that_is_cured_and_opened_again_is_told_once_in_the_morning():
     assert decision.ready == [again]
 
 
-def test_in_a_crowd_a_call_that_is_over_before_it_was_sent_is_never_told():
+def test_in_a_crowd_a_call_that_is_over_and_was_not_sent_for_long_is_never_told():
     """It would only hold up what is true now. What may have been seen, and a loss, is told all the same."""
     line = Line([wait(), wait(ESCALATED, "urgent"), wait(CURED)])
-    decision = decide(line, ALWAYS, DAY, crowd=True)
+    decision = decide(line, ALWAYS, DAY, late=NIGHT + 1)
     assert ([reason for _, reason in decision.drop], decision.ready) == ([OVER] * 3, [])
     assert decide(line, ALWAYS, DAY).ready == line.waiting
+    assert decide(line, ALWAYS, DAY, late=NIGHT).ready == line.waiting
     tried = Line([wait(attempts=1), wait(CURED)])
-    assert decide(tried, ALWAYS, DAY, crowd=True).ready == tried.waiting
+    assert decide(tried, ALWAYS, DAY, late=NIGHT + 1).ready == tried.waiting
     lost = Line([wait(), wait(LIQUIDATED)])
-    assert decide(lost, ALWAYS, DAY, crowd=True).ready == lost.waiting
+    assert decide(lost, ALWAYS, DAY, late=NIGHT + 1).ready == lost.waiting
 
 
 def test_a_cure_of_what_was_told_in_the_evening_waits_for_the_morning():
