@@ -552,6 +552,10 @@ class Store(Protocol):
         channel: only this one's."""
         ...
 
+    def repetitions(self, channel: str, now: float, limit: int) -> Sequence[Delivery]:
+        """Deliveries that were sent, are not settled, and due again, oldest first; but for what a summary carries."""
+        ...
+
     def next_due(self, channel: str | None = None, now: float = 0.0) -> float | None:
         """When the next delivery is due: the first of `outbox`, past or future, or one HELD beyond `now`; else None."""
         ...

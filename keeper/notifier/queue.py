@@ -52,21 +52,26 @@ def take(store: Store, route: Route, now: float, flying: Collection[str] = ()) -
     if at_once <= 0:
         return Next(())
     looked_at = (LOOKED_AT if ruled else at_once) + len(flying)
-    heads = [one for one in store.outbox(now, looked_at, channel=route.channel) if one.notice.id not in flying]
-    if not heads:
+    # first, however much older waits: until they are settled they count as messages of the minute
+    repeated = [
+        one for one in store.repetitions(route.channel, now, at_once + len(flying)) if one.notice.id not in flying
+    ]
+    due = store.outbox(now, looked_at, channel=route.channel)
+    heads = [one for one in due if one.notice.id not in flying and one.status is not DeliveryStatus.SENDING]
+    if not heads and not repeated:
         return Next(())
-    more = ruled and len(heads) >= LOOKED_AT
+    more = ruled and len(due) >= looked_at
     budget, oldest = _budget(store, route, now)
     if budget is not None and budget <= 0:
-        repeated = [one for one in heads if goes_as_it_is(one)]
-        if not repeated:  # the rules are for what the next minute allows
+        as_it_is = [one for one in heads if goes_as_it_is(one)]
+        if not repeated and not as_it_is:  # the rules are for what the next minute allows
             log.info("channel_throttled", channel=route.channel, per_minute=route.per_minute)
             return Next((), (now if oldest is None else oldest) + MINUTE_S)
         if not more:  # of a crowd what is over is dropped all the same: repetitions alone may take up every minute
-            heads = repeated
+            heads = as_it_is
     late = now - LATE_S if more else None
     decisions = [decide(_line(store, route, head), route, now, late=late) for head in heads]
-    ready = [one.ready for one in decisions if one.ready]
+    ready = [*([one] for one in repeated), *(one.ready for one in decisions if one.ready)]
     chosen = batch(ready, budget, at_once, now=now, nightly=route.quiet is not None, more=more)
     with store.transaction() as tx:
         moved = _apply(tx, route, decisions, now)

@@ -145,6 +145,9 @@ class SqlStore:
             return [to_delivery(row) for row in self._db.rows(sql.OUTBOX, now, now, limit)]
         return [to_delivery(row) for row in self._db.rows(sql.OUTBOX_OF, channel, now, now, limit)]
 
+    def repetitions(self, channel: str, now: float, limit: int) -> Sequence[Delivery]:
+        return [to_delivery(row) for row in self._db.rows(sql.OUTBOX_AGAIN, channel, now, limit)]
+
     def next_due(self, channel: str | None = None, now: float = 0.0) -> float | None:
         if channel is None:
             rows = (self._db.row(sql.NEXT_DUE, now), self._db.row(sql.NEXT_HELD, now))

@@ -463,6 +463,16 @@ OUTBOX_OF = Statement(
 """As OUTBOX, of one channel: asked for after each message, so it looks at no more rows than it returns, whatever waits
 behind them. What is due is not held any longer, so only what is ahead of it needs to be asked about that."""
 
+OUTBOX_AGAIN = Statement(
+    _with_notice.where(
+        _is(deliveries.c.status, DeliveryStatus.SENDING), _on_channel, _itself, deliveries.c.due_at <= bindparam("now")
+    )
+    .order_by(deliveries.c.seq)
+    .limit(_at("most")),
+    ("channel", "now", "most"),
+)
+"""What was sent of a channel and may have to be sent again. Each was next of its position when it was claimed."""
+
 _first_due = select(func.min(deliveries.c.due_at)).where(deliveries.c.seq.in_(_next_in_line), _itself)
 _held_beyond = select(func.min(deliveries.c.due_at)).where(_held, deliveries.c.due_at > bindparam("now", type_=Double))
 NEXT_DUE = Statement(_first_due, ("held_until",))

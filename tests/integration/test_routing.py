@@ -184,10 +184,22 @@ def test_what_waits_is_not_looked_at_while_the_minute_is_spent(tmp_path: Path, m
         assert [one.notice.id for one in take(store, route, 2.0).claimed] == ["notice-1"]
         with store.transaction() as tx:
             tx.settle("notice-1", "hook", DeliveryStatus.SENT, at=2.0)
-        assert (take(store, route, 3.0).claimed, looked_at) == ((), ["aave:1"])
+        assert (take(store, route, 3.0).claimed, looked_at) == ((), [])
         (summary,) = take(store, route, 63.0).claimed
-        assert set(looked_at) == {"aave:1", "aave:2", "aave:3"}
+        assert set(looked_at) == {"aave:2", "aave:3"}
         assert summary.notice.event is NoticeEvent.SUMMARY
+
+
+def test_what_may_have_been_seen_is_repeated_however_much_older_waits(tmp_path: Path) -> None:
+    """It counts as a message of the minute until it is settled: would it wait its turn, nothing were told any more."""
+    route = Route(channel="hook", per_minute=2)
+    with closing(open_store(f"sqlite:///{tmp_path}/keeper.db", chain_id=31337)) as store:
+        put(store, [notice(n, position=f"aave:{n}") for n in range(3 * LOOKED_AT)], ["hook"], 0.0)
+        first = take(store, route, 0.0).claimed[0].notice
+        second = take(store, route, 0.0, flying=[first.id]).claimed[0].notice
+        assert {first.event, second.event} == {NoticeEvent.SUMMARY}
+        again = take(store, route, 100.0).claimed
+        assert [one.notice.id for one in again] == [first.id, second.id]
 
 
 def test_what_is_over_does_not_wait_for_a_channel_that_hardly_answers(tmp_path: Path) -> None:

@@ -246,6 +246,15 @@ class ModelStore:
     def outbox(self, now: float, limit: int = 1000, *, channel: str | None = None) -> list[Delivery]:
         return [told for told in self._next_in_line(channel, now) if told.due_at <= now][:limit]
 
+    def repetitions(self, channel: str, now: float, limit: int) -> list[Delivery]:
+        return [
+            told
+            for told in self.told_in_order
+            if (told.channel, told.status) == (channel, DeliveryStatus.SENDING)
+            and told.carrier is None
+            and told.due_at <= now
+        ][:limit]
+
     def next_due(self, channel: str | None = None, now: float = 0.0) -> float | None:
         later = [
             told
