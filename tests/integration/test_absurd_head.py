@@ -27,7 +27,7 @@ class Taking:
     def __init__(self, window: Window) -> None:
         self.window = window
         self.newcomers = self.tracks = ()
-        self.executor = SimpleNamespace(ready=())
+        self.executor = SimpleNamespace(firing=SimpleNamespace(ready=()))
         self.has_more_to_tell = False
 
     def load(self) -> None:
