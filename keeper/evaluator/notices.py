@@ -71,7 +71,8 @@ def due(told: Told | None, episode: Episode | None, closed: Episode | None, *, u
             return None
         return Due(episode.position, NoticeEvent.OPENED, episode.id, episode.deepest, episode, told)
     heard = Band[told.band.upper()]
-    if episode is not None and (episode.id == told.episode or not _lost(closed)):  # else the loss came before that call
+    # where readers know the very call that is open, a loss came before it
+    if episode is not None and (episode.id == told.episode or not _lost(closed)):
         if episode.deepest <= heard:
             return None
         return Due(told.position, NoticeEvent.ESCALATED, told.episode, episode.deepest, episode, told)

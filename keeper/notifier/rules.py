@@ -145,7 +145,7 @@ def batch(
 
     What they held back is told together when they end. Beyond the budget the deepest go by themselves, as far as
     it reaches, and everything else in one message; where that is more than a message holds, all go together, so that
-    ten thousand calls are told in twenty messages and not in twenty minutes.
+    ten thousand calls are told in forty messages and not in twenty minutes.
     """
     again = [line[0] for line in lines if goes_as_it_is(line[0])]
     fresh = [line for line in lines if not goes_as_it_is(line[0])]
