@@ -16,7 +16,10 @@ R = TypeVar("R")
 
 log = structlog.get_logger(__name__)
 
-WAIT = wait_exponential(multiplier=0.25, max=15) + wait_random(0, 0.25)
+WAIT = wait_exponential(multiplier=0.25, max=2) + wait_random(0, 0.25)
+"""No pause is longer than a block takes on most chains: whatever answers again is asked at once. Endpoints that ask for
+more rest get it from the client."""
+
 DECODE_ATTEMPTS = 5
 """Bytes that do not decode may be one node's mistake; after this many they are the contract's, or ours."""
 

@@ -240,9 +240,17 @@ DEFENCES: tuple[Removal, ...] = (
         _ENDPOINT,
         "it returns only once its headers and logs prove true",
         f"{_RPC}/pool.py",
-        "            await prove(self, endpoint)\n",
+        "                await prove(self, endpoint)\n",
         "",
         "tests/integration/test_quarantine.py::test_it_does_not_while_it_goes_on_lying",
+    ),
+    Removal(
+        _ENDPOINT,
+        "it need not wait where every other one fails",
+        f"{_RPC}/pool.py",
+        "                    await self.second_chance()",
+        "                    pass",
+        "tests/integration/test_quarantine.py::test_it_need_not_wait_where_every_other_one_fails",
     ),
     Removal(
         _ENDPOINT,

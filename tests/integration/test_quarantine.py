@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from keeper.core.errors import RpcLied
+from keeper.core.errors import RpcLied, RpcUnavailable
 from keeper.core.types import BlockRef, Call, LogFilter
 from keeper.indexer.bloom import item_mask
 from keeper.indexer.fetch import read_head
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.pool import RpcSettings
-from tests.support.fault_node import FakeChain, FaultNode, Refuse
+from tests.support.fault_node import FakeChain, FaultNode, Hang, Refuse
 
 POOL, TOPIC = b"\xaa" * 20, b"\xbb" * 32
 WANTED = LogFilter(frozenset({POOL}), frozenset({TOPIC}))
@@ -153,6 +153,44 @@ async def test_it_does_not_while_it_goes_on_lying(method: str, lie: Callable[...
         status = rpc.status()[0]
         assert words in (status.quarantined or "")
         assert status.quarantine_left_s > 0.2
+
+
+async def test_it_need_not_wait_where_every_other_one_fails() -> None:
+    """Within the same call it proves itself and answers; both found it in quarantine for an hour."""
+    chain = chain_with_logs()
+    async with answering(chain) as other, answering(chain) as liar, connected(liar, other, quarantine_s=3600) as rpc:
+        await caught(rpc, liar)
+        other.fail(READS, Hang(), Hang())
+        assert await asyncio.gather(rpc.request(READS), rpc.request(READS)) == ["0x6", "0x6"]
+        assert rpc.status()[0].quarantined is None and rpc.status()[0].lies == 1
+        assert liar.count("eth_getBlockReceipts") == 1
+
+
+async def test_it_stays_where_it_lies_when_every_other_one_fails() -> None:
+    chain = chain_with_logs()
+    async with answering(chain) as other, answering(chain) as liar, connected(liar, other, quarantine_s=3600) as rpc:
+        await caught(rpc, liar)
+        liar.on("eth_getBlockReceipts", lambda _: [])
+        rpc.endpoints[0].succeeded()  # no rest after an error is left
+        other.fail(READS, Hang())
+        with pytest.raises(RpcUnavailable, match="no answer within"):
+            await rpc.request(READS)
+        status = rpc.status()[0]
+        assert status.lies == 2 and "do not make up the header's bloom" in (status.quarantined or "")
+        assert liar.count(READS) == 0
+
+
+async def test_heads_come_from_it_where_every_other_one_fails() -> None:
+    chain = chain_with_logs()
+    async with answering(chain) as other, answering(chain) as liar, connected(liar, other, quarantine_s=3600) as rpc:
+        await caught(rpc, liar)
+        rpc.endpoints[0].succeeded()
+        heads = rpc.heads()
+        assert (await anext(heads)).number == 6 and other.subscribers == 1
+        await other.stop()
+        chain.mine()
+        assert (await anext(heads)).number == 7 and liar.subscribers == 1
+        await heads.aclose()
 
 
 async def test_the_only_endpoint_is_asked_all_the_same() -> None:

@@ -73,6 +73,7 @@ class HeadFeed:
                     log.warning("heads_endpoint_left", endpoint=endpoint.name, reason="wrong chain")
                 except KeeperError as error:
                     endpoint.failed(error)
+                    await self._pool.second_chance()
                     await asyncio.sleep(min(self._choose().cooling_s, _LONGEST_PAUSE_S))
         finally:
             self.newest = None

@@ -73,8 +73,9 @@ class EndpointPool:
     """All configured endpoints as one.
 
     Reads go to the first endpoint, in the order of configuration, that is well: not resting after errors, not behind
-    the others. One that was caught lying is asked only where no other is left. When an endpoint fails another one is
-    asked within the same call. Nothing else in Keeper repeats a read.
+    the others. When an endpoint fails another one is asked within the same call. One that was caught lying is asked
+    only once it proved itself, for which it need not wait where all others fail, or where there is no other. Nothing
+    else in Keeper repeats a read.
     """
 
     def __init__(self, endpoints: Sequence[Endpoint], settings: RpcSettings) -> None:
@@ -84,6 +85,7 @@ class EndpointPool:
         self.dispute: Dispute | None = None
         self.quick: QuickQuestion | None = None  # about the next block, to be asked as its head comes
         self._probing: asyncio.Task[None] | None = None
+        self._proving: asyncio.Task[bool] | None = None
 
     @classmethod
     async def connect(
@@ -148,9 +150,10 @@ class EndpointPool:
         return chain_id
 
     async def close(self) -> None:
-        if self._probing is not None:
-            self._probing.cancel()
-            await asyncio.wait([self._probing])
+        for task in (self._probing, self._proving):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
         for endpoint in self.endpoints:
             await endpoint.close()
 
@@ -185,7 +188,7 @@ class EndpointPool:
         once = not all(method.startswith(_READS + _MORE_READS) for method, _ in requests)
         errors: list[KeeperError] = []
         for again, endpoint in self._attempts(avoid):
-            # a second pass is for trouble that passes; after a time-out it would only double the wait
+            # a second try is for trouble that passes; after a time-out it would only double the wait
             if (once and errors) or (again and time.monotonic() - started > timeout_s):
                 break
             try:
@@ -198,6 +201,8 @@ class EndpointPool:
                 if not is_worth_asking_elsewhere(error):
                     raise
                 errors.append(error)
+                if not once:
+                    await self.second_chance()
                 if len(errors) == len(self.trusted()) and all(isinstance(e, StateUnavailable) for e in errors):
                     break
             else:
@@ -228,13 +233,40 @@ class EndpointPool:
         return max(heads, default=0) - endpoint.head_number > self.settings.max_lag_blocks
 
     def _attempts(self, avoid: Endpoint | None) -> Iterator[tuple[bool, Endpoint]]:
-        """Endpoints in the order to ask them, twice; whether it is the second time, and the endpoint."""
-        for again in (False, True):
-            ranked = self.ranked()
-            if avoid is not None:
-                ranked.sort(key=lambda endpoint: endpoint is avoid)
-            for endpoint in ranked:
-                yield again, endpoint
+        """Endpoints in the order to ask them, those that come back from quarantine meanwhile, and then all once more:
+        whether it was asked before, and the endpoint."""
+        asked: set[Endpoint] = set()
+        while left := [endpoint for endpoint in self._in_order(avoid) if endpoint not in asked]:
+            for endpoint in left:
+                asked.add(endpoint)
+                yield False, endpoint
+        for endpoint in self._in_order(avoid):
+            yield True, endpoint
+
+    def _in_order(self, avoid: Endpoint | None) -> list[Endpoint]:
+        ranked = self.ranked()
+        return ranked if avoid is None else sorted(ranked, key=lambda endpoint: endpoint is avoid)
+
+    async def second_chance(self) -> bool:
+        """Where every endpoint fails that is trusted, let those in quarantine prove themselves at once; whether one
+        did. One proof for all who wait for it."""
+        if not all(endpoint.errors and not endpoint.quarantine.active for endpoint in self.trusted()):
+            return False
+        if self._proving is None:
+            if all(endpoint.cooling_s for endpoint in self._lying()):
+                return False
+            self._proving = asyncio.create_task(self._prove_again(), name="let rpc endpoints prove themselves")
+            self._proving.add_done_callback(self._proved)
+        return await asyncio.shield(self._proving)
+
+    async def _prove_again(self) -> bool:
+        rested = [endpoint for endpoint in self._lying() if not endpoint.cooling_s]
+        return any(await asyncio.gather(*(self._look_at(endpoint, early=True) for endpoint in rested)))
+
+    def _proved(self, task: asyncio.Task[bool]) -> None:
+        self._proving = None
+        if not task.cancelled():
+            task.exception()  # marks it as seen: whoever waited for it may have been cancelled meanwhile
 
     async def _let_rest(self, endpoint: Endpoint, timeout_s: float) -> None:
         """Wait for an endpoint that asked for it, or a moment for one that just failed.
@@ -312,22 +344,24 @@ class EndpointPool:
                 due = not endpoint.quarantine.active or endpoint.quarantine.due or may_have_changed(self._usable())
                 if endpoint.cooling_s or not due:
                     continue
-                try:
-                    await self._look_at(endpoint)
-                except KeeperError as error:
-                    endpoint.failed(error)
-                else:
-                    endpoint.succeeded()
+                await self._look_at(endpoint)
 
     def _lying(self) -> list[Endpoint]:
         return [endpoint for endpoint in self._usable() if endpoint.quarantine.active]
 
-    async def _look_at(self, endpoint: Endpoint) -> None:
-        if endpoint.quarantine.due:
-            await prove(self, endpoint)
-            endpoint.readmit()
-        else:
-            await self.latest_of(endpoint)
+    async def _look_at(self, endpoint: Endpoint, *, early: bool = False) -> bool:
+        """Its head; of one that lied the proof, where it is time or `early`. Whether it did well."""
+        try:
+            if early or endpoint.quarantine.due:
+                await prove(self, endpoint)
+                endpoint.readmit()
+            else:
+                await self.latest_of(endpoint)
+        except KeeperError as error:
+            endpoint.failed(error)
+            return False
+        endpoint.succeeded()
+        return True
 
 
 def results_of(requests: Sequence[Request], replies: Replies, where: str) -> list[msgspec.Raw | KeeperError]:

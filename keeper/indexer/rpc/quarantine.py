@@ -1,7 +1,7 @@
 """An endpoint that was caught lying: since when and why, how long nobody asks it, and what it must get right to return.
 
 A failure passes by itself, a lie does not: who told one untrue thing may tell another that nothing proves wrong. So it
-is asked nothing while any other endpoint is there, and returns only after questions whose answers prove themselves, or
+is asked nothing while any other endpoint answers, and returns only after questions whose answers prove themselves, or
 are the same elsewhere. Each further lie doubles the time.
 """
 
