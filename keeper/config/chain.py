@@ -21,7 +21,12 @@ class Chain(Table):
     poll_interval_s: float = Field(
         1.0, gt=0, le=600, description="How often to ask for the head where subscriptions do not work."
     )
-    request_timeout_s: float = Field(10.0, gt=0, le=600, description="How long one endpoint may take to answer.")
+    request_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        le=600,
+        description="How long one endpoint may take to answer. After a quarter of it another one is asked as well.",
+    )
     stale_after_s: float = Field(120.0, gt=0, description="Without a block taken for this long the watchdog says so.")
     explorer: Explorer | None = Field(
         None, description="Block explorer that notices link to; by default the chain's best known, empty for none."

@@ -135,6 +135,30 @@ async def test_a_read_survives_any_fault_of_its_first_endpoint(fault: str, trans
 
 
 @pytest.mark.parametrize("transport", ["ws", "http"])
+async def test_an_endpoint_that_hangs_costs_a_fraction_of_a_timeout_and_is_asked_last_then(transport: str) -> None:
+    async with (
+        FakeChain().serve(FaultNode()) as bad,
+        FakeChain().serve(FaultNode()) as good,
+        client(url_of(bad, transport), good.http, timeout_s=8) as rpc,
+    ):
+        bad.fail("eth_blockNumber", *[Hang()] * 5)
+        started = time.monotonic()
+        assert [await rpc.request("eth_blockNumber") for _ in range(3)] == ["0x2"] * 3
+        assert 2 <= time.monotonic() - started < 4
+        assert (bad.count("eth_blockNumber"), good.count("eth_blockNumber")) == (1, 3)
+        assert "no answer within 2 s" in (rpc.status()[0].last_error or "")
+
+
+async def test_what_is_sent_is_not_asked_of_another_one_for_being_slow() -> None:
+    """Only reads may be asked twice."""
+    async with FaultNode() as slow, FaultNode() as other, client(slow.ws, other.ws) as rpc:
+        slow.fail("eth_sendRawTransaction", Hang())
+        with pytest.raises(RpcUnavailable):
+            await rpc.request("eth_sendRawTransaction", "0x00")
+        assert other.count("eth_sendRawTransaction") == 0
+
+
+@pytest.mark.parametrize("transport", ["ws", "http"])
 @pytest.mark.parametrize("fault", ["502", "truncated json", "cut before", "cut within"])
 async def test_a_read_survives_a_passing_fault_of_the_only_endpoint(fault: str, transport: str) -> None:
     """It is asked once more after a moment, over a new connection where the old one broke."""

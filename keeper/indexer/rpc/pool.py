@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple, Self, TypeVar
 
 import msgspec
@@ -24,6 +25,7 @@ from keeper.indexer.rpc.disbelief import Dispute
 from keeper.indexer.rpc.endpoint import Endpoint, EndpointStatus, is_endpoints_fault, is_worth_asking_elsewhere
 from keeper.indexer.rpc.faults import missing_answer, understand
 from keeper.indexer.rpc.forkrules import accept_changed, may_have_changed
+from keeper.indexer.rpc.hedge import HEDGED_AFTER, hedged
 from keeper.indexer.rpc.mux import Replies
 from keeper.indexer.rpc.quick import QuickQuestion
 from keeper.indexer.rpc.readmission import prove
@@ -73,9 +75,9 @@ class EndpointPool:
     """All configured endpoints as one.
 
     Reads go to the first endpoint, in the order of configuration, that is well: not resting after errors, not behind
-    the others. When an endpoint fails another one is asked within the same call. One that was caught lying is asked
-    only once it proved itself, for which it need not wait where all others fail, or where there is no other. Nothing
-    else in Keeper repeats a read.
+    the others. When it fails another one is asked within the same call, and when it takes long, beside it. One that was
+    caught lying is asked where there is no other, or once it proved itself, for which it need not wait where all others
+    fail. Nothing else in Keeper repeats a read.
     """
 
     def __init__(self, endpoints: Sequence[Endpoint], settings: RpcSettings) -> None:
@@ -191,13 +193,12 @@ class EndpointPool:
             # a second try is for trouble that passes; after a time-out it would only double the wait
             if (once and errors) or (again and time.monotonic() - started > timeout_s):
                 break
+            stand_in = None if once or again else self._stand_in(endpoint, avoid)
             try:
                 if again or endpoint.rate_limited:
                     await self._let_rest(endpoint, timeout_s)
-                result = parse(await self.ask(endpoint, requests, timeout_s))
+                return await self._accepted(endpoint, stand_in, requests, parse, timeout_s)
             except KeeperError as error:
-                if is_endpoints_fault(error):
-                    endpoint.failed(error)
                 if not is_worth_asking_elsewhere(error):
                     raise
                 errors.append(error)
@@ -205,10 +206,47 @@ class EndpointPool:
                     await self.second_chance()
                 if len(errors) == len(self.trusted()) and all(isinstance(e, StateUnavailable) for e in errors):
                     break
-            else:
-                endpoint.succeeded()
-                return result
         raise self._worst(errors)
+
+    async def _accepted(
+        self,
+        endpoint: Endpoint,
+        stand_in: Endpoint | None,
+        requests: Sequence[Request],
+        parse: Callable[[Answer], R],
+        timeout_s: float,
+    ) -> R:
+        """What `parse` makes of this endpoint's answer or, where that takes long, of the stand-in's."""
+
+        async def ask(whom: Endpoint) -> R:
+            try:
+                result = parse(await self.ask(whom, requests, timeout_s))
+            except KeeperError as error:
+                if is_endpoints_fault(error):
+                    whom.failed(error)
+                raise
+            whom.succeeded()
+            return result
+
+        if stand_in is None:
+            return await ask(endpoint)
+        after_s = timeout_s * HEDGED_AFTER
+        result, late = await hedged(ask(endpoint), partial(ask, stand_in), after_s)
+        if late:
+            asked = requests[0][0]
+            endpoint.failed(
+                RpcUnavailable(
+                    f"{asked} at {endpoint.name}: no answer within {after_s:g} s, {stand_in.name} was asked and did"
+                )
+            )
+        return result
+
+    def _stand_in(self, endpoint: Endpoint, avoid: Endpoint | None) -> Endpoint | None:
+        """Whom to ask beside one that takes long: the next that is well."""
+        if len(self.endpoints) == 1:
+            return None
+        others = (other for other in self.ranked() if other is not endpoint and other is not avoid)
+        return next((other for other in others if not other.errors and not self.is_behind(other)), None)
 
     def _usable(self) -> list[Endpoint]:
         return [endpoint for endpoint in self.endpoints if endpoint.excluded is None]
