@@ -44,6 +44,18 @@ class Refusing(Fault):
         return self._answer if method != SEND and self._only(method, params) else None
 
 
+class Stopped(Fault):
+    """As a process that was stopped, or a network that swallows packets: connections stand, and nothing comes."""
+
+    kind = "stopped"
+
+    def before(self, method: str, params: Params) -> Any | None:
+        return Hang()
+
+    def heads(self, header: dict[str, Any]) -> list[Any]:
+        return []
+
+
 class Changing(Fault):
     """Some results are changed."""
 
@@ -240,6 +252,7 @@ KINDS: dict[str, Make] = {
     "http 429": lambda chance, _: Spoil(chance, "http 429", (Http(429, "slow down", {"Retry-After": "1"}),), 0.8),
     "rate limit -32005": lambda chance, _: Refusing("rate limit -32005", RATE_LIMIT),
     "hang": lambda chance, _: Spoil(chance, "hang", (Hang(),), 1.0),
+    "stopped": lambda chance, _: Stopped(),
     "disconnect": lambda chance, _: Spoil(chance, "disconnect", (Cut(),)),
     "disconnect in mid-answer": lambda chance, _: Spoil(chance, "disconnect in mid-answer", (Cut(0.3), Cut(0.9))),
     "truncated JSON": lambda chance, _: Spoil(chance, "truncated JSON", (Truncate(),)),

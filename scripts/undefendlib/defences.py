@@ -263,6 +263,23 @@ DEFENCES: tuple[Removal, ...] = (
     ),
     Removal(
         _ENDPOINT,
+        "one that stands still is left as soon as another one goes on",
+        f"{_RPC}/heads.py",
+        "                if not suspicious:\n                    await self._compare(endpoint)\n",
+        "",
+        "tests/integration/test_rpc_heads.py::"
+        "test_one_that_falls_silent_is_left_within_two_blocks_and_stays_left[stands still]",
+    ),
+    Removal(
+        _ENDPOINT,
+        "no read has to find out whether one that failed is well again",
+        f"{_RPC}/pool.py",
+        "                endpoint.when_it_fails = self._nurse",
+        "                pass",
+        "tests/integration/test_rpc.py::test_an_endpoint_that_fails_rests_and_is_found_again",
+    ),
+    Removal(
+        _ENDPOINT,
         "each further lie keeps it out for longer",
         f"{_RPC}/quarantine.py",
         "self.first_s * 2 ** (self._count - 1)",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+
+import pytest
 
 from keeper.core.errors import RpcUnavailable
 from keeper.core.types import Block
@@ -165,6 +168,43 @@ async def test_an_endpoint_that_stands_still_is_left_for_one_that_moves() -> Non
             moving.mine()
         await heads.until(moving.tip)
         assert second.subscribers == 1
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["stands still", "hangs"])
+async def test_one_that_falls_silent_is_left_within_two_blocks_and_stays_left(answers: bool) -> None:
+    """As a process that was stopped, or a network that swallows packets: connections stand, and nothing comes."""
+    alive, dead = FakeChain(), FakeChain()
+    settings = RpcSettings(call_timeout_s=8.0, poll_interval_s=0.05)
+    async with (
+        dead.serve(FaultNode()) as first,
+        alive.serve(FaultNode()) as second,
+        following(first.ws, second.ws, settings=settings) as heads,
+    ):
+        for _ in range(4):
+            await first.push(dead.mine())
+            alive.mine()
+            await heads.until(dead.tip)
+            await asyncio.sleep(1.0)
+        if not answers:
+            for method in list(first.answers):
+                first.fail(method, *[Hang()] * 1_000)
+        came: dict[str, float] = {}
+
+        async def read() -> None:
+            while True:
+                came.setdefault("0x" + (await heads.next(60)).hash.hex(), time.monotonic())
+
+        reading, mined = asyncio.create_task(read()), {}
+        for _ in range(8):
+            head = alive.mine()
+            mined[head["hash"]] = time.monotonic()
+            await second.push(head)
+            await asyncio.sleep(1.0)
+        reading.cancel()
+        await asyncio.wait([reading])
+        late = [came[each] - at if each in came else None for each, at in mined.items()]
+        assert all(each is not None and each < 0.3 for each in late[3:]), late
+        assert first.count("eth_subscribe") == 1
 
 
 async def test_the_second_endpoint_takes_over_and_gives_back() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import assert_never
@@ -71,8 +71,9 @@ class Endpoint:
 
     An error counts against it and makes it rest for a while that doubles with each one in a row; an answer clears that.
     An endpoint of another chain is excluded for good; one that was caught lying is in quarantine. chain_id None:
-    whatever it serves when first connected. asked, pushed: what is known of the headers it tells when asked, and by
-    itself. unproven: heights whose headers it told while in quarantine, and that could not be proven.
+    whatever it serves when first connected. when_it_fails: is called with it. asked, pushed: what is known of the
+    headers it tells when asked, and by itself. unproven: heights whose headers it told while in quarantine, and that
+    could not be proven.
     """
 
     def __init__(self, text: str, chain_id: int | None, quarantine_s: float = 60.0) -> None:
@@ -97,6 +98,7 @@ class Endpoint:
         self._transport: Transport | None = None
         self._opening: asyncio.Task[Transport] | None = None
         self._closed = False
+        self.when_it_fails: Callable[[Endpoint], None] = lambda _: None
 
     @property
     def name(self) -> str:
@@ -198,6 +200,7 @@ class Endpoint:
         log.warning(
             "rpc_endpoint_failed", endpoint=self.name, errors=self.errors, rest_s=round(rest, 2), error=str(error)
         )
+        self.when_it_fails(self)
 
     def _caught(self, error: RpcLied) -> None:
         if not isinstance(error, HeaderUnproven):

@@ -1,5 +1,8 @@
 """The newest head, for ever: pushed where the endpoint can push, polled where it cannot or falls silent.
 
+An endpoint that tells of no head for longer than usual is asked for one, and where it has none either, so are the
+others: one that stands still is left as soon as a single other one goes on.
+
 Only the newest head matters. Whoever is slow finds one head waiting, not a queue of old ones; what lies between is
 found by parent hashes downstream, as are reorgs.
 """
@@ -16,6 +19,7 @@ import structlog
 
 from keeper.core.errors import KeeperError, RpcMalformed, RpcUnavailable, WrongChain
 from keeper.core.types import Block
+from keeper.indexer.rpc.hedge import HEDGED_AFTER
 from keeper.indexer.rpc.mux import Subscription, SubscriptionOverflow, SubscriptionRefused
 from keeper.indexer.rpc.quick import Reflex
 from keeper.indexer.rpc.transport import DuplexTransport
@@ -31,7 +35,9 @@ _GRACE_S = 1.0  # between finding a head by polling and calling its subscription
 _POLL_INSTEAD_S = 60.0  # before a subscription that fell silent is tried again
 _LONGEST_PAUSE_S = 5.0
 _SHORTEST_SILENCE_S = 3.0
-_SILENT_INTERVALS = 5
+_SILENT_INTERVALS = 5.0
+_SHORTEST_SILENCE_BESIDE_OTHERS_S = 1.0
+_SILENT_INTERVALS_BESIDE_OTHERS = 1.5
 
 
 async def follow_heads(pool: EndpointPool) -> AsyncGenerator[Block, None]:
@@ -60,8 +66,9 @@ class HeadFeed:
         self.changed = asyncio.Event()
         self._pool = pool
         self._interval_s: float | None = None
-        self._pushed_at: float | None = None
+        self._new_at: float | None = None
         self._poll_until: dict[Endpoint, float] = {}
+        self._still: dict[Endpoint, int] = {}  # where an endpoint stood still while others went on
 
     async def run(self) -> None:
         try:
@@ -84,8 +91,13 @@ class HeadFeed:
         ranked = self._pool.ranked()
         if not ranked:
             raise WrongChain("; ".join(str(endpoint.excluded) for endpoint in self._pool.endpoints))
-        well = [e for e in ranked if not e.cooling_s and not self._pool.is_behind(e)] or ranked
+        well = [e for e in ranked if self._is_well(e)] or ranked
         return next((endpoint for endpoint in well if endpoint.can_push), well[0])
+
+    def _is_well(self, endpoint: Endpoint) -> bool:
+        """Whether it did not fail, and its head was seen to move since it stood still."""
+        stands_still = endpoint in self._still and self._still[endpoint] == endpoint.head_number
+        return not (endpoint.errors or stands_still or self._pool.is_behind(endpoint))
 
     async def _follow(self, endpoint: Endpoint) -> None:
         """Fill the slot from this endpoint until a better one is there. Raises when the endpoint fails."""
@@ -104,7 +116,7 @@ class HeadFeed:
             return
         try:
             # after the subscription stands, so that no head falls between the two
-            self._offer(endpoint, await self._pool.latest_of(endpoint))
+            self._offer(await self._latest(endpoint))
             reflex = Reflex(self._pool, endpoint, transport, subscription)
             subscription.holds = reflex.holds
             await self._listen(endpoint, subscription, reflex)
@@ -118,19 +130,20 @@ class HeadFeed:
                 async with asyncio.timeout(_GRACE_S if suspicious else self._patience_s()):
                     raw = await subscription.newest()
             except SubscriptionOverflow:
-                self._offer(endpoint, await self._pool.latest_of(endpoint))
+                self._offer(await self._latest(endpoint))
                 continue
             except TimeoutError:
                 if suspicious:
                     log.warning("heads_subscription_silent", endpoint=endpoint.name, polling_s=_POLL_INSTEAD_S)
                     self._poll_until[endpoint] = time.monotonic() + _POLL_INSTEAD_S
                     return
-                suspicious = self._offer(endpoint, await self._pool.latest_of(endpoint))
+                suspicious = self._offer(await self._latest(endpoint))
+                if not suspicious:
+                    await self._compare(endpoint)
                 continue
             if endpoint.quarantine.active and self._choose() is not endpoint:
                 return  # caught lying since: what it pushes is not taken any more
             suspicious = False
-            self._measure()
             came_at_ns = None
             if (taken := reflex.taken(raw)) is not None:
                 block, came_at_ns = taken
@@ -141,10 +154,10 @@ class HeadFeed:
                     # one bad header is no reason to lose the subscription; several make the endpoint rest
                     endpoint.failed(error)
                     continue
-            if endpoint.errors:
-                endpoint.succeeded()
+            if endpoint.errors and len(self._pool.endpoints) == 1:
+                endpoint.succeeded()  # several are looked at by the pool: one may push, and answer nothing
             endpoint.saw_head(block)
-            self._offer(endpoint, block, came_at_ns)
+            self._offer(block, came_at_ns)
 
     def _header(self, endpoint: Endpoint, raw: msgspec.Raw) -> Block:
         block = read_header(raw, f"newHeads at {endpoint.name}", endpoint.pushed.check)
@@ -153,35 +166,71 @@ class HeadFeed:
         return block
 
     async def _poll(self, endpoint: Endpoint, until: float | None) -> None:
+        new_at = time.monotonic()
         while self._choose() is endpoint and (until is None or time.monotonic() < until):
-            self._offer(endpoint, await self._pool.latest_of(endpoint))
+            if self._offer(await self._latest(endpoint)):
+                new_at = time.monotonic()
+            elif time.monotonic() - new_at > self._patience_s():
+                await self._compare(endpoint)
+                new_at = time.monotonic()
             if endpoint.errors:
                 endpoint.succeeded()
             await asyncio.sleep(self._pool.settings.poll_interval_s)
 
-    def _offer(self, endpoint: Endpoint, block: Block, came_at_ns: int | None = None) -> bool:
+    async def _latest(self, endpoint: Endpoint) -> Block:
+        """Its head; where others are well, it may take no longer than one that hangs may cost."""
+        timeout_s = self._pool.settings.call_timeout_s
+        return await self._pool.latest_of(
+            endpoint, timeout_s * HEDGED_AFTER if self._pool.well_beside(endpoint) else timeout_s
+        )
+
+    async def _compare(self, endpoint: Endpoint) -> None:
+        """Raises RpcUnavailable where another one goes on while this one stands still."""
+        others = self._pool.well_beside(endpoint)
+        if endpoint.head_number is None or not others:
+            return
+        heads = [head for head in await asyncio.gather(*map(self._head_of, others)) if head is not None]
+        furthest = max(heads, default=0)
+        if furthest > endpoint.head_number:
+            self._still[endpoint] = endpoint.head_number
+            raise RpcUnavailable(
+                f"{endpoint.name} stands still at block {endpoint.head_number:,}, others are at {furthest:,}"
+            )
+
+    async def _head_of(self, endpoint: Endpoint) -> int | None:
+        try:
+            return (await self._latest(endpoint)).number
+        except KeeperError as error:
+            endpoint.failed(error)
+            return None
+
+    def _offer(self, block: Block, came_at_ns: int | None = None) -> bool:
         """Put a head into the slot; whether it is another one than before. came_at_ns: where it is not just now."""
         if self.newest is not None and self.newest.ref == block.ref:
             return False
         self.newest = block
         self._pool.head_at_ns = time.perf_counter_ns() if came_at_ns is None else came_at_ns
         self.changed.set()
+        self._measure()
         return True
 
     def _measure(self) -> None:
         """Keep a running average of the time between heads."""
         now = time.monotonic()
-        if self._pushed_at is not None:
-            seen = now - self._pushed_at
+        if self._new_at is not None:
+            seen = now - self._new_at
             self._interval_s = seen if self._interval_s is None else 0.8 * self._interval_s + 0.2 * seen
-        self._pushed_at = now
+        self._new_at = now
 
     def _patience_s(self) -> float:
-        """How long silence is normal: a few blocks' time on this chain, within bounds."""
+        """How long silence is normal: a few blocks' time on this chain, within bounds; less beside others to ask."""
         longest = self._pool.settings.silence_s
         if self._interval_s is None:
             return longest
-        return min(longest, max(_SHORTEST_SILENCE_S, _SILENT_INTERVALS * self._interval_s))
+        alone = len(self._pool.trusted()) == 1
+        shortest = _SHORTEST_SILENCE_S if alone else _SHORTEST_SILENCE_BESIDE_OTHERS_S
+        intervals = _SILENT_INTERVALS if alone else _SILENT_INTERVALS_BESIDE_OTHERS
+        return min(longest, max(shortest, intervals * self._interval_s))
 
     async def _unsubscribe(self, transport: DuplexTransport, subscription: Subscription) -> None:
         try:

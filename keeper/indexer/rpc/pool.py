@@ -74,10 +74,11 @@ class Answer(NamedTuple):
 class EndpointPool:
     """All configured endpoints as one.
 
-    Reads go to the first endpoint, in the order of configuration, that is well: not resting after errors, not behind
-    the others. When it fails another one is asked within the same call, and when it takes long, beside it. One that was
-    caught lying is asked where there is no other, or once it proved itself, for which it need not wait where all others
-    fail. Nothing else in Keeper repeats a read.
+    Reads go to the first endpoint, in the order of configuration, that is well: did not fail since it was last looked
+    at (which is done as soon as it rested, so that no read has to find out), and is not behind the others. When it
+    fails another one is asked within the same call, and when it takes long, beside it. One that was caught lying is
+    asked where there is no other, or once it proved itself, for which it need not wait where all others fail. Nothing
+    else in Keeper repeats a read.
     """
 
     def __init__(self, endpoints: Sequence[Endpoint], settings: RpcSettings) -> None:
@@ -88,6 +89,11 @@ class EndpointPool:
         self.quick: QuickQuestion | None = None  # about the next block, to be asked as its head comes
         self._probing: asyncio.Task[None] | None = None
         self._proving: asyncio.Task[bool] | None = None
+        self._closing = False
+        self._nurses: dict[Endpoint, asyncio.Task[None]] = {}
+        if len(self.endpoints) > 1:
+            for endpoint in self.endpoints:
+                endpoint.when_it_fails = self._nurse
 
     @classmethod
     async def connect(
@@ -152,10 +158,12 @@ class EndpointPool:
         return chain_id
 
     async def close(self) -> None:
-        for task in (self._probing, self._proving):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
+        self._closing = True
+        tasks = [task for task in (self._probing, self._proving, *self._nurses.values()) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         for endpoint in self.endpoints:
             await endpoint.close()
 
@@ -242,11 +250,15 @@ class EndpointPool:
         return result
 
     def _stand_in(self, endpoint: Endpoint, avoid: Endpoint | None) -> Endpoint | None:
-        """Whom to ask beside one that takes long: the next that is well."""
+        """Whom to ask beside one that takes long."""
+        return next((other for other in self.well_beside(endpoint) if other is not avoid), None)
+
+    def well_beside(self, endpoint: Endpoint) -> list[Endpoint]:
+        """The others that are well, the one to ask first, first."""
         if len(self.endpoints) == 1:
-            return None
-        others = (other for other in self.ranked() if other is not endpoint and other is not avoid)
-        return next((other for other in others if not other.errors and not self.is_behind(other)), None)
+            return []
+        others = (other for other in self.ranked() if other is not endpoint)
+        return [other for other in others if not other.errors and not self.is_behind(other)]
 
     def _usable(self) -> list[Endpoint]:
         return [endpoint for endpoint in self.endpoints if endpoint.excluded is None]
@@ -261,7 +273,9 @@ class EndpointPool:
         usable = self.trusted()
         if len(usable) == 1:
             return usable
-        return sorted(usable, key=lambda endpoint: (endpoint.cooling_s > 0, self.is_behind(endpoint)))
+        return sorted(
+            usable, key=lambda endpoint: (endpoint.errors > 0, endpoint.cooling_s > 0, self.is_behind(endpoint))
+        )
 
     def is_behind(self, endpoint: Endpoint) -> bool:
         """Whether an endpoint's head, as last seen, is too far below the highest of all."""
@@ -358,11 +372,11 @@ class EndpointPool:
                 errors.append(error)
         raise self._worst(errors)
 
-    async def latest_of(self, endpoint: Endpoint) -> Block:
+    async def latest_of(self, endpoint: Endpoint, timeout_s: float | None = None) -> Block:
         """The head as this one endpoint sees it."""
         method = "eth_getBlockByNumber"
         what = f"{method} latest at {endpoint.name}"
-        answer = await self.ask(endpoint, [(method, ["latest", False])], self.settings.call_timeout_s)
+        answer = await self.ask(endpoint, [(method, ["latest", False])], timeout_s)
         block = read_header(strict(answer.results[0]), what, endpoint.asked.check)
         if block is None:
             raise RpcMalformed(f"{what}: null, but every chain has a latest block")
@@ -382,6 +396,19 @@ class EndpointPool:
                 due = not endpoint.quarantine.active or endpoint.quarantine.due or may_have_changed(self._usable())
                 if endpoint.cooling_s or not due:
                     continue
+                await self._look_at(endpoint)
+
+    def _nurse(self, endpoint: Endpoint) -> None:
+        """It failed: look at it once it rested, until it is well."""
+        if endpoint not in self._nurses and not self._closing:
+            task = asyncio.create_task(self._look_until_well(endpoint), name=f"look after {endpoint.name}")
+            self._nurses[endpoint] = task
+            task.add_done_callback(lambda _: self._nurses.pop(endpoint, None))
+
+    async def _look_until_well(self, endpoint: Endpoint) -> None:
+        while endpoint.errors and endpoint.excluded is None and not endpoint.quarantine.active:
+            await asyncio.sleep(endpoint.cooling_s)
+            if endpoint.errors and not endpoint.cooling_s and not endpoint.quarantine.active:
                 await self._look_at(endpoint)
 
     def _lying(self) -> list[Endpoint]:

@@ -64,7 +64,7 @@ class NodeFault(Incident):
     def end(self, scene: Scene) -> None:
         assert self._fault is not None
         scene.proxies[self._where].take(self._fault)
-        if isinstance(self._fault, faults.Spoil) and self.kind == "hang":
+        if self.kind in ("hang", "stopped"):
             scene.proxies[self._where].drop()  # what hung shall not answer later
 
     @property
