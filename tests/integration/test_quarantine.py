@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from keeper.core.errors import RpcLied, RpcUnavailable
+from keeper.core.errors import RpcLied, RpcRateLimited, RpcUnavailable
 from keeper.core.types import BlockRef, Call, LogFilter
 from keeper.indexer.bloom import item_mask
 from keeper.indexer.fetch import read_head
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.pool import RpcSettings
-from tests.support.fault_node import FakeChain, FaultNode, Hang, Refuse
+from tests.support.fault_node import Cut, FakeChain, FaultNode, Hang, Refuse
 
 POOL, TOPIC = b"\xaa" * 20, b"\xbb" * 32
 WANTED = LogFilter(frozenset({POOL}), frozenset({TOPIC}))
@@ -155,41 +155,82 @@ async def test_it_does_not_while_it_goes_on_lying(method: str, lie: Callable[...
         assert status.quarantine_left_s > 0.2
 
 
-async def test_it_need_not_wait_where_every_other_one_fails() -> None:
-    """Within the same call it proves itself and answers; both found it in quarantine for an hour."""
-    chain = chain_with_logs()
-    async with answering(chain) as other, answering(chain) as liar, connected(liar, other, quarantine_s=3600) as rpc:
-        await caught(rpc, liar)
-        other.fail(READS, Hang(), Hang())
-        assert await asyncio.gather(rpc.request(READS), rpc.request(READS)) == ["0x6", "0x6"]
-        assert rpc.status()[0].quarantined is None and rpc.status()[0].lies == 1
-        assert liar.count("eth_getBlockReceipts") == 1
-
-
-async def test_it_stays_where_it_lies_when_every_other_one_fails() -> None:
-    chain = chain_with_logs()
-    async with answering(chain) as other, answering(chain) as liar, connected(liar, other, quarantine_s=3600) as rpc:
-        await caught(rpc, liar)
-        liar.on("eth_getBlockReceipts", lambda _: [])
-        rpc.endpoints[0].succeeded()  # no rest after an error is left
-        other.fail(READS, Hang())
-        with pytest.raises(RpcUnavailable, match="no answer within"):
-            await rpc.request(READS)
-        status = rpc.status()[0]
-        assert status.lies == 2 and "do not make up the header's bloom" in (status.quarantined or "")
-        assert liar.count(READS) == 0
-
-
-async def test_heads_come_from_it_where_every_other_one_fails() -> None:
+@asynccontextmanager
+async def one_of_two_caught() -> AsyncIterator[tuple[FakeChain, FaultNode, FaultNode, RpcClient]]:
+    """The chain, the other one, the liar, which is in quarantine for an hour and rested, and who asks them."""
     chain = chain_with_logs()
     async with answering(chain) as other, answering(chain) as liar, connected(liar, other, quarantine_s=3600) as rpc:
         await caught(rpc, liar)
         rpc.endpoints[0].succeeded()
+        yield chain, other, liar, rpc
+
+
+def hang(node: FaultNode) -> None:
+    for method in list(node.answers):
+        node.fail(method, *[Hang()] * 100)
+
+
+async def test_it_is_asked_on_parole_while_every_other_one_fails() -> None:
+    """It proves itself at once, and its time runs on: it is left as soon as another one is well."""
+    async with one_of_two_caught() as (_, other, liar, rpc):
+        hang(other)
+        with pytest.raises(RpcUnavailable, match="no answer within"):
+            await rpc.request(READS)
+        await until(lambda: rpc.endpoints[0].quarantine.paroled)
+        assert await asyncio.gather(rpc.request(READS), rpc.request(READS)) == ["0x6", "0x6"]
+        status = rpc.status()[0]
+        assert status.quarantined and status.quarantine_left_s > 3_500 and status.lies == 1
+        assert liar.count("eth_getBlockReceipts") == 1
+        other.forgive()
+        await until(lambda: not rpc.endpoints[0].quarantine.paroled)
+        asked = len(liar.asked)
+        other.fail(READS, Cut())
+        assert await rpc.request(READS) == "0x6"
+        assert len(liar.asked) == asked, "one lost connection frees nobody"
+
+
+async def test_it_stays_where_it_lies_when_every_other_one_fails() -> None:
+    async with one_of_two_caught() as (_, other, liar, rpc):
+        liar.on("eth_getBlockReceipts", lambda _: [])
+        hang(other)
+        with pytest.raises(RpcUnavailable, match="no answer within"):
+            await rpc.request(READS)
+        await until(lambda: rpc.status()[0].lies == 2)
+        status = rpc.status()[0]
+        assert "do not make up the header's bloom" in (status.quarantined or "")
+        assert not rpc.endpoints[0].quarantine.paroled and liar.count(READS) == 0
+
+
+async def test_one_lost_connection_frees_nobody() -> None:
+    """Nor does anybody wait for one that lied and hangs."""
+    async with one_of_two_caught() as (_, other, liar, rpc):
+        hang(liar)
+        asked = len(liar.asked)
+        other.fail(READS, Cut())
+        async with asyncio.timeout(0.5 * 0.9):
+            assert await rpc.request(READS) == "0x6"
+        await asyncio.sleep(0.5)
+        assert len(liar.asked) == asked and rpc.status()[0].quarantined
+
+
+async def test_one_that_asked_for_an_hours_rest_is_no_help() -> None:
+    async with one_of_two_caught() as (_, other, _, rpc):
+        other.fail(READS, Refuse(-32005, "project ID request rate exceeded", {"rate": {"backoff_seconds": 3600}}))
+        with pytest.raises(RpcRateLimited):
+            await rpc.request(READS)
+        await until(lambda: rpc.endpoints[0].quarantine.paroled)
+        assert await rpc.request(READS) == "0x6"
+
+
+async def test_heads_come_from_it_on_parole() -> None:
+    async with one_of_two_caught() as (chain, other, liar, rpc):
         heads = rpc.heads()
         assert (await anext(heads)).number == 6 and other.subscribers == 1
         await other.stop()
         chain.mine()
-        assert (await anext(heads)).number == 7 and liar.subscribers == 1
+        async with asyncio.timeout(5):
+            assert (await anext(heads)).number == 7
+        assert liar.subscribers == 1
         await heads.aclose()
 
 

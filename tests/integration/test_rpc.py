@@ -149,6 +149,67 @@ async def test_an_endpoint_that_hangs_costs_a_fraction_of_a_timeout_and_is_asked
         assert "no answer within 2 s" in (rpc.status()[0].last_error or "")
 
 
+async def test_one_that_was_looked_at_some_blocks_ago_stands_in_all_the_same() -> None:
+    """Nobody follows its heads, so that how far it is by now is not known."""
+    chain = FakeChain()
+    async with (
+        chain.serve(FaultNode()) as bad,
+        chain.serve(FaultNode()) as good,
+        client(bad.ws, good.ws, timeout_s=8) as rpc,
+    ):
+        await rpc.latest_of(rpc.endpoints[1])
+        for _ in range(20):
+            chain.mine()
+        await rpc.latest_of(rpc.endpoints[0])
+        bad.fail("eth_blockNumber", Hang())
+        async with asyncio.timeout(4):
+            assert await rpc.request("eth_blockNumber") == hex(22)
+
+
+async def test_a_stand_in_is_chosen_when_it_is_needed() -> None:
+    """What happened meanwhile counts: one that asked for a rest by then gets it."""
+    async with (
+        FakeChain().serve(FaultNode()) as bad,
+        FakeChain().serve(FaultNode()) as other,
+        client(bad.ws, other.ws, timeout_s=2) as rpc,
+    ):
+        bad.fail("eth_blockNumber", *[Hang()] * 5)
+        asking = asyncio.create_task(rpc.request("eth_blockNumber"))
+        await asyncio.sleep(0.1)
+        rpc.endpoints[1].failed(RpcRateLimited("slow down", 60))
+        with pytest.raises((RpcUnavailable, RpcRateLimited)):
+            await asking
+        assert other.count("eth_blockNumber") == 0 and rpc.endpoints[1].cooling_s > 50
+
+
+async def test_one_that_may_be_asked_again_at_once_is_not_hammered() -> None:
+    """Retry-After: 0 is a provider's mistake, or a clock's."""
+    async with (
+        FakeChain().serve(FaultNode()) as bad,
+        FakeChain().serve(FaultNode()) as good,
+        client(bad.http, good.http, timeout_s=2) as rpc,
+    ):
+        for method in ("eth_blockNumber", "eth_getBlockByNumber"):
+            bad.fail(method, *[Http(429, headers={"Retry-After": "0"})] * 1_000)
+        assert await rpc.request("eth_blockNumber") == "0x2"
+        before = len(bad.asked)
+        await asyncio.sleep(1.0)
+        assert len(bad.asked) - before <= 3
+
+
+async def test_one_that_answers_looks_and_nothing_else_is_asked_less_and_less() -> None:
+    async with (
+        FakeChain().serve(FaultNode()) as bad,
+        FakeChain().serve(FaultNode()) as good,
+        client(bad.ws, good.ws, timeout_s=2) as rpc,
+    ):
+        bad.fail("eth_blockNumber", *[Refuse(-32005, "limit exceeded")] * 1_000)
+        for _ in range(30):
+            await rpc.request("eth_blockNumber")
+            await asyncio.sleep(0.1)
+        assert bad.count("eth_blockNumber") <= 3
+
+
 async def test_what_is_sent_is_not_asked_of_another_one_for_being_slow() -> None:
     """Only reads may be asked twice."""
     async with FaultNode() as slow, FaultNode() as other, client(slow.ws, other.ws) as rpc:

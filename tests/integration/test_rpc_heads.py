@@ -12,6 +12,7 @@ import pytest
 from keeper.core.errors import RpcUnavailable
 from keeper.core.types import Block
 from keeper.indexer.rpc.client import RpcClient
+from keeper.indexer.rpc.heads import HeadFeed
 from keeper.indexer.rpc.pool import RpcSettings
 from tests.support.fault_node import FakeChain, FaultNode, Hang, Refuse
 
@@ -205,6 +206,51 @@ async def test_one_that_falls_silent_is_left_within_two_blocks_and_stays_left(an
         late = [came[each] - at if each in came else None for each, at in mined.items()]
         assert all(each is not None and each < 0.3 for each in late[3:]), late
         assert first.count("eth_subscribe") == 1
+
+
+async def test_a_block_that_comes_while_others_are_asked_is_no_standing_still() -> None:
+    """It is pushed by both, and the other one happened to be asked in between."""
+    chain, armed = FakeChain(), False
+    async with (
+        chain.serve(FaultNode()) as first,
+        chain.serve(FaultNode()) as second,
+        following(first.ws, second.ws, settings=RpcSettings()) as heads,
+    ):
+        pushing: set[asyncio.Task[None]] = set()
+
+        def told_just_now(number: str, full: bool) -> dict[str, str] | None:
+            nonlocal armed
+            if number == "latest" and armed:
+                armed = False
+                head = chain.mine()
+                pushing.update(asyncio.create_task(node.push(head)) for node in (first, second))
+            return chain.by_number(number, full)
+
+        second.on("eth_getBlockByNumber", told_just_now)
+        for _ in range(4):
+            head = chain.mine()
+            await first.push(head)
+            await heads.until(head)
+            await asyncio.sleep(0.6)
+        armed = True
+        await asyncio.sleep(1.5)
+        assert not armed and len(pushing) == 2
+        assert (first.count("eth_subscribe"), second.count("eth_subscribe")) == (1, 0)
+        await asyncio.gather(*pushing)
+
+
+async def test_an_outage_is_not_how_long_blocks_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is the burst behind it: silence is noticed as soon as before."""
+    async with FakeChain().serve(FaultNode()) as one, FakeChain().serve(FaultNode()) as other:
+        rpc = await RpcClient.connect([one.ws, other.ws], 31337)
+        feed, now = HeadFeed(rpc), 0.0
+        monkeypatch.setattr("keeper.indexer.rpc.heads.time.monotonic", lambda: now)
+        for pause in [2.0] * 20 + [600.0, 0.01, 0.01]:
+            now += pause
+            feed._measure()
+        assert 2.0 < feed._patience_s() < 5.0
+        monkeypatch.undo()
+        await rpc.close()
 
 
 async def test_the_second_endpoint_takes_over_and_gives_back() -> None:

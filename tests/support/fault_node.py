@@ -85,6 +85,10 @@ class FaultNode:
         """Answer the next requests of this method with these faults, one each."""
         self._script[method].extend(faults)
 
+    def forgive(self) -> None:
+        """No fault is left."""
+        self._script.clear()
+
     def hold(self, count: int) -> None:
         """Keep the next `count` websocket answers and then send them last first."""
         self._holding = count

@@ -133,7 +133,7 @@ class RpcClient(EndpointPool):
             except RpcLied as error:
                 raise RpcLied(f"{what}: {error}") from None
             if key == "latest":
-                answer.endpoint.saw_head(block)
+                self.saw_head(answer.endpoint, block)
             return block
 
         try:

@@ -35,10 +35,8 @@ class Dispute:
 
 def disbelieve(pool: EndpointPool, refused: HeadRefused) -> None:
     """Blame whoever told of this head."""
-    for endpoint in pool.endpoints:
-        if endpoint.told_of(refused.head_hash):
-            endpoint.disbelieve_head()
-            endpoint.failed(refused)
+    for endpoint in pool.disbelieve_head(refused.head_hash):
+        endpoint.failed(refused)
 
 
 async def hold_against_others(pool: EndpointPool, head: Block, lead: int, *, moving: bool = False) -> None:

@@ -38,7 +38,8 @@ from keeper.indexer.rpc.wire import Request, decode_any, hex_int
 log = structlog.get_logger(__name__)
 
 _FIRST_COOL_DOWN_S = 0.25
-_LONGEST_COOL_DOWN_S = 30.0
+_LONGEST_COOL_DOWN_S = 10.0
+_MOST_DOUBLINGS = 16
 _RATE_LIMIT_COOL_DOWN_S = 1.0
 _HEADS_REMEMBERED = 16
 
@@ -69,11 +70,13 @@ class EndpointStatus:
 class Endpoint:
     """One configured endpoint.
 
-    An error counts against it and makes it rest for a while that doubles with each one in a row; an answer clears that.
+    An error counts against it and makes it rest for a while that doubles with each one in a row; an answer clears that,
+    but where there are others the next error within `remembers_s` goes on doubling: one may answer some questions only.
     An endpoint of another chain is excluded for good; one that was caught lying is in quarantine. chain_id None:
-    whatever it serves when first connected. when_it_fails: is called with it. asked, pushed: what is known of the
-    headers it tells when asked, and by itself. unproven: heights whose headers it told while in quarantine, and that
-    could not be proven.
+    whatever it serves when first connected. behind: how far its head was below the highest when it was last seen.
+    on_change: is called with it when it failed, and when it is well again. asked, pushed: what is known of the headers
+    it tells when asked, and by itself. unproven: heights whose headers it told while in quarantine, and that could not
+    be proven.
     """
 
     def __init__(self, text: str, chain_id: int | None, quarantine_s: float = 60.0) -> None:
@@ -98,7 +101,11 @@ class Endpoint:
         self._transport: Transport | None = None
         self._opening: asyncio.Task[Transport] | None = None
         self._closed = False
-        self.when_it_fails: Callable[[Endpoint], None] = lambda _: None
+        self.behind = 0
+        self.remembers_s = 0.0
+        self.on_change: Callable[[Endpoint], None] = lambda _: None
+        self._strikes = 0
+        self._remembered_until = 0.0
 
     @property
     def name(self) -> str:
@@ -176,9 +183,13 @@ class Endpoint:
     def succeeded(self) -> None:
         if self.errors:
             log.info("rpc_endpoint_recovered", endpoint=self.name, after_errors=self.errors)
+            self._remembered_until = time.monotonic() + self.remembers_s
+        changed = self.errors > 0
         self.errors = 0
         self.rate_limited = False
         self._cooling_until = 0.0
+        if changed:
+            self.on_change(self)
 
     def failed(self, error: KeeperError) -> None:
         """Count an error that is the endpoint's own; several within one rest, as of one disconnect, count once."""
@@ -190,17 +201,19 @@ class Endpoint:
         limited = isinstance(error, RpcRateLimited)
         if self.cooling_s and (self.rate_limited or not limited):
             return
+        now = time.monotonic()
+        self._strikes = self._strikes + 1 if self.errors or now < self._remembered_until else 1
         self.errors += 1
-        rest = min(_FIRST_COOL_DOWN_S * 2 ** (self.errors - 1), _LONGEST_COOL_DOWN_S)
+        rest = min(_FIRST_COOL_DOWN_S * 2 ** min(self._strikes - 1, _MOST_DOUBLINGS), _LONGEST_COOL_DOWN_S)
         if isinstance(error, RpcRateLimited):
             asked = error.retry_after_s
-            rest = max(rest, _RATE_LIMIT_COOL_DOWN_S) if asked is None else asked
+            rest = max(rest, _RATE_LIMIT_COOL_DOWN_S if asked is None else asked)
         self.rate_limited = limited
-        self._cooling_until = time.monotonic() + rest
+        self._cooling_until = now + rest
         log.warning(
             "rpc_endpoint_failed", endpoint=self.name, errors=self.errors, rest_s=round(rest, 2), error=str(error)
         )
-        self.when_it_fails(self)
+        self.on_change(self)
 
     def _caught(self, error: RpcLied) -> None:
         if not isinstance(error, HeaderUnproven):
@@ -218,6 +231,11 @@ class Endpoint:
             quarantine_s=round(self.quarantine.left_s),
             error=str(error),
         )
+
+    def parole(self) -> None:
+        """It proved itself before its time was over, and nobody else answers."""
+        self.quarantine.paroled = True
+        log.warning("rpc_endpoint_paroled", endpoint=self.name, quarantine_s=round(self.quarantine.left_s))
 
     def readmit(self) -> None:
         """It proved itself."""
@@ -254,10 +272,6 @@ class Endpoint:
     def told_of(self, head_hash: bytes) -> bool:
         """Whether this was one of its newest heads."""
         return head_hash in self._told
-
-    def disbelieve_head(self) -> None:
-        """Nobody is behind what it told; how far it is is not known any more."""
-        self.head_number = self.head_seen_at = None
 
     def status(self) -> EndpointStatus:
         return EndpointStatus(

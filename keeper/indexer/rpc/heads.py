@@ -38,6 +38,8 @@ _SHORTEST_SILENCE_S = 3.0
 _SILENT_INTERVALS = 5.0
 _SHORTEST_SILENCE_BESIDE_OTHERS_S = 1.0
 _SILENT_INTERVALS_BESIDE_OTHERS = 1.5
+_MOST_UNUSUAL = 4.0
+_NAP_S = 0.25
 
 
 async def follow_heads(pool: EndpointPool) -> AsyncGenerator[Block, None]:
@@ -68,6 +70,7 @@ class HeadFeed:
         self._interval_s: float | None = None
         self._new_at: float | None = None
         self._poll_until: dict[Endpoint, float] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
         self._still: dict[Endpoint, int] = {}  # where an endpoint stood still while others went on
 
     async def run(self) -> None:
@@ -80,11 +83,20 @@ class HeadFeed:
                     log.warning("heads_endpoint_left", endpoint=endpoint.name, reason="wrong chain")
                 except KeeperError as error:
                     endpoint.failed(error)
-                    await self._pool.second_chance()
-                    await asyncio.sleep(min(self._choose().cooling_s, _LONGEST_PAUSE_S))
+                    await self._rest()
         finally:
+            for task in self._leaving:
+                task.cancel()
             self.newest = None
             self.changed.set()
+
+    async def _rest(self) -> None:
+        """Until one of them has rested, or long enough."""
+        until = time.monotonic() + _LONGEST_PAUSE_S
+        while rest := min(self._choose().cooling_s, until - time.monotonic(), _NAP_S):
+            if rest < 0:
+                return
+            await asyncio.sleep(rest)
 
     def _choose(self) -> Endpoint:
         """The endpoint to follow: the best that pushes, else the best."""
@@ -121,7 +133,10 @@ class HeadFeed:
             subscription.holds = reflex.holds
             await self._listen(endpoint, subscription, reflex)
         finally:
-            await self._unsubscribe(transport, subscription)
+            # beside what follows: an endpoint that hangs is not waited for
+            leaving = asyncio.create_task(self._unsubscribe(transport, subscription))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
 
     async def _listen(self, endpoint: Endpoint, subscription: Subscription, reflex: Reflex) -> None:
         suspicious = False
@@ -133,13 +148,15 @@ class HeadFeed:
                 self._offer(await self._latest(endpoint))
                 continue
             except TimeoutError:
+                if self._choose() is not endpoint:
+                    return  # it failed meanwhile, or lied: it is asked nothing
                 if suspicious:
                     log.warning("heads_subscription_silent", endpoint=endpoint.name, polling_s=_POLL_INSTEAD_S)
                     self._poll_until[endpoint] = time.monotonic() + _POLL_INSTEAD_S
                     return
                 suspicious = self._offer(await self._latest(endpoint))
-                if not suspicious:
-                    await self._compare(endpoint)
+                if not suspicious and await self._stands_still(endpoint):
+                    return
                 continue
             if endpoint.quarantine.active and self._choose() is not endpoint:
                 return  # caught lying since: what it pushes is not taken any more
@@ -156,7 +173,7 @@ class HeadFeed:
                     continue
             if endpoint.errors and len(self._pool.endpoints) == 1:
                 endpoint.succeeded()  # several are looked at by the pool: one may push, and answer nothing
-            endpoint.saw_head(block)
+            self._pool.saw_head(endpoint, block)
             self._offer(block, came_at_ns)
 
     def _header(self, endpoint: Endpoint, raw: msgspec.Raw) -> Block:
@@ -171,7 +188,8 @@ class HeadFeed:
             if self._offer(await self._latest(endpoint)):
                 new_at = time.monotonic()
             elif time.monotonic() - new_at > self._patience_s():
-                await self._compare(endpoint)
+                if await self._stands_still(endpoint):
+                    return
                 new_at = time.monotonic()
             if endpoint.errors:
                 endpoint.succeeded()
@@ -184,18 +202,22 @@ class HeadFeed:
             endpoint, timeout_s * HEDGED_AFTER if self._pool.well_beside(endpoint) else timeout_s
         )
 
-    async def _compare(self, endpoint: Endpoint) -> None:
-        """Raises RpcUnavailable where another one goes on while this one stands still."""
+    async def _stands_still(self, endpoint: Endpoint) -> bool:
+        """Whether others go on while this one does not. Where there are several others, two of them have to."""
         others = self._pool.well_beside(endpoint)
         if endpoint.head_number is None or not others:
-            return
+            return False
         heads = [head for head in await asyncio.gather(*map(self._head_of, others)) if head is not None]
-        furthest = max(heads, default=0)
-        if furthest > endpoint.head_number:
-            self._still[endpoint] = endpoint.head_number
-            raise RpcUnavailable(
-                f"{endpoint.name} stands still at block {endpoint.head_number:,}, others are at {furthest:,}"
-            )
+        if len(heads) < min(2, len(others)):
+            return False
+        furthest = sorted(heads)[-min(2, len(others))]
+        if furthest <= endpoint.head_number or furthest <= (await self._latest(endpoint)).number:
+            return False  # it was about to tell of the same
+        self._still[endpoint] = endpoint.head_number
+        log.warning(
+            "heads_endpoint_stands_still", endpoint=endpoint.name, block=endpoint.head_number, others_at=furthest
+        )
+        return True
 
     async def _head_of(self, endpoint: Endpoint) -> int | None:
         try:
@@ -219,7 +241,10 @@ class HeadFeed:
         now = time.monotonic()
         if self._new_at is not None:
             seen = now - self._new_at
-            self._interval_s = seen if self._interval_s is None else 0.8 * self._interval_s + 0.2 * seen
+            usual = self._interval_s or seen
+            # an outage, or a burst after it, is not how long blocks take
+            seen = min(max(seen, usual / _MOST_UNUSUAL), usual * _MOST_UNUSUAL)
+            self._interval_s = 0.8 * usual + 0.2 * seen
         self._new_at = now
 
     def _patience_s(self) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from keeper.core.errors import KeeperError
+from keeper.indexer.rpc.endpoint import is_worth_asking_elsewhere
 
 R = TypeVar("R")
 
@@ -18,31 +19,33 @@ HEDGED_AFTER = 0.25
 
 
 async def hedged(
-    usual: Coroutine[Any, Any, R], stand_in: Callable[[], Coroutine[Any, Any, R]], after_s: float
-) -> tuple[R, bool]:
-    """What `usual` gives or, where that takes longer than `after_s`, `stand_in` if that comes first; whether it was the
-    stand-in's.
+    usual: Coroutine[Any, Any, R], stand_in: Callable[[], Coroutine[Any, Any, R] | None], after_s: float
+) -> R:
+    """What `usual` gives or, where that takes longer than `after_s`, `stand_in` if that comes first; that one is called
+    only then, and gives None where nobody can stand in.
 
-    Whoever is not needed any more is cancelled. Raises what `usual` raises; that the stand-in fails is not the end.
+    Whoever is not needed any more is cancelled. An error that is the same everywhere is raised at once; where both fail
+    otherwise, the usual one's.
     """
     first = asyncio.create_task(usual)
-    running = {first}
+    tasks = [first]
     try:
-        await asyncio.wait(running, timeout=after_s)
-        if not first.done():
-            running.add(asyncio.create_task(stand_in()))
-        while True:
+        await asyncio.wait(tasks, timeout=after_s)
+        if not first.done() and (other := stand_in()) is not None:
+            tasks.append(asyncio.create_task(other))
+        running = set(tasks)
+        while running:
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            if first in done:
-                return first.result(), False
-            for second in done:
-                error = second.exception()
+            for task in sorted(done, key=tasks.index):
+                error = task.exception()
                 if error is None:
-                    return second.result(), True
-                if not isinstance(error, KeeperError):
+                    return task.result()
+                if not (isinstance(error, KeeperError) and is_worth_asking_elsewhere(error)):
                     raise error
+        return first.result()
     finally:
-        for task in running:
-            task.cancel()
-        if running:
-            await asyncio.wait(running)
+        if late := [task for task in tasks if task.cancel()]:
+            await asyncio.wait(late)
+        for task in tasks:  # marks as seen what nobody needs to know any more
+            if not task.cancelled():
+                task.exception()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -24,17 +23,18 @@ from keeper.core.types import Block
 from keeper.indexer.rpc.disbelief import Dispute
 from keeper.indexer.rpc.endpoint import Endpoint, EndpointStatus, is_endpoints_fault, is_worth_asking_elsewhere
 from keeper.indexer.rpc.faults import missing_answer, understand
-from keeper.indexer.rpc.forkrules import accept_changed, may_have_changed
 from keeper.indexer.rpc.hedge import HEDGED_AFTER, hedged
+from keeper.indexer.rpc.looks import Looks
 from keeper.indexer.rpc.mux import Replies
 from keeper.indexer.rpc.quick import QuickQuestion
-from keeper.indexer.rpc.readmission import prove
+from keeper.indexer.rpc.standing import Standing
 from keeper.indexer.rpc.transport import Transport
 from keeper.indexer.rpc.wire import ABSENT, Request, read_header, strict
 
 R = TypeVar("R")
 
 _LONGEST_PAUSE_S = 1.0
+_REMEMBERED_S = 60.0
 _WORST_FIRST = (StateUnavailable, RpcMalformed, RpcRateLimited, RpcUnavailable, WrongChain)
 _READS = ("eth_get", "eth_call", "eth_estimate", "eth_blockNumber", "eth_chainId", "eth_gasPrice", "eth_feeHistory")
 _MORE_READS = ("eth_maxPriority", "eth_simulate", "eth_syncing", "eth_createAccessList", "net_", "web3_", "txpool_")
@@ -71,29 +71,23 @@ class Answer(NamedTuple):
     results: list[msgspec.Raw | KeeperError]
 
 
-class EndpointPool:
+class EndpointPool(Standing):
     """All configured endpoints as one.
 
-    Reads go to the first endpoint, in the order of configuration, that is well: did not fail since it was last looked
-    at (which is done as soon as it rested, so that no read has to find out), and is not behind the others. When it
-    fails another one is asked within the same call, and when it takes long, beside it. One that was caught lying is
-    asked where there is no other, or once it proved itself, for which it need not wait where all others fail. Nothing
-    else in Keeper repeats a read.
+    Reads go to the first endpoint that is well (see Standing). When it fails another one is asked within the same call,
+    and when it takes long, beside it. One that was caught lying is asked where there is no other, once it proved
+    itself, or on parole (see Looks). Nothing else in Keeper repeats a read.
     """
 
     def __init__(self, endpoints: Sequence[Endpoint], settings: RpcSettings) -> None:
-        self.endpoints = tuple(endpoints)
+        super().__init__(endpoints, settings.max_lag_blocks)
         self.settings = settings
         self.head_at_ns = 0  # when the newest head came, by time.perf_counter_ns
         self.dispute: Dispute | None = None
         self.quick: QuickQuestion | None = None  # about the next block, to be asked as its head comes
-        self._probing: asyncio.Task[None] | None = None
-        self._proving: asyncio.Task[bool] | None = None
-        self._closing = False
-        self._nurses: dict[Endpoint, asyncio.Task[None]] = {}
-        if len(self.endpoints) > 1:
-            for endpoint in self.endpoints:
-                endpoint.when_it_fails = self._nurse
+        self._looks = Looks(self)
+        for endpoint in self.endpoints if len(self.endpoints) > 1 else ():
+            endpoint.remembers_s = _REMEMBERED_S
 
     @classmethod
     async def connect(
@@ -138,12 +132,11 @@ class EndpointPool:
                 raise WrongChain(reasons)
             raise RpcUnavailable(f"no rpc endpoint can be used: {reasons}")
         self._agree()
-        if self._probing is None:
-            self._probing = asyncio.create_task(self._probe(), name="probe rpc endpoints")
+        self._looks.start()
 
     def _agree(self) -> None:
         """One chain for all: those that did not answer yet have to serve what the others do."""
-        served = {endpoint.name: endpoint.chain_id for endpoint in self._usable() if endpoint.chain_id is not None}
+        served = {endpoint.name: endpoint.chain_id for endpoint in self.usable() if endpoint.chain_id is not None}
         if len(set(served.values())) > 1:
             told = ", ".join(f"{name} serves {chain_id}" for name, chain_id in served.items())
             raise WrongChain(f"the rpc endpoints serve different chains ({told}); give endpoints of one chain")
@@ -158,12 +151,7 @@ class EndpointPool:
         return chain_id
 
     async def close(self) -> None:
-        self._closing = True
-        tasks = [task for task in (self._probing, self._proving, *self._nurses.values()) if task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await self._looks.close()
         for endpoint in self.endpoints:
             await endpoint.close()
 
@@ -201,17 +189,15 @@ class EndpointPool:
             # a second try is for trouble that passes; after a time-out it would only double the wait
             if (once and errors) or (again and time.monotonic() - started > timeout_s):
                 break
-            stand_in = None if once or again else self._stand_in(endpoint, avoid)
             try:
                 if again or endpoint.rate_limited:
                     await self._let_rest(endpoint, timeout_s)
-                return await self._accepted(endpoint, stand_in, requests, parse, timeout_s)
+                hedge = len(self.endpoints) > 1 and not (once or again)
+                return await self._accepted(endpoint, requests, parse, timeout_s, hedge, avoid)
             except KeeperError as error:
                 if not is_worth_asking_elsewhere(error):
                     raise
                 errors.append(error)
-                if not once:
-                    await self.second_chance()
                 if len(errors) == len(self.trusted()) and all(isinstance(e, StateUnavailable) for e in errors):
                     break
         raise self._worst(errors)
@@ -219,12 +205,13 @@ class EndpointPool:
     async def _accepted(
         self,
         endpoint: Endpoint,
-        stand_in: Endpoint | None,
         requests: Sequence[Request],
         parse: Callable[[Answer], R],
         timeout_s: float,
+        hedge: bool,
+        avoid: Endpoint | None,
     ) -> R:
-        """What `parse` makes of this endpoint's answer or, where that takes long, of the stand-in's."""
+        """What `parse` makes of this endpoint's answer or, where that takes long, of another one's."""
 
         async def ask(whom: Endpoint) -> R:
             try:
@@ -236,89 +223,29 @@ class EndpointPool:
             whom.succeeded()
             return result
 
-        if stand_in is None:
+        async def ask_instead(other: Endpoint) -> R:
+            result = await ask(other)
+            asked, late = requests[0][0], f"no answer within {after_s:g} s, {other.name} was asked and did"
+            endpoint.failed(RpcUnavailable(f"{asked} at {endpoint.name}: {late}"))
+            return result
+
+        def stand_in() -> Coroutine[Any, Any, R] | None:
+            other = next((one for one in self.well_beside(endpoint) if one is not avoid), None)
+            return None if other is None else ask_instead(other)
+
+        if not hedge:
             return await ask(endpoint)
         after_s = timeout_s * HEDGED_AFTER
-        result, late = await hedged(ask(endpoint), partial(ask, stand_in), after_s)
-        if late:
-            asked = requests[0][0]
-            endpoint.failed(
-                RpcUnavailable(
-                    f"{asked} at {endpoint.name}: no answer within {after_s:g} s, {stand_in.name} was asked and did"
-                )
-            )
-        return result
-
-    def _stand_in(self, endpoint: Endpoint, avoid: Endpoint | None) -> Endpoint | None:
-        """Whom to ask beside one that takes long."""
-        return next((other for other in self.well_beside(endpoint) if other is not avoid), None)
-
-    def well_beside(self, endpoint: Endpoint) -> list[Endpoint]:
-        """The others that are well, the one to ask first, first."""
-        if len(self.endpoints) == 1:
-            return []
-        others = (other for other in self.ranked() if other is not endpoint)
-        return [other for other in others if not other.errors and not self.is_behind(other)]
-
-    def _usable(self) -> list[Endpoint]:
-        return [endpoint for endpoint in self.endpoints if endpoint.excluded is None]
-
-    def trusted(self) -> list[Endpoint]:
-        """Those of the right chain that are in no quarantine; all of the right chain where every one of them lied."""
-        usable = self._usable()
-        return [endpoint for endpoint in usable if not endpoint.quarantine.active] or usable
-
-    def ranked(self) -> list[Endpoint]:
-        """Endpoints that may be asked, the one to ask first, first."""
-        usable = self.trusted()
-        if len(usable) == 1:
-            return usable
-        return sorted(
-            usable, key=lambda endpoint: (endpoint.errors > 0, endpoint.cooling_s > 0, self.is_behind(endpoint))
-        )
-
-    def is_behind(self, endpoint: Endpoint) -> bool:
-        """Whether an endpoint's head, as last seen, is too far below the highest of all."""
-        if endpoint.head_number is None:
-            return False
-        heads = [other.head_number for other in self.trusted() if other.head_number is not None]
-        return max(heads, default=0) - endpoint.head_number > self.settings.max_lag_blocks
+        return await hedged(ask(endpoint), stand_in, after_s)
 
     def _attempts(self, avoid: Endpoint | None) -> Iterator[tuple[bool, Endpoint]]:
-        """Endpoints in the order to ask them, those that come back from quarantine meanwhile, and then all once more:
-        whether it was asked before, and the endpoint."""
-        asked: set[Endpoint] = set()
-        while left := [endpoint for endpoint in self._in_order(avoid) if endpoint not in asked]:
-            for endpoint in left:
-                asked.add(endpoint)
-                yield False, endpoint
-        for endpoint in self._in_order(avoid):
-            yield True, endpoint
-
-    def _in_order(self, avoid: Endpoint | None) -> list[Endpoint]:
-        ranked = self.ranked()
-        return ranked if avoid is None else sorted(ranked, key=lambda endpoint: endpoint is avoid)
-
-    async def second_chance(self) -> bool:
-        """Where every endpoint fails that is trusted, let those in quarantine prove themselves at once; whether one
-        did. One proof for all who wait for it."""
-        if not all(endpoint.errors and not endpoint.quarantine.active for endpoint in self.trusted()):
-            return False
-        if self._proving is None:
-            if all(endpoint.cooling_s for endpoint in self._lying()):
-                return False
-            self._proving = asyncio.create_task(self._prove_again(), name="let rpc endpoints prove themselves")
-            self._proving.add_done_callback(self._proved)
-        return await asyncio.shield(self._proving)
-
-    async def _prove_again(self) -> bool:
-        rested = [endpoint for endpoint in self._lying() if not endpoint.cooling_s]
-        return any(await asyncio.gather(*(self._look_at(endpoint, early=True) for endpoint in rested)))
-
-    def _proved(self, task: asyncio.Task[bool]) -> None:
-        self._proving = None
-        if not task.cancelled():
-            task.exception()  # marks it as seen: whoever waited for it may have been cancelled meanwhile
+        """Endpoints in the order to ask them, twice; whether it is the second time, and the endpoint."""
+        for again in (False, True):
+            ranked = self.ranked()
+            if avoid is not None:
+                ranked.sort(key=lambda endpoint: endpoint is avoid)
+            for endpoint in ranked:
+                yield again, endpoint
 
     async def _let_rest(self, endpoint: Endpoint, timeout_s: float) -> None:
         """Wait for an endpoint that asked for it, or a moment for one that just failed.
@@ -380,53 +307,8 @@ class EndpointPool:
         block = read_header(strict(answer.results[0]), what, endpoint.asked.check)
         if block is None:
             raise RpcMalformed(f"{what}: null, but every chain has a latest block")
-        endpoint.saw_head(block)
+        self.saw_head(endpoint, block)
         return block
-
-    async def _probe(self) -> None:
-        """Look at every endpoint's head now and then, so that one that stands still is noticed and a lost one found.
-
-        One that lied may prove itself.
-        """
-        while True:
-            await asyncio.sleep(min(self.settings.probe_interval_s, self.settings.quarantine_s))
-            if accept_changed(self._usable()):
-                continue
-            for endpoint in self._usable() if len(self.endpoints) > 1 else self._lying():
-                due = not endpoint.quarantine.active or endpoint.quarantine.due or may_have_changed(self._usable())
-                if endpoint.cooling_s or not due:
-                    continue
-                await self._look_at(endpoint)
-
-    def _nurse(self, endpoint: Endpoint) -> None:
-        """It failed: look at it once it rested, until it is well."""
-        if endpoint not in self._nurses and not self._closing:
-            task = asyncio.create_task(self._look_until_well(endpoint), name=f"look after {endpoint.name}")
-            self._nurses[endpoint] = task
-            task.add_done_callback(lambda _: self._nurses.pop(endpoint, None))
-
-    async def _look_until_well(self, endpoint: Endpoint) -> None:
-        while endpoint.errors and endpoint.excluded is None and not endpoint.quarantine.active:
-            await asyncio.sleep(endpoint.cooling_s)
-            if endpoint.errors and not endpoint.cooling_s and not endpoint.quarantine.active:
-                await self._look_at(endpoint)
-
-    def _lying(self) -> list[Endpoint]:
-        return [endpoint for endpoint in self._usable() if endpoint.quarantine.active]
-
-    async def _look_at(self, endpoint: Endpoint, *, early: bool = False) -> bool:
-        """Its head; of one that lied the proof, where it is time or `early`. Whether it did well."""
-        try:
-            if early or endpoint.quarantine.due:
-                await prove(self, endpoint)
-                endpoint.readmit()
-            else:
-                await self.latest_of(endpoint)
-        except KeeperError as error:
-            endpoint.failed(error)
-            return False
-        endpoint.succeeded()
-        return True
 
 
 def results_of(requests: Sequence[Request], replies: Replies, where: str) -> list[msgspec.Raw | KeeperError]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 LONGEST_S = 3_600.0
 FORGIVEN_AFTER_S = 24 * 3_600.0
+_MOST_DOUBLINGS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +29,13 @@ class Lie:
 
 @dataclass(slots=True)
 class Quarantine:
-    """first_s: how long the first lie keeps an endpoint out. clock: seconds that only ever grow."""
+    """first_s: how long the first lie keeps an endpoint out. clock: seconds that only ever grow. paroled: it proved
+    itself before its time was over, and is asked while all others fail."""
 
     first_s: float = 60.0
     clock: Callable[[], float] = time.monotonic
     lie: Lie | None = None
+    paroled: bool = False
     _count: int = field(default=0, init=False)
     _last_at: float = field(default=0.0, init=False)
 
@@ -57,14 +60,16 @@ class Quarantine:
             self._count = 0
         self._count += 1
         self._last_at = now
-        rest_s = min(self.first_s * 2 ** (self._count - 1), max(LONGEST_S, self.first_s))
+        rest_s = min(self.first_s * 2 ** min(self._count - 1, _MOST_DOUBLINGS), max(LONGEST_S, self.first_s))
         since = now if self.lie is None else self.lie.since
         self.lie = Lie(reason, since, now + rest_s, self._count)
+        self.paroled = False
         return self.lie
 
     def end(self) -> None:
-        self.lie = None
+        self.lie, self.paroled = None, False
 
     def forgive(self) -> None:
         """It did not lie after all."""
-        self.lie, self._count = None, 0
+        self.end()
+        self._count = 0

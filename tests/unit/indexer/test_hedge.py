@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from keeper.core.errors import RpcUnavailable
+from keeper.core.errors import RpcRefused, RpcUnavailable
 from keeper.indexer.rpc.hedge import hedged
 
 AFTER_S = 0.02
@@ -33,34 +33,47 @@ class Asked:
 
 async def test_a_prompt_answer_is_all_that_is_asked() -> None:
     usual, other = Asked(0, "usual"), Asked(0, "other")
-    assert await hedged(usual(), other, AFTER_S) == ("usual", False)
+    assert await hedged(usual(), other, AFTER_S) == "usual"
     assert not other.asked
 
 
 async def test_whoever_hangs_is_left() -> None:
     usual, other = Asked(60, "usual"), Asked(0, "other")
-    assert await hedged(usual(), other, AFTER_S) == ("other", True)
+    assert await hedged(usual(), other, AFTER_S) == "other"
     assert usual.cancelled
 
 
 async def test_a_late_answer_counts_while_the_other_has_none() -> None:
     usual, other = Asked(0.1, "usual"), Asked(60, "other")
-    assert await hedged(usual(), other, AFTER_S) == ("usual", False)
+    assert await hedged(usual(), other, AFTER_S) == "usual"
     assert other.cancelled
 
 
 async def test_a_stand_in_that_fails_is_not_the_end() -> None:
     usual, other = Asked(0.1, "usual"), Asked(0, RpcUnavailable("down"))
-    assert await hedged(usual(), other, AFTER_S) == ("usual", False)
+    assert await hedged(usual(), other, AFTER_S) == "usual"
     assert other.asked and not usual.cancelled
 
 
-async def test_a_failure_is_known_at_once() -> None:
-    """Whoever asks decides what to do about it, and does not wait for the stand-in before."""
-    usual, other = Asked(0.1, RpcUnavailable("down")), Asked(60, "other")
+async def test_a_failure_leaves_it_to_the_stand_in() -> None:
+    usual, other = Asked(0.1, RpcUnavailable("down")), Asked(0.2, "other")
+    assert await hedged(usual(), other, AFTER_S) == "other"
+
+
+async def test_where_both_fail_the_usual_ones_error_is_told() -> None:
     with pytest.raises(RpcUnavailable, match="down"):
-        await hedged(usual(), other, AFTER_S)
+        await hedged(Asked(0.1, RpcUnavailable("down"))(), Asked(0.2, RpcUnavailable("too")), AFTER_S)
+
+
+async def test_a_refusal_is_the_same_everywhere() -> None:
+    other = Asked(60, "other")
+    with pytest.raises(RpcRefused):
+        await hedged(Asked(0.1, RpcRefused("reverted", 3, b""))(), other, AFTER_S)
     assert other.cancelled
+
+
+async def test_nobody_may_be_there_to_stand_in() -> None:
+    assert await hedged(Asked(0.1, "usual")(), lambda: None, AFTER_S) == "usual"
 
 
 async def test_a_defect_is_no_answer() -> None:

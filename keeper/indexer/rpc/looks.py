@@ -1,0 +1,155 @@
+"""Looking at endpoints beside the work: at all of them now and then, and at one that failed as soon as it rested.
+
+failed              its head is asked for, until it comes; no read has to find out whether it is well again
+in quarantine       it may prove itself once its time is over
+all others fail     one in quarantine that proves itself is on parole: it is asked until one of the others is well, and
+                    its time runs on. The others must have failed twice in a row, so that one lost connection frees
+                    nobody, or have asked for a long rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from keeper.core.errors import KeeperError
+from keeper.indexer.rpc.forkrules import accept_changed, may_have_changed
+from keeper.indexer.rpc.hedge import HEDGED_AFTER
+from keeper.indexer.rpc.readmission import prove
+
+if TYPE_CHECKING:
+    from keeper.indexer.rpc.endpoint import Endpoint
+    from keeper.indexer.rpc.pool import EndpointPool
+
+log = structlog.get_logger(__name__)
+
+FAILS = 2
+"""Errors in a row from which an endpoint fails, and did not merely lose a connection."""
+
+_LONGEST_NAP_S = 1.0  # what an endpoint's rest is may change meanwhile
+_SHORTEST_NAP_S = 0.05
+_LONG_REST_S = 5.0
+
+
+class Looks:
+    """The tasks that look. Begun by `start`, ended by `close`."""
+
+    def __init__(self, pool: EndpointPool) -> None:
+        self._pool = pool
+        self._tasks: dict[Endpoint | None, asyncio.Task[None]] = {}
+        self._proving: set[Endpoint] = set()
+        self._closed = False
+        if len(pool.endpoints) > 1:
+            for endpoint in pool.endpoints:
+                endpoint.on_change = self._changed
+
+    def start(self) -> None:
+        if None not in self._tasks:
+            self._begin(None)
+
+    async def close(self) -> None:
+        self._closed = True
+        for task in (tasks := list(self._tasks.values())):
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _begin(self, endpoint: Endpoint | None) -> None:
+        work = self._now_and_then() if endpoint is None else self._until_well(endpoint)
+        task = asyncio.create_task(work, name=f"look at {'rpc endpoints' if endpoint is None else endpoint.name}")
+        self._tasks[endpoint] = task
+        task.add_done_callback(_ended)
+
+    def _changed(self, endpoint: Endpoint) -> None:
+        """It failed, or is well again."""
+        if not endpoint.errors:
+            if not endpoint.quarantine.active:
+                for other in self._pool.endpoints:
+                    other.quarantine.paroled = False
+            return
+        task = self._tasks.get(endpoint)
+        if not self._closed and (task is None or task.done()):
+            self._begin(endpoint)
+
+    async def _now_and_then(self) -> None:
+        """At each of them, so that one that stands still is noticed; one that lied may prove itself when it is due."""
+        pool = self._pool
+        while True:
+            await asyncio.sleep(min(pool.settings.probe_interval_s, pool.settings.quarantine_s))
+            if accept_changed(pool.usable()):
+                continue
+            for endpoint in pool.usable() if len(pool.endpoints) > 1 else pool.lying():
+                due = not endpoint.quarantine.active or endpoint.quarantine.due or may_have_changed(pool.usable())
+                if due and not endpoint.cooling_s:
+                    await self._look_at(endpoint)
+
+    async def _until_well(self, endpoint: Endpoint) -> None:
+        while endpoint.errors and endpoint.excluded is None:
+            await asyncio.sleep(max(_SHORTEST_NAP_S, min(endpoint.cooling_s, _LONGEST_NAP_S)))
+            if endpoint.quarantine.active and not endpoint.quarantine.paroled:
+                return
+            if not endpoint.errors:
+                continue
+            well = not endpoint.rate_limited if endpoint.cooling_s else await self._look_at(endpoint)
+            if not well:
+                await self._parole()
+
+    async def _look_at(self, endpoint: Endpoint) -> bool:
+        """Its head; of one that lied and is due, the proof. Whether it did well."""
+        try:
+            if endpoint.quarantine.due:
+                if not await self._prove(endpoint):
+                    return False
+                endpoint.readmit()
+            else:
+                beside_others = len(self._pool.endpoints) > 1
+                timeout_s = self._pool.settings.call_timeout_s
+                await self._pool.latest_of(endpoint, timeout_s * HEDGED_AFTER if beside_others else timeout_s)
+        except KeeperError as error:
+            endpoint.failed(error)
+            return False
+        endpoint.succeeded()
+        return True
+
+    async def _parole(self) -> None:
+        """Where every endpoint fails that is in no quarantine, let those that are prove themselves."""
+        if self._all_fail():
+            lying = [endpoint for endpoint in self._pool.lying() if not endpoint.quarantine.paroled]
+            await asyncio.gather(*(self._may_return(endpoint) for endpoint in lying if not endpoint.cooling_s))
+
+    def _all_fail(self) -> bool:
+        return all(_fails(one) for one in self._pool.usable() if not one.quarantine.active)
+
+    async def _may_return(self, endpoint: Endpoint) -> None:
+        try:
+            if not await self._prove(endpoint):
+                return
+        except KeeperError as error:
+            endpoint.failed(error)
+            return
+        if self._all_fail():
+            endpoint.parole()
+        endpoint.succeeded()
+
+    async def _prove(self, endpoint: Endpoint) -> bool:
+        """False where it is proving itself already. Raises as `prove` does."""
+        if endpoint in self._proving:
+            return False
+        self._proving.add(endpoint)
+        try:
+            await prove(self._pool, endpoint)
+        finally:
+            self._proving.discard(endpoint)
+        return True
+
+
+def _fails(endpoint: Endpoint) -> bool:
+    return endpoint.errors >= FAILS or (endpoint.rate_limited and endpoint.cooling_s > _LONG_REST_S)
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    """Nobody waits for such a task, so that a defect in it is told here."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("rpc_look_ended", task=task.get_name(), kind=type(error).__name__, error=str(error))
