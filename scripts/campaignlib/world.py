@@ -26,6 +26,9 @@ MARKETS: Mapping[str, Callable[[DevChain], Market]] = {
 }
 
 _START = {"WETH": 2_000.0, "WBTC": 60_000.0}
+_HISTORY = 600
+"""States that the node keeps, some megabytes each; with all of them an hour took thirteen gigabytes. Nothing older
+is asked for: after an outage positions are read as they are, and reorganizations go some blocks deep."""
 _WALLET_DOLLARS = Decimal(200_000_000)
 _FEE_WEI = 10**9
 _MOVES = 200
@@ -79,7 +82,7 @@ class World:
         cls, chance: random.Random, inbox: Inbox, kinds: Sequence[str], size: int, crowd: int = 0
     ) -> Iterator[World]:
         """A chain with deep markets, a rich wallet, and the first owners."""
-        with DevChain.start(manual_mining=True, gas_limit=400_000_000, first_come=True) as chain:
+        with DevChain.start(manual_mining=True, gas_limit=400_000_000, history=_HISTORY, first_come=True) as chain:
             world = cls(chain, chance, inbox, kinds, size)
             for market in world.markets.values():
                 market.prepare()
