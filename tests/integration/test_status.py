@@ -71,9 +71,13 @@ def test_it_says_what_the_other_commands_say(running: Keeper):
     assert row["undelivered"] == {}
 
 
+def _until_pulse_at_tip(keeper: Keeper) -> None:
+    tip = keeper.chain.block_number
+    keeper.until("a pulse at the tip", lambda: _pulse(keeper)["sections"].get("heads", {}).get("number") == tip)
+
+
 def test_it_says_how_the_daemon_is(running: Keeper):
-    tip = running.chain.block_number
-    running.until("a pulse at the tip", lambda: _pulse(running)["sections"]["heads"]["number"] == tip)
+    _until_pulse_at_tip(running)
     row = status(running)
     assert (row["pulse"]["state"], row["mode"]["mode"], row["executor"]) == ("live", "following", "live")
     assert row["ready"] == {"ready": True, "checks": row["ready"]["checks"]}
@@ -83,6 +87,7 @@ def test_it_says_how_the_daemon_is(running: Keeper):
 
 
 def test_a_person_sees_it_on_one_screen(running: Keeper):
+    _until_pulse_at_tip(running)
     told = running.run("status")
     assert (told.returncode, told.stderr) == (0, "")
     lines = told.stdout.splitlines()
