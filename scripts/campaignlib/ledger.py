@@ -85,7 +85,20 @@ class Ledger:
     """Liquidations of ours by the number of fair blocks that they took."""
     excused: Counter[str] = field(default_factory=Counter)
 
+    _at: dict[tuple[str, str], View] = field(default_factory=dict)  # by position and hash of the block
+    _heard: int = 0
+
     # --- while it runs
+
+    def hear(self, arrivals: Sequence[Arrival]) -> None:
+        """Ask the contracts about what new notices tell of, while the node still has the state of their blocks."""
+        new, self._heard = arrivals[self._heard :], len(arrivals)
+        for one in new:
+            known = self.world.positions.get(str(one.notice["position"]))
+            if known is not None and one.notice["event"] == "opened":
+                number, block = int(one.notice["block_number"]), str(one.notice["block_hash"])
+                if self._hash(number) == block:
+                    self._at[known.id, block] = self.views([known], number)[known.id]
 
     def judge(self) -> None:
         """Ask the contracts about every block of the canonical chain that came with a beat and is not judged yet."""
@@ -287,7 +300,8 @@ class Ledger:
                 number = int(one.notice["block_number"])
                 if self._hash(number) != one.notice["block_hash"]:
                     continue
-                view = self.views([known], number)[position]
+                # what was not of the canonical chain when it came is asked now
+                view = self._at.get((position, str(one.notice["block_hash"]))) or self.views([known], number)[position]
                 health = view.health_wad
                 if health is None or not (health < CALL_WAD + _MARGIN_WAD or self._stands_since(position, number)):
                     wrong = f"was called at block {number}"
@@ -316,10 +330,10 @@ class Ledger:
 
     def _next(self, position: Position, number: int) -> int | None:
         """Its health one block later, which tells where a wrong one comes from: a node that answers for a block too
-        new. None also where there is no such block."""
-        if number >= self.chain.block_number:
-            return None
-        return self.views([position], number + 1)[position.id].health_wad
+        new. None also where nobody judged that block."""
+        judged = self.judged.get(number + 1)
+        view = None if judged is None else judged[1].get(position.id)
+        return None if view is None else view.health_wad
 
     # --- the chain
 

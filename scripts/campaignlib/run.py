@@ -142,6 +142,7 @@ class Campaign:
         mined = time.monotonic()
         self._note(Beat(number, "0x" + chain.block_hash(number).hex(), mined, fair=True, heard=True))
         ledger.judge()
+        ledger.hear(scene.inbox.arrivals)
         self._sample(number)
         while (left := mined + scene.interval_s - time.monotonic()) > 0:
             self._fair &= scene.keeper.alive

@@ -26,9 +26,10 @@ MARKETS: Mapping[str, Callable[[DevChain], Market]] = {
 }
 
 _START = {"WETH": 2_000.0, "WBTC": 60_000.0}
-_HISTORY = 600
+_HISTORY = 2_000
 """States that the node keeps, some megabytes each; with all of them an hour took thirteen gigabytes. Nothing older
-is asked for: after an outage positions are read as they are, and reorganizations go some blocks deep."""
+is asked for: after an outage positions are read as they are, reorganizations go some blocks deep, and the ledger asks
+about what a notice tells of when it arrives."""
 _WALLET_DOLLARS = Decimal(200_000_000)
 _FEE_WEI = 10**9
 _MOVES = 200

@@ -255,9 +255,9 @@ DEFENCES: tuple[Removal, ...] = (
     Removal(
         _ENDPOINT,
         "whoever is on parole is left once another one is well",
-        f"{_RPC}/standing.py",
-        "        if honest and not all(endpoint.errors for endpoint in honest):\n            return honest\n",
-        "",
+        f"{_RPC}/looks.py",
+        "                    other.quarantine.paroled = False",
+        "                    pass",
         "tests/integration/test_quarantine.py::test_it_is_asked_on_parole_while_every_other_one_fails",
     ),
     Removal(

@@ -226,6 +226,21 @@ def test_an_owner_below_the_line_who_was_not_told_is_lost():
     assert Chain([CALLED] * 6 + [HEALTHY]).losses() == ["notice missing"]
 
 
+def test_what_a_notice_tells_of_is_asked_when_it_arrives() -> None:
+    """The node forgets old states."""
+    chain = Chain([HEALTHY, CALLED, *[CALLED] * 4, HEALTHY])
+    told = [arrival("opened", 2), arrival("cured", 7)]
+    chain.ledger.hear(told[:1])
+
+    def forgotten(_: object, number: int) -> dict[str, View]:
+        assert number == chain.block_number, f"the state of block {number} is gone"
+        return {chain.subject.id: chain.views[number - 1]}
+
+    chain.ledger.views = forgotten  # type: ignore[method-assign]
+    chain.ledger.hear(told)
+    assert chain.losses(journal=[], told=told) == []
+
+
 def test_an_owner_told_in_time_is_not():
     told = [arrival("opened", 2), arrival("cured", 7)]
     assert Chain([CALLED] * 6 + [HEALTHY]).losses(told=told) == []
