@@ -93,10 +93,8 @@ class HeadFeed:
     async def _rest(self) -> None:
         """Until one of them has rested, or long enough."""
         until = time.monotonic() + _LONGEST_PAUSE_S
-        while rest := min(self._choose().cooling_s, until - time.monotonic(), _NAP_S):
-            if rest < 0:
-                return
-            await asyncio.sleep(rest)
+        while (rest := self._choose().cooling_s) and time.monotonic() < until:  # noqa: ASYNC110 - a rest ends by itself
+            await asyncio.sleep(min(rest, _NAP_S))
 
     def _choose(self) -> Endpoint:
         """The endpoint to follow: the best that pushes, else the best."""

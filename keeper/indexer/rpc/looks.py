@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-FAILS = 2
-"""Errors in a row from which an endpoint fails, and did not merely lose a connection."""
-
+_FAILS = 2  # errors in a row: with fewer it may merely have lost a connection
+_REMEMBERED_S = 60.0
 _LONGEST_NAP_S = 1.0  # what an endpoint's rest is may change meanwhile
 _SHORTEST_NAP_S = 0.05
 _LONG_REST_S = 5.0
@@ -44,6 +43,7 @@ class Looks:
         if len(pool.endpoints) > 1:
             for endpoint in pool.endpoints:
                 endpoint.on_change = self._changed
+                endpoint.remembers_s = _REMEMBERED_S
 
     def start(self) -> None:
         if None not in self._tasks:
@@ -146,7 +146,7 @@ class Looks:
 
 
 def _fails(endpoint: Endpoint) -> bool:
-    return endpoint.errors >= FAILS or (endpoint.rate_limited and endpoint.cooling_s > _LONG_REST_S)
+    return endpoint.errors >= _FAILS or (endpoint.rate_limited and endpoint.cooling_s > _LONG_REST_S)
 
 
 def _ended(task: asyncio.Task[None]) -> None:

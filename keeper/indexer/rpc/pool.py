@@ -34,7 +34,6 @@ from keeper.indexer.rpc.wire import ABSENT, Request, read_header, strict
 R = TypeVar("R")
 
 _LONGEST_PAUSE_S = 1.0
-_REMEMBERED_S = 60.0
 _WORST_FIRST = (StateUnavailable, RpcMalformed, RpcRateLimited, RpcUnavailable, WrongChain)
 _READS = ("eth_get", "eth_call", "eth_estimate", "eth_blockNumber", "eth_chainId", "eth_gasPrice", "eth_feeHistory")
 _MORE_READS = ("eth_maxPriority", "eth_simulate", "eth_syncing", "eth_createAccessList", "net_", "web3_", "txpool_")
@@ -86,8 +85,6 @@ class EndpointPool(Standing):
         self.dispute: Dispute | None = None
         self.quick: QuickQuestion | None = None  # about the next block, to be asked as its head comes
         self._looks = Looks(self)
-        for endpoint in self.endpoints if len(self.endpoints) > 1 else ():
-            endpoint.remembers_s = _REMEMBERED_S
 
     @classmethod
     async def connect(
@@ -225,8 +222,10 @@ class EndpointPool(Standing):
 
         async def ask_instead(other: Endpoint) -> R:
             result = await ask(other)
-            asked, late = requests[0][0], f"no answer within {after_s:g} s, {other.name} was asked and did"
-            endpoint.failed(RpcUnavailable(f"{asked} at {endpoint.name}: {late}"))
+            late = (
+                f"{requests[0][0]} at {endpoint.name}: no answer within {after_s:g} s, {other.name} was asked and did"
+            )
+            endpoint.failed(RpcUnavailable(late))
             return result
 
         def stand_in() -> Coroutine[Any, Any, R] | None:
