@@ -33,17 +33,10 @@ def linears(market: Market, payloads: Sequence[bytes]) -> Linears:
     tables, held, owed = _Tables(market), _Parts(), _Parts()
     for first in range(0, len(payloads), _CHUNK):
         chunk = payloads[first : first + _CHUNK]
-        is_packed: NDArray[np.bool_] = np.fromiter((one[:1] == _MARKED for one in chunk), np.bool_, len(chunk))
-        places = np.flatnonzero(is_packed)
-        try:
-            found = columns(chunk if len(places) == len(chunk) else [chunk[place] for place in places.tolist()])
-        except ValueError as error:
-            raise DecodeError(
-                f"a stored aave_v3 position does not read ({error}); index again from start_block"
-            ) from error
+        found, places, others = _packed(chunk)
         for part, (account, slots, weights) in zip((held, owed), tables.weigh(found), strict=True):
             part.add(first + places[account], slots, weights)
-        for place in np.flatnonzero(~is_packed).tolist():  # by an older release, or with debts at a rate of their own
+        for place in others:
             one = linear(market, load_account(chunk[place]))
             for part, side in ((held, one.collateral), (owed, one.requirement)):
                 part.add([first + place] * len(side), [slot for slot, _ in side], [weight for _, weight in side])
@@ -51,6 +44,20 @@ def linears(market: Market, payloads: Sequence[bytes]) -> Linears:
 
 
 _MARKED = bytes((MARK,))
+
+
+def _packed(payloads: Sequence[bytes]) -> tuple[Columns, Ints, Sequence[int]]:
+    """Those of the packed form, where they are, and where the others are: by an older release, or with debts at a rate
+    of their own. Raises DecodeError."""
+    try:
+        return columns(payloads), np.arange(len(payloads)), ()
+    except ValueError:  # not all are
+        is_packed = np.array([one[:1] == _MARKED for one in payloads])
+    places = np.flatnonzero(is_packed)
+    try:
+        return columns([payloads[place] for place in places.tolist()]), places, np.flatnonzero(~is_packed).tolist()
+    except ValueError as error:
+        raise DecodeError(f"a stored aave_v3 position does not read ({error}); index again from start_block") from error
 
 
 class _Parts:
