@@ -1,6 +1,8 @@
 """Which liquidations to try, with what the wallet holds or with what our contract borrows. Pure.
 
-Most profitable first; each one chosen leaves less for the next, which is then planned again with what remains.
+Most profitable first, in a unit that is the same for all protocols, but behind all others what was tried out and turned
+down: were it always first, as many as may be on their way could hide one that succeeds. Each one chosen leaves less for
+the next, which is then planned again with what remains.
 """
 
 from __future__ import annotations
@@ -90,10 +92,12 @@ def choose(
     limit: int,
     least_base: Mapping[str, int],
     offers: Offers = WALLET_ONLY,
+    turned_down: Mapping[str, int] | None = None,
 ) -> tuple[list[Chosen], list[Refused]]:
     """At most `limit` plans that the wallet can pay for together, and why not for every other opportunity.
 
-    wallet: raw units by token, free to be spent. least_base: by cause; gas is not counted yet.
+    wallet: raw units by token, free to be spent. least_base: by cause; gas is not counted yet. turned_down: by cause,
+    the block at which it was last tried out in vain; these come last, the longest ago first.
     """
     planned: list[Chosen] = []
     refused: list[Refused] = []
@@ -102,10 +106,17 @@ def choose(
         _sort_out(opportunity, result, least_base, planned, refused)
     remaining = dict(wallet)
     chosen: list[Chosen] = []
-    queue = sorted(planned, key=lambda c: (-c.plan.profit_base, c.opportunity.cause))
-    for candidate in queue:
+    vain = turned_down or {}
+
+    def rank(one: Chosen) -> tuple[int, int, str]:
+        cause = one.opportunity.cause
+        return vain.get(cause, -1), -one.opportunity.wad(one.plan.profit_base), cause
+
+    for candidate in sorted(planned, key=rank):
         if len(chosen) == limit:
-            refused.append(Refused(candidate.opportunity, Skip("max_pending", "as many as allowed are on their way")))
+            refused.append(
+                Refused(candidate.opportunity, Skip("max_pending", "as many as may be on their way come first"))
+            )
             continue
         if candidate.plan.repay_assets > remaining.get(candidate.plan.debt_asset, 0):
             again: list[Chosen] = []

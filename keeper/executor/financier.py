@@ -42,10 +42,12 @@ class Financier:
         gas_price_wei: int,
         decimals: Mapping[bytes, int],
         limit: int,
+        turned_down: Mapping[str, int],
     ) -> Offers:
         """Never longer than the deadline, and never an error: what cannot be planned now is planned with a later block.
 
         gas_price_wei: expected for the next block. decimals: by token. limit: how many of them can be sent.
+        turned_down: by cause, the block at which a plan was last tried out in vain.
         """
         ready = {o.cause: plan for o in opportunities if (plan := self.prepared.plan(o, block.number)) is not None}
         if ready:
@@ -58,7 +60,7 @@ class Financier:
             native_asset=self.native_asset,
             decimals=decimals,
             limit=_SEARCHED * limit,
-            in_vain=self.in_vain,
+            in_vain={**turned_down, **self.in_vain},
         )
         try:
             async with asyncio.timeout(self.deadline_s):

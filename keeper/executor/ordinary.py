@@ -123,7 +123,7 @@ class Ordinary:
         given_up = {intent_id: judgement for intent_id, judgement in followed.items() if judgement.wanted is False}
         if stored is not None:
             await stored.wait()
-        doubted = self._selection.tell(await self._kit.doubts.about(chosen, asked))
+        doubted = self._selection.doubt(await self._kit.doubts.about(chosen, asked), block)
         believed, outcome = without(trial, outcome, doubted)
         drafts = self._selection.accept(believed, outcome, market, answers, block)
         if self._kit.settings.mode is not Mode.LIVE or self._signatory is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from keeper.core.errors import KeeperError
 from keeper.core.ports import ProtocolAdapter
 from keeper.core.types import Block, BlockRef, Book, Call, CallResult, Prices, RawLog
+from keeper.core.units import WAD
 
 if TYPE_CHECKING:
     import asyncio
@@ -235,3 +236,7 @@ class Opportunity:
     def cause(self) -> str:
         """What an intent for it acts on: while one is on its way, no other is made."""
         return f"liquidate:{self.position}"
+
+    def wad(self, amount_base: int) -> int:
+        """Base-currency units of its protocol as a wad, rounded down: protocols count in units of different size."""
+        return amount_base * WAD // int(10 ** self.venue.adapter.base_decimals(self.venue.book.market))

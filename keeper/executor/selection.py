@@ -31,9 +31,13 @@ from keeper.executor.upkeep import Market
 
 log = structlog.get_logger(__name__)
 
+_PASSING = frozenset({"awaiting_approval", "not_simulated", "insufficient_gas_money", "price_jump"})
+"""Reasons against a liquidation that was tried out which say nothing of the next block."""
+
 
 class Selection:
-    """Remembers what it said about each opportunity, so that it says it once, and when it last looked at it."""
+    """Remembers what it said about each opportunity, so that it says it once, when it last looked at it, and when it
+    last tried it out in vain."""
 
     def __init__(
         self,
@@ -55,6 +59,7 @@ class Selection:
         self._financier = financier
         self._told: dict[str, Skip] = {}
         self._planned_at: dict[str, int] = {}
+        self._turned_down: dict[str, int] = {}
 
     def may_send(self, block: Block, venues: Sequence[Venue], answers: Answers) -> bool:
         """Whether the breakers let anything new through; what is on its way is tended all the same."""
@@ -99,6 +104,7 @@ class Selection:
         causes = {opportunity.cause: opportunity for opportunity in opportunities}
         self._told = {cause: told for cause, told in self._told.items() if cause in causes}
         self._planned_at = {cause: number for cause, number in self._planned_at.items() if cause in causes}
+        self._turned_down = {cause: number for cause, number in self._turned_down.items() if cause in causes}
         denied = self._objections(opportunities)
         self._tell(denied)
         for refusal in denied:
@@ -124,6 +130,7 @@ class Selection:
                 gas_price_wei=market.needed_fee_wei,
                 decimals=wallet.decimals,
                 limit=settings.max_pending - len(unspent),
+                turned_down=self._turned_down,
             )
         chosen, refused = choose(
             looked_at,
@@ -133,9 +140,11 @@ class Selection:
             limit=settings.max_pending - len(unspent),
             least_base={one.cause: least_base(one, landing_at, settings) for one in looked_at},
             offers=offers,
+            turned_down=self._turned_down,
         )
         unbelieved = self._unbelieved(chosen, wallet.decimals)
-        self._tell([*refused, *unbelieved])
+        self._tell(refused)
+        self._turn_down(unbelieved, block)
         doubted = {refusal.opportunity.cause for refusal in unbelieved}
         chosen = [c for c in chosen if c.opportunity.cause not in doubted]
         in_flight = frozenset(
@@ -151,7 +160,7 @@ class Selection:
             return []
         native_wei = max((answers.wallet.native_wei or 0) - self._journal.committed_wei(), 0)
         drafts, refused = accept(trial, outcome, market, market.fresh, answers.wallet, native_wei, self._settings)
-        self._tell(refused)
+        self._turn_down(refused, block)
         for draft in drafts if self._settings.mode is Mode.DRY_RUN else ():
             causes = [leg.cause for leg in draft.legs] or [draft.cause]
             if all((told := self._told.get(cause)) is not None and told.code == "simulated" for cause in causes):
@@ -164,10 +173,17 @@ class Selection:
         """Why nothing is done about it; None when it was not refused."""
         return self._told.get(cause)
 
-    def tell(self, refused: Sequence[Refused]) -> frozenset[str]:
-        """Say why nothing is done about these; their causes."""
-        self._tell(refused)
+    def doubt(self, refused: Sequence[Refused], block: Block) -> frozenset[str]:
+        """Say why nothing is done about these, of what was chosen at this block; their causes."""
+        self._turn_down(refused, block)
         return frozenset(refusal.opportunity.cause for refusal in refused)
+
+    def _turn_down(self, refused: Sequence[Refused], block: Block) -> None:
+        """What was chosen, and is not done: the next block tries others first."""
+        self._tell(refused)
+        self._turned_down.update(
+            (refusal.opportunity.cause, block.number) for refusal in refused if refusal.skip.code not in _PASSING
+        )
 
     def _tell(self, refused: Sequence[Refused]) -> None:
         """Say why nothing is done about a position, once until the reason changes."""

@@ -407,6 +407,22 @@ DEFENCES: tuple[Removal, ...] = (
         "tests/unit/executor/test_executor.py::test_an_order_is_sent_whatever_it_brings_and_tended_like_the_rest",
     ),
     Removal(
+        _LIMITS,
+        "what was tried out in vain does not take the places of what succeeds",
+        f"{_EXECUTOR}/choose.py",
+        "        return vain.get(cause, -1), -one",
+        "        return -1, -one",
+        "tests/unit/executor/test_executor.py::test_positions_that_cannot_be_liquidated_do_not_hide_one_that_can",
+    ),
+    Removal(
+        _LIMITS,
+        "protocols are ranked by value, not by the size of their units",
+        f"{_EXECUTOR}/choose.py",
+        "-one.opportunity.wad(one.plan.profit_base), cause",
+        "-one.plan.profit_base, cause",
+        "tests/unit/executor/test_choose.py::test_protocols_are_ranked_by_value_whatever_the_size_of_their_units",
+    ),
+    Removal(
         _SIGNED,
         "the policy is asked as the last thing before a signature",
         f"{_EXECUTOR}/signer.py",

@@ -45,6 +45,7 @@ class Account:
     tokens: int = 10**6
     allowance: int = 0
     paused: bool = False
+    frozen: frozenset[int] = frozenset()  # positions whose collateral cannot be moved
     open: set[int] = field(default_factory=set)
 
 
@@ -244,7 +245,7 @@ def run(call: TxCall, account: Account) -> bytes | None:
     position = position_of(call)
     if position is None:
         return None
-    if account.paused:
+    if account.paused or position in account.frozen:
         return b"paused"
     if position not in account.open:
         return b"healthy"

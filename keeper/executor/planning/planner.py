@@ -57,8 +57,8 @@ class Planner:
         """By cause. At most `limit` are searched, those first that are worth most at their protocol's prices.
 
         decimals: by token. gas_price_wei: what a unit of gas is expected to cost. in_vain: by cause, the block at which
-        nothing was found; these come after all others, the longest ago first, so that what no pool buys does not keep
-        what one does from being looked at.
+        nothing was found, or what was found did not succeed; these come after all others, the longest ago first, so
+        that what no pool buys does not keep what one does from being looked at.
         """
         tried = in_vain or {}
         plans: dict[str, LiquidationPlan | Skip] = {}
@@ -72,7 +72,7 @@ class Planner:
                 plans[opportunity.cause] = Skip("gas_unpriced", "without a price for chain.wrapped_native gas counts")
             else:
                 job = Job(found, purse_of(opportunity, decimals, native, gas_price_wei))
-                worth.append((max(_at_oracle(pair) for pair in found), opportunity, job))
+                worth.append((opportunity.wad(max(_at_oracle(pair) for pair in found)), opportunity, job))
         worth.sort(key=lambda one: (tried.get(one[1].cause, -1), -one[0], one[1].cause))
         for _, opportunity, _ in worth[limit:]:
             plans[opportunity.cause] = Skip("max_pending", "others are worth more, and as many as allowed are planned")

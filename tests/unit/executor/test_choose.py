@@ -26,11 +26,18 @@ class Debt:
     floor: int = 1
 
 
+@dataclass(frozen=True)
 class Lender:
-    name = "lender"
+    """decimals: of the base-currency units that it counts in."""
+
+    name: str = "lender"
+    decimals: int = 0
 
     def position_id(self, key: bytes) -> str:
-        return f"lender:{key.hex()}"
+        return f"{self.name}:{key.hex()}"
+
+    def base_decimals(self, market: Any) -> int:
+        return self.decimals
 
     def plan(
         self, market: Any, prices: Any, key: bytes, debt: Debt, now: int, wallet: Mapping[bytes, int], receiver: bytes
@@ -38,7 +45,8 @@ class Lender:
         paid = min(debt.owed, wallet.get(debt.token, 0))
         if paid < debt.floor:
             return Skip("no_balance", "not enough")
-        return plan(debt.token, paid)
+        found = plan(debt.token, paid)
+        return replace(found, profit_base=found.profit_base * 10**self.decimals)
 
 
 def plan(token: bytes, paid: int) -> LiquidationPlan:
@@ -58,9 +66,9 @@ def plan(token: bytes, paid: int) -> LiquidationPlan:
     )
 
 
-def opportunities(*debts: Debt) -> list[Opportunity]:
+def opportunities(*debts: Debt, lender: Lender = Lender()) -> list[Opportunity]:
     positions = {bytes([number]): debt for number, debt in enumerate(debts)}
-    venue = Venue(cast(Any, Lender()), Book(market=object(), positions=cast(Any, positions)))
+    venue = Venue(cast(Any, lender), Book(market=object(), positions=cast(Any, positions)))
     return [Opportunity(venue, key) for key in positions]
 
 
@@ -96,6 +104,35 @@ def test_no_more_than_may_be_on_their_way() -> None:
         [(2, 300), (1, 200)],
         ["max_pending"],
     )
+
+
+def test_protocols_are_ranked_by_value_whatever_the_size_of_their_units() -> None:
+    """Aave counts in units of 8 decimals, Venus in units of 18: ranked by units, a crumb there hides a fortune here."""
+    large = opportunities(Debt(A, 1_000, floor=1_000), lender=Lender("aave", 8))
+    small = opportunities(Debt(A, 10), Debt(A, 20), lender=Lender("venus", 18))
+    every = [*small, *large]
+    leasts = dict.fromkeys((one.cause for one in every), 0)
+    plans, _ = choose(every, {A: 1_000}, b"", 0, limit=10, least_base=leasts)
+    assert [c.opportunity.position for c in plans] == ["aave:00"]
+    plans, _ = choose(every, {A: 10_000}, b"", 0, limit=2, least_base=leasts)
+    assert [c.opportunity.position for c in plans] == ["aave:00", "venus:01"]
+
+
+def test_what_was_tried_out_in_vain_comes_behind_all_others_the_longest_ago_first() -> None:
+    found = opportunities(Debt(A, 300), Debt(A, 200), Debt(A, 100))
+    best, second, third = (one.cause for one in found)
+
+    def order(limit: int = 3, held: int = 1_000, **turned_down: int) -> list[int]:
+        by_cause = {{"best": best, "second": second, "third": third}[name]: at for name, at in turned_down.items()}
+        leasts = dict.fromkeys((best, second, third), 0)
+        plans, _ = choose(found, {A: held}, b"", 0, limit=limit, least_base=leasts, turned_down=by_cause)
+        return [c.plan.repay_assets for c in plans]
+
+    assert order() == [300, 200, 100]
+    assert order(best=7) == [200, 100, 300]
+    assert order(best=7, second=6) == [100, 200, 300]
+    assert order(limit=1, best=7, second=7) == [100]
+    assert order(held=300, best=7) == [200, 100]  # nor do they keep the wallet's money from what succeeds
 
 
 debts = st.lists(

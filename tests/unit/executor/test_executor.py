@@ -281,3 +281,15 @@ def test_positions_beyond_what_one_block_plans_are_reached_by_the_next(pipeline:
     pipeline.restart()
     events(pipeline, opened=range(1, 7), blocks=6)
     assert len(liquidations(pipeline)) == 6
+
+
+def test_positions_that_cannot_be_liquidated_do_not_hide_one_that_can(pipeline: Pipeline) -> None:
+    """A token whose issuer froze it falls: as many of its holders as may be on their way are worth more than all
+    others, and each reverts when tried out, block after block."""
+    frozen = range(10, 10 + SETTINGS.max_pending)
+    pipeline.chain.tip.after.frozen = frozenset(frozen)
+    events(pipeline, opened=[1, *frozen], blocks=4)
+    assert [intent.account for intent in liquidations(pipeline)] == [key_of(1)]
+    venue = pipeline.venue(pipeline.chain.tip.block)
+    refusals = [pipeline.executor.refusal(Opportunity(venue, key_of(number)).cause) for number in frozen]
+    assert {refusal.code for refusal in refusals if refusal is not None} == {"would_revert"}
