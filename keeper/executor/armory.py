@@ -46,6 +46,9 @@ META = "armed"
 _RETRY_BLOCKS = 32
 """How long a position is left alone of which no transaction could be made ready, unless for a reason that passes."""
 
+_PATIENCE = 16
+"""So many positions are looked at, at most, for each that is to be ready."""
+
 _FEW = 4
 _GROUNDS_LAST_S = 0.01
 
@@ -122,6 +125,7 @@ class Armory:
         self._armed: tuple[Armed, ...] = ()
         self._made: dict[str, Ready] = {}  # by cause, until armed: the next head may come before all of them are made
         self._in_vain: dict[str, tuple[Any, int]] = {}
+        self._passed_over = 0  # of those nearest to liquidation at the last block
         self._grounds: _Grounds | None = None
         self._stored = ""  # what the store holds of `_armed`
         self._unstored = False  # whether the store still holds what was fired
@@ -135,6 +139,13 @@ class Armory:
     def names(self) -> frozenset[str]:
         """Protocols of which anything is armed."""
         return frozenset(one.draft.protocol for one in self._armed)
+
+    @property
+    def looks_at(self) -> int:
+        """How many of the nearest positions to choose from. Of some nothing can be made ready, as of what is not worth
+        its gas, and anybody can put some of these nearest: one more is looked at for each that was passed over."""
+        most = self._settings.armed
+        return min(most + self._passed_over, _PATIENCE * most)
 
     def recover(self) -> None:
         """What a daemon had ready when it ended may have left. What this very daemon has ready, because it skipped
@@ -351,8 +362,8 @@ class Armory:
         landing_at: int,
         still: Callable[[], bool],
     ) -> None:
-        """Be ready for these positions, nearest first. still: whether the block is still the tip, and the books as they
-        were. May be cancelled at any await."""
+        """Be ready for as many of these positions as are to be, nearest first. still: whether the block is still the
+        tip, and the books as they were. May be cancelled at any await."""
         if answers.sight.nonce is None or market.fresh is None:
             self.put_away()
             return
@@ -363,16 +374,22 @@ class Armory:
         near = {Opportunity(venue, key).cause for venue, key in edge}
         self._made = {cause: ready for cause, ready in self._made.items() if cause in near}
         drafts: list[tuple[Ready, Draft]] = []
-        for venue, key in edge[: self._settings.armed]:
+        most, left_to_make = min(self._settings.armed, self._settings.max_pending - len(owned)), self._settings.armed
+        looked_at = 0
+        for venue, key in edge:
+            if len(drafts) >= most:
+                break
+            looked_at += 1
             opportunity = Opportunity(venue, key)
-            if opportunity.cause in blocked or len(drafts) >= self._settings.max_pending - len(owned):
+            if opportunity.cause in blocked:
                 continue
             if self._guard is not None and self._guard.objection(venue) is not None:
                 continue
             had, position = known.get(opportunity.cause), venue.book.positions[key]
             before = (None if had is None else had.ready, self._made.get(opportunity.cause))
             ready = next((r for r in before if r is not None and forms.lasts(r, position, landing_at)), None)
-            if ready is None:
+            if ready is None and left_to_make and not self._is_in_vain(opportunity.cause, position, block):
+                left_to_make -= 1
                 ready = await self._ready(opportunity, position, block, landing_at, purse, answers, market)
                 if ready is not None:
                     self._made[opportunity.cause] = ready
@@ -387,6 +404,7 @@ class Armory:
             if isinstance(draft, Skip) or not purse.pay(ready.chosen.plan, draft.most_wei(market.fresh)):
                 continue
             drafts.append((ready, draft))
+        self._passed_over = looked_at - len(drafts)
         composer = self._signing.composer([venue for venue, _ in edge])
         permitted = self._signing.permitted(composer.policy, [draft for _, draft in drafts], block.number)
         drafts = drafts if permitted else []
@@ -411,11 +429,8 @@ class Armory:
         answers: Answers,
         gas: Market,
     ) -> Ready | None:
-        """A plan that succeeds once its position is open; None where there is none, for a while."""
+        """A plan that succeeds once its position is open; None where there is none, which is remembered for a while."""
         cause = opportunity.cause
-        known = self._in_vain.get(cause)
-        if known is not None and known[0] == position and block.number - known[1] < _RETRY_BLOCKS:
-            return None
         found = await self._maker.make(opportunity, position, block, landing_at, purse, answers, gas)
         if isinstance(found, Ready):
             self._in_vain.pop(cause, None)
@@ -425,6 +440,11 @@ class Armory:
             self._in_vain[cause] = position, block.number
         log.debug("position_not_armed", cause=cause, code=found.code, detail=found.detail)
         return None
+
+    def _is_in_vain(self, cause: str, position: Any, block: Block) -> bool:
+        """Whether nothing could be made ready for it lately, as it is now."""
+        known = self._in_vain.get(cause)
+        return known is not None and known[0] == position and block.number - known[1] < _RETRY_BLOCKS
 
     def _signed(self, composer: Composer, draft: Draft, nonce: int, block: Block, *, salt: str) -> Intent:
         assert draft.fees is not None  # of everything done for profit

@@ -64,9 +64,9 @@ class Firing:
         return [one for one in self._armory.armed if not is_financed(one.ready)]
 
     @property
-    def arms(self) -> int:
-        """Of how many positions a transaction is kept ready; 0 where none is."""
-        return 0 if self._armory is None else self._kit.settings.armed
+    def looks_at(self) -> int:
+        """How many of the positions nearest to liquidation `arm` wants to choose from; 0 where it keeps none ready."""
+        return 0 if self._armory is None else self._armory.looks_at
 
     def ask_others(self, block: Block) -> Awaitable[Opinions] | None:
         """Ask other endpoints about what is armed, while the block is read. None where nothing is, or nobody there."""

@@ -53,12 +53,13 @@ class Acting:
     async def arm(self) -> None:
         """Between blocks: have transactions ready for the positions nearest to liquidation. May be cancelled."""
         firing = self._memory.executor.firing
-        if not len(self._memory.window) or not firing.arms:
+        most = firing.looks_at
+        if not len(self._memory.window) or not most:
             return
         tip = self._memory.window.tip
         landing_at, edge = self._memory.landing_at(tip), list[tuple[Health, Venue, bytes]]()
         for track, venue in zip(self._memory.tracks, self._memory.venues, strict=True):
-            near = track.judge.edge(track.book, landing_at, firing.arms, ARMED_BELOW)
+            near = track.judge.edge(track.book, landing_at, most, ARMED_BELOW)
             edge += [(health, venue, key) for key, health in near]
         edge.sort(key=lambda one: one[0].factor_wad or 0)
         books = [(track.book.market, track.book.prices) for track in self._memory.tracks]
@@ -69,7 +70,7 @@ class Acting:
                 a is c and b is d for (a, b), (c, d) in zip(books, now, strict=True)
             )
 
-        nearest = [(venue, key) for _, venue, key in edge[: firing.arms]]
+        nearest = [(venue, key) for _, venue, key in edge[:most]]
         await firing.arm(tip, nearest, landing_at, still)
 
     def opportunities(self, rulings: Sequence[Ruling]) -> list[Opportunity]:

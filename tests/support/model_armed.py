@@ -112,6 +112,7 @@ class ArmedPipeline(Pipeline):
         tip = self.chain.tip
         venue = self.venue(tip.block)
         edge = [(venue, key_of(number)) for number in near if number not in tip.after.open]
+        edge = edge[: self.executor.firing.looks_at]
         arming = self.executor.firing.arm(tip.block, edge, tip.block.timestamp + 12, lambda: True)
         self.loop.run_until_complete(arming)
 

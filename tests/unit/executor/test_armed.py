@@ -18,7 +18,7 @@ from keeper.executor.armory import META
 from keeper.executor.breakers import Limits
 from keeper.executor.lifecycle import is_spent, nonce_of
 from keeper.executor.ports import Mode
-from tests.support.model_armed import ARMING, ArmedPipeline
+from tests.support.model_armed import ARMING, NEAR, ArmedPipeline
 from tests.support.model_chain import CHARGE, GWEI, key_of
 from tests.support.model_pipeline import CHAIN_ID, SIGNER, Crash, Pipeline
 
@@ -92,6 +92,17 @@ def test_one_behind_another_that_stays_is_signed_again_and_journalled_first(pipe
     pipeline.chain.mine()
     pipeline.follow()
     assert of(pipeline, 2)[0].status is IntentStatus.INCLUDED
+
+
+def test_those_nearest_of_which_nothing_can_be_made_ready_do_not_take_the_places_of_others() -> None:
+    """Anybody can put as many positions at the edge as are kept ready."""
+    pipeline = ArmedPipeline()
+    pipeline.chain.tip.after.frozen = frozenset(NEAR[: ARMING.armed])
+    ready(pipeline)
+    opens(pipeline, 5)
+    assert pipeline.fired == [pipeline.chain.tip.block.number]
+    assert len(of(pipeline, 5)) == 1
+    pipeline.close()
 
 
 def test_what_does_not_open_is_not_sent(pipeline: ArmedPipeline) -> None:
