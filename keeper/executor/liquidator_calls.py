@@ -241,14 +241,16 @@ def decode_execute_each(data: bytes) -> tuple[bytes, ...]:
 
 
 def split_logs(logs: Iterable[RawLog], contract: bytes) -> list[tuple[bytes | None, list[RawLog]]]:
-    """By plan of a batch, in order: why it failed, or None, and what it emitted, its Executed included."""
+    """By plan of a batch, in order: why it failed, or None, and what it emitted, its Executed included.
+
+    A failure of which the event does not decode is one without a reason.
+    """
     parts: list[tuple[bytes | None, list[RawLog]]] = []
     current: list[RawLog] = []
     for log in logs:
         ours = log.address == "0x" + contract.hex() and bool(log.topics)
         if ours and log.topics[0] == PLAN_FAILED:
-            (reason,) = _decode(("bytes",), bytes(31) + b"\x20" + bytes.fromhex(log.data[2:])[64:])
-            parts.append((reason, []))
+            parts.append((_failure(log), []))
             continue
         current.append(log)
         if ours and log.topics[0] == EXECUTED:
@@ -276,11 +278,21 @@ def decode_steps(encoded: bytes) -> tuple[Step, ...]:
 
 
 def read_executed(log: RawLog) -> Executed | None:
-    """What an Executed event says; None for any other log. The caller looks at the log's address."""
-    if not log.topics or log.topics[0] != EXECUTED:
+    """What an Executed event says; None for any other log, and for one of another shape. The caller looks at the log's
+    address."""
+    if not log.topics or log.topics[0] != EXECUTED or len(log.topics) != 2 or len(log.data) != 2 + 2 * 64:
         return None
     gain = int.from_bytes(bytes.fromhex(log.data[2:66]), "big", signed=True)
     return Executed(_bytes(log.topics[1][-40:]), gain, int(log.data[66:130], 16))
+
+
+def _failure(log: RawLog) -> bytes:
+    """Why a plan failed, by its PlanFailed event; empty where it does not decode."""
+    try:
+        (reason,) = _decode(("bytes",), bytes(31) + b"\x20" + bytes.fromhex(log.data[2:])[64:])
+    except DecodeError:
+        return b""
+    return bytes(reason)
 
 
 def _columns(steps: Sequence[Step]) -> tuple[list[tuple[Any, ...]], bytes]:

@@ -10,7 +10,7 @@ import structlog
 
 from keeper.core.errors import DecodeError
 from keeper.core.records import Intent
-from keeper.core.types import LiquidationPlan, Price, RawLog
+from keeper.core.types import Liquidated, LiquidationPlan, Price, RawLog
 from keeper.core.units import BPS
 from keeper.executor.accounts import Rates, Statement, Turnover, difference, dump_statement, load_statement, rates_at
 from keeper.executor.legs import BATCH, LIQUIDATES, legs_of
@@ -67,7 +67,10 @@ def as_tried(
     if financing is None or (price := venue.prices.get(financing.gain_token)) is None:
         return None
     said = _said(logs, plan.call.to, financing.gain_token)
-    seen = [one for one in venue.adapter.liquidations(venue.book.market, logs) if one.key == key]
+    try:
+        seen = [one for one in _liquidations(venue, logs) if one.key == key]
+    except DecodeError:
+        return None
     if said is None or not seen:
         return None
     repaid, seized = sum(one.repaid_assets for one in seen), sum(one.seized_assets for one in seen)
@@ -174,10 +177,9 @@ def realize(
     """
     try:
         seen = [
-            liquidation
-            for liquidation in venue.adapter.liquidations(venue.book.market, receipt.logs)
-            if venue.adapter.position_id(liquidation.key) == intent.position
-            and liquidation.debt_asset == intent.debt_asset
+            one
+            for one in _liquidations(venue, receipt.logs)
+            if venue.adapter.position_id(one.key) == intent.position and one.debt_asset == intent.debt_asset
         ]
     except DecodeError as error:
         log.warning("liquidation_receipt_not_decoded", intent=intent.id, error=str(error))
@@ -198,6 +200,12 @@ def realize(
         causes = difference(load_statement(expected), statement)
         said["difference"] = {cause: str(amount) for cause, amount in causes.items()}
     return replace(intent, profit_realized=statement.profit, realized=said)
+
+
+def _liquidations(venue: Venue, logs: Iterable[RawLog]) -> Sequence[Liquidated]:
+    """Raises DecodeError for a log of the protocol that does not have the shape of its event. The adapter is not asked
+    about logs without topics, which no protocol writes and every token may."""
+    return venue.adapter.liquidations(venue.book.market, [one for one in logs if one.topics])
 
 
 def _turnover(intent: Intent, repaid: int, seized: int, receipt: Receipt) -> Turnover | None:
@@ -236,10 +244,11 @@ class _Flow:
 
 
 def _flow(logs: Iterable[RawLog], token: bytes, holder: bytes) -> _Flow:
-    """Raw units of a token that came to the holder and that left, by the token's own events."""
+    """Raw units of a token that came to the holder and that left, by the token's own events. One without the word that
+    tells the amount moves nothing that could be counted: a token may log what it likes."""
     at, who, into, out = "0x" + token.hex(), holder.hex(), 0, 0
     for entry in logs:
-        if entry.address == at and len(entry.topics) == 3 and entry.topics[0] == _TRANSFER:
+        if entry.address == at and len(entry.topics) == 3 and entry.topics[0] == _TRANSFER and len(entry.data) == 66:
             amount = int(entry.data[2:66], 16)
             into += amount * (entry.topics[2][-40:] == who)
             out += amount * (entry.topics[1][-40:] == who)

@@ -222,6 +222,14 @@ DEFENCES: tuple[Removal, ...] = (
     ),
     Removal(
         _NODE,
+        "a transfer that tells no amount, in our own transaction, ends nothing",
+        f"{_EXECUTOR}/settle.py",
+        " and len(entry.data) == 66:",
+        ":",
+        "tests/unit/executor/test_financed.py::test_a_transfer_that_tells_no_amount_moves_nothing_that_is_counted",
+    ),
+    Removal(
+        _NODE,
         "a count that is far off settles nothing",
         f"{_EXECUTOR}/watch.py",
         "        if sight.nonce is not None and self._is_far(sight.nonce):",

@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keeper.core.errors import DecodeError
 from keeper.core.reads import drive
 from keeper.core.records import Intent, IntentStatus
 from keeper.core.types import BlockRef, Book, LiquidationPlan, Log, Price, Skip
@@ -29,6 +31,7 @@ USDC, WETH, CONTRACT = b"\x01" * 20, b"\x02" * 20, b"\x0c" * 20
 PRICES = {USDC: Price(10**8, 8), WETH: Price(2_000 * 10**8, 8)}
 PURSE = Purse(PRICES, {USDC: 6, WETH: 18}, 8, PRICES[WETH], 10**9)
 DOLLAR = 10**6
+_TRANSFER = "0x" + keccak(b"Transfer(address,address,uint256)").hex()
 
 
 def pool(dollars: int = 10**9) -> ModelPool:
@@ -251,7 +254,11 @@ def test_what_others_say_or_of_other_tokens_does_not_count(log: Log) -> None:
     assert as_simulated(planned(), [log], VENUE) == planned()
 
 
-def realized(*logs: Log) -> int | None:
+def moved(token: bytes, source: bytes, target: bytes, data: str) -> Log:
+    return Log("0x" + token.hex(), (_TRANSFER, *("0x" + one.rjust(32, b"\0").hex() for one in (source, target))), data)
+
+
+def realized(*logs: Log, venue: Venue = VENUE) -> int | None:
     plan = planned()
     intent = Intent(
         id="a",
@@ -270,11 +277,41 @@ def realized(*logs: Log) -> int | None:
         collateral_asset=WETH,
     )
     receipt = Receipt(b"\x09" * 32, BlockRef(1, b""), True, 500_000, 10**15, logs)  # gas for $2
-    return realize(intent, receipt, VENUE, {USDC: 6, WETH: 18}, WETH).profit_realized
+    return realize(intent, receipt, venue, {USDC: 6, WETH: 18}, WETH).profit_realized
 
 
 def test_the_profit_is_what_the_contract_gained_less_the_gas() -> None:
     assert realized(executed(200 * DOLLAR)) == 198 * 10**8
+
+
+@pytest.mark.parametrize("data", ["0x", "0x01", "0x" + "00" * 31, "0x" + "ff" * 33])
+@pytest.mark.parametrize("token", [USDC, WETH])
+def test_a_transfer_that_tells_no_amount_moves_nothing_that_is_counted(token: bytes, data: str) -> None:
+    """A token may log what it likes, in the midst of our own liquidation: the profit is what our contract says."""
+    odd = [moved(token, b"\x07" * 20, CONTRACT, data), moved(token, CONTRACT, b"\x07" * 20, data)]
+    assert realized(*odd, executed(200 * DOLLAR)) == realized(executed(200 * DOLLAR)) == 198 * 10**8
+
+
+def test_a_log_without_topics_is_nobodys_word_about_a_liquidation() -> None:
+    """Protocols are not asked about it; to some it would be a log that cannot be decoded."""
+
+    class Strict(Protocol):
+        def liquidations(self, market: object, logs: Any) -> tuple[()]:
+            if not all(one.topics for one in logs):
+                raise DecodeError("a log has no topic")
+            return ()
+
+    venue = replace(VENUE, adapter=cast(Any, Strict()))
+    logs = [Log("0x" + WETH.hex(), ()), executed(200 * DOLLAR)]
+    assert realized(*logs, venue=venue) == 198 * 10**8
+
+
+@pytest.mark.parametrize("data", ["0x", "0x" + "00" * 63, "0x" + "00" * 65])
+def test_the_contracts_word_in_another_shape_says_nothing(data: str) -> None:
+    said = replace(executed(200 * DOLLAR), data=data)
+    assert realized(said) is None
+    assert realized(replace(executed(200 * DOLLAR), topics=(EXECUTED,))) is None
+    assert as_simulated(planned(), [said], VENUE) == planned()
 
 
 def test_without_the_contracts_word_the_profit_is_unknown() -> None:

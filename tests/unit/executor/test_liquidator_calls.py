@@ -156,5 +156,11 @@ def test_an_executed_event_tells_gain_and_tip():
     assert calls.read_executed(Log("0x" + US.hex(), (calls.STEP_FAILED, topic), data)) is None
 
 
+@pytest.mark.parametrize("data", ["0x", "0x" + "00" * 32, "0x" + "00" * 31 + "01" + "ff" * 64])
+def test_a_plan_that_failed_in_unreadable_words_failed_without_a_reason(data: str):
+    failed = Log("0x" + US.hex(), (calls.PLAN_FAILED, "0x" + bytes(32).hex()), data)
+    assert calls.split_logs([failed], US) == [(b"", [])]
+
+
 def test_skim_names_the_token():
     assert calls.encode_skim(USDC) == calls.SKIM + bytes(12) + USDC
