@@ -18,7 +18,7 @@ from keeper.core.records import Intent
 from keeper.core.types import TxCall
 from keeper.executor.journal import Journal
 from keeper.executor.ports import Request, Rpc, Venue
-from keeper.executor.simulate import call_object, revert_of
+from keeper.executor.simulate import Verdict, call_object, verdict_of
 from keeper.executor.transaction import decode_signed
 
 log = structlog.get_logger(__name__)
@@ -108,12 +108,22 @@ def is_lost_race(failure: Failure | None, before: Any, after: Any) -> bool:
     before, after: what that call is answered on these states. What ran out of gas did so by our own doing.
     """
     exhausted = failure is not None and _ran_out(failure)
-    return not exhausted and not isinstance(before, KeeperError) and revert_of(after) is not None
+    return not exhausted and _succeeded(verdict_of(before)) and _revert_of(verdict_of(after)) is not None
+
+
+def _succeeded(verdict: Verdict | None) -> bool:
+    return verdict is not None and verdict.succeeded
+
+
+def _revert_of(verdict: Verdict | None) -> bytes | None:
+    return None if verdict is None or verdict.succeeded else verdict.revert
 
 
 def _reason(intent: Intent, failure: Failure | None, before: Any, after: Any, venue: Venue | None) -> str | None:
-    earlier, later = revert_of(before), revert_of(after)
-    revert = later if earlier is None else earlier
+    earlier = verdict_of(before)
+    revert = _revert_of(earlier)
+    if revert is None:
+        revert = _revert_of(verdict_of(after))
     if failure is not None and (failure.data or revert is None):
         revert = failure.data
     if revert is None or venue is None:
@@ -124,7 +134,7 @@ def _reason(intent: Intent, failure: Failure | None, before: Any, after: Any, ve
         reason = f"reverted: {venue.adapter.explain_revert(revert)}"
     if failure is not None and failure.target != _call_of(intent).to:
         reason += f" (0x{failure.target.hex()})"
-    if earlier is None and not isinstance(before, KeeperError):
+    if _succeeded(earlier):
         reason += ", since something earlier in its block"
     return reason
 

@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keeper.core.errors import DecodeError, KeeperError
-from keeper.core.types import BlockRef, Call, CallResult, Log
+from keeper.core.types import BlockRef, Call, CallResult
 from keeper.executor.ahead import Ahead, read_pending
 from keeper.executor.lifecycle import Receipt, Sight
 from keeper.executor.ports import Request
+from keeper.executor.shapes import data, mined_log, quantity
 
 _BALANCE_OF = bytes.fromhex("70a08231")
 _ALLOWANCE = bytes.fromhex("dd62ed3e")
 _DECIMALS = bytes.fromhex("313ce567")
 _HISTORY_BLOCKS = 4
+_WORD = (1 << 64) - 1  # what clients count gas and blocks with
 _NONCES = 1 << 63  # far above what any account can reach (EIP-2681: 2**64 - 1), and what a database counts to
 
 
@@ -145,36 +147,22 @@ def ask(
 
 def read_receipt(asked: bytes, answer: Any) -> Receipt | None:
     """The receipt of the transaction that was asked for; None for no receipt, an error, or one that cannot be true."""
-    if not isinstance(answer, Mapping):
+    if not isinstance(answer, Mapping) or not isinstance(answer.get("logs"), list):
         return None
     try:
-        told = bytes.fromhex(answer["transactionHash"][2:])
-        block_hash = bytes.fromhex(answer["blockHash"][2:])
-        if told != asked or len(block_hash) != 32:
-            return None
-        gas_used = int(answer["gasUsed"], 16)
-        return Receipt(
-            transaction_hash=told,
-            block=BlockRef(int(answer["blockNumber"], 16), block_hash),
-            succeeded=int(answer["status"], 16) == 1,
+        gas_used = quantity(answer.get("gasUsed"), most=_WORD)
+        paid_wei = gas_used * quantity(answer.get("effectiveGasPrice"), most=1 << 128)
+        receipt = Receipt(
+            transaction_hash=data(answer.get("transactionHash"), 32),
+            block=BlockRef(quantity(answer.get("blockNumber"), most=_WORD), data(answer.get("blockHash"), 32)),
+            succeeded=quantity(answer.get("status"), most=1) == 1,
             gas_used=gas_used,
-            cost_wei=gas_used * int(answer["effectiveGasPrice"], 16) + int(answer.get("l1Fee") or "0x0", 16),
-            logs=tuple(_log(entry) for entry in answer["logs"]),
+            cost_wei=paid_wei + quantity(answer.get("l1Fee") or "0x0", most=1 << 128),
+            logs=tuple(map(mined_log, answer["logs"])),
         )
-    except (KeyError, TypeError, ValueError):
+    except ValueError:
         return None  # asked again with the next block; the nonce tells in the end whatever receipts say
-
-
-def _log(entry: Mapping[str, Any]) -> Log:
-    return Log(
-        address=entry["address"],
-        topics=tuple(entry["topics"]),
-        data=entry["data"],
-        block_number=entry["blockNumber"],
-        block_hash=entry["blockHash"],
-        transaction_hash=entry["transactionHash"],
-        log_index=entry["logIndex"],
-    )
+    return receipt if receipt.transaction_hash == asked else None
 
 
 def _word(result: CallResult) -> int | None:
@@ -183,14 +171,14 @@ def _word(result: CallResult) -> int | None:
 
 def _quantity(answer: Any) -> int | None:
     try:
-        return int(answer, 16) if isinstance(answer, str) else None
+        return quantity(answer)
     except ValueError:
         return None
 
 
 def _nonce(answer: Any) -> int | None:
     found = _quantity(answer)
-    return found if found is not None and 0 <= found < _NONCES else None
+    return found if found is not None and found < _NONCES else None
 
 
 def _tips(answer: Any) -> tuple[int, ...]:
@@ -199,6 +187,6 @@ def _tips(answer: Any) -> tuple[int, ...]:
         return ()
     try:
         rows = zip(answer["reward"], answer["gasUsedRatio"], strict=False)
-        return tuple(int(reward[0], 16) for reward, ratio in rows if ratio > 0)
+        return tuple(quantity(reward[0]) for reward, ratio in rows if ratio > 0)
     except (KeyError, TypeError, ValueError, IndexError):
         return ()

@@ -17,14 +17,16 @@ from typing import Any
 import structlog
 
 from keeper.core.errors import KeeperError, RpcMalformed, RpcRefused
-from keeper.core.types import BlockRef, Log, RawLog, TxCall
+from keeper.core.types import BlockRef, RawLog, TxCall
 from keeper.executor.ahead import Ahead
 from keeper.executor.ports import Request, Rpc
+from keeper.executor.shapes import data, quantity, simulated_log
 
 log = structlog.get_logger(__name__)
 
 _METHOD_NOT_FOUND, _INVALID_PARAMS = -32601, -32602
 _REVERTED = 3
+_LEAST_GAS, _MOST_GAS = 21_000, 1 << 50  # of a transaction, and what no block of any chain has room for
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,11 @@ class Simulator:
         """Verdicts from the answer to a `sequence` of so many calls; None where there are none."""
         if answer is None or isinstance(answer, KeeperError):
             return [None] * count
-        return self._read_sequence(answer, count)
+        try:
+            return self._read_sequence(answer, count)
+        except RpcMalformed as error:
+            log.warning("simulation_failed", calls=count, error=str(error))
+            return [None] * count
 
     def _sequence(
         self, calls: Sequence[TxCall], block: BlockRef, landing_at: int, ahead: Ahead | None = None
@@ -115,7 +121,7 @@ class Simulator:
             results = answer[0]["calls"]
             verdicts: list[Verdict | None] = [_ended(result) for result in results]
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise RpcMalformed(f"eth_simulateV1 answered in an unknown shape: {error!r}") from error
+            raise RpcMalformed(f"eth_simulateV1 answered in an unknown shape: {error!r:.200}") from error
         if len(verdicts) != count:
             raise RpcMalformed(f"eth_simulateV1 answered {len(verdicts)} results for {count} calls")
         return verdicts
@@ -141,7 +147,7 @@ class Simulator:
             self._overrides = False
             log.info("simulation_at_landing_time_unsupported", block=block.number)
             results = await ask()
-        return [_verdict(result) for result in results[: len(calls)]], list(results[len(calls) :])
+        return [verdict_of(result) for result in results[: len(calls)]], list(results[len(calls) :])
 
     def _single(self, call: TxCall, block: BlockRef, landing_at: int, ahead: Ahead | None) -> Request:
         overrides = {} if ahead is None else _overrides(ahead)
@@ -164,14 +170,18 @@ def call_object(account: str, call: TxCall) -> Mapping[str, str]:
 
 
 def _ended(result: Mapping[str, Any]) -> Verdict:
-    """How one call of a sequence ended. Nodes tell the data of a revert in one of two places."""
-    succeeded, returned = int(result["status"], 16) == 1, _bytes(result.get("returnData"))
-    told = _bytes((result.get("error") or {}).get("data"))
+    """How one call of a sequence ended. Nodes tell the data of a revert in one of two places.
+
+    Raises ValueError, KeyError or TypeError for what no call can end in, such as less gas than any transaction takes.
+    """
+    succeeded = quantity(result["status"], most=1) == 1
+    returned, error = _maybe(result.get("returnData")), result.get("error")
+    told = _maybe(error.get("data")) if isinstance(error, Mapping) else b""
     return Verdict(
         succeeded=succeeded,
-        gas_used=int(result["gasUsed"], 16),
+        gas_used=quantity(result["gasUsed"], least=_LEAST_GAS if succeeded else 0, most=_MOST_GAS),
         revert=b"" if succeeded else told or returned,
-        logs=tuple(Log(log["address"], tuple(log["topics"]), log["data"]) for log in result.get("logs") or ()),
+        logs=tuple(map(simulated_log, result.get("logs") or ())),
         output=returned if succeeded else b"",
     )
 
@@ -185,18 +195,16 @@ def _overrides(ahead: Ahead) -> dict[str, Any]:
     return {"0x" + aggregator.hex(): {"code": "0x" + code.hex()} for aggregator, code in ahead.stand_ins.items()}
 
 
-def revert_of(answer: Any) -> bytes | None:
-    """The revert data of an `eth_call` answer; None when it did not revert, or nobody knows."""
-    verdict = _verdict(answer)
-    return None if verdict is None or verdict.succeeded else verdict.revert
-
-
-def _verdict(answer: Any) -> Verdict | None:
-    if not isinstance(answer, KeeperError):
-        return Verdict(succeeded=True, output=_bytes(answer))
-    if isinstance(answer, RpcRefused) and _is_revert(answer):
-        return Verdict(succeeded=False, revert=answer.data or b"")
-    return None
+def verdict_of(answer: Any) -> Verdict | None:
+    """Of an `eth_call`; None where the node did not say, or said what no call returns."""
+    if isinstance(answer, KeeperError):
+        is_verdict = isinstance(answer, RpcRefused) and _is_revert(answer)
+        return Verdict(succeeded=False, revert=getattr(answer, "data", None) or b"") if is_verdict else None
+    try:
+        return Verdict(succeeded=True, output=data(answer))
+    except ValueError as error:
+        log.warning("simulation_failed", error=str(error))
+        return None
 
 
 def _is_revert(refusal: RpcRefused) -> bool:
@@ -211,5 +219,6 @@ def _at(block: BlockRef) -> Mapping[str, str]:
     return {"blockHash": "0x" + block.hash.hex()}
 
 
-def _bytes(text: Any) -> bytes:
-    return bytes.fromhex(text.removeprefix("0x")) if isinstance(text, str) else b""
+def _maybe(said: Any) -> bytes:
+    """Bytes that a node may leave out."""
+    return b"" if said is None else data(said)

@@ -222,6 +222,22 @@ DEFENCES: tuple[Removal, ...] = (
     ),
     Removal(
         _NODE,
+        "gas that no transaction can use is no verdict",
+        f"{_EXECUTOR}/simulate.py",
+        "least=_LEAST_GAS if succeeded else 0, most=_MOST_GAS",
+        "most=1 << 255",
+        "tests/unit/executor/test_simulate.py::test_how_no_call_can_end_is_no_verdict",
+    ),
+    Removal(
+        _NODE,
+        "numbers are read in the shape that the specification gives them",
+        f"{_EXECUTOR}/shapes.py",
+        " or not _DIGITS.issuperset(said[2:]):",
+        ":",
+        "tests/unit/executor/test_questions.py::test_a_receipt_that_cannot_be_true_is_none",
+    ),
+    Removal(
+        _NODE,
         "a transfer that tells no amount, in our own transaction, ends nothing",
         f"{_EXECUTOR}/settle.py",
         " and len(entry.data) == 66:",

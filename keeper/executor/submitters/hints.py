@@ -21,6 +21,7 @@ from keeper.core.errors import KeeperError, RpcMalformed, RpcUnavailable
 from keeper.core.secret import Secret
 from keeper.core.types import Log
 from keeper.executor.ports import Hint
+from keeper.executor.shapes import simulated_log
 
 log = structlog.get_logger(__name__)
 
@@ -117,16 +118,8 @@ def _call(tx: Any) -> tuple[bytes, bytes] | None:
 
 
 def _log(entry: Any) -> Log | None:
-    if not isinstance(entry, Mapping):
-        return None
-    address, topics, data = entry.get("address"), entry.get("topics"), entry.get("data") or "0x"
-    if not isinstance(address, str) or not isinstance(topics, list) or not isinstance(data, str):
-        return None
-    words = [address[2:], data[2:], *(topic[2:] if isinstance(topic, str) else "?" for topic in topics)]
+    """Some relays leave out what a log without data has."""
     try:
-        sizes = [len(bytes.fromhex(word)) for word in words]
+        return simulated_log({**entry, "data": entry.get("data") or "0x"} if isinstance(entry, Mapping) else entry)
     except ValueError:
         return None
-    if sizes[0] != 20 or any(size != 32 for size in sizes[2:]):
-        return None
-    return Log(address.lower(), tuple(topic.lower() for topic in topics), data)

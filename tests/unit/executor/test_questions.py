@@ -15,6 +15,15 @@ from keeper.executor.questions import Questions, ask, read_receipt
 ACCOUNT, TOKEN, POOL = b"\x01" * 20, b"\x02" * 20, b"\x03" * 20
 HASH = b"\x0a" * 32
 BLOCK = BlockRef(9, b"\x09" * 32)
+LOG: dict[str, Any] = {
+    "address": "0x" + "0C" * 20,
+    "topics": ["0x" + "AB" * 32],
+    "data": "0x",
+    "blockNumber": "0x9",
+    "blockHash": "0x" + BLOCK.hash.hex(),
+    "transactionHash": "0x" + HASH.hex(),
+    "logIndex": "0x0",
+}
 TRUE_RECEIPT: dict[str, Any] = {
     "transactionHash": "0x" + HASH.hex(),
     "blockHash": "0x" + BLOCK.hash.hex(),
@@ -120,14 +129,38 @@ def test_a_rollups_data_fee_counts() -> None:
         {"transactionHash": "0x" + "0b" * 32},
         {"blockHash": "0x0909"},
         {"blockNumber": None},
+        {"blockNumber": "-0x1"},
+        {"gasUsed": "-0x5208"},
+        {"gasUsed": "0x52_08"},
+        {"gasUsed": "0x" + "f" * 17},
+        {"effectiveGasPrice": "-0x2"},
+        {"l1Fee": "-0x1"},
+        {"status": "0x2"},
         {"gasUsed": "0xzz"},
         {"status": None},
         {"logs": None},
         {"logs": [{"address": "0x"}]},
+        {"logs": [{**LOG, "data": None}]},
+        {"logs": [{**LOG, "data": "0x1"}]},
+        {"logs": [{**LOG, "topics": [1]}]},
+        {"logs": [{**LOG, "logIndex": "-0x1"}]},
     ],
 )
 def test_a_receipt_that_cannot_be_true_is_none(lie: dict[str, Any]) -> None:
     assert read_receipt(HASH, {**TRUE_RECEIPT, **lie}) is None
+
+
+def test_logs_are_read_in_lower_case() -> None:
+    receipt = read_receipt(HASH, {**TRUE_RECEIPT, "logs": [LOG]})
+    assert receipt is not None
+    [log] = receipt.logs
+    assert (log.address, log.topics) == ("0x" + "0c" * 20, ("0x" + "ab" * 32,))
+
+
+def test_no_balance_and_no_tip_is_negative() -> None:
+    tips = {"reward": [["-0x5"], ["0x9"]], "gasUsedRatio": [0.5, 0.4]}
+    answers = questions().read([word(1)] * 3, ["0x7", "-0x64", tips, *ANSWERS[3:]], {})
+    assert (answers.wallet.native_wei, answers.tips_wei) == (None, ())
 
 
 json_values = st.recursive(

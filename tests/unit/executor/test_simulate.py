@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from keeper.core.errors import RpcMalformed, RpcRefused, RpcUnavailable
-from keeper.core.types import BlockRef, TxCall
+from keeper.core.types import BlockRef, Log, TxCall
 from keeper.executor.ahead import Ahead
 from keeper.executor.ports import Request
-from keeper.executor.simulate import Simulator, Verdict, revert_of
+from keeper.executor.simulate import Simulator, Verdict, verdict_of
+from keeper.executor.trial import Trial, try_out
 
 BLOCK = BlockRef(9, b"\x09" * 32)
 PINNED = {"blockHash": "0x" + BLOCK.hash.hex()}
@@ -37,14 +39,14 @@ def sequence(*results: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"calls": list(results)}]
 
 
-GOOD = {"status": "0x1", "gasUsed": "0x64", "returnData": "0x"}
+GOOD = {"status": "0x1", "gasUsed": "0xc350", "returnData": "0x"}
 
 
 async def test_calls_are_simulated_in_sequence_at_the_landing_time() -> None:
     bad = {"status": "0x0", "gasUsed": "0x32", "returnData": "0x", "error": {"code": 3, "data": "0x776879"}}
     node = Node([sequence(GOOD, bad), "0x2a"])
     verdicts, answers = await Simulator(node, b"\x01" * 20).run(CALLS, BLOCK, LANDING_AT, [("eth_call", ())])
-    assert verdicts == [Verdict(True, 100), Verdict(False, 50, b"why")]
+    assert verdicts == [Verdict(True, 50_000), Verdict(False, 50, b"why")]
     assert answers == ["0x2a"]
     [[(method, (options, block)), extra]] = node.asked
     assert (method, block, extra) == ("eth_simulateV1", PINNED, ("eth_call", ()))
@@ -84,7 +86,7 @@ async def test_a_refusal_for_the_moment_does_not_give_sequences_up() -> None:
     simulator = Simulator(node, b"")
     assert await simulator.run(CALLS, BLOCK, LANDING_AT) == ([Verdict(True)] * 2, [])
     assert simulator.in_sequence
-    assert await simulator.run(CALLS, BLOCK, LANDING_AT) == ([Verdict(True, 100)] * 2, [])
+    assert await simulator.run(CALLS, BLOCK, LANDING_AT) == ([Verdict(True, 50_000)] * 2, [])
 
 
 async def test_what_the_node_did_not_answer_is_no_verdict() -> None:
@@ -99,11 +101,73 @@ async def test_an_answer_of_another_shape_is_malformed(answer: Any) -> None:
         await Simulator(Node([answer]), b"").run(CALLS, BLOCK, LANDING_AT)
 
 
+LOG = {"address": "0x" + "0C" * 20, "topics": ["0x" + "AB" * 32], "data": "0x"}
+
+
+async def test_logs_are_told_in_lower_case() -> None:
+    [verdict], _ = await Simulator(Node([sequence({**GOOD, "logs": [LOG]})]), b"").run(CALLS[:1], BLOCK, LANDING_AT)
+    assert verdict is not None
+    assert verdict.logs == (Log("0x" + "0c" * 20, ("0x" + "ab" * 32,), "0x"),)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"gasUsed": "0x0"},
+        {"gasUsed": "0x5207"},
+        {"gasUsed": "-0xf4240"},
+        {"gasUsed": "0x" + "f" * 16},
+        {"gasUsed": 50_000},
+        {"status": "0x2"},
+        {"status": "-0x1"},
+        {"returnData": "0x1"},
+        {"returnData": "hello"},
+        {"returnData": "0x 12"},
+        {"logs": [{**LOG, "data": None}]},
+        {"logs": [{**LOG, "data": "0x1"}]},
+        {"logs": [{**LOG, "topics": [1, 2]}]},
+        {"logs": [{**LOG, "topics": ["0x01"]}]},
+        {"logs": [{**LOG, "address": "0x"}]},
+        {"logs": 7},
+    ],
+)
+async def test_how_no_call_can_end_is_no_verdict(lie: dict[str, Any]) -> None:
+    """Neither gas that no transaction can use, which would be signed as a limit, nor logs that cannot be read."""
+    with pytest.raises(RpcMalformed):
+        await Simulator(Node([sequence({**GOOD, **lie})]), b"").run(CALLS[:1], BLOCK, LANDING_AT)
+
+
+@pytest.mark.parametrize("told", [{"error": "no"}, {"error": {"data": None}}, {"error": None, "gasUsed": "0x0"}])
+async def test_a_revert_may_be_told_in_few_words(told: dict[str, Any]) -> None:
+    bad = {"status": "0x0", "gasUsed": "0x32", "returnData": "0x776879", **told}
+    [verdict], _ = await Simulator(Node([sequence(bad)]), b"").run(CALLS[:1], BLOCK, LANDING_AT)
+    assert verdict is not None
+    assert (verdict.succeeded, verdict.revert) == (False, b"why")
+
+
+@pytest.mark.parametrize("answer", ["0x1", "hello", "0x 12", None, 7, {}])
+async def test_what_no_call_returns_is_no_verdict(answer: Any) -> None:
+    """Each call is answered for itself."""
+    node = Node([RpcRefused("no", -32000)], [answer, "0x"])
+    verdicts, _ = await Simulator(node, b"").run(CALLS, BLOCK, LANDING_AT)
+    assert verdicts == [None, Verdict(True)]
+
+
+async def test_nothing_a_node_says_is_an_error_where_things_are_tried_out() -> None:
+    """Be it of the calls one by one, or of what may be one transaction: it is judged with a later block."""
+    wrong, simulator = sequence({**GOOD, "gasUsed": "0x0"}), Simulator(Node(), b"")
+    assert simulator.read(wrong, 1) == [None]
+    chosen = SimpleNamespace(plan=SimpleNamespace(call=CALLS[0]))
+    trial = Trial([], [], [cast(Any, chosen)])
+    outcome = await try_out(Simulator(Node([wrong]), b""), trial, BLOCK, LANDING_AT, 1.0)
+    assert outcome.chosen == [None]
+
+
 def test_only_a_revert_explains_a_failure() -> None:
-    assert revert_of(REVERTED) == b"why"
-    assert revert_of("0x") is None
-    assert revert_of(RpcUnavailable("timed out")) is None
-    assert revert_of(RpcRefused("missing trie node", -32000)) is None
+    assert verdict_of(REVERTED) == Verdict(False, None, b"why")
+    assert verdict_of("0x") == Verdict(True)
+    assert verdict_of(RpcUnavailable("timed out")) is None
+    assert verdict_of(RpcRefused("missing trie node", -32000)) is None
 
 
 # --- behind a price update --------------------------------------------------------------------------------------------
@@ -123,7 +187,7 @@ async def test_the_update_is_run_first_and_what_follows_it_returns_is_told() -> 
     told = {**GOOD, "returnData": "0x0102"}
     node = Node([sequence(GOOD, told, GOOD)])
     verdicts, _ = await Simulator(node, b"\x01" * 20).run(CALLS, BLOCK, LANDING_AT, (), UPDATE)
-    assert verdicts == [Verdict(True, 100, output=b"\x01\x02"), Verdict(True, 100)]
+    assert verdicts == [Verdict(True, 50_000, output=b"\x01\x02"), Verdict(True, 50_000)]
     [[(_, (options, _))]] = node.asked
     [state] = options["blockStateCalls"]
     assert state["calls"][0] == {"from": "0x" + "55" * 20, "to": "0x" + "66" * 20, "input": "0xcc", **_COST}
@@ -142,7 +206,7 @@ async def test_of_a_hint_the_effect_is_put_in_place() -> None:
     node = Node([sequence(GOOD, GOOD)])
     hint = replace(UPDATE, call=None)
     verdicts, _ = await Simulator(node, b"").run(CALLS, BLOCK, LANDING_AT, (), hint)
-    assert verdicts == [Verdict(True, 100)] * 2
+    assert verdicts == [Verdict(True, 50_000)] * 2
     [[(_, (options, _))]] = node.asked
     assert options["blockStateCalls"][0]["stateOverrides"] == EFFECT
 
