@@ -62,7 +62,8 @@ class Executor(Table):
         6.0,
         ge=0,
         le=720,
-        description="The same for a reason that somebody has to remove: a paused market, no liquidity, no allowance.",
+        description="The same for a reason that somebody has to remove: a paused market, no liquidity, no allowance. "
+        "One that arose within the transaction's own block counts as one that passes.",
     )
     max_pending: int = Field(
         32, ge=1, le=64, description="Most transactions in flight; some nodes queue only 16 of an account."

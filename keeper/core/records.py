@@ -214,7 +214,8 @@ class Intent:
     Amounts are raw token units; profit_* are base-currency units.
     realized: once mined, JSON-ready: `at` (unix seconds when that was learned), `gas` (in base units, None without a
         price), `base_decimals`; of a liquidation that succeeded its `statement` and its `difference` to what was
-        expected; of one that failed, `raced` where that was a lost race.
+        expected; of one that failed, `raced` where that was a lost race, and `succeeded_before` where its call succeeds
+        on the state before its block.
     """
 
     id: str

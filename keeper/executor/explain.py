@@ -73,9 +73,12 @@ class Explainer:
             failure = self._traced(traces[0]) if traces else None
             reason = _reason(intent, failure, earlier, later, venues.get(intent.protocol))
             if reason is not None:
-                raced = is_lost_race(failure, earlier, later)
+                facts = {
+                    "raced": is_lost_race(failure, earlier, later),
+                    "succeeded_before": _succeeded(verdict_of(earlier)),
+                }
                 log.info("transaction_failure_explained", intent=intent.id, cause=intent.cause, reason=reason)
-                realized = {**intent.realized, "raced": True} if raced else intent.realized
+                realized = {**intent.realized, **{fact: True for fact, holds in facts.items() if holds}}
                 explained.append(replace(intent, reason=reason, realized=realized, updated_at=self._clock()))
         if explained:
             self._journal.record(explained)

@@ -120,8 +120,11 @@ class Journal:
         return block < number + self._cooldown_blocks or self._rests(intent, now)
 
     def _rests(self, intent: Intent, now: float) -> bool:
-        """Whether it failed for a reason that lasts, too recently to try again."""
+        """Whether it failed for a reason that lasts, too recently to try again. What arose within its block does not:
+        simulations say for how long it is so, and whoever wants us out of the way could make it up for one block."""
         if intent.status is not IntentStatus.FAILED or not is_lasting(intent.reason or ""):
+            return False
+        if intent.realized.get("succeeded_before"):
             return False
         return now < float(intent.realized.get("at", intent.updated_at)) + self._lasting_cooldown_s
 

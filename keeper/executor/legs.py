@@ -16,6 +16,8 @@ BATCH = "batch"
 LIQUIDATES = ("liquidation", BATCH)
 """Kinds of intents that liquidate."""
 
+_COMMON = ("at", "base_decimals", "succeeded_before")  # of what became of a transaction, and so of each leg
+
 
 def legs_of(intent: Intent) -> list[Intent]:
     """The liquidations that an intent is of; of any other kind, and of a single one, itself."""
@@ -48,7 +50,7 @@ def _leg(
     mined, failure = intent.tx_hash is not None, outcome.get("failed")
     alone = failure is not None and intent.status in (IntentStatus.INCLUDED, IntentStatus.CONFIRMED)
     statement = outcome.get("statement")
-    common = {key: intent.realized[key] for key in ("at", "base_decimals") if key in intent.realized}
+    common = {key: intent.realized[key] for key in _COMMON if key in intent.realized}
     return replace(
         intent,
         id=f"{intent.id}/{number}",

@@ -88,11 +88,18 @@ class ModelChain:
         return self.blocks[-1]
 
     def mine(
-        self, *, at_most: int = 1000, opened: Sequence[int] = (), closed: Sequence[int] = (), foreign: bool = False
+        self,
+        *,
+        at_most: int = 1000,
+        opened: Sequence[int] = (),
+        closed: Sequence[int] = (),
+        foreign: bool = False,
+        paused: bool | None = None,
     ) -> Block:
-        """A block with up to `at_most` of our waiting transactions; others open and close positions before them, and
-        a foreign transaction may use our nonce."""
+        """A block with up to `at_most` of our waiting transactions; others open and close positions before them, may
+        pause everything or end that, and a foreign transaction may use our nonce."""
         after = copy.deepcopy(self.tip.after)
+        after.paused = after.paused if paused is None else paused
         after.open |= set(opened)
         after.open -= set(closed)
         if foreign:

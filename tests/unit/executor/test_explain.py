@@ -14,6 +14,7 @@ from keeper.core.errors import RpcRefused, RpcUnavailable
 from keeper.core.records import Intent, IntentStatus
 from keeper.core.types import TxCall, UnsignedTransaction
 from keeper.executor.explain import Explainer, Failure, is_lost_race, read_trace
+from keeper.executor.journal import Journal as ExecutorJournal
 from keeper.executor.reverts import is_lasting
 from tests.support.model_chain import POOL
 from tests.support.model_pipeline import SETTINGS, SIGNER, Pipeline
@@ -161,8 +162,17 @@ async def test_a_lost_race_is_journalled_and_given_back() -> None:
     asking = Asking()
     asking.node.answers = (NO_METHOD, SUCCEEDED, REVERTED)
     explained = await asking.explainer.explain([failed()], {"pool": cast(Any, Protocol())})
-    assert [one.realized["raced"] for one in explained] == [True]
+    assert [one.realized for one in explained] == [{"raced": True, "succeeded_before": True}]
     assert asking.journal.recorded == list(explained)
+
+
+async def test_what_succeeds_on_both_sides_of_its_block_failed_for_that_block_alone() -> None:
+    """Somebody took the liquidity right before it, and brought it back right behind it."""
+    asking = Asking()
+    asking.node.answers = (frame(POOL, b"no liquidity"), SUCCEEDED, SUCCEEDED)
+    [explained] = await asking.explainer.explain([failed()], {"pool": cast(Any, Protocol())})
+    assert explained.realized == {"succeeded_before": True}
+    assert is_lasting(str(explained.reason))
 
 
 async def test_a_node_without_traces_is_asked_for_one_once() -> None:
@@ -217,16 +227,20 @@ def follow(pipeline: Pipeline, blocks: int) -> None:
         pipeline.follow()
 
 
-@pytest.mark.parametrize(("reason", "rests_s"), [("healthy", 5 * 12), ("paused", 6 * 3_600)])
-def test_a_cause_rests_for_blocks_or_for_hours_as_its_reason_is(reason: str, rests_s: int) -> None:
-    """A block is twelve seconds. Restarts, and finality far above the failure, change nothing."""
+@pytest.mark.parametrize(
+    ("reason", "in_its_block", "rests_s"),
+    [("healthy", True, 5 * 12), ("paused", False, 6 * 3_600), ("paused", True, 5 * 12)],
+)
+def test_a_cause_rests_for_blocks_or_for_hours_as_its_reason_is(reason: str, in_its_block: bool, rests_s: int) -> None:
+    """A block is twelve seconds. Restarts, and finality far above the failure, change nothing. A reason that arose
+    within its block keeps nobody away for hours, be it one that lasts elsewhere: a competitor can make it up."""
     pipeline = Pipeline(replace(SETTINGS, lasting_cooldown_s=6 * 3_600))
     pipeline.chain.mine(opened=[2], at_most=0)
     follow(pipeline, 3)  # so that everything is approved
     pipeline.chain.mine(opened=[1], at_most=0)
     pipeline.follow()
-    pipeline.chain.tip.after.paused = reason == "paused"
-    pipeline.chain.mine(closed=[1] if reason == "healthy" else [])
+    pipeline.chain.tip.after.paused = reason == "paused" and not in_its_block
+    pipeline.chain.mine(closed=[1] if reason == "healthy" else [], paused=reason == "paused")
     pipeline.follow()
     [failed] = liquidations(pipeline)
     assert failed.status is IntentStatus.FAILED
@@ -240,3 +254,24 @@ def test_a_cause_rests_for_blocks_or_for_hours_as_its_reason_is(reason: str, res
             pipeline.restart()
     assert pipeline.clock - failed_at == pytest.approx(rests_s, abs=24)
     pipeline.close()
+
+
+@pytest.mark.parametrize("succeeded_before", [True, False])
+def test_the_legs_of_a_batch_rest_as_it_does(succeeded_before: bool) -> None:
+    leg: dict[str, Any] = {
+        "cause": "liquidate:a",
+        "position": "a",
+        **dict.fromkeys(("account", "debt_asset", "collateral_asset"), "0x" + "01" * 20),
+        "expected": {"gas_wei": "1", "profit": "1"},
+    }
+    batch = replace(
+        failed(),
+        kind="batch",
+        plan={"legs": [leg, {**leg, "cause": "liquidate:b"}]},
+        reason="reverted: insufficient liquidity",
+        realized={"at": 100.0, **({"succeeded_before": True} if succeeded_before else {})},
+    )
+    journal = ExecutorJournal(cast(Any, None), cooldown_blocks=5, lasting_cooldown_s=3_600.0)
+    journal.hold([batch])
+    assert len(journal.blocked_causes(10, 100.0)) == 2, "it was mined in block 9"
+    assert len(journal.blocked_causes(14, 200.0)) == (0 if succeeded_before else 2)
