@@ -178,7 +178,7 @@ class ModeWatch:
             )
             self._conditions.begin(trouble)
         usable = [endpoint for endpoint in endpoints if not endpoint.excluded]
-        all_lied = len(usable) > 1 and all(endpoint.quarantined is not None for endpoint in usable)
+        all_lied = len(usable) > 1 and all(one.quarantined is not None and not one.paroled for one in usable)
         self._halt.set("endpoints", f"all {len(usable)} rpc endpoints were caught lying" if all_lied else None)
 
     def _look_at_clock(self, block: Block) -> None:

@@ -286,9 +286,17 @@ DEFENCES: tuple[Removal, ...] = (
     ),
     Removal(
         _ENDPOINT,
+        "where every one lied, one that proves itself soon is on parole",
+        f"{_RPC}/looks.py",
+        "        while self._all_lied():",
+        "        while False:",
+        "tests/integration/test_quarantine.py::test_where_every_one_lied_whoever_proves_itself_soon_is_asked",
+    ),
+    Removal(
+        _ENDPOINT,
         "whoever is on parole is left once another one is well",
         f"{_RPC}/looks.py",
-        "                    other.quarantine.paroled = False",
+        "            endpoint.quarantine.paroled = False",
         "                    pass",
         "tests/integration/test_quarantine.py::test_it_is_asked_on_parole_while_every_other_one_fails",
     ),

@@ -222,6 +222,28 @@ async def test_one_that_asked_for_an_hours_rest_is_no_help() -> None:
         assert await rpc.request(READS) == "0x6"
 
 
+async def test_where_every_one_lied_whoever_proves_itself_soon_is_asked() -> None:
+    """A twelfth of the time is enough: nobody is left whose word could wait for the rest of it."""
+    chain = chain_with_logs()
+    async with answering(chain) as liar, answering(chain) as sorry, connected(liar, sorry, quarantine_s=1.2) as rpc:
+        honest = sorry.answers["eth_getLogs"]
+        for node in liar, sorry:
+            node.on("eth_getLogs", lambda _: [])
+        block = await rpc.block_by_number("latest")
+        assert block is not None
+        with pytest.raises(RpcLied):
+            await read_head(rpc, block, WANTED, ())
+        assert all(status.quarantined and not status.paroled for status in rpc.status())
+        sorry.on("eth_getLogs", honest)
+        await until(lambda: rpc.status()[1].paroled)
+        await until(lambda: rpc.status()[0].lies == 2)
+        assert await rpc.request(READS) == "0x6"
+        assert (liar.count(READS), sorry.count(READS)) == (0, 1)
+        assert not rpc.status()[0].paroled and rpc.status()[1].quarantine_left_s > 0.2
+        await until(lambda: rpc.status()[1].quarantined is None)
+        assert not rpc.status()[1].paroled
+
+
 async def test_heads_come_from_it_on_parole() -> None:
     async with one_of_two_caught() as (chain, other, liar, rpc):
         heads = rpc.heads()

@@ -49,6 +49,7 @@ class EndpointStatus:
     """What `keeper check` and the status page tell of an endpoint. Times in seconds; `url` holds no secret.
 
     quarantined: the lie for which nobody asks it any more; quarantine_left_s: until it may prove itself.
+    paroled: it did before, and is asked while nobody else is well.
     lies: that it was caught in, in all. headers_proven: whether its headers are the ones that their hashes name.
     """
 
@@ -63,6 +64,7 @@ class EndpointStatus:
     excluded: bool
     quarantined: str | None = None
     quarantine_left_s: float = 0.0
+    paroled: bool = False
     lies: int = 0
     headers_proven: bool = False
 
@@ -233,7 +235,7 @@ class Endpoint:
         )
 
     def parole(self) -> None:
-        """It proved itself before its time was over, and nobody else answers."""
+        """It proved itself before its time was over, and nobody else is well."""
         self.quarantine.paroled = True
         log.warning("rpc_endpoint_paroled", endpoint=self.name, quarantine_s=round(self.quarantine.left_s))
 
@@ -286,6 +288,7 @@ class Endpoint:
             excluded=self.excluded is not None,
             quarantined=None if self.quarantine.lie is None else self.quarantine.lie.reason,
             quarantine_left_s=self.quarantine.left_s,
+            paroled=self.quarantine.paroled,
             lies=self.lies,
             headers_proven=self.asked.proven,
         )

@@ -5,18 +5,21 @@ in quarantine       it may prove itself once its time is over
 all others fail     one in quarantine that proves itself is on parole: it is asked until one of the others is well, and
                     its time runs on. The others must have failed twice in a row, so that one lost connection frees
                     nobody, or have asked for a long rest.
+all lied            so may each, after a twelfth of its time: nobody is left whose word could wait for it
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from keeper.core.errors import KeeperError
 from keeper.indexer.rpc.forkrules import accept_changed, may_have_changed
 from keeper.indexer.rpc.hedge import HEDGED_AFTER
+from keeper.indexer.rpc.quarantine import PARTS
 from keeper.indexer.rpc.readmission import prove
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ _REMEMBERED_S = 60.0
 _LONGEST_NAP_S = 1.0  # what an endpoint's rest is may change meanwhile
 _SHORTEST_NAP_S = 0.05
 _LONG_REST_S = 5.0
+_ALL, _LIARS = "rpc endpoints", "rpc endpoints that all lied"
 
 
 class Looks:
@@ -37,7 +41,7 @@ class Looks:
 
     def __init__(self, pool: EndpointPool) -> None:
         self._pool = pool
-        self._tasks: dict[Endpoint | None, asyncio.Task[None]] = {}
+        self._tasks: dict[Endpoint | str, asyncio.Task[None]] = {}
         self._proving: set[Endpoint] = set()
         self._closed = False
         if len(pool.endpoints) > 1:
@@ -46,8 +50,8 @@ class Looks:
                 endpoint.remembers_s = _REMEMBERED_S
 
     def start(self) -> None:
-        if None not in self._tasks:
-            self._begin(None)
+        if _ALL not in self._tasks:
+            self._begin(_ALL, self._now_and_then())
 
     async def close(self) -> None:
         self._closed = True
@@ -56,22 +60,25 @@ class Looks:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _begin(self, endpoint: Endpoint | None) -> None:
-        work = self._now_and_then() if endpoint is None else self._until_well(endpoint)
-        task = asyncio.create_task(work, name=f"look at {'rpc endpoints' if endpoint is None else endpoint.name}")
-        self._tasks[endpoint] = task
+    def _begin(self, whom: Endpoint | str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=f"look at {whom if isinstance(whom, str) else whom.name}")
+        self._tasks[whom] = task
         task.add_done_callback(_ended)
+
+    def _idle(self, whom: Endpoint | str) -> bool:
+        task = self._tasks.get(whom)
+        return not self._closed and (task is None or task.done())
 
     def _changed(self, endpoint: Endpoint) -> None:
         """It failed, or is well again."""
         if not endpoint.errors:
             if not endpoint.quarantine.active:
-                for other in self._pool.endpoints:
-                    other.quarantine.paroled = False
+                self._end_parole()
             return
-        task = self._tasks.get(endpoint)
-        if not self._closed and (task is None or task.done()):
-            self._begin(endpoint)
+        if self._idle(endpoint):
+            self._begin(endpoint, self._until_well(endpoint))
+        if self._all_lied() and self._idle(_LIARS):
+            self._begin(_LIARS, self._until_believed())
 
     async def _now_and_then(self) -> None:
         """At each of them, so that one that stands still is noticed; one that lied may prove itself when it is due."""
@@ -96,6 +103,17 @@ class Looks:
             if not well:
                 await self._parole()
 
+    async def _until_believed(self) -> None:
+        while self._all_lied():
+            await asyncio.sleep(min(_LONGEST_NAP_S, self._pool.settings.quarantine_s / PARTS))
+            early = [one for one in self._pool.lying() if one.quarantine.early and not one.cooling_s]
+            await asyncio.gather(*map(self._may_return, early))
+
+    def _all_lied(self) -> bool:
+        """Whether each of them is in quarantine, and none on parole."""
+        usable = self._pool.usable()
+        return bool(usable) and all(one.quarantine.active and not one.quarantine.paroled for one in usable)
+
     async def _look_at(self, endpoint: Endpoint) -> bool:
         """Its head; of one that lied and is due, the proof. Whether it did well."""
         try:
@@ -103,6 +121,7 @@ class Looks:
                 if not await self._prove(endpoint):
                     return False
                 endpoint.readmit()
+                self._end_parole()
             else:
                 beside_others = len(self._pool.endpoints) > 1
                 timeout_s = self._pool.settings.call_timeout_s
@@ -118,6 +137,11 @@ class Looks:
         if self._all_fail():
             lying = [endpoint for endpoint in self._pool.lying() if not endpoint.quarantine.paroled]
             await asyncio.gather(*(self._may_return(endpoint) for endpoint in lying if not endpoint.cooling_s))
+
+    def _end_parole(self) -> None:
+        """Somebody is well whose time is over."""
+        for endpoint in self._pool.endpoints:
+            endpoint.quarantine.paroled = False
 
     def _all_fail(self) -> bool:
         return all(_fails(one) for one in self._pool.usable() if not one.quarantine.active)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 LONGEST_S = 3_600.0
 FORGIVEN_AFTER_S = 24 * 3_600.0
 _MOST_DOUBLINGS = 16
+PARTS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Lie:
 @dataclass(slots=True)
 class Quarantine:
     """first_s: how long the first lie keeps an endpoint out. clock: seconds that only ever grow. paroled: it proved
-    itself before its time was over, and is asked while all others fail."""
+    itself before its time was over, and is asked while nobody else is well."""
 
     first_s: float = 60.0
     clock: Callable[[], float] = time.monotonic
@@ -48,6 +49,11 @@ class Quarantine:
     def due(self) -> bool:
         """Whether it may prove itself now."""
         return self.lie is not None and self.clock() >= self.lie.until
+
+    @property
+    def early(self) -> bool:
+        """Whether a first part of its time is over: where every endpoint lied, it may prove itself then."""
+        return self.lie is not None and self.clock() - self._last_at >= (self.lie.until - self._last_at) / PARTS
 
     @property
     def left_s(self) -> float:

@@ -34,7 +34,8 @@ async def prove(pool: EndpointPool, endpoint: Endpoint) -> None:
     """Raises RpcLied when the endpoint gets one of them wrong again, and whatever else it answers with."""
     newest = await pool.latest_of(endpoint)
     number = max(0, newest.number - BEHIND)
-    other = next((one for one in pool.trusted() if one is not endpoint and not one.errors), None)
+    honest = [one for one in pool.trusted() if not one.quarantine.active and not one.errors]
+    other = next((one for one in honest if one is not endpoint), None)
     if other is not None:
         number = max(0, min(number, (await pool.latest_of(other)).number - BEHIND))
     said = await _header(pool, endpoint, number)

@@ -30,13 +30,14 @@ class Standing:
         return [endpoint for endpoint in self.usable() if endpoint.quarantine.active]
 
     def trusted(self) -> list[Endpoint]:
-        """Those that are in no quarantine; while all of these fail, those on parole, too; where every one lied, all."""
+        """Those that are in no quarantine; while all of these fail, those on parole, too. Where every one lied: those
+        on parole, else all."""
         usable = self.usable()
         honest = [endpoint for endpoint in usable if not endpoint.quarantine.active]
         if honest and not all(endpoint.errors for endpoint in honest):
             return honest
         paroled = [endpoint for endpoint in usable if endpoint.quarantine.paroled]
-        return honest + paroled if honest else usable
+        return honest + paroled or usable
 
     def ranked(self) -> list[Endpoint]:
         """Endpoints that may be asked, the one to ask first, first."""
