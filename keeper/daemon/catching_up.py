@@ -59,14 +59,15 @@ class CatchUp:
         """Scan what was missed, up to a final block, or `to`, and arrive there."""
         await self.rpc.hold_against_others(head, MOST_MISSED)
         await self._leave_orphaned_branch(head)
-        target = await self._target(head, to)
+        final = await self._final(head)
+        target = await self._target(head, final, to)
         window = self.pipeline.window
         if len(window) and target.number <= window.tip.number:
             await self._admit_newcomers()
             return
         books = [(track.adapter, track.book) for track in self.pipeline.tracks]
         log.info("catching_up", to_block=target.number, head=head.number)
-        updates = await backfill(self.rpc, self.store, books, target, self._progressed)
+        updates = await backfill(self.rpc, self.store, books, target, final.number, self._progressed)
         for track, update in zip(self.pipeline.tracks, updates, strict=True):
             await remember(self.rpc, track, update.market or track.book.market, update.prices, target)
         self.pipeline.skip_to(target, updates, present=target.number >= head.number)
@@ -86,7 +87,7 @@ class CatchUp:
         tip = pipeline.window.tip
         log.info("admitting_protocols", protocols=[track.name for track in newcomers], at_block=tip.number)
         books = [(track.adapter, track.book) for track in newcomers]
-        updates = await backfill(self.rpc, self.store, books, tip, self._progressed)
+        updates = await backfill(self.rpc, self.store, books, tip, tip.number, self._progressed)
         pipeline.admit(newcomers, updates)
 
     def _progressed(self, step: Progress) -> None:
@@ -112,27 +113,29 @@ class CatchUp:
             await self.pipeline.apply(step)
             self.tally.took(step)
 
-    async def _target(self, head: Block, to: int | None) -> Block:
+    async def _final(self, head: Block) -> Block:
+        """The newest block that can no longer be reorganized."""
+        finality = self.config.chain.finality
+        return await self._block(finality if isinstance(finality, str) else max(0, head.number - finality))
+
+    async def _target(self, head: Block, final: Block, to: int | None) -> Block:
         """The block to read everything at: final if the protocols were whole by then, else the first where they are.
 
         The first, not the head: on a young chain nothing of ours is final yet, and only what is above can be reverted.
         """
         began = max(plugin.settings["start_block"] for plugin in self.config.protocols)
-        finality = self.config.chain.finality
-        wanted: int | str = to if to is not None else finality if isinstance(finality, str) else head.number - finality
-        if isinstance(wanted, int):
-            wanted = max(0, min(wanted, head.number))
-        block = await self._block(wanted)
-        if to is not None or (block.number >= began and await self._complete(block.ref)):
-            return block
-        low, found = max(block.number, min(began, head.number)), head
+        if to is not None:
+            return await self._block(max(0, min(to, head.number)))
+        if final.number >= began and await self._complete(final.ref):
+            return final
+        low, found = max(final.number, min(began, head.number)), head
         while low < found.number:
             middle = await self._block((low + found.number) // 2)
             if await self._complete(middle.ref):
                 found = middle
             else:
                 low = middle.number + 1
-        log.info("chain_is_young", final_block=block.number, protocols_whole_at=found.number)
+        log.info("chain_is_young", final_block=final.number, protocols_whole_at=found.number)
         return found
 
     async def _block(self, wanted: int | str) -> Block:

@@ -3,7 +3,8 @@
 History is only asked *who* was touched; the chain then says *what* each of them is, once, at the target block. So a
 backfill costs one log scan and one read per position, whatever happened in between, and no archive node.
 What the scan saw is stored as it goes: a killed backfill resumes at its last checkpoint, which is seldom half a second
-old.
+old. It is never above what was final: of a younger target, as on a young chain, the newest blocks may be replaced
+meanwhile, and nothing is held yet by which that would be noticed.
 """
 
 from __future__ import annotations
@@ -49,17 +50,25 @@ async def backfill(
     store: Store,
     books: Sequence[tuple[Adapter, Book[Any, Any]]],
     target: Block,
+    final: int,
     report: Report,
 ) -> list[Update[Any, Any]]:
     """Each adapter's state at the target block, as the update that leads there from its book.
 
+    final: height that can no longer be reorganized; what is above is scanned again by whoever resumes.
     Raises RetryableError from the chain (call again: it resumes) and ConfigError when an address is not a market.
     """
-    return [await _one(chain, store, adapter, book, target, report) for adapter, book in books]
+    return [await _one(chain, store, adapter, book, target, final, report) for adapter, book in books]
 
 
 async def _one(
-    chain: ChainReader, store: Store, adapter: Adapter, book: Book[Any, Any], target: Block, report: Report
+    chain: ChainReader,
+    store: Store,
+    adapter: Adapter,
+    book: Book[Any, Any],
+    target: Block,
+    final: int,
+    report: Report,
 ) -> Update[Any, Any]:
     reads = 0
 
@@ -77,7 +86,7 @@ async def _one(
         adapter.start_block - 1, store.scanned_to(adapter.name) or -1, cursor.number if cursor is not None else -1
     )
     first = seen_to + 1
-    seen = _Seen(store, adapter.name)
+    seen = _Seen(store, adapter.name, seen_to, final)
     try:
         async for _, to_block, logs in scan(chain, adapter.filter(market), first, target.number):
             seen.add(adapter.touches(market, logs), to_block)
@@ -96,11 +105,13 @@ async def _one(
 
 
 class _Seen:
-    """What a scan saw. It becomes durable every now and then, as one checkpoint."""
+    """What a scan saw. It becomes durable every now and then, as one checkpoint. after: the block it begins behind."""
 
-    def __init__(self, store: Store, protocol: str) -> None:
+    def __init__(self, store: Store, protocol: str, after: int, final: int) -> None:
         self._store = store
         self._protocol = protocol
+        self._after = after
+        self._final = final
         self._written: set[bytes] = set()  # the same accounts come again and again
         self._new: set[bytes] = set()
         self._to: int | None = None  # the last block that was seen, and is not stored yet
@@ -117,7 +128,7 @@ class _Seen:
         if self._to is None:
             return
         with self._store.transaction() as tx:
-            tx.add_touches(self._protocol, self._new, self._to)
+            tx.add_touches(self._protocol, self._new, max(self._after, min(self._to, self._final)))
         if len(self._written) > _REMEMBERED:
             self._written.clear()
         self._written |= self._new

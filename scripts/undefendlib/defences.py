@@ -54,6 +54,14 @@ DEFENCES: tuple[Removal, ...] = (
     ),
     Removal(
         _NODE,
+        "a backfill resumes at what was final, whatever was scanned above",
+        "keeper/indexer/backfill.py",
+        "max(self._after, min(self._to, self._final))",
+        "self._to",
+        "tests/unit/indexer/test_backfill.py::test_what_was_scanned_above_finality_is_scanned_again",
+    ),
+    Removal(
+        _NODE,
         "headers that are held are parent and child",
         "keeper/core/chain.py",
         "            if newer.parent_hash != older.hash or newer.number != older.number + 1:",

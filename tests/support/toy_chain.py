@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import msgspec
 
 from keeper.core.ports import Reads
 from keeper.core.types import (
@@ -29,6 +32,8 @@ from keeper.core.types import (
     Update,
 )
 from tests.support.linear_market import Holdings, LinearMarket, Market, prices_of
+
+R = TypeVar("R")
 
 CONTRACT = b"\x70" * 20
 TOUCHED = b"\x71" * 32
@@ -159,7 +164,7 @@ class ToyProtocol(LinearMarket):
 
 
 class ToyNode:
-    """Mines, reorganizes, and answers about any block it ever had: `pipeline.Chain` and `indexer.follow.Headers`."""
+    """Mines, reorganizes, and answers about any block it ever had: `pipeline.Chain`, `indexer.backfill.ChainReader`."""
 
     def __init__(self) -> None:
         genesis = Block(BlockRef(100, b"\x01" * 32), b"\x00" * 32, 1_000_000)
@@ -206,6 +211,35 @@ class ToyNode:
         self, block: Block, filter_: LogFilter, calls: Sequence[Call], extra: Sequence[tuple[str, Sequence[Any]]]
     ) -> HeadRead:
         return HeadRead(self.known[block.hash].logs, await self.call_many(calls, block.ref), [None for _ in extra])
+
+    async def read(
+        self,
+        requests: Sequence[tuple[str, Sequence[Any]]],
+        parse: Callable[[Any], R],
+        *,
+        timeout_s: float | None = None,
+    ) -> R:
+        """As a node answers to the requests of `scan.scan`, of the chain that is canonical by now."""
+        answers: list[Any] = [hex(self.head.block.number), *(self._logs(*params) for _, params in requests[1:])]
+        results = [msgspec.Raw(msgspec.json.encode(answer)) for answer in answers]
+        return parse(SimpleNamespace(results=results, endpoint=SimpleNamespace(name="toy")))
+
+    def _logs(self, where: Mapping[str, Any]) -> list[dict[str, Any]]:
+        first, last = int(where["fromBlock"], 16), int(where["toBlock"], 16)
+        return [
+            {
+                "address": log.address,
+                "topics": log.topics,
+                "data": log.data,
+                "blockNumber": hex(mined.block.number),
+                "blockHash": "0x" + mined.block.hash.hex(),
+                "transactionHash": "0x" + b"\x73".hex() * 32,
+                "logIndex": hex(index),
+            }
+            for mined in self.canonical
+            if first <= mined.block.number <= last
+            for index, log in enumerate(mined.logs)
+        ]
 
     async def call_many(self, calls: Sequence[Call], block: BlockRef) -> list[CallResult]:
         state = self.known[block.hash].state
