@@ -11,36 +11,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from keeper.core.ports import Store
-from keeper.core.records import Notice, NoticeEvent, Told
+from keeper.core.records import NoticeEvent, Told
 from keeper.core.types import Block, Book
 from keeper.evaluator.directory import Directory
 from keeper.evaluator.episode_json import load_episode, outline
 from keeper.evaluator.episodes import Episode, EpisodeStatus
-from keeper.evaluator.judge import Judge, Ruling, Step
-from keeper.evaluator.notices import is_unheard_loss
+from keeper.evaluator.judge import Judge, Ruling
+from keeper.evaluator.notices import Due, is_unheard_loss
 from keeper.evaluator.situation import Earlier
-from keeper.evaluator.tell import suspects, tell
+from keeper.evaluator.tell import Tellings, suspects, tell
 from keeper.notifier.routing import Router
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A notice with the channels that want it; record: a withdrawn episode to store with it."""
+class _Subject:
+    """What is due, as channels choose by it."""
 
-    notice: Notice
-    channels: tuple[str, ...]
-    record: Episode | None
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What is told at once. documented: the steps it is about, as told; demanded: episodes of earlier blocks, likewise.
-    more: whether that was not everything."""
-
-    outgoing: Sequence[Outgoing] = ()
-    documented: Sequence[Step] = ()
-    demanded: Sequence[Episode] = ()
-    more: bool = False
+    account: bytes
+    protocol: str
+    event: NoticeEvent
+    band: str
 
 
 class Teller:
@@ -101,27 +91,37 @@ class Teller:
         present: bool,
         earlier: Callable[[bytes], Earlier | None] = lambda _: None,
         most: int | None = None,
-    ) -> Part:
+    ) -> Tellings:
         """What the readers of this protocol must hear after this block, or the deepest `most` of it; `stored` must
         follow once it is.
 
         earlier: by key, what a position's health was a while ago."""
         if not present or not (ruling.steps or self._behind):
-            return Part()
-        ended = self._ended.values()
-        told = self._mine(told)
-        found = tell(self._judge, book, ruling, told, self._directory, ended, self._undone, earlier, most)
-        outgoing = [Outgoing(one.notice, self._router.channels(one.notice), one.record) for one in found.notices]
-        return Part(outgoing, found.documented, found.demanded, found.more)
+            return Tellings()
+        return tell(
+            self._judge,
+            book,
+            ruling,
+            self._mine(told),
+            self._wanting,
+            self._directory,
+            self._ended.values(),
+            self._undone,
+            earlier,
+            most,
+        )
 
-    def stored(self, ruling: Ruling, part: Part, *, present: bool) -> None:
+    def _wanting(self, due: Due, account: bytes) -> tuple[str, ...]:
+        return self._router.channels(_Subject(account, self._judge.adapter.name, due.event, due.depth.label))
+
+    def stored(self, ruling: Ruling, part: Tellings, *, present: bool) -> None:
         """The block of this ruling, and this part of what it had to tell, is in the store."""
         if present and not part.more:
             self._ended, self._behind = {}, bool(ruling.unknown)
             self._undone &= ruling.unknown
             return
         self._behind = True
-        self._undone -= {one.notice.position for one in part.outgoing}
+        self._undone -= {one.notice.position for one in part.notices}
         for step in ruling.steps:
             if not step.after.is_open:
                 self._remember(step.after)

@@ -439,7 +439,8 @@ class Transaction(Protocol):
 
     def add_notice(self, notice: Notice, channels: Sequence[str], due_at: float) -> None:
         """Put a notice in the outbox once per channel, created and due at `due_at`. A notice id that is already there
-        changes nothing."""
+        changes nothing. Without a channel nobody is told, and no delivery shows it; yet it is what was said last, until
+        a revert removes its block."""
         ...
 
     def claim(self, notice_id: str, channel: str) -> bool:
@@ -543,7 +544,8 @@ class Store(Protocol):
 
     def told(self) -> Mapping[str, Told]:
         """By position, what was last told on any channel (deliveries SENDING or SENT); PENDING ones count as well,
-        since they will be told. A closing is forgotten once its block is below the stored headers."""
+        since they will be told, and what was added without a channel. A closing is forgotten once its block is below
+        the stored headers."""
         ...
 
     def outbox(self, now: float, limit: int = 1000, *, channel: str | None = None) -> Sequence[Delivery]:

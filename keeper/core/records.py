@@ -118,6 +118,7 @@ class DeliveryStatus(StrEnum):
     SENT = "sent"
     DROPPED = "dropped"  # nobody was told and nobody need be: orphaned, over, or acknowledged; `error` says which
     DEAD = "dead"  # given up, until somebody asks for another attempt
+    UNWANTED = "unwanted"  # of no channel, and not among deliveries: it counts as told, so that it is not due again
 
 
 @dataclass(frozen=True, slots=True)

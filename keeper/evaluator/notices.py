@@ -15,13 +15,17 @@ or taken back by whatever is true on the new branch.
     open            not open                    withdrawn: it was never so on this chain
     liquidated      never was, closed since     how it closed
     liquidated      never was, and not open     withdrawn, likewise
+
+That is for all channels; `addressed` says who hears it. What none of them wants was not told, and takes nobody's place:
+an opening stays due until one wants it, at whatever depth that is. Only the end of a call that somebody heard of is
+told also where nobody wants it, so that the next call is an opening again.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from keeper.core.records import NoticeEvent, Told
 from keeper.core.types import Band
@@ -43,6 +47,17 @@ class Due:
     depth: Band
     truth: Episode | None
     after: Told | None
+
+    @property
+    def ends_what_was_heard(self) -> bool:
+        return self.event.closes and self.after is not None and not self.after.event.closes
+
+    @property
+    def as_escalation(self) -> Due | None:
+        """The same of a call that went deeper since it opened, for those who want to hear of that alone."""
+        if self.event is not NoticeEvent.OPENED or self.truth is None or self.truth.opened.band >= self.depth:
+            return None
+        return replace(self, event=NoticeEvent.ESCALATED)
 
     def id_at(self, block_hash: bytes) -> str:
         """The idempotency key: the same wherever the same is said of the same block to readers who heard the same.
@@ -115,4 +130,30 @@ def due_all(
             found.append(notice)
             if notice.event.closes and episode is not None:
                 found.append(Due(position, NoticeEvent.OPENED, episode.id, episode.deepest, episode, notice.after))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """channels: who hears it, nobody where it only ends what was heard."""
+
+    due: Due
+    channels: tuple[str, ...]
+
+
+def addressed(dues: Iterable[Due], wanting: Callable[[Due], tuple[str, ...]]) -> list[Addressed]:
+    """What is due, with the channels that want it, and without what none does.
+
+    Whoever hears of a call for the first time hears it as an opening, however deep it is; but who wants no openings
+    hears that it went deeper.
+    """
+    found: list[Addressed] = []
+    for one in dues:
+        channels = wanting(one)
+        if channels or one.ends_what_was_heard:
+            found.append(Addressed(one, channels))
+        if (deeper := one.as_escalation) is not None:
+            others = tuple(channel for channel in wanting(deeper) if channel not in channels)
+            if others:
+                found.append(Addressed(deeper, others))
     return found

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TypeVar
 
 from keeper.core.records import Notice, NoticeEvent, Told
-from keeper.core.types import Band, Book
+from keeper.core.types import Book
 from keeper.evaluator.calls import compose
 from keeper.evaluator.directory import Directory
 from keeper.evaluator.episodes import Episode, withdrawn
 from keeper.evaluator.judge import Judge, Ruling, Step
-from keeper.evaluator.notices import Due, due_all
+from keeper.evaluator.notices import Addressed, Due, addressed, due_all
 from keeper.evaluator.situation import Earlier, Situation
 
 M = TypeVar("M")
@@ -20,22 +21,24 @@ A = TypeVar("A")
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
-    """A notice to put in the outbox; record: the episode to store with it, when the notice withdraws one."""
+class Outgoing:
+    """A notice to put in the outbox of these channels; record: the episode to store with it, when the notice withdraws
+    one."""
 
     notice: Notice
+    channels: tuple[str, ...]
     record: Episode | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tellings:
-    """notices: to be told now. documented: the steps of the ruling they are about, as told. demanded: episodes that
-    earlier blocks changed, with what is asked for now. more: whether there is more to tell."""
+    """What is told at once. notices: to put in the outbox. documented: the steps of the ruling they are about, as told.
+    demanded: episodes that earlier blocks changed, with what is asked for now. more: whether there is more to tell."""
 
-    notices: Sequence[Telling]
-    documented: Sequence[Step]
-    demanded: Sequence[Episode]
-    more: bool
+    notices: Sequence[Outgoing] = ()
+    documented: Sequence[Step] = ()
+    demanded: Sequence[Episode] = ()
+    more: bool = False
 
 
 def suspects(judge: Judge[M, A], told: Mapping[str, Told], ended: Collection[str] = ()) -> list[bytes]:
@@ -54,15 +57,18 @@ def tell(
     book: Book[M, A],
     ruling: Ruling,
     told: Mapping[str, Told],
+    wanting: Callable[[Due, bytes], tuple[str, ...]],
     directory: Directory,
     ended: Iterable[Episode] = (),
     undone: Collection[str] = (),
     earlier: Callable[[bytes], Earlier | None] = lambda _: None,
     most: int | None = None,
 ) -> Tellings:
-    """What must be told after this ruling, before or after it was accepted: everything, or the deepest `most`.
+    """What must be told after this ruling, before or after it was accepted: everything, or the deepest `most`, which
+    what is said of one position may exceed.
 
     told: what readers of this protocol's positions believe; the ruling must have judged `suspects(judge, told)`.
+    wanting: the channels that want to hear it of this account.
     ended: episodes that closed in earlier blocks of which nothing was told yet. undone: positions whose told
     liquidation a reorg removed. earlier: by key, what a position's health was a while ago.
     """
@@ -72,10 +78,11 @@ def tell(
     opened = [episode for episode in present.values() if episode.is_open]
     closed = [*ended, *(step.after for step in ruling.steps if not step.after.is_open)]
     dues = due_all(told, opened, closed, ruling.unknown, undone)
-    chosen = dues if most is None or len(dues) <= most else _deepest_first(dues)[:most]
+    found = addressed(dues, lambda due: wanting(due, judge.adapter.account(_key_of(judge, due))))
+    chosen = found if most is None else _deepest(found, most)
     tellings, documented, demanded = [], dict[bytes, Step](), list[Episode]()
-    for due in chosen:
-        key = due.truth.key if due.truth is not None else _key(judge, due.position)
+    for due, channels in ((one.due, one.channels) for one in chosen):
+        key = _key_of(judge, due)
         account = judge.adapter.account(key)
         step = steps.get(key)
         health = judge.health(book, key, now)
@@ -105,16 +112,27 @@ def tell(
         record = None
         if due.event is NoticeEvent.WITHDRAWN:
             record = withdrawn(told[due.position], judge.adapter.name, key, account, ruling.block)
-        tellings.append(Telling(compose(situation), record))
-    return Tellings(tellings, list(documented.values()), demanded, len(chosen) < len(dues))
+        tellings.append(Outgoing(compose(situation), channels, record))
+    return Tellings(tellings, list(documented.values()), demanded, len(chosen) < len(found))
 
 
-def _deepest_first(dues: Sequence[Due]) -> list[Due]:
-    """What is said of one position stays together and in its order."""
-    depth: dict[str, Band] = {}
-    for due in dues:
-        depth[due.position] = max(due.depth, depth.get(due.position, due.depth))
-    return sorted(dues, key=lambda due: -depth[due.position])
+def _deepest(found: Sequence[Addressed], most: int) -> Sequence[Addressed]:
+    """The deepest until there are so many. What is said of one position is said at once, and in its order: what comes
+    first would count as all there is to say."""
+    if len(found) <= most:
+        return found
+    together = [list(group) for _, group in groupby(found, lambda one: one.due.position)]
+    together.sort(key=lambda group: -max(one.due.depth for one in group))
+    chosen: list[Addressed] = []
+    for group in together:
+        if len(chosen) >= most:
+            break
+        chosen += group
+    return chosen
+
+
+def _key_of(judge: Judge[M, A], due: Due) -> bytes:
+    return due.truth.key if due.truth is not None else _key(judge, due.position)
 
 
 def _key(judge: Judge[M, A], position: str) -> bytes:

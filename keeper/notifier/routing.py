@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from keeper.core.records import Delivery, Notice, NoticeEvent
 from keeper.core.types import Band
 from keeper.notifier.quiet import QuietHours
+
+
+class Subject(Protocol):
+    """What a channel chooses by: of a notice, or of one that is still to be written."""
+
+    @property
+    def account(self) -> bytes: ...
+    @property
+    def protocol(self) -> str: ...
+    @property
+    def event(self) -> NoticeEvent: ...
+    @property
+    def band(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +47,7 @@ class Route:
     patience_s: float = 900.0
     give_up_s: float = float("inf")
 
-    def wants(self, notice: Notice) -> bool:
+    def wants(self, notice: Subject) -> bool:
         """By the deepest band its readers have heard of, so that whoever heard of an opening hears of the closing."""
         return (
             Band[notice.band.upper()] >= self.min_band
@@ -79,7 +93,7 @@ class Router:
     def __getitem__(self, channel: str) -> Route:
         return next((route for route in self.routes if route.channel == channel), Route(channel=channel))
 
-    def channels(self, notice: Notice) -> tuple[str, ...]:
+    def channels(self, notice: Subject) -> tuple[str, ...]:
         """Who hears of a notice. One that escalates another's hears only of what that one does."""
         wanting: Mapping[str, Route] = {route.channel: route for route in self.routes if route.wants(notice)}
         return tuple(name for name in wanting if self._heard_before(name, wanting))

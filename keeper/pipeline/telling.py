@@ -11,9 +11,9 @@ from keeper.core.records import CommittedBlock, Fact, Notice
 from keeper.documenting import Documenting, facts_of
 from keeper.evaluator.episodes import Episode
 from keeper.evaluator.judge import Ruling
+from keeper.evaluator.tell import Outgoing, Tellings
 from keeper.past import Past
 from keeper.pipeline.memory import Memory
-from keeper.telling import Outgoing, Part
 from keeper.track import episode_fact
 
 
@@ -65,16 +65,16 @@ class Telling:
         try:
             told = self._memory.store.told()
             facts: list[Fact] = []
-            parts: list[Part] = []
+            parts: list[Tellings] = []
             most = self._at_once
             for track, ruling in zip(self._memory.tracks, rulings, strict=True):
                 earlier = Past(self._memory.store, track.adapter, self._memory.window)
                 part = track.teller.tell(told, track.book, ruling, present=present, earlier=earlier, most=most)
-                most = max(most - len(part.outgoing), 0)
+                most = max(most - len(part.notices), 0)
                 facts += [episode_fact(one) for one in _said(part)]
-                facts += [episode_fact(one.record) for one in part.outgoing if one.record is not None]
+                facts += [episode_fact(one.record) for one in part.notices if one.record is not None]
                 parts.append(part)
-            outgoing = [one for part in parts for one in part.outgoing]
+            outgoing = [one for part in parts for one in part.notices]
             if facts or outgoing:
                 with self._memory.store.transaction() as tx:
                     tx.amend(CommittedBlock(self._memory.window.tip, tuple(facts)))
@@ -88,7 +88,7 @@ class Telling:
             self._documenting.note(track, ruling, frozenset(step.after.id for step in part.documented))
             track.teller.stored(ruling, part, present=present)
         self._rulings = list(rulings) if any(part.more for part in parts) else None
-        if outgoing:
+        if any(one.channels for one in outgoing):
             self._wake()
         if 0 < len(self._documenting) <= most:
             self._document()
@@ -109,9 +109,8 @@ class Telling:
     def _put_in_outbox(self, tx: Transaction, outgoing: Sequence[Outgoing]) -> None:
         now = self._clock()
         for one in outgoing:
-            if one.channels:
-                tx.add_notice(self._invite(one.notice, now), one.channels, now)
+            tx.add_notice(self._invite(one.notice, now), one.channels, now)
 
 
-def _said(part: Part) -> list[Episode]:
+def _said(part: Tellings) -> list[Episode]:
     return [*(step.after for step in part.documented), *part.demanded]

@@ -265,12 +265,17 @@ DELETE_TOUCHES = Statement(delete(touches).where(touches.c.protocol == bindparam
 
 # --- notices ----------------------------------------------------------------------------------------------------------
 
+NO_CHANNEL = ""
+"""Where a notice stands in line that no channel wants: what is believed of a position is one order for all."""
+
 _SEEN = (DeliveryStatus.SENDING, DeliveryStatus.SENT)
 _unseen = _one_of(deliveries.c.status, (DeliveryStatus.PENDING, DeliveryStatus.HELD))
 _moving = _one_of(deliveries.c.status, (DeliveryStatus.PENDING, DeliveryStatus.SENDING))
 _held = _is(deliveries.c.status, DeliveryStatus.HELD)
 _unsettled = or_(_moving, _held)
-_believed = or_(_unsettled, _is(deliveries.c.status, DeliveryStatus.SENT))
+_unwanted = _is(deliveries.c.status, DeliveryStatus.UNWANTED)
+_believed = or_(_unsettled, _unwanted, _is(deliveries.c.status, DeliveryStatus.SENT))
+_of_a_channel = deliveries.c.channel != _constant(NO_CHANNEL)
 _itself = deliveries.c.carrier.is_(None)
 _oldest: Function[int] = func.min(deliveries.c.seq)
 _newest: Function[int] = func.max(deliveries.c.seq)
@@ -396,7 +401,7 @@ _seen_elsewhere = (
     .exists()
 )
 _orphaned = and_(
-    _unseen,
+    or_(_unseen, _unwanted),
     ~_seen_elsewhere,  # what somebody may have heard is believed, so everybody hears it, and of its end
     deliveries.c.notice_id.in_(select(notices.c.id).where(notices.c.block_number > _at("number"))),
 )
@@ -523,9 +528,10 @@ MESSAGES_IN_THE_AIR = Statement(
     ),
     ("channel",),
 )
-ALL_DELIVERIES = Statement(_with_notice.order_by(deliveries.c.seq))
+ALL_DELIVERIES = Statement(_with_notice.where(_of_a_channel).order_by(deliveries.c.seq))
 EPISODE_DELIVERIES = Statement(
-    _with_notice.where(notices.c.episode == bindparam("episode")).order_by(deliveries.c.seq), ("episode",)
+    _with_notice.where(notices.c.episode == bindparam("episode"), _of_a_channel).order_by(deliveries.c.seq),
+    ("episode",),
 )
 ALL_TOLD = Statement(
     _told.where(deliveries.c.seq.in_(select(_newest).where(_believed).group_by(deliveries.c.position)))

@@ -138,7 +138,8 @@ class SqlTransaction:
         """See the port. What a revert dropped is told after all when its block came back: nobody had heard of it."""
         if self._db.row(sql.HAS_NOTICE, notice.id) is None:
             self._db.write(sql.INSERT_NOTICE, *notice_row(notice))
-        for channel in channels:
+        first = DeliveryStatus.PENDING if channels else DeliveryStatus.UNWANTED
+        for channel in channels or (sql.NO_CHANNEL,):
             found = self._db.row(sql.DELIVERY_STATUS, notice.id, channel)
             if found is not None:
                 if found[0] != DeliveryStatus.DROPPED:
@@ -149,7 +150,7 @@ class SqlTransaction:
                 notice.id,
                 channel,
                 notice.position,
-                DeliveryStatus.PENDING.value,
+                first.value,
                 0,
                 due_at,
                 None,

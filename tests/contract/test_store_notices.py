@@ -236,6 +236,35 @@ def test_a_closing_ends_what_was_told(store, event):
     assert dict(store.told()) == {}
 
 
+def test_what_no_channel_wants_counts_as_told_and_is_shown_to_nobody(store):
+    """It is said last of its position, but no delivery: not sent, not listed, not waited for."""
+    commit(store, committed(1), committed(2))
+    tell(store, notice("opened", 1))
+    settle(store, "opened", DeliveryStatus.SENT)
+    tell(store, notice("cured", 2, NoticeEvent.CURED), channels=())
+    assert (store.told()["aave:0x01"].event, store.told()["aave:0x01"].block_number) == (NoticeEvent.CURED, 2)
+    assert [(one.notice.id, one.channel) for one in store.deliveries()] == [("opened", "hook")]
+    assert [one.notice.id for one in store.deliveries(notice("cured", 2).episode)] == ["opened"]
+    assert (due(store), store.next_due(), store.heard("hook", "aave:0x01")) == ([], None, NoticeEvent.OPENED)
+    tell(store, notice("opened again", 2))
+    assert store.told()["aave:0x01"].event is NoticeEvent.OPENED
+
+
+def test_what_no_channel_wants_goes_with_its_block_and_comes_back_with_it(store):
+    """Nobody heard of it, so nothing is left of it: what was heard before is what readers believe."""
+    commit(store, committed(1), committed(2))
+    tell(store, notice("opened", 1))
+    settle(store, "opened", DeliveryStatus.SENT)
+    for _ in range(2):
+        tell(store, notice("cured", 2, NoticeEvent.CURED), channels=())
+        assert store.told()["aave:0x01"].event is NoticeEvent.CURED
+        revert(store, 1)
+        assert store.told()["aave:0x01"].event is NoticeEvent.OPENED
+        commit(store, committed(2))
+    with store.transaction() as transaction:
+        assert transaction.forget_notice("cured")
+
+
 def test_told_inside_a_transaction_knows_what_it_did(store):
     """The pipeline reverts and judges again in one transaction; if that fails, nothing of it was believed."""
     commit(store, committed(1), committed(2))

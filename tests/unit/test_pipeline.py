@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from keeper.core.errors import StoreError
 from keeper.core.ports import Store
 from keeper.core.records import DeliveryStatus, NoticeEvent
-from keeper.core.types import Block, Book, Liquidated, Update
+from keeper.core.types import Band, Block, Book, Liquidated, Update
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.directory import Directory
 from keeper.evaluator.episode_json import load_episode
@@ -36,6 +36,8 @@ from tests.support.toy_chain import ToyNode, ToyProtocol
 WAD = 10**18
 RULES = BandRules(125 * WAD // 100, 110 * WAD // 100, 103 * WAD // 100, 2 * WAD // 100, 125 * WAD // 100)
 ACCOUNTS = [bytes([n]) * 20 for n in (1, 2, 3)]
+EVERYBODY = (Route(channel="everybody"),)
+BEGINNINGS = (Route(channel="phone", events=frozenset({NoticeEvent.OPENED, NoticeEvent.ESCALATED})),)
 
 
 class NoNode:
@@ -51,9 +53,10 @@ class NoNode:
 class Daemon:
     """A store, a pipeline and a reader, following a toy node."""
 
-    def __init__(self, store: Store, node: ToyNode, at_once: int) -> None:
+    def __init__(self, store: Store, node: ToyNode, at_once: int, routes: Sequence[Route]) -> None:
         self.store = store
         self.at_once = at_once
+        self.routes = routes
         self.node = node
         self.believed: dict[str, str] = {}
         self.heard: list[tuple[str, str]] = []
@@ -61,9 +64,7 @@ class Daemon:
 
     def _start(self) -> Pipeline:
         judge: Judge[Market, Holdings] = Judge(ToyProtocol(), RULES, acts=False)
-        track = Track(
-            judge.adapter, Book(), judge, Teller(judge, Router.of([Route(channel="everybody")]), Directory(checksummed))
-        )
+        track = Track(judge.adapter, Book(), judge, Teller(judge, Router.of(self.routes), Directory(checksummed)))
         executor = Executor(self.store, NoNode(), PublicMempool(NoNode()), Settings(chain_id=1), lambda: 0.0)
         pipeline = Pipeline(
             self.node,
@@ -119,6 +120,12 @@ class Daemon:
         words = [event for of, event in self.heard if of == position]
         return words[-1 - before] if len(words) > before else None
 
+    def words(self) -> list[str]:
+        return [event for _, event in self.heard]
+
+    def believed_open(self) -> set[str]:
+        return {position for position, one in self.store.told().items() if not one.event.closes}
+
     def facts(self) -> dict[str, Any]:
         episodes = [load_episode(payload) for _, payload in self.store.facts("toy", "episode")]
         return {
@@ -130,9 +137,9 @@ class Daemon:
 
 
 @contextmanager
-def daemon(node: ToyNode, at_once: int = 50) -> Iterator[Daemon]:
+def daemon(node: ToyNode, at_once: int = 50, routes: Sequence[Route] = EVERYBODY) -> Iterator[Daemon]:
     with closing(open_store("sqlite://", chain_id=1)) as store:
-        yield Daemon(store, node, at_once)
+        yield Daemon(store, node, at_once, routes)
 
 
 prices = st.integers(10, 30).map(lambda dollars: dollars * WAD)
@@ -158,7 +165,7 @@ moves = st.lists(
 )
 
 
-@pytest.mark.parametrize("at_once", [50, 1])
+@pytest.mark.parametrize(("at_once", "routes"), [(50, EVERYBODY), (1, EVERYBODY), (1, BEGINNINGS)])
 @settings(max_examples=60)
 @example(  # liquidated and open again in one block: told in pieces, the loss was told after the new call, for ever
     history=[
@@ -170,14 +177,15 @@ moves = st.lists(
 )
 @given(history=moves)
 async def test_any_history_ends_as_if_only_the_canonical_chain_had_been(
-    at_once: int, history: list[tuple[Any, ...]]
+    at_once: int, routes: Sequence[Route], history: list[tuple[Any, ...]]
 ) -> None:
     """Facts and episodes equal a fresh daemon's on the final chain; what readers believe equals what is true, and the
     last word of nobody is a loss that never was. Also where only one thing is told at a time: what was demanded is then
-    as of the telling, and everything else, the prices of each mark included, as of its block."""
+    as of the telling, and everything else, the prices of each mark included, as of its block. And where nobody wants to
+    hear of endings: what counts as told is true all the same."""
     node = ToyNode()
     node.mine(positions=dict.fromkeys(ACCOUNTS, (WAD, 10 * WAD)))
-    with daemon(node, at_once) as one:
+    with daemon(node, at_once, routes) as one:
         one.begin(node.canonical[0].block)
         for move, *rest in [*history, ("mine", 20 * WAD, {}, []), ("follow",)]:
             if move == "mine":
@@ -204,7 +212,10 @@ async def test_any_history_ends_as_if_only_the_canonical_chain_had_been(
             assert undemanding(one.facts()) == undemanding(fresh.facts())
             assert at_once == 1 or one.facts() == fresh.facts()
         episodes = one.facts()["episodes"].values()
-        assert set(one.believed) == {episode.position for episode in episodes if episode.is_open}
+        present = {episode.position for episode in episodes if episode.is_open}
+        assert one.believed_open() == present
+        assert routes is not EVERYBODY or set(one.believed) == present
+        assert set(one.believed) >= present
         lost = {episode.position for episode in episodes if episode.status is EpisodeStatus.LIQUIDATED}
         assert {position for position, _ in one.heard if one.last_word(position) == "liquidated"} <= lost
 
@@ -387,3 +398,114 @@ async def test_a_call_says_where_the_health_came_from_also_after_a_restart() -> 
     earlier = told[0].body["earlier"]
     assert (earlier["health_wad"][:3], earlier["timestamp"]) == ("159", node.canonical[0].block.timestamp)
     assert "falling, from 1.59" in told[0].text
+
+
+# --- what no channel wants --------------------------------------------------------------------------------------------
+
+MINE, STRANGERS = b"\xee" * 20, [b"\x01" + bytes([n]) * 19 for n in range(60)]
+
+
+async def test_calls_that_no_channel_wants_stand_before_none_that_one_wants() -> None:
+    """Sixty strangers' calls are deeper than the one of the account that a channel is for."""
+    node = ToyNode()
+    node.mine(positions={**dict.fromkeys(STRANGERS, (WAD, 17 * WAD)), MINE: (WAD, 10 * WAD)})
+    with daemon(node, at_once=5, routes=[Route(channel="mine", accounts=frozenset({MINE}))]) as one:
+        one.begin(node.canonical[0].block)
+        for price in (20, 13, 12):
+            node.mine(price=price * WAD)
+            await one.follow()
+            one.tell_all()
+        told = [(one.notice.account, one.notice.event.value, one.notice.band) for one in one.store.deliveries()]
+        assert told == [(MINE, "opened", "call"), (MINE, "escalated", "liquidatable")]
+
+
+async def test_what_nobody_wants_to_hear_is_not_told_again_and_again() -> None:
+    """Without a channel, as where one only liquidates, telling ends with the block, writes no notice, and the record of
+    each call has its prices all the same."""
+    node = ToyNode()
+    node.mine(positions=dict.fromkeys(STRANGERS, (WAD, 17 * WAD)))
+    with daemon(node, at_once=5, routes=[]) as one:
+        one.begin(node.canonical[0].block)
+        await one.follow()
+        one.tell_all()
+        for _ in range(2):
+            node.mine()
+            await one.follow()
+            assert not one.pipeline.has_more_to_tell
+        assert dict(one.store.told()) == {}
+        opened = [episode.opened for episode in one.facts()["episodes"].values()]
+        assert {dict(mark.prices)[asset(0)].value for mark in opened} == {20 * WAD}
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize(
+    ("wanted", "dollars", "heard"),
+    [
+        # health is 0.8/12 of the price: called at 16, cured at 20, urgent at 15.4, open to liquidation at 14
+        ("opened escalated liquidated", [16, 20, 16, 20, 16], ["opened", "opened", "opened"]),
+        ("opened cured", [16, 15.4, 20, 16, 14], ["opened", "cured", "opened"]),
+        ("escalated liquidated", [16, 15.4, 14, 20, 16, 15.4], ["escalated", "escalated", "escalated"]),
+        ("escalated liquidated", [15.4, 16, 14], ["escalated"]),
+        ("cured", [16, 20, 16, 20], []),
+    ],
+)
+async def test_who_hears_only_some_events_hears_these_of_every_call(
+    restart: bool, wanted: str, dollars: list[float], heard: list[str]
+) -> None:
+    """An end that nobody wants to hear ends the call all the same: the next one is an opening. An opening that nobody
+    wants is no reason not to tell that the call went deeper."""
+    node = ToyNode()
+    node.mine(positions={ACCOUNTS[0]: (WAD, 12 * WAD)})
+    with daemon(node, routes=[Route(channel="phone", events=frozenset(map(NoticeEvent, wanted.split())))]) as one:
+        one.begin(node.canonical[0].block)
+        for price in (20, *dollars):
+            node.mine(price=int(price * 10) * WAD // 10)
+            await one.follow()
+            one.deliver_all()
+            if restart:
+                one.restart()
+        assert one.words() == heard
+        assert {delivery.channel for delivery in one.store.deliveries()} <= {"phone"}
+
+
+async def test_the_first_that_is_heard_of_a_call_is_an_opening_however_deep_it_is() -> None:
+    """A channel for urgent calls only, and one for escalations beside it."""
+    node = ToyNode()
+    node.mine(positions={ACCOUNTS[0]: (WAD, 12 * WAD)})
+    only = frozenset({NoticeEvent.ESCALATED})
+    with daemon(node, routes=[Route(channel="pager", min_band=Band.URGENT), Route(channel="log", events=only)]) as one:
+        one.begin(node.canonical[0].block)
+        for price in (200, 160, 154, 140):
+            node.mine(price=price * WAD // 10)
+            await one.follow()
+        assert [(one.channel, one.notice.event.value, one.notice.band) for one in one.store.deliveries()] == [
+            ("pager", "opened", "urgent"),
+            ("log", "escalated", "urgent"),
+            ("pager", "escalated", "liquidatable"),
+            ("log", "escalated", "liquidatable"),
+        ]
+
+
+async def test_an_end_that_nobody_wanted_to_hear_goes_with_its_block() -> None:
+    """Cured in a block that a reorg removes, the call goes on: it is not opened a second time, and its deepening is
+    told under the id that is known."""
+    node = ToyNode()
+    node.mine(positions={ACCOUNTS[0]: (WAD, 12 * WAD)})
+    with daemon(node, routes=BEGINNINGS) as one:
+        one.begin(node.canonical[0].block)
+        await one.follow()
+        node.mine(price=16 * WAD)
+        await one.follow()
+        one.deliver_all()
+        node.mine(price=20 * WAD)
+        await one.follow()
+        assert one.believed_open() == set()
+        node.drop(1)
+        node.mine(price=16 * WAD)
+        await one.follow()
+        assert len(one.believed_open()) == 1
+        node.mine(price=154 * WAD // 10)
+        await one.follow()
+        one.deliver_all()
+        assert one.words() == ["opened", "escalated"]
+        assert len({delivery.notice.episode for delivery in one.store.deliveries()}) == 1
