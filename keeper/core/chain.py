@@ -127,17 +127,20 @@ class Samples(Window):
 def reconcile(window: Window, branch: Sequence[Block]) -> tuple[Step, ...] | NeedBlock:
     """What to do about a head: the steps that lead from our tip to the end of its branch.
 
-    branch: consecutive blocks, oldest first; its last is the head. Four cases:
+    branch: consecutive blocks, oldest first; its last is the head. Five cases:
       known    the head is a block we hold: nothing to do (an older head is a lagging node, not a reorg)
+      late     the head is below our oldest header: nothing to do, what lags that far speaks of nothing we hold
       extends  the branch starts on our tip: commit it
       gap      the branch starts above anything we hold: NeedBlock names its parent
       fork     the branch starts on a block below our tip: revert to that block, then commit the branch
-    Raises UnrecoverableReorg when the branch passes below our oldest header without touching it.
+    Raises UnrecoverableReorg when a branch that reaches our heights passes below our oldest header without touching it.
     """
     head, first = branch[-1], branch[0]
     if head.hash in window:
         return ()
     if first.parent_hash not in window:
+        if head.number < window.oldest.number:
+            return ()
         if first.number <= window.oldest.number:
             raise UnrecoverableReorg(
                 f"the chain at {head.number} (0x{head.hash.hex()}) does not contain our oldest kept block "

@@ -69,12 +69,19 @@ def _check_branch(window: Window, branch: Sequence[Block]) -> None:
 
 
 async def canonical_ancestor(window: Window, headers: Headers) -> BlockRef | None:
-    """The newest block we hold that the node still has at its height; None when it has none of them.
+    """The newest block we hold that the node still has at its height; None when it has others at all of these heights.
 
     For a start after an outage: the cursor may be on an orphaned block far below the present head.
+    Raises StateUnavailable when the node does not reach our oldest: it is late, which proves nothing.
     """
+    theirs: Block | None = None
     for block in reversed(window.blocks):
         theirs = await headers.block_by_number(block.number)
         if theirs is not None and theirs.hash == block.hash:
             return block.ref
+    if theirs is None and len(window):
+        raise StateUnavailable(
+            f"the node has no block at {window.oldest.number}, the oldest height we hold; it is behind, or not of the "
+            "same chain: asking again"
+        )
     return None

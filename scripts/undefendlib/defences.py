@@ -70,6 +70,22 @@ DEFENCES: tuple[Removal, ...] = (
     ),
     Removal(
         _NODE,
+        "a head below all that is held is late, not a reorg below finality",
+        "keeper/core/chain.py",
+        "        if head.number < window.oldest.number:",
+        "        if False:",
+        "tests/unit/test_chain.py::test_a_head_below_our_oldest_header_changes_nothing",
+    ),
+    Removal(
+        _NODE,
+        "a node that does not reach our oldest block proves no reorg",
+        _FOLLOW,
+        "    if theirs is None and len(window):",
+        "    if False:",
+        "tests/unit/test_follow.py::test_after_an_outage_a_node_that_does_not_reach_our_oldest_block_proves_nothing",
+    ),
+    Removal(
+        _NODE,
         "heights count one by one",
         _FOLLOW,
         "        if block.number != parent.number + 1:",

@@ -77,6 +77,23 @@ def test_a_branch_that_passes_below_our_oldest_header_is_unrecoverable():
         reconcile(Window(ours), chain(4, root=other_root))
 
 
+def test_a_head_below_our_oldest_header_changes_nothing():
+    """Where finality follows two blocks behind the head, an honest endpoint three blocks late is below all we hold."""
+    blocks = chain(9)
+    window = Window(blocks)
+    window.forget_below(blocks[7].number)
+    assert all(reconcile(window, [block]) == () for block in blocks)
+
+
+def test_a_branch_at_the_height_of_our_oldest_header_is_unrecoverable():
+    """That height was final: whoever has another block there is of another chain, however short."""
+    blocks = chain(9)
+    window = Window(blocks)
+    window.forget_below(blocks[7].number)
+    with pytest.raises(UnrecoverableReorg):
+        reconcile(window, [child(blocks[6], "b")])
+
+
 def test_a_window_of_unlinked_headers_is_refused():
     blocks = chain(3)
     with pytest.raises(ValueError, match="parent and child"):

@@ -73,7 +73,17 @@ async def test_after_an_outage_the_newest_block_both_have_is_found():
     ours = chain(5)
     theirs = chain(9, root=ours[3], salt="b")
     assert await canonical_ancestor(Window(ours), Node([*ours[:3], *theirs])) == ours[3].ref
-    assert await canonical_ancestor(Window(ours), Node([])) is None
+
+
+async def test_after_an_outage_a_node_may_have_other_blocks_at_all_our_heights():
+    assert await canonical_ancestor(Window(chain(5)[1:]), Node(chain(9, salt="b"))) is None
+
+
+async def test_after_an_outage_a_node_that_does_not_reach_our_oldest_block_proves_nothing():
+    """It is late; what it will have at that height is told once it is there."""
+    blocks = chain(9)
+    with pytest.raises(StateUnavailable, match="no block at 107"):
+        await canonical_ancestor(Window(blocks[7:]), Node(blocks[:5]))
 
 
 async def test_time_that_goes_back_and_heights_that_jump_are_lies():
