@@ -41,7 +41,7 @@ class Teller:
         self._directory = directory
         self._prefix = f"{judge.adapter.name}:"
         self._router = router
-        self._ended: dict[str, Episode] = {}
+        self._ended: dict[str, list[Episode]] = {}  # by position, as far as it may have to be told
         self._undone: frozenset[str] = frozenset()
         # Whether readers may believe something untrue although nothing changes in the next block: after a revert, a
         # restart, blocks that nobody was told of, and while a position cannot be judged.
@@ -105,7 +105,7 @@ class Teller:
             self._mine(told),
             self._wanting,
             self._directory,
-            self._ended.values(),
+            [one for ended in self._ended.values() for one in ended],
             self._undone,
             earlier,
             most,
@@ -127,11 +127,11 @@ class Teller:
                 self._remember(step.after)
 
     def _remember(self, ended: Episode) -> None:
-        """Of several that ended before anybody was told, a liquidation is what must be told; else the last."""
-        known = self._ended.get(ended.position)
-        loss = known is not None and known.status is EpisodeStatus.LIQUIDATED
-        if known is None or (not loss and known.last.block.number <= ended.last.block.number):
-            self._ended[ended.position] = ended
+        """Of several that ended before anybody was told, every loss must be told; else the last. They come in any
+        order, and again as they are now."""
+        ends = [one for one in self._ended.get(ended.position, ()) if one.id != ended.id] + [ended]
+        ends.sort(key=lambda one: one.last.block.number)
+        self._ended[ended.position] = [one for one in ends if one is ends[-1] or one.status is EpisodeStatus.LIQUIDATED]
 
     def _mine(self, told: Mapping[str, Told]) -> dict[str, Told]:
         return {position: one for position, one in told.items() if position.startswith(self._prefix)}

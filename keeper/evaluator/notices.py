@@ -6,11 +6,12 @@ or taken back by whatever is true on the new branch.
 
     told            true                        say
     nothing, closed no open episode             -
-    nothing, closed opened and liquidated since liquidated: too late for a call, but not to say what was lost
+    nothing, closed opened and liquidated since liquidated, each time: too late for a call, but not to say what was lost
     nothing, closed open                        opened
     open            open, no deeper             -  (under whichever id: readers keep the one they know)
     open            open, deeper                escalated
     open            liquidated, and opened anew liquidated, then opened; but nothing where the new one is what they know
+    open            liquidated more than once   liquidated, each time
     open            closed since                how it closed
     open            not open                    withdrawn: it was never so on this chain
     liquidated      never was, closed since     how it closed
@@ -24,7 +25,7 @@ told also where nobody wants it, so that the next call is an opening again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from keeper.core.records import NoticeEvent, Told
@@ -70,29 +71,41 @@ class Due:
         return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
-def due(told: Told | None, episode: Episode | None, closed: Episode | None, *, undone: bool = False) -> Due | None:
-    """What to say about one position.
+def due(
+    told: Told | None, episode: Episode | None, closed: Sequence[Episode] = (), *, undone: bool = False
+) -> list[Due]:
+    """What to say about one position, in order.
 
-    told: the last that was, or will be, told of it. episode: its open episode. closed: the one that was closed since.
-    undone: a liquidation was told of which the present chain knew nothing when a reorg had removed its block.
+    told: the last that was, or will be, told of it. episode: its open episode. closed: those that ended since, in their
+    order. undone: a liquidation was told of which the present chain knew nothing when a reorg had removed its block.
     """
+    lost = [one for one in closed if _lost(one)]
+    last = closed[-1] if closed else None
     if told is None or told.event.closes:
-        if closed is not None and is_unheard_loss(told, closed):
-            return Due(closed.position, NoticeEvent.LIQUIDATED, closed.id, closed.deepest, closed, told)
-        if episode is None and undone and told is not None and not _lost(closed):
-            event = NoticeEvent(closed.status.value) if closed is not None else NoticeEvent.WITHDRAWN
-            return Due(told.position, event, told.episode, Band[told.band.upper()], closed, told)
-        if episode is None:
-            return None
-        return Due(episode.position, NoticeEvent.OPENED, episode.id, episode.deepest, episode, told)
-    heard = Band[told.band.upper()]
-    # where readers know the very call that is open, a loss came before it
-    if episode is not None and (episode.id == told.episode or not _lost(closed)):
-        if episode.deepest <= heard:
-            return None
-        return Due(told.position, NoticeEvent.ESCALATED, told.episode, episode.deepest, episode, told)
-    event = NoticeEvent(closed.status.value) if closed is not None else NoticeEvent.WITHDRAWN
-    return Due(told.position, event, told.episode, heard, closed, told)
+        said = [_loss(one, told) for one in lost if is_unheard_loss(told, one)]
+        if not said and episode is None and undone and told is not None and not lost:
+            return [_end(told, last)]
+    else:
+        # where readers know the very call that is open, a loss came before it
+        if episode is not None and (episode.id == told.episode or not lost):
+            if episode.deepest <= Band[told.band.upper()]:
+                return []
+            return [Due(told.position, NoticeEvent.ESCALATED, told.episode, episode.deepest, episode, told)]
+        said = [_end(told, lost[0]), *(_loss(one, told) for one in lost[1:])] if lost else [_end(told, last)]
+    if episode is not None:
+        said.append(Due(episode.position, NoticeEvent.OPENED, episode.id, episode.deepest, episode, told))
+    return said
+
+
+def _end(told: Told, closed: Episode | None) -> Due:
+    """Of what readers know, under the id they know it by."""
+    event = NoticeEvent.WITHDRAWN if closed is None else NoticeEvent(closed.status.value)
+    return Due(told.position, event, told.episode, Band[told.band.upper()], closed, told)
+
+
+def _loss(closed: Episode, told: Told | None) -> Due:
+    """Of a call that nobody heard of."""
+    return Due(closed.position, NoticeEvent.LIQUIDATED, closed.id, closed.deepest, closed, told)
 
 
 def is_unheard_loss(told: Told | None, closed: Episode) -> bool:
@@ -103,8 +116,8 @@ def is_unheard_loss(told: Told | None, closed: Episode) -> bool:
     return told is None or (told.event.closes and closed.opened.block.number > told.block_number)
 
 
-def _lost(closed: Episode | None) -> bool:
-    return closed is not None and closed.status is EpisodeStatus.LIQUIDATED
+def _lost(closed: Episode) -> bool:
+    return closed.status is EpisodeStatus.LIQUIDATED
 
 
 def due_all(
@@ -120,16 +133,14 @@ def due_all(
     undone: positions whose told liquidation a reorg removed.
     """
     opened = {episode.position: episode for episode in episodes}
-    ended = {episode.position: episode for episode in closed}
+    ended: dict[str, dict[str, Episode]] = {}
+    for one in closed:
+        ended.setdefault(one.position, {})[one.id] = one
+    lost = {position for position, ones in ended.items() if any(map(_lost, ones.values()))}
     found: list[Due] = []
-    lost = {position for position, episode in ended.items() if _lost(episode)}
     for position in sorted((told.keys() | opened.keys() | lost) - set(unknown)):
-        episode = opened.get(position)
-        notice = due(told.get(position), episode, ended.get(position), undone=position in undone)
-        if notice is not None:
-            found.append(notice)
-            if notice.event.closes and episode is not None:
-                found.append(Due(position, NoticeEvent.OPENED, episode.id, episode.deepest, episode, notice.after))
+        ends = sorted(ended.get(position, {}).values(), key=lambda one: one.last.block.number)
+        found += due(told.get(position), opened.get(position), ends, undone=position in undone)
     return found
 
 

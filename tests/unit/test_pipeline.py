@@ -306,6 +306,62 @@ async def test_blocks_between_two_heads_are_told_as_the_present_only() -> None:
         assert [event for position, event in one.heard if position == first] == ["opened", "liquidated", "opened"]
 
 
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("who", range(1, 5))
+async def test_a_loss_is_told_although_the_next_call_was_cured_before_anybody_heard(who: int, restart: bool) -> None:
+    """Whatever the hashes that calls are stored by, and whether or not the daemon was killed while it caught up."""
+    account, node = bytes([who]) * 20, ToyNode()
+    node.mine(positions={account: (WAD, 12 * WAD)})
+    with daemon(node) as one:
+        one.begin(node.canonical[0].block)
+        await one.follow()
+        node.mine(price=16 * WAD)
+        await one.follow()
+        one.deliver_all()
+        node.mine(positions={account: (WAD // 2, 4 * WAD)}, liquidated=[account])
+        node.mine(price=10 * WAD)
+        node.mine(price=30 * WAD)
+        node.mine()
+        for step in list(await steps_to(one.pipeline.window, node.head.block, node))[:-1]:
+            await one.pipeline.apply(step)
+        if restart:
+            one.restart()
+        await one.follow()
+        one.deliver_all()
+        assert one.words() == ["opened", "liquidated"]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_two_liquidations_in_an_outage_are_both_told(restart: bool) -> None:
+    """Each with what was taken by it, once."""
+    account, node = ACCOUNTS[0], ToyNode()
+    node.mine(positions={account: (WAD, 12 * WAD)})
+    with daemon(node, at_once=1) as one:
+        one.begin(node.canonical[0].block)
+        await one.follow()
+        node.mine(price=16 * WAD)
+        await one.follow()
+        one.deliver_all()
+        first = node.mine(positions={account: (WAD // 2, 5 * WAD)}, liquidated=[account])
+        node.mine(price=12 * WAD)
+        second = node.mine(positions={account: (WAD // 4, WAD)}, liquidated=[account])
+        node.mine()
+        for step in list(await steps_to(one.pipeline.window, node.head.block, node))[:-1]:
+            await one.pipeline.apply(step)
+        if restart:
+            one.restart()
+        await one.follow()
+        one.tell_all()
+        one.restart()
+        node.mine()
+        await one.follow()
+        one.deliver_all()
+        assert one.words() == ["opened", "liquidated", "liquidated"]
+        told = [delivery.notice.body["losses"] for delivery in one.store.deliveries()][1:]
+        blocks = [[loss["block_number"] for loss in losses] for losses in told]
+        assert blocks == [[first.block.number], [second.block.number]]
+
+
 async def test_a_loss_in_a_gap_is_told_but_one_from_before_our_time_is_not() -> None:
     """Whoever was down while a price fell must hear what was lost meanwhile; history is no news."""
     node = ToyNode()
