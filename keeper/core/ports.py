@@ -555,7 +555,8 @@ class Store(Protocol):
         ...
 
     def repetitions(self, channel: str, now: float, limit: int) -> Sequence[Delivery]:
-        """Deliveries that were sent, are not settled, and due again, oldest first; but for what a summary carries."""
+        """Deliveries that were sent, are not settled, and due again, and summaries that are due, whether they were seen
+        or not; oldest first, without what a summary carries."""
         ...
 
     def next_due(self, channel: str | None = None, now: float = 0.0) -> float | None:
@@ -573,8 +574,8 @@ class Store(Protocol):
     def delivery(self, notice_id: str, channel: str) -> Delivery | None: ...
 
     def messages_since(self, channel: str, since: float) -> tuple[int, float | None]:
-        """How many messages a channel was sent after this moment, with those in the air; and when the oldest of them
-        was sent. A summary is one."""
+        """How many messages a channel was sent after this moment, with those in the air, which a summary that waits
+        for another attempt is; and when the oldest of them was sent. A summary is one."""
         ...
 
     def old_notices(self, after: int, before: float, limit: int) -> Sequence[OldNotice]:

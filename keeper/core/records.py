@@ -109,6 +109,11 @@ class Notice:
     html: str
 
 
+def summaries_of(channel: str) -> str:
+    """The `position` of a channel's summaries."""
+    return f"summary:{channel}"
+
+
 class DeliveryStatus(StrEnum):
     PENDING = "pending"
     HELD = "held"  # pending, but nobody shall be disturbed before it is due: quiet hours, or an escalation's patience

@@ -52,23 +52,23 @@ def take(store: Store, route: Route, now: float, flying: Collection[str] = ()) -
     if at_once <= 0:
         return Next(())
     looked_at = (LOOKED_AT if ruled else at_once) + len(flying)
-    # first, however much older waits: until they are settled they count as messages of the minute
+    # first, however much older waits: until they are settled they count as messages of the minute, and hold up what
+    # follows of every position that they tell of
     repeated = [
         one for one in store.repetitions(route.channel, now, at_once + len(flying)) if one.notice.id not in flying
     ]
     due = store.outbox(now, looked_at, channel=route.channel)
-    heads = [one for one in due if one.notice.id not in flying and one.status is not DeliveryStatus.SENDING]
+    heads = [one for one in due if one.notice.id not in flying and not goes_as_it_is(one)]
     if not heads and not repeated:
         return Next(())
     more = ruled and len(due) >= looked_at
     budget, oldest = _budget(store, route, now)
     if budget is not None and budget <= 0:
-        as_it_is = [one for one in heads if goes_as_it_is(one)]
-        if not repeated and not as_it_is:  # the rules are for what the next minute allows
+        if not repeated:  # the rules are for what the next minute allows
             log.info("channel_throttled", channel=route.channel, per_minute=route.per_minute)
             return Next((), (now if oldest is None else oldest) + MINUTE_S)
         if not more:  # of a crowd what is over is dropped all the same: repetitions alone may take up every minute
-            heads = as_it_is
+            heads = []
     late = now - LATE_S if more else None
     decisions = [decide(_line(store, route, head), route, now, late=late) for head in heads]
     ready = [*([one] for one in repeated), *(one.ready for one in decisions if one.ready)]
@@ -129,8 +129,9 @@ def _claim(
         summary = summarize(route.channel, together)
         tx.carry(summary, route.channel, [one.notice.id for one in together], at=now)
         log.info("notices_merged", channel=route.channel, summary=summary.id, notices=len(together))
+        whole = _told(store.delivery(summary.id, route.channel), summary.id)  # as it was before it is sent: unseen
         if tx.claim(summary.id, route.channel):
-            claimed.append(_told(store.delivery(summary.id, route.channel), summary.id))
+            claimed.append(whole)
     return claimed
 
 

@@ -10,9 +10,10 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from keeper.core.records import Delivery, Notice, NoticeEvent
+from keeper.core.records import Delivery, Notice, NoticeEvent, summaries_of
 from keeper.core.types import Band
 from keeper.evaluator.page import Code, Page, Phrase, Section, headline, html, listing, markdown, text
+from keeper.evaluator.wording import four_places
 
 SUBJECT = "summary"
 FEW = 5
@@ -39,7 +40,7 @@ def summarize(channel: str, deliveries: Sequence[Delivery]) -> Notice:
     positions = {notice.position for notice in notices}
     said = "|".join((SUBJECT, channel, *(notice.id for notice in notices)))
     notice_id = hashlib.sha256(said.encode()).hexdigest()[:32]
-    subject = f"{SUBJECT}:{channel}"
+    subject = summaries_of(channel)
     many = "1 position" if len(positions) == 1 else f"{len(positions)} positions"
     page = Page((f"{len(notices)} notices of {many}, {deepest.label} at most",), tuple(_sections(notices)))
     body: dict[str, Any] = {
@@ -99,11 +100,5 @@ def _details(notice: Notice) -> list[str]:
 
 def _line(notice: Notice) -> Phrase:
     factor = notice.body.get("health_wad")
-    health = "" if factor is None else f", health {_four_places(int(factor))}"
+    health = "" if factor is None else f", health {four_places(int(factor))}"
     return (Code(notice.position), f" {notice.event.value}{health}, block {notice.block_number}")
-
-
-def _four_places(factor_wad: int) -> str:
-    """Truncated: a health just below 1 must not read 1.0000."""
-    whole, fraction = divmod(factor_wad // 10**14, 10**4)
-    return f"{whole}.{fraction:04d}"

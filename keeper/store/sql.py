@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from operator import itemgetter
 
-from keeper.core.records import Attempt, AuditEntry, Delivery, Intent, Lease, NoticeEvent, OldNotice, Told
+from keeper.core.records import Attempt, AuditEntry, Delivery, Intent, Lease, NoticeEvent, OldNotice, Told, summaries_of
 from keeper.core.types import Block, BlockRef
 from keeper.store import lease
 from keeper.store import statements as sql
@@ -146,7 +146,7 @@ class SqlStore:
         return [to_delivery(row) for row in self._db.rows(sql.OUTBOX_OF, channel, now, now, limit)]
 
     def repetitions(self, channel: str, now: float, limit: int) -> Sequence[Delivery]:
-        return [to_delivery(row) for row in self._db.rows(sql.OUTBOX_AGAIN, channel, now, limit)]
+        return [to_delivery(row) for row in self._db.rows(sql.OUTBOX_AGAIN, channel, summaries_of(channel), now, limit)]
 
     def next_due(self, channel: str | None = None, now: float = 0.0) -> float | None:
         if channel is None:
@@ -168,7 +168,7 @@ class SqlStore:
 
     def messages_since(self, channel: str, since: float) -> tuple[int, float | None]:
         sent, oldest = self._db.row(sql.MESSAGES_SINCE, channel, since) or (0, None)
-        (in_the_air,) = self._db.row(sql.MESSAGES_IN_THE_AIR, channel) or (0,)
+        (in_the_air,) = self._db.row(sql.MESSAGES_IN_THE_AIR, channel, summaries_of(channel)) or (0,)
         return sent + in_the_air, oldest
 
     def deliveries(self, episode: str | None = None) -> Sequence[Delivery]:

@@ -468,15 +468,27 @@ OUTBOX_OF = Statement(
 """As OUTBOX, of one channel: asked for after each message, so it looks at no more rows than it returns, whatever waits
 behind them. What is due is not held any longer, so only what is ahead of it needs to be asked about that."""
 
-OUTBOX_AGAIN = Statement(
-    _with_notice.where(
-        _is(deliveries.c.status, DeliveryStatus.SENDING), _on_channel, _itself, deliveries.c.due_at <= bindparam("now")
+_unfinished = deliveries.alias("unfinished")
+_again = deliveries.c.seq.in_(
+    # two searches: as one condition the first would be answered by looking at all that no summary carries
+    select(_unfinished.c.seq)
+    .where(_is(_unfinished.c.status, DeliveryStatus.SENDING), _unfinished.c.channel == bindparam("channel"))
+    .union_all(
+        select(_unfinished.c.seq).where(
+            _unfinished.c.position == bindparam("subject"),
+            # an expression, so that not all is looked at that is pending
+            _unfinished.c.status + literal_column("''") == _constant(DeliveryStatus.PENDING),
+        )
     )
+)
+OUTBOX_AGAIN = Statement(
+    _with_notice.where(_again, _itself, deliveries.c.due_at <= bindparam("now"))
     .order_by(deliveries.c.seq)
     .limit(_at("most")),
-    ("channel", "now", "most"),
+    ("channel", "subject", "now", "most"),
 )
-"""What was sent of a channel and may have to be sent again. Each was next of its position when it was claimed."""
+"""What was sent of a channel and may have to be sent again, and its summaries, whether they were seen or not. Each was
+next of its position when it was claimed."""
 
 _first_due = select(func.min(deliveries.c.due_at)).where(deliveries.c.seq.in_(_next_in_line), _itself)
 _held_beyond = select(func.min(deliveries.c.due_at)).where(_held, deliveries.c.due_at > bindparam("now", type_=Double))
@@ -523,10 +535,8 @@ MESSAGES_SINCE = Statement(
     ("channel", "since"),
 )
 MESSAGES_IN_THE_AIR = Statement(
-    select(func.count()).where(
-        deliveries.c.channel == bindparam("channel"), _itself, _is(deliveries.c.status, DeliveryStatus.SENDING)
-    ),
-    ("channel",),
+    select(func.count()).where(_again, _itself),
+    ("channel", "subject"),
 )
 ALL_DELIVERIES = Statement(_with_notice.where(_of_a_channel).order_by(deliveries.c.seq))
 EPISODE_DELIVERIES = Statement(

@@ -99,6 +99,19 @@ def test_what_waits_of_a_channel_is_found_by_the_index_over_what_waits(tmp_path:
     assert not [line for line in plan if line.startswith("SCAN") or "TEMP B-TREE" in line]
 
 
+def test_what_is_sent_again_is_found_without_looking_at_all_that_waits_or_was_told(tmp_path: Path):
+    """By status and channel what is in the air, and by their name the summaries."""
+    with closing(open_store(f"sqlite:///{tmp_path}/keeper.db", chain_id=1)) as store:
+        sql, constants = store._db._sql(statements.OUTBOX_AGAIN)
+        values = ("hook", "summary:hook", 1, *constants, 5)
+        plan = [row[3] for row in store._db.driver.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+    assert [line for line in plan if " unfinished " in line] == [
+        "SEARCH unfinished USING COVERING INDEX deliveries_by_sending (status=? AND channel=?)",
+        "SEARCH unfinished USING INDEX deliveries_by_position (position=?)",
+    ]
+    assert not [line for line in plan if line.startswith("SCAN") or line.endswith("(carrier=?)")]
+
+
 def test_the_outbox_holds_only_what_is_due(store):
     """A retry in the future is not due, and what waits behind it is not either."""
     tell(store, notice("a1", 1), notice("a2", 2))
@@ -361,6 +374,17 @@ def test_what_a_summary_carries_shares_its_fate_and_blocks_what_follows(store):
     assert due(store) == [("a2", "hook")]
     assert store.heard("hook", "a") is NoticeEvent.OPENED
     assert store.messages_since("hook", 6.0) == (1, 7.0)
+
+
+def test_a_summary_that_waits_for_another_attempt_is_among_what_is_sent_again(store):
+    """It is a message of the minute, whether or not it was seen; a notice that nobody saw is none."""
+    tell(store, notice("a1", 1, of="a"), notice("b1", 1, of="b"), notice("c1", 1, of="c"))
+    settle(store, "c1", DeliveryStatus.PENDING, due_at=2.0, error="no connection")
+    carry(store, "a1", "b1")
+    settle(store, "whole", DeliveryStatus.PENDING, due_at=5.0, error="no connection")
+    assert store.repetitions("hook", 4.9, 10) == []
+    assert [one.notice.id for one in store.repetitions("hook", 5.0, 10)] == ["whole"]
+    assert (store.messages_since("hook", 0.0), store.messages_since("chat", 0.0)) == ((1, None), (0, None))
 
 
 def test_a_summary_that_a_revert_drops_lets_go_what_is_still_true(store):

@@ -202,6 +202,33 @@ def test_what_may_have_been_seen_is_repeated_however_much_older_waits(tmp_path: 
         assert [one.notice.id for one in again] == [first.id, second.id]
 
 
+def test_a_summary_that_nobody_saw_is_sent_before_what_waits(tmp_path: Path) -> None:
+    """The receiver refused the connection once: its calls are the deepest, or the oldest, and a second later they go,
+    not behind the hundreds that the limit lets through in the minutes to come. What it takes of the limit it keeps."""
+    route = Route(channel="hook", per_minute=4)
+    with closing(open_store(f"sqlite:///{tmp_path}/keeper.db", chain_id=31337)) as store:
+        put(store, [notice(n, position=f"aave:{n}") for n in range(5 * LOOKED_AT)], ["hook"], 0.0)
+        (whole,) = take(store, route, 0.0).claimed
+        assert (whole.status, whole.notice.event) == (DeliveryStatus.PENDING, NoticeEvent.SUMMARY)
+        with store.transaction() as tx:
+            tx.settle(whole.notice.id, "hook", DeliveryStatus.PENDING, at=0.0, due_at=1.0, error="connection refused")
+        flying: list[str] = []
+        for _ in range(10):
+            flying += [one.notice.id for one in take(store, route, 0.5, flying).claimed]
+        assert len(flying) == 3
+        assert [one.notice.id for one in take(store, route, 1.0, flying).claimed] == [whole.notice.id]
+
+
+async def test_a_summary_that_certainly_did_not_arrive_is_not_believed(store: Store) -> None:
+    """As any other notice: a reorg may take it back."""
+    unreachable = WebhookChannel("hook", Secret("http://127.0.0.1:1/"), None, Band.CALL)
+    put(store, [notice(1, position="a"), notice(2, position="b")], ["hook"])
+    async with delivering(store, unreachable, router=Router.of([Route(channel="hook", per_minute=1)])):
+        await until(lambda: any(one.attempts for one in store.deliveries()))
+        await until(lambda: statuses(store, "hook") == ["pending"] * 3)
+    assert [one.notice.event for one in store.deliveries()][-1] is NoticeEvent.SUMMARY
+
+
 def test_what_is_over_does_not_wait_for_a_channel_that_hardly_answers(tmp_path: Path) -> None:
     """Repetitions take up every minute, so nothing new is sent; what waits is bounded by the positions all the same."""
     route, crowd = Route(channel="hook", per_minute=1), range(2, 2 * LOOKED_AT + 2)

@@ -247,13 +247,9 @@ class ModelStore:
         return [told for told in self._next_in_line(channel, now) if told.due_at <= now][:limit]
 
     def repetitions(self, channel: str, now: float, limit: int) -> list[Delivery]:
-        return [
-            told
-            for told in self.told_in_order
-            if (told.channel, told.status) == (channel, DeliveryStatus.SENDING)
-            and told.carrier is None
-            and told.due_at <= now
-        ][:limit]
+        return [told for told in self.told_in_order if told.channel == channel and _again(told) and told.due_at <= now][
+            :limit
+        ]
 
     def next_due(self, channel: str | None = None, now: float = 0.0) -> float | None:
         later = [
@@ -292,7 +288,7 @@ class ModelStore:
     def messages_since(self, channel: str, since: float) -> tuple[int, float | None]:
         mine = [told for told in self.told_in_order if told.channel == channel and told.carrier is None]
         sent = [told.sent_at for told in mine if told.sent_at is not None and told.sent_at > since]
-        return len(sent) + sum(told.status is DeliveryStatus.SENDING for told in mine), min(sent, default=None)
+        return len(sent) + sum(_again(told) for told in mine), min(sent, default=None)
 
     def deliveries(self, episode: str | None = None) -> list[Delivery]:
         return [told for told in self.told_in_order if episode in (None, told.notice.episode)]
@@ -317,3 +313,8 @@ class ModelStore:
 
     def audited(self) -> list[tuple[float, str, str | None, str]]:
         return self.trail
+
+
+def _again(told: Delivery) -> bool:
+    whole = told.status is DeliveryStatus.PENDING and told.notice.position == f"summary:{told.channel}"
+    return told.carrier is None and (told.status is DeliveryStatus.SENDING or whole)

@@ -34,6 +34,7 @@ def view(store: Any, now: float = 1e9) -> dict[str, Any]:
         "told": dict(store.told()),
         "outbox": list(store.outbox(now)),
         "due": [list(store.outbox(now / 2, limit=2, channel=channel)) for channel in CHANNELS],
+        "again": [store.repetitions(channel, now / 2, 9) for channel in CHANNELS],
         "next_due": [store.next_due(channel, now=now / 2) for channel in (None, *CHANNELS)],
         "waiting": [store.waiting(channel, f"aave:0x0{n}") for channel in CHANNELS for n in (1, 2, 3)],
         "heard": [store.heard(channel, f"aave:0x0{n}") for channel in CHANNELS for n in (1, 2, 3)],
