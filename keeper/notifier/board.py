@@ -121,8 +121,9 @@ def _demand(demand: Mapping[str, Any]) -> tuple[bool, bytes, int, int]:
 
 
 def _uint256(text: str | None) -> int:
-    """The largest number stands for no debt, whose health is beyond any."""
-    return UINT256_MAX if text is None else min(int(text), UINT256_MAX)
+    """The largest number stands for no debt, whose health is beyond any; 0 also for less, as of a position that owes
+    more than it has."""
+    return UINT256_MAX if text is None else max(0, min(int(text), UINT256_MAX))
 
 
 def build(config: Mapping[str, Any], name: str) -> BoardChannel:

@@ -36,6 +36,14 @@ def test_a_storm_is_told_in_a_line_each_the_deepest_first():
     assert not any("demands" in one for one in told.body["notices"])
 
 
+def test_a_health_below_zero_reads_as_in_the_notice_itself():
+    """Of a perpetual account that owes more than it has."""
+    deep = notice(99, position="perp:99", band="liquidatable")
+    deep = replace(deep, body={**deep.body, "health_wad": str(-(1957 * 10**15 + 1))})
+    told = summarize("hook", waiting(*(notice(n, position=f"aave:{n}") for n in range(9)), deep))
+    assert told.text.splitlines()[2] == "  - perp:99 opened, health -1.9571, block 99"
+
+
 def test_the_same_notices_make_the_same_summary_and_others_another():
     """A retry after a crash repeats its id and its body byte for byte."""
     one = summarize("hook", waiting(notice(1), notice(2)))
