@@ -14,6 +14,7 @@ from keeper.core.records import (
     DeliveryStatus,
     Intent,
     Lease,
+    Messages,
     Notice,
     NoticeEvent,
     OldNotice,
@@ -549,9 +550,9 @@ class Store(Protocol):
         ...
 
     def outbox(self, now: float, limit: int = 1000, *, channel: str | None = None) -> Sequence[Delivery]:
-        """Unsettled deliveries that are due, oldest first; per position and channel only the oldest unsettled one, so
-        that order holds. What is HELD beyond `now` stands in nobody's way, and what a summary carries is not here.
-        channel: only this one's."""
+        """Unsettled deliveries that are due, or put off by more than `LONGEST_WAIT_S`, oldest first; per position and
+        channel only the oldest unsettled one, so that order holds. What is HELD beyond `now` stands in nobody's way,
+        and what a summary carries is not here. channel: only this one's."""
         ...
 
     def repetitions(self, channel: str, now: float, limit: int) -> Sequence[Delivery]:
@@ -573,9 +574,9 @@ class Store(Protocol):
 
     def delivery(self, notice_id: str, channel: str) -> Delivery | None: ...
 
-    def messages_since(self, channel: str, since: float) -> tuple[int, float | None]:
-        """How many messages a channel was sent after this moment, with those in the air, which a summary that waits
-        for another attempt is; and when the oldest of them was sent. A summary is one."""
+    def messages(self, channel: str, since: float, until: float) -> Messages:
+        """What a channel was sent after `since` and not after `until`, and what is in the air, as a summary is that
+        waits for another attempt. A summary is one message."""
         ...
 
     def old_notices(self, after: int, before: float, limit: int) -> Sequence[OldNotice]:

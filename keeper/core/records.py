@@ -145,6 +145,26 @@ class Delivery:
     carrier: str | None = None
 
 
+LONGEST_RETRY_AFTER_S = 600.0
+"""A receiver that asks for more patience is asked again after this."""
+
+LONGEST_WAIT_S = LONGEST_RETRY_AFTER_S + 60.0
+"""No delivery that is not HELD is made to wait longer for another attempt: one that is due later was put off before the
+clock was set back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """What a channel was sent in a span of time: how many, and when the oldest of them.
+
+    in_the_air: how many may have been sent, and are not settled, by the number of attempts so far.
+    """
+
+    sent: int
+    oldest: float | None
+    in_the_air: Mapping[int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class OldNotice:
     """Where an old notice stands: seq of one of its deliveries, and whether all of them are settled."""

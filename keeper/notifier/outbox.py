@@ -20,7 +20,7 @@ from tenacity.wait import wait_base
 
 from keeper.core.errors import KeeperError, NoticeDelayed, NoticeObsolete, RetryableError
 from keeper.core.ports import Notifier, Store, Transaction
-from keeper.core.records import Delivery, DeliveryStatus
+from keeper.core.records import LONGEST_RETRY_AFTER_S, Delivery, DeliveryStatus
 from keeper.notifier.obey import obey
 from keeper.notifier.queue import take
 from keeper.notifier.requests import Requests
@@ -34,8 +34,6 @@ LONGEST_REST_S = 30.0
 
 BACKOFF = wait_exponential_jitter(initial=1, max=60, jitter=1)
 """1, 2, 4 … 60 seconds: a margin call that is minutes late is worth little, so the pause stays short."""
-
-LONGEST_RETRY_AFTER_S = 600.0
 
 LISTEN_S = 1.0
 

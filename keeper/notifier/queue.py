@@ -25,6 +25,9 @@ meanwhile, for some twenty milliseconds."""
 
 MINUTE_S = 60.0
 
+LASTING = 7
+"""After so many attempts, with pauses of 1, 2, 4 … 32 seconds between them, the first was more than a minute ago."""
+
 LATE_S = 120.0
 """Where a crowd waits, what waited so long and is over is not told any more. Within the limit a minute tells thousands,
 so this is of channels that hardly answer."""
@@ -93,11 +96,16 @@ def _line(store: Store, route: Route, head: Delivery) -> Line:
 
 
 def _budget(store: Store, route: Route, now: float) -> tuple[int | None, float | None]:
-    """Messages that this minute still allows, and when the oldest of it was sent."""
+    """Messages that this minute still allows, and when the oldest of it was sent.
+
+    What is repeated for longer than a minute leaves one for what is new: a receiver that takes all but a few notices
+    would otherwise be told nothing else."""
     if route.per_minute is None:
         return None, None
-    count, oldest = store.messages_since(route.channel, now - MINUTE_S)
-    return route.per_minute - count, oldest
+    messages = store.messages(route.channel, now - MINUTE_S, now)
+    lasting = sum(count for attempts, count in messages.in_the_air.items() if attempts >= LASTING)
+    fresh = messages.sent + sum(messages.in_the_air.values()) - lasting
+    return route.per_minute - fresh - min(lasting, route.per_minute - 1), messages.oldest
 
 
 def _apply(tx: Transaction, route: Route, decisions: Sequence[Decision], now: float) -> bool:

@@ -145,21 +145,24 @@ def batch(
 
     What they held back is told together when they end. Beyond the budget the deepest go by themselves, as far as
     it reaches, and everything else in one message; where that is more than a message holds, all go together, so that
-    ten thousand calls are told in forty messages and not in twenty minutes.
+    ten thousand calls are told in forty messages and not in twenty minutes. What was tried in vain is told together
+    with nothing, lest a notice that the receiver refuses take others with it, and leaves a message for what is new.
     """
     again = [line[0] for line in lines if goes_as_it_is(line[0])]
     fresh = [line for line in lines if not goes_as_it_is(line[0])]
-    morning = [line for line in fresh if nightly and all(_held_till_now(one, now) for one in line)]
+    morning = [line for line in fresh if nightly and all(_held_till_now(one, now) for one in line) and not _tried(line)]
     together = [one for line in morning for one in line] if _count(morning) > 1 else []
     if together:
         fresh = [line for line in fresh if line not in morning]
-    fresh.sort(key=lambda line: (-_depth(line), line[0].created_at))
+    fresh.sort(key=_order)
     if budget is not None and _count(fresh) + bool(together) > budget:
         if budget <= 0:
             return Batch(again[:at_once], (), throttled=True)
-        by_themselves = 0 if more or _count(fresh) > IN_ONE else budget - 1
-        together += [one for line in fresh[by_themselves:] for one in line]
-        fresh = fresh[:by_themselves]
+        tried, new = [line for line in fresh if _tried(line)], [line for line in fresh if not _tried(line)]
+        tried = tried[: budget - bool(new or together)]
+        by_themselves = 0 if more or _count(new) > IN_ONE else budget - len(tried) - 1
+        together += [one for line in new[by_themselves:] for one in line]
+        fresh = sorted([*tried, *new[:by_themselves]], key=_order)
     if len(together) == 1:
         fresh, together = [*fresh, together], []
     singles = [*again, *(line[0] for line in fresh)]
@@ -173,6 +176,15 @@ def goes_as_it_is(delivery: Delivery) -> bool:
 
 def _held_till_now(delivery: Delivery, now: float) -> bool:
     return delivery.status is DeliveryStatus.HELD and delivery.due_at <= now
+
+
+def _tried(line: Sequence[Delivery]) -> bool:
+    return line[0].attempts > 0
+
+
+def _order(line: Sequence[Delivery]) -> tuple[int, float]:
+    """The deepest first, then the oldest."""
+    return -_depth(line), line[0].created_at
 
 
 def _count(lines: Sequence[Sequence[Delivery]]) -> int:

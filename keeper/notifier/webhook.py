@@ -26,6 +26,9 @@ from keeper.core.types import Band
 
 TIMEOUT_S = 10.0
 
+_MAYBE_SEEN = (408, 425, 429)
+"""Answers that blame the moment. With any other of 4xx a receiver says that it did not take what it was sent."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -108,7 +111,7 @@ class WebhookChannel:
         after = response.headers.get("Retry-After", "")
         raise self._delayed(
             f"answered {response.status} {response.reason or ''}".rstrip(),
-            seen=True,
+            seen=not 400 <= response.status < 500 or response.status in _MAYBE_SEEN,
             retry_after_s=float(after) if after.isascii() and after.isdigit() else None,
         )
 

@@ -6,7 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from operator import itemgetter
 
-from keeper.core.records import Attempt, AuditEntry, Delivery, Intent, Lease, NoticeEvent, OldNotice, Told, summaries_of
+from keeper.core.records import (
+    LONGEST_WAIT_S,
+    Attempt,
+    AuditEntry,
+    Delivery,
+    Intent,
+    Lease,
+    Messages,
+    NoticeEvent,
+    OldNotice,
+    Told,
+    summaries_of,
+)
 from keeper.core.types import Block, BlockRef
 from keeper.store import lease
 from keeper.store import statements as sql
@@ -142,11 +154,14 @@ class SqlStore:
 
     def outbox(self, now: float, limit: int = 1000, *, channel: str | None = None) -> Sequence[Delivery]:
         if channel is None:
-            return [to_delivery(row) for row in self._db.rows(sql.OUTBOX, now, now, limit)]
-        return [to_delivery(row) for row in self._db.rows(sql.OUTBOX_OF, channel, now, now, limit)]
+            return [to_delivery(row) for row in self._db.rows(sql.OUTBOX, now, now, now + LONGEST_WAIT_S, limit)]
+        return [
+            to_delivery(row) for row in self._db.rows(sql.OUTBOX_OF, channel, now, now + LONGEST_WAIT_S, now, limit)
+        ]
 
     def repetitions(self, channel: str, now: float, limit: int) -> Sequence[Delivery]:
-        return [to_delivery(row) for row in self._db.rows(sql.OUTBOX_AGAIN, channel, summaries_of(channel), now, limit)]
+        values = (channel, summaries_of(channel), now, now + LONGEST_WAIT_S, limit)
+        return [to_delivery(row) for row in self._db.rows(sql.OUTBOX_AGAIN, *values)]
 
     def next_due(self, channel: str | None = None, now: float = 0.0) -> float | None:
         if channel is None:
@@ -166,10 +181,10 @@ class SqlStore:
         row = self._db.row(sql.DELIVERY, notice_id, channel)
         return None if row is None else to_delivery(row)
 
-    def messages_since(self, channel: str, since: float) -> tuple[int, float | None]:
-        sent, oldest = self._db.row(sql.MESSAGES_SINCE, channel, since) or (0, None)
-        (in_the_air,) = self._db.row(sql.MESSAGES_IN_THE_AIR, channel, summaries_of(channel)) or (0,)
-        return sent + in_the_air, oldest
+    def messages(self, channel: str, since: float, until: float) -> Messages:
+        sent, oldest = self._db.row(sql.MESSAGES_SINCE, channel, since, until) or (0, None)
+        in_the_air = self._db.rows(sql.MESSAGES_IN_THE_AIR, channel, summaries_of(channel))
+        return Messages(sent, oldest, dict(in_the_air))
 
     def deliveries(self, episode: str | None = None) -> Sequence[Delivery]:
         if episode is None:

@@ -429,11 +429,16 @@ UNCARRY = Statement(
     )
 )
 """What a dropped summary carried goes by itself again."""
+_due = or_(
+    deliveries.c.due_at <= bindparam("now", type_=Double),
+    and_(~_held, deliveries.c.due_at > bindparam("beyond", type_=Double)),
+)
+"""beyond: later than anything is made to wait that is not held. What is, was put off by a clock that was set back."""
 OUTBOX = Statement(
-    _with_notice.where(deliveries.c.seq.in_(_next_in_line), _itself, deliveries.c.due_at <= bindparam("now"))
+    _with_notice.where(deliveries.c.seq.in_(_next_in_line), _itself, _due)
     .order_by(deliveries.c.seq)
     .limit(_at("most")),
-    ("held_until", "now", "most"),
+    ("held_until", "now", "beyond", "most"),
 )
 _ahead = deliveries.alias("ahead")
 _none_ahead = ~(
@@ -458,12 +463,12 @@ OUTBOX_OF = Statement(
     _with_notice.where(
         _on_channel,
         _in_line,
-        deliveries.c.due_at <= bindparam("now"),
+        _due,
         _none_ahead,
     )
     .order_by(deliveries.c.seq)
     .limit(_at("most")),
-    ("channel", "now", "held_until", "most"),
+    ("channel", "now", "beyond", "held_until", "most"),
 )
 """As OUTBOX, of one channel: asked for after each message, so it looks at no more rows than it returns, whatever waits
 behind them. What is due is not held any longer, so only what is ahead of it needs to be asked about that."""
@@ -482,10 +487,8 @@ _again = deliveries.c.seq.in_(
     )
 )
 OUTBOX_AGAIN = Statement(
-    _with_notice.where(_again, _itself, deliveries.c.due_at <= bindparam("now"))
-    .order_by(deliveries.c.seq)
-    .limit(_at("most")),
-    ("channel", "subject", "now", "most"),
+    _with_notice.where(_again, _itself, _due).order_by(deliveries.c.seq).limit(_at("most")),
+    ("channel", "subject", "now", "beyond", "most"),
 )
 """What was sent of a channel and may have to be sent again, and its summaries, whether they were seen or not. Each was
 next of its position when it was claimed."""
@@ -530,12 +533,13 @@ MESSAGES_SINCE = Statement(
         _is(deliveries.c.status, DeliveryStatus.SENT),
         deliveries.c.channel == bindparam("channel"),
         deliveries.c.sent_at > bindparam("since"),
+        deliveries.c.sent_at <= bindparam("until"),
         _itself,
     ),
-    ("channel", "since"),
+    ("channel", "since", "until"),
 )
 MESSAGES_IN_THE_AIR = Statement(
-    select(func.count()).where(_again, _itself),
+    select(deliveries.c.attempts, func.count()).where(_again, _itself).group_by(deliveries.c.attempts),
     ("channel", "subject"),
 )
 ALL_DELIVERIES = Statement(_with_notice.where(_of_a_channel).order_by(deliveries.c.seq))

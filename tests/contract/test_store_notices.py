@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keeper.core.errors import StoreError
-from keeper.core.records import DeliveryStatus, NoticeEvent
+from keeper.core.records import LONGEST_WAIT_S, DeliveryStatus, Messages, NoticeEvent
 from keeper.store import open_store, statements
 from tests.support.store_work import (
     KEYS,
@@ -94,7 +94,9 @@ def test_what_waits_of_a_channel_is_found_by_the_index_over_what_waits(tmp_path:
     """Not by status, under which everything lies that waits anywhere, and sorted by nothing but the index."""
     with closing(open_store(f"sqlite:///{tmp_path}/keeper.db", chain_id=1)) as store:
         sql, constants = store._db._sql(statements.OUTBOX_OF)
-        plan = [row[3] for row in store._db.driver.execute(f"EXPLAIN QUERY PLAN {sql}", ("hook", 1, 1, *constants, 5))]
+        plan = [
+            row[3] for row in store._db.driver.execute(f"EXPLAIN QUERY PLAN {sql}", ("hook", 1, 1, 1, *constants, 5))
+        ]
     assert plan[0] == "SEARCH deliveries USING INDEX deliveries_in_line (channel=?)"
     assert not [line for line in plan if line.startswith("SCAN") or "TEMP B-TREE" in line]
 
@@ -103,7 +105,7 @@ def test_what_is_sent_again_is_found_without_looking_at_all_that_waits_or_was_to
     """By status and channel what is in the air, and by their name the summaries."""
     with closing(open_store(f"sqlite:///{tmp_path}/keeper.db", chain_id=1)) as store:
         sql, constants = store._db._sql(statements.OUTBOX_AGAIN)
-        values = ("hook", "summary:hook", 1, *constants, 5)
+        values = ("hook", "summary:hook", 1, 1, *constants, 5)
         plan = [row[3] for row in store._db.driver.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
     assert [line for line in plan if " unfinished " in line] == [
         "SEARCH unfinished USING COVERING INDEX deliveries_by_sending (status=? AND channel=?)",
@@ -373,7 +375,7 @@ def test_what_a_summary_carries_shares_its_fate_and_blocks_what_follows(store):
     ]
     assert due(store) == [("a2", "hook")]
     assert store.heard("hook", "a") is NoticeEvent.OPENED
-    assert store.messages_since("hook", 6.0) == (1, 7.0)
+    assert store.messages("hook", 6.0, 7.0) == Messages(1, 7.0, {})
 
 
 def test_a_summary_that_waits_for_another_attempt_is_among_what_is_sent_again(store):
@@ -384,7 +386,30 @@ def test_a_summary_that_waits_for_another_attempt_is_among_what_is_sent_again(st
     settle(store, "whole", DeliveryStatus.PENDING, due_at=5.0, error="no connection")
     assert store.repetitions("hook", 4.9, 10) == []
     assert [one.notice.id for one in store.repetitions("hook", 5.0, 10)] == ["whole"]
-    assert (store.messages_since("hook", 0.0), store.messages_since("chat", 0.0)) == ((1, None), (0, None))
+    assert store.messages("hook", 0.0, 9.0) == Messages(0, None, {1: 1})
+    assert store.messages("chat", 0.0, 9.0) == Messages(0, None, {})
+
+
+def test_what_was_put_off_before_the_clock_was_set_back_is_due(store):
+    """No pause is longer than eleven minutes; an hour's step would be one. What is held is held until a time of day."""
+    tell(store, notice("a1", 1, of="a"), notice("a2", 2, of="a"), notice("b1", 1, of="b"), notice("c1", 1, of="c"))
+    settle(store, "a1", DeliveryStatus.PENDING, due_at=5_002.0, error="no connection")
+    settle(store, "b1", DeliveryStatus.SENDING, due_at=5_002.0, error="no answer")
+    with store.transaction() as transaction:
+        transaction.hold("c1", "hook", 5_002.0)
+    assert due(store, now=5_002.0 - LONGEST_WAIT_S) == []
+    assert due(store, now=5_001.0 - LONGEST_WAIT_S) == [("a1", "hook"), ("b1", "hook")]
+    assert [one.notice.id for one in store.outbox(1_402.0, channel="hook")] == ["a1", "b1"]
+    assert [one.notice.id for one in store.repetitions("hook", 1_402.0, 9)] == ["b1"]
+
+
+def test_a_message_of_the_future_is_none_of_this_minute(store):
+    """The clock was set back since it was sent."""
+    tell(store, notice("a1", 1, of="a"), notice("b1", 1, of="b"))
+    settle(store, "a1", DeliveryStatus.SENT, at=3_600.0)
+    settle(store, "b1", DeliveryStatus.SENT, at=20.0)
+    assert store.messages("hook", 0.0, 60.0) == Messages(1, 20.0, {})
+    assert store.messages("hook", 3_540.0, 3_600.0) == Messages(1, 3_600.0, {})
 
 
 def test_a_summary_that_a_revert_drops_lets_go_what_is_still_true(store):

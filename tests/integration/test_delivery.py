@@ -181,6 +181,26 @@ async def test_what_may_have_been_seen_counts_as_told_until_it_is_settled(store:
     assert statuses(store, channel) == [DeliveryStatus.SENDING]
 
 
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        *((answer, DeliveryStatus.PENDING) for answer in (400, 404, 413, 422)),
+        *((answer, DeliveryStatus.SENDING) for answer in (302, 408, 425, 429, 500, 503)),
+    ],
+)
+async def test_an_answer_that_refuses_the_request_says_that_nobody_saw_it(
+    store: Store, answer: int, status: DeliveryStatus
+) -> None:
+    """It is tried again, and meanwhile takes up nothing of the limit. Other answers blame the moment or the receiver,
+    who may have passed it on all the same."""
+    async with receiver(otherwise=answer) as told:
+        channel = hook(told)
+        put(store, [notice()], [channel])
+        async with delivering(store, channel):
+            await told.until(2)
+    assert statuses(store, channel) == [status]
+
+
 # --- the outbox -------------------------------------------------------------------------------------------------------
 
 

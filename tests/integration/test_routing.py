@@ -219,6 +219,42 @@ def test_a_summary_that_nobody_saw_is_sent_before_what_waits(tmp_path: Path) -> 
         assert [one.notice.id for one in take(store, route, 1.0, flying).claimed] == [whole.notice.id]
 
 
+def lasting(store: Store, route: Route, status: DeliveryStatus, *, hours: float) -> Iterator[tuple[float, Notice]]:
+    """Everything that is sent besides five calls that the channel never takes, one every two minutes, with its time,
+    and a new one an hour later. Pauses between attempts are those of every channel."""
+    bad = [notice(n, position=f"aave:{n}", band="liquidatable") for n in range(1, 6)]
+    now, attempts = 0.0, dict.fromkeys((one.id for one in bad), 0)
+    while now < hours * 3600:
+        if now % 120 == 0 and now < 600:
+            put(store, [bad[int(now / 120)]], ["hook"], now)
+        now += 1.0
+        if now == 3600.0:
+            put(store, [notice(50, position="aave:50")], ["hook"], now)
+        for one in take(store, route, now).claimed:
+            name = one.notice.id
+            with store.transaction() as tx:
+                if name in attempts:
+                    attempts[name] += 1
+                    tx.settle(name, "hook", status, at=now, due_at=now + min(2.0 ** (attempts[name] - 1), 60.0))
+                else:
+                    tx.settle(name, "hook", DeliveryStatus.SENT, at=now)
+            if name not in attempts:
+                yield now, one.notice
+
+
+@pytest.mark.parametrize("limit", [1, 4, 5, 20])
+@pytest.mark.parametrize("status", [DeliveryStatus.SENDING, DeliveryStatus.PENDING])
+def test_notices_that_a_receiver_never_takes_leave_the_channel_to_what_is_new(
+    tmp_path: Path, limit: int, status: DeliveryStatus
+) -> None:
+    """Five are repeated once a minute for days. A new call is not among what the limit then allows no more, nor
+    told together with one that takes it down; it comes alone, within a minute or two."""
+    route = Route(channel="hook", per_minute=limit)
+    with closing(open_store(f"sqlite:///{tmp_path}/keeper.db", chain_id=31337)) as store:
+        now, told = next(lasting(store, route, status, hours=1.1))
+    assert (told.id, now <= 3600.0 + 120.0) == ("notice-50", True)
+
+
 async def test_a_summary_that_certainly_did_not_arrive_is_not_believed(store: Store) -> None:
     """As any other notice: a reorg may take it back."""
     unreachable = WebhookChannel("hook", Secret("http://127.0.0.1:1/"), None, Band.CALL)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from keeper.core.errors import StoreError, UnrecoverableReorg
 from keeper.core.records import (
+    LONGEST_WAIT_S,
     CommittedBlock,
     Delivery,
     DeliveryStatus,
     Intent,
+    Messages,
     Notice,
     NoticeEvent,
     Told,
@@ -244,10 +247,10 @@ class ModelStore:
         }
 
     def outbox(self, now: float, limit: int = 1000, *, channel: str | None = None) -> list[Delivery]:
-        return [told for told in self._next_in_line(channel, now) if told.due_at <= now][:limit]
+        return [told for told in self._next_in_line(channel, now) if _due(told, now)][:limit]
 
     def repetitions(self, channel: str, now: float, limit: int) -> list[Delivery]:
-        return [told for told in self.told_in_order if told.channel == channel and _again(told) and told.due_at <= now][
+        return [told for told in self.told_in_order if told.channel == channel and _again(told) and _due(told, now)][
             :limit
         ]
 
@@ -285,10 +288,10 @@ class ModelStore:
         ]
         return said[-1] if said else None
 
-    def messages_since(self, channel: str, since: float) -> tuple[int, float | None]:
+    def messages(self, channel: str, since: float, until: float) -> Messages:
         mine = [told for told in self.told_in_order if told.channel == channel and told.carrier is None]
-        sent = [told.sent_at for told in mine if told.sent_at is not None and told.sent_at > since]
-        return len(sent) + sum(_again(told) for told in mine), min(sent, default=None)
+        sent = [told.sent_at for told in mine if told.sent_at is not None and since < told.sent_at <= until]
+        return Messages(len(sent), min(sent, default=None), Counter(told.attempts for told in mine if _again(told)))
 
     def deliveries(self, episode: str | None = None) -> list[Delivery]:
         return [told for told in self.told_in_order if episode in (None, told.notice.episode)]
@@ -313,6 +316,10 @@ class ModelStore:
 
     def audited(self) -> list[tuple[float, str, str | None, str]]:
         return self.trail
+
+
+def _due(told: Delivery, now: float) -> bool:
+    return told.due_at <= now or (told.status is not DeliveryStatus.HELD and told.due_at > now + LONGEST_WAIT_S)
 
 
 def _again(told: Delivery) -> bool:

@@ -38,7 +38,7 @@ def view(store: Any, now: float = 1e9) -> dict[str, Any]:
         "next_due": [store.next_due(channel, now=now / 2) for channel in (None, *CHANNELS)],
         "waiting": [store.waiting(channel, f"aave:0x0{n}") for channel in CHANNELS for n in (1, 2, 3)],
         "heard": [store.heard(channel, f"aave:0x0{n}") for channel in CHANNELS for n in (1, 2, 3)],
-        "messages": [store.messages_since(channel, 50.0) for channel in CHANNELS],
+        "messages": [store.messages(channel, 50.0, 500.0) for channel in CHANNELS],
         "deliveries": list(store.deliveries()),
         "intents": list(store.intents()),
         "unsettled": list(store.intents(unsettled=True)),

@@ -10,7 +10,8 @@ from eth_abi.abi import decode
 from keeper.notifier.board import POST, encode_post
 from tests.support.notices import notice
 
-TYPES = "bytes32 uint8 address string uint8 uint256 uint256 bytes32 (bool,address,uint256,uint256)[]".split()
+TYPES = ["bytes32", "uint8", "address", "string", "uint8", "uint256", "uint256", "bytes32"]
+TYPES += ["(bool,address,uint256,uint256)[]"]
 
 
 @pytest.mark.parametrize(

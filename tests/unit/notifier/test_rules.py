@@ -206,6 +206,17 @@ def test_beyond_the_limit_the_deepest_go_by_themselves_and_the_rest_together():
     assert {one.notice.id for one in (*chosen.singles, *chosen.together)} == {line[0].notice.id for line in storm}
 
 
+def test_what_was_tried_in_vain_is_told_with_nothing_else_and_leaves_a_message_for_what_is_new():
+    """Whatever a receiver refuses, it would refuse all that is told together with it."""
+    tried = lines(6, attempts=1)
+    new = [[wait(number=n, position=f"aave:{n}")] for n in range(50, 60)]
+    chosen = batch([*tried, *new], 3, 8, now=DAY, nightly=False)
+    assert [[one] for one in chosen.singles] == tried[:2]
+    assert [[one] for one in chosen.together] == new
+    assert len(batch(tried, 3, 8, now=DAY, nightly=False).singles) == 3
+    assert len(batch([*tried[:1], *new[:1]], 2, 8, now=DAY, nightly=False).singles) == 2
+
+
 def test_one_message_left_carries_everything():
     chosen = batch(lines(4), 1, 8, now=DAY, nightly=True)
     assert (len(chosen.singles), len(chosen.together)) == (0, 4)
