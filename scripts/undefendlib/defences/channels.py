@@ -1,0 +1,51 @@
+"""Acknowledgements and channels."""
+
+from __future__ import annotations
+
+from scripts.undefendlib.removal import Removal
+
+_GROUP = "Acknowledgements and channels"
+_T_ACK = "tests/unit/notifier/test_acktoken.py"
+
+DEFENCES: tuple[Removal, ...] = (
+    Removal(
+        _GROUP,
+        "an acknowledgement is made with our secret, for its episode",
+        "keeper/notifier/acktoken.py",
+        "    if not hmac.compare_digest(mac, _mac(secret, chain_id, episode, expires)):",
+        "    if False:",
+        f"{_T_ACK}::test_no_letter_of_a_token_can_be_changed",
+    ),
+    Removal(
+        _GROUP,
+        "it is for one chain",
+        "keeper/notifier/acktoken.py",
+        'f"keeper acknowledge {_VERSION} {chain_id} {episode} {expires}"',
+        'f"keeper acknowledge {_VERSION} {episode} {expires}"',
+        f"{_T_ACK}::test_a_token_of_another_chain_or_secret_is_refused",
+    ),
+    Removal(
+        _GROUP,
+        "it expires",
+        "keeper/notifier/acktoken.py",
+        "    if now >= expires:",
+        "    if False:",
+        f"{_T_ACK}::test_a_token_names_its_episode_until_it_expires",
+    ),
+    Removal(
+        _GROUP,
+        "a secret that could be guessed is refused",
+        "keeper/notifier/acktoken.py",
+        "    if len(secret.reveal()) < _LEAST_SECRET:",
+        "    if False:",
+        f"{_T_ACK}::test_a_secret_that_could_be_guessed_is_refused",
+    ),
+    Removal(
+        _GROUP,
+        "a webhook's redirect is not followed",
+        "keeper/notifier/webhook.py",
+        "allow_redirects=False",
+        "allow_redirects=True",
+        "tests/contract/test_notifiers.py::test_a_webhook_follows_no_redirect",
+    ),
+)

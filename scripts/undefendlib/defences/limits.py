@@ -1,0 +1,92 @@
+"""Limits on what is sent."""
+
+from __future__ import annotations
+
+from scripts.undefendlib.removal import Removal
+
+_GROUP = "Limits on what is sent"
+_EXECUTOR = "keeper/executor"
+_T_BREAKERS = "tests/unit/executor/test_breakers.py"
+
+DEFENCES: tuple[Removal, ...] = (
+    Removal(
+        _GROUP,
+        "what was made up for one block keeps nobody away for hours",
+        f"{_EXECUTOR}/journal.py",
+        '        if intent.realized.get("succeeded_before"):',
+        "        if False:",
+        "tests/unit/executor/test_explain.py::test_the_legs_of_a_batch_rest_as_it_does",
+    ),
+    Removal(
+        _GROUP,
+        "what was tried out in vain does not take the places of what succeeds",
+        f"{_EXECUTOR}/choose.py",
+        "        return vain.get(cause, -1), -one",
+        "        return -1, -one",
+        "tests/unit/executor/test_executor.py::test_positions_that_cannot_be_liquidated_do_not_hide_one_that_can",
+    ),
+    Removal(
+        _GROUP,
+        "protocols are ranked by value, not by the size of their units",
+        f"{_EXECUTOR}/choose.py",
+        "-one.opportunity.wad(one.plan.profit_base), cause",
+        "-one.plan.profit_base, cause",
+        "tests/unit/executor/test_choose.py::test_protocols_are_ranked_by_value_whatever_the_size_of_their_units",
+    ),
+    Removal(
+        _GROUP,
+        "gas is spent within its limits",
+        f"{_EXECUTOR}/breakers.py",
+        "            if spent + committed_wei + cost > limit:",
+        "            if False:",
+        f"{_T_BREAKERS}::test_what_is_admitted_never_exceeds_a_limit",
+    ),
+    Removal(
+        _GROUP,
+        "planned losses stay within theirs",
+        f"{_EXECUTOR}/breakers.py",
+        "            if lost + committed_wad >= limit:",
+        "            if False:",
+        f"{_T_BREAKERS}::test_planned_losses_never_reach_a_loss_limit",
+    ),
+    Removal(
+        _GROUP,
+        "liquidations that fail in a row stop them",
+        f"{_EXECUTOR}/breakers.py",
+        "    if limits.failures is not None and failures >= limits.failures:",
+        "    if False:",
+        f"{_T_BREAKERS}::test_failures_count_in_a_row",
+    ),
+    Removal(
+        _GROUP,
+        "profit that is missing in a row stops them",
+        f"{_EXECUTOR}/breakers.py",
+        "    if limits.shortfalls is not None and short >= limits.shortfalls:",
+        "    if False:",
+        f"{_T_BREAKERS}::test_profit_short_of_the_plan_in_a_row_trips_slippage",
+    ),
+    Removal(
+        _GROUP,
+        "what falling prices and competitors took stops nothing",
+        f"{_EXECUTOR}/breakers.py",
+        "    return (expected - realized - outcome.excused) * BPS",
+        "    return (expected - realized) * BPS",
+        f"{_T_BREAKERS}::test_what_falling_prices_and_competitors_took_is_no_shortfall",
+    ),
+    Removal(
+        _GROUP,
+        "several that leave at once take no more than is approved",
+        f"{_EXECUTOR}/purse.py",
+        "            self.allowances[token, spender] -= amount",
+        "            pass",
+        "tests/unit/executor/test_armed.py::test_several_take_no_more_than_is_allowed_in_all",
+    ),
+    Removal(
+        _GROUP,
+        "a pause holds what is ready",
+        f"{_EXECUTOR}/guard.py",
+        "        if self._state.trips or self._halt or self._switch.paused:",
+        "        if self._state.trips or self._halt:",
+        "tests/unit/executor/test_armed.py::test_a_pause_holds_what_is_ready",
+    ),
+)

@@ -1,0 +1,43 @@
+"""Modes: who is told, and what is halted."""
+
+from __future__ import annotations
+
+from scripts.undefendlib.removal import Removal
+
+_GROUP = "Modes"
+_EXECUTOR = "keeper/executor"
+
+DEFENCES: tuple[Removal, ...] = (
+    Removal(
+        _GROUP,
+        "no block that can be trusted is blindness",
+        "keeper/mode/machine.py",
+        "    if sight.silent_s > sight.limit_s:",
+        "    if False:",
+        "tests/unit/mode/test_machine.py::test_modes",
+    ),
+    Removal(
+        _GROUP,
+        "what halts transactions halts the guard",
+        f"{_EXECUTOR}/guard.py",
+        "        return not (self._paused or self._state.trips or self._halt)",
+        "        return not (self._paused or self._state.trips)",
+        "tests/unit/mode/test_watch.py::test_a_halted_guard_lets_nothing_new_through",
+    ),
+    Removal(
+        _GROUP,
+        "a block from the future halts transactions",
+        "keeper/mode/watch.py",
+        "        if limit_s is None or ahead_s <= limit_s:",
+        "        if True:",
+        "tests/unit/mode/test_watch.py::test_a_block_from_the_future_halts_transactions_until_the_clocks_agree",
+    ),
+    Removal(
+        _GROUP,
+        "no ping is sent while Keeper is blind",
+        "keeper/mode/heartbeat.py",
+        "self._failure_url if self._mode() is Mode.BLIND else self._url",
+        "self._url",
+        "tests/integration/test_heartbeat.py::test_it_pings_while_keeper_watches_and_is_silent_while_it_is_blind",
+    ),
+)

@@ -1,0 +1,59 @@
+"""A second opinion before money moves, and afterwards."""
+
+from __future__ import annotations
+
+from scripts.undefendlib.removal import Removal
+
+_GROUP = "A second opinion"
+_EXECUTOR = "keeper/executor"
+
+DEFENCES: tuple[Removal, ...] = (
+    Removal(
+        _GROUP,
+        "a position that another endpoint contradicts is held",
+        f"{_EXECUTOR}/doubts.py",
+        "                if held <= self._hold_blocks:",
+        "                if False:",
+        "tests/unit/executor/test_doubts.py::test_a_contradiction_holds_a_position_for_some_blocks_and_not_for_good",
+    ),
+    Removal(
+        _GROUP,
+        "a price that jumped is confirmed first",
+        f"{_EXECUTOR}/doubts.py",
+        "    return high * BPS > low * (BPS + limit_bps)",
+        "    return False",
+        "tests/unit/executor/test_doubts.py::test_a_price_that_jumped_is_acted_on_once_the_next_block_has_it_too",
+    ),
+    Removal(
+        _GROUP,
+        "what was made ready leaves only where it is believed",
+        f"{_EXECUTOR}/doubts.py",
+        "            return opinion.contradicts is None",
+        "            return True",
+        "tests/unit/executor/test_doubts.py::test_what_was_made_ready_leaves_at_once_only_where_it_is_believed",
+    ),
+    Removal(
+        _GROUP,
+        "two who insist on different states halt transactions",
+        "keeper/mode/crosscheck.py",
+        "str(found) if held < self._hold_blocks else None",
+        "None",
+        "tests/unit/mode/test_crosscheck.py::test_two_who_insist_halt_for_some_blocks",
+    ),
+    Removal(
+        _GROUP,
+        "who does not stand by what it said has lied",
+        "keeper/indexer/witness.py",
+        "            if [again[i] for i in differing] != said:",
+        "            if False:",
+        "tests/integration/test_second_opinion.py::test_state_that_one_endpoint_takes_back_was_a_lie",
+    ),
+    Removal(
+        _GROUP,
+        "logs that only one endpoint has are found",
+        "keeper/indexer/witness.py",
+        "        differing_logs = _differing(seen.logs, logs)",
+        "        differing_logs = ()",
+        "tests/integration/test_second_opinion.py::test_logs_that_the_bloom_does_not_miss_are_found_by_the_other_endpoint",
+    ),
+)
