@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from keeper.core.ports import Store
@@ -43,6 +44,7 @@ class Teller:
         self._router = router
         self._ended: dict[str, list[Episode]] = {}  # by position, as far as it may have to be told
         self._undone: frozenset[str] = frozenset()
+        self._nowhere: dict[str, Told] = {}  # believed calls of whose end nothing is on record
         # Whether readers may believe something untrue although nothing changes in the next block: after a revert, a
         # restart, blocks that nobody was told of, and while a position cannot be judged.
         self._behind = True
@@ -60,17 +62,26 @@ class Teller:
             for position, one in told.items()
             if one.event is NoticeEvent.LIQUIDATED and position not in lost and _is_gone(one, blocks)
         )
-        self._ended = {}
-        believed = {position: one for position, one in told.items() if not one.event.closes}
-        for episode in self._ended_of(store, believed) if blocks and believed else ():
-            if episode.last.block.number >= believed[episode.position].block_number:
-                self._remember(episode)
+        self._ended, self._nowhere = {}, {}
+        if blocks:
+            self._recall(store, {position: one for position, one in told.items() if not one.event.closes})
         for episode in recent:
             if episode.position in self._undone or is_unheard_loss(told.get(episode.position), episode):
                 self._remember(episode)
 
     def _since(self, store: Store, number: int) -> Iterator[Episode]:
         return (load_episode(row[2]) for row in store.episodes(self._judge.adapter.name, since=number))
+
+    def _recall(self, store: Store, believed: Mapping[str, Told]) -> list[Episode]:
+        """How these calls ended by what is on record: memory forgets what was told, which may not have arrived. Where
+        there is nothing, it is looked for once."""
+        sought = {position: one for position, one in believed.items() if self._nowhere.get(position) != one}
+        for episode in self._ended_of(store, sought) if sought else ():
+            one = sought[episode.position]
+            if episode.id == one.episode or episode.last.block.number >= one.block_number:
+                self._remember(episode)
+        self._nowhere.update((position, one) for position, one in sought.items() if position not in self._ended)
+        return [episode for position in believed for episode in self._ended.get(position, ())]
 
     def _ended_of(self, store: Store, positions: Container[str]) -> Iterator[Episode]:
         """Every ended episode of these positions. There may be many others: only their outlines are read."""
@@ -84,6 +95,7 @@ class Teller:
 
     def tell(
         self,
+        store: Store,
         told: Mapping[str, Told],
         book: Book[Any, Any],
         ruling: Ruling,
@@ -108,6 +120,7 @@ class Teller:
             [one for ended in self._ended.values() for one in ended],
             self._undone,
             earlier,
+            partial(self._recall, store),
             most,
         )
 
@@ -117,7 +130,8 @@ class Teller:
     def stored(self, ruling: Ruling, part: Tellings, *, present: bool) -> None:
         """The block of this ruling, and this part of what it had to tell, is in the store."""
         if present and not part.more:
-            self._ended, self._behind = {}, bool(ruling.unknown)
+            self._ended = {position: ends for position, ends in self._ended.items() if position in ruling.unknown}
+            self._behind = bool(ruling.unknown)
             self._undone &= ruling.unknown
             return
         self._behind = True

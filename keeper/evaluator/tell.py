@@ -62,6 +62,7 @@ def tell(
     ended: Iterable[Episode] = (),
     undone: Collection[str] = (),
     earlier: Callable[[bytes], Earlier | None] = lambda _: None,
+    recall: Callable[[Mapping[str, Told]], Iterable[Episode]] = lambda _: (),
     most: int | None = None,
 ) -> Tellings:
     """What must be told after this ruling, before or after it was accepted: everything, or the deepest `most`, which
@@ -70,7 +71,8 @@ def tell(
     told: what readers of this protocol's positions believe; the ruling must have judged `suspects(judge, told)`.
     wanting: the channels that want to hear it of this account.
     ended: episodes that closed in earlier blocks of which nothing was told yet. undone: positions whose told
-    liquidation a reorg removed. earlier: by key, what a position's health was a while ago.
+    liquidation a reorg removed. earlier: by key, what a position's health was a while ago. recall: what is on record of
+    how these calls ended; asked before any is called withdrawn.
     """
     now = ruling.block.timestamp
     steps = {step.after.key: step for step in ruling.steps}
@@ -78,6 +80,9 @@ def tell(
     opened = [episode for episode in present.values() if episode.is_open]
     closed = [*ended, *(step.after for step in ruling.steps if not step.after.is_open)]
     dues = due_all(told, opened, closed, ruling.unknown, undone)
+    vanished = {due.position: told[due.position] for due in dues if due.truth is None and due.ends_what_was_heard}
+    if vanished and (known := tuple(recall(vanished))):
+        dues = due_all(told, opened, [*closed, *known], ruling.unknown, undone)
     found = addressed(dues, lambda due: wanting(due, judge.adapter.account(_key_of(judge, due))))
     chosen = found if most is None else _deepest(found, most)
     tellings, documented, demanded = [], dict[bytes, Step](), list[Episode]()

@@ -63,20 +63,21 @@ class Telling:
         """If the block is the present, put what is due in the outbox; document what it did to episodes. Of either no
         more than a little at once: the rest is for `more`, or the next block."""
         try:
-            told = self._memory.store.told()
+            store = self._memory.store
+            told = store.told()
             facts: list[Fact] = []
             parts: list[Tellings] = []
             most = self._at_once
             for track, ruling in zip(self._memory.tracks, rulings, strict=True):
-                earlier = Past(self._memory.store, track.adapter, self._memory.window)
-                part = track.teller.tell(told, track.book, ruling, present=present, earlier=earlier, most=most)
+                earlier = Past(store, track.adapter, self._memory.window)
+                part = track.teller.tell(store, told, track.book, ruling, present=present, earlier=earlier, most=most)
                 most = max(most - len(part.notices), 0)
                 facts += [episode_fact(one) for one in _said(part)]
                 facts += [episode_fact(one.record) for one in part.notices if one.record is not None]
                 parts.append(part)
             outgoing = [one for part in parts for one in part.notices]
             if facts or outgoing:
-                with self._memory.store.transaction() as tx:
+                with store.transaction() as tx:
                     tx.amend(CommittedBlock(self._memory.window.tip, tuple(facts)))
                     self._put_in_outbox(tx, outgoing)
         except BaseException:

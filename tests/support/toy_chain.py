@@ -42,7 +42,8 @@ LIQUIDATED = b"\x72" * 32
 
 @dataclass(frozen=True)
 class State:
-    """What the contract holds at one block. positions: (collateral of asset 0, debt of asset 1) by account."""
+    """What the contract holds at one block. price: 0 where none is usable. positions: (collateral of asset 0, debt of
+    asset 1) by account."""
 
     price: int = 20 * 10**18
     positions: Mapping[bytes, tuple[int, int]] = field(default_factory=dict)
@@ -104,7 +105,7 @@ class ToyProtocol(LinearMarket):
                 empty = not collateral and not debt
                 positions[account] = None if empty else Holdings({0: collateral}, {1: debt} if debt else {})
         price = int(head[0] or b"0")
-        return Update(None, prices_of(price, 10**18), positions, liquidations)
+        return Update(None, prices_of(price or None, 10**18), positions, liquidations)
 
     def touches(self, market: Market, logs: Sequence[RawLog]) -> Sequence[bytes]:
         return sorted({bytes.fromhex(log.topics[1][26:]) for log in logs})

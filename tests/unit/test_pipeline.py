@@ -456,6 +456,65 @@ async def test_a_call_says_where_the_health_came_from_also_after_a_restart() -> 
     assert "falling, from 1.59" in told[0].text
 
 
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("end", ["cured", "liquidated"])
+async def test_how_a_call_ended_is_told_again_where_that_did_not_arrive(end: str, restart: bool) -> None:
+    """A channel that was given up, or refused it: readers still believe in the call. It was no reorg that ended it, so
+    nothing is withdrawn, and what is on record of it stays, the loss included."""
+    account, node = ACCOUNTS[0], ToyNode()
+    node.mine(positions={account: (WAD, 12 * WAD)})
+    with daemon(node) as one:
+        one.begin(node.canonical[0].block)
+        await one.follow()
+        node.mine(price=16 * WAD)
+        await one.follow()
+        one.deliver_all()
+        if end == "cured":
+            node.mine(price=20 * WAD)
+        else:
+            node.mine(positions={account: (WAD // 2, 2 * WAD)}, liquidated=[account])
+        await one.follow()
+        on_record = one.facts()["episodes"]
+        for number in range(2):
+            (closing,) = one.store.outbox(0.0)
+            assert (closing.notice.event.value, closing.notice.body["losses"] == []) == (end, end == "cured")
+            with one.store.transaction() as tx:
+                tx.settle(closing.notice.id, closing.channel, DeliveryStatus.DEAD, at=0.0, error="refused")
+            if restart:
+                one.restart()
+            somebody = bytes([50 + number]) * 20
+            node.mine(positions={somebody: (WAD, 15 * WAD if end == "cured" else 12 * WAD)})
+            await one.follow()
+            (call,) = [delivery for delivery in one.store.outbox(0.0) if delivery.notice.account == somebody]
+            with one.store.transaction() as tx:
+                tx.settle(call.notice.id, call.channel, DeliveryStatus.SENT, at=0.0)
+        one.deliver_all()
+        assert one.words() == ["opened", end]
+        assert {id_: one.facts()["episodes"][id_] for id_ in on_record} == on_record
+
+
+async def test_how_a_call_ended_is_told_once_the_position_can_be_judged_again() -> None:
+    """It was liquidated in a block that was caught up with, and at the tip its price is not usable."""
+    account, node = ACCOUNTS[0], ToyNode()
+    node.mine(positions={account: (WAD, 12 * WAD)})
+    with daemon(node) as one:
+        one.begin(node.canonical[0].block)
+        await one.follow()
+        node.mine(price=16 * WAD)
+        await one.follow()
+        one.deliver_all()
+        node.mine(positions={account: (WAD // 2, 2 * WAD)}, liquidated=[account])
+        node.mine(price=0)
+        await one.follow()
+        one.deliver_all()
+        assert one.words() == ["opened"]
+        node.mine(price=16 * WAD)
+        await one.follow()
+        one.deliver_all()
+        assert one.words() == ["opened", "liquidated"]
+        assert {episode.status for episode in one.facts()["episodes"].values()} == {EpisodeStatus.LIQUIDATED}
+
+
 # --- what no channel wants --------------------------------------------------------------------------------------------
 
 MINE, STRANGERS = b"\xee" * 20, [b"\x01" + bytes([n]) * 19 for n in range(60)]
