@@ -14,18 +14,30 @@ from keeper.core.types import Block, BlockRef
 MOST_MISSED = 100_000
 """Blocks between ours and a head that are asked for one by one; longer gaps were scanned before, up to finality."""
 
+HEADERS_AT_ONCE = 100
+MESSAGES_AT_ONCE = 4
+"""A gap may be of thousands of blocks where finality is a quarter of an hour behind: so many of their headers are asked
+for in one message, and so many messages at a time. All at once they would wait for a connection longer than an answer
+may take."""
 
-class Headers(Protocol):
+
+class Canonical(Protocol):
+    """Says which block is at a height."""
+
+    async def block_by_number(self, number: int | str) -> Block | None: ...
+
+
+class Headers(Canonical, Protocol):
     """Where headers come from."""
 
     async def block_by_hash(self, block_hash: bytes) -> Block | None: ...
-    async def block_by_number(self, number: int | str) -> Block | None: ...
+    async def blocks_by_number(self, numbers: Sequence[int]) -> Sequence[Block | None]: ...
 
 
 async def steps_to(window: Window, head: Block, headers: Headers) -> tuple[Step, ...]:
     """Everything between our tip and this head.
 
-    A gap is fetched by height at once, as a guess that parent hashes then confirm or discard.
+    A gap is fetched by height, as a guess that parent hashes then confirm or discard.
     Raises HeadRefused for a head that no chain can have, StateUnavailable when the node no longer has a block
     of the branch (it reorged meanwhile: ask again with its new head) and UnrecoverableReorg as `reconcile` does.
     """
@@ -36,8 +48,7 @@ async def steps_to(window: Window, head: Block, headers: Headers) -> tuple[Step,
             f"{MOST_MISSED} can be followed at once: check whether the node tells the truth",
             head.hash,
         )
-    guesses = await asyncio.gather(*(headers.block_by_number(number) for number in missed))
-    by_hash = {block.hash: block for block in guesses if block is not None}
+    by_hash = {block.hash: block for block in await _at_heights(missed, headers)}
     branch = [head]
     while isinstance(answer := reconcile(window, branch), NeedBlock):
         parent = by_hash.get(answer.ref.hash) or await headers.block_by_hash(answer.ref.hash)
@@ -49,6 +60,23 @@ async def steps_to(window: Window, head: Block, headers: Headers) -> tuple[Step,
         branch.insert(0, parent)
     _check_branch(window, branch)
     return answer
+
+
+async def _at_heights(numbers: range, headers: Headers) -> list[Block]:
+    """The headers that the node has at these heights. Raises the first error; nobody goes on asking then."""
+    free = asyncio.Semaphore(MESSAGES_AT_ONCE)
+
+    async def ask(some: range) -> Sequence[Block | None]:
+        async with free:
+            return await headers.blocks_by_number(some)
+
+    parts = [numbers[start : start + HEADERS_AT_ONCE] for start in range(0, len(numbers), HEADERS_AT_ONCE)]
+    try:
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(ask(part)) for part in parts]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [block for task in asked for block in task.result() if block is not None]
 
 
 def _check_branch(window: Window, branch: Sequence[Block]) -> None:
@@ -68,7 +96,7 @@ def _check_branch(window: Window, branch: Sequence[Block]) -> None:
             )
 
 
-async def canonical_ancestor(window: Window, headers: Headers) -> BlockRef | None:
+async def canonical_ancestor(window: Window, headers: Canonical) -> BlockRef | None:
     """The newest block we hold that the node still has at its height; None when it has others at all of these heights.
 
     For a start after an outage: the cursor may be on an orphaned block far below the present head.

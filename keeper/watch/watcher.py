@@ -66,9 +66,6 @@ class _Headers:
             self._known[number] = await self.rpc.block_by_number(number)
         return self._known[number]
 
-    async def block_by_hash(self, block_hash: bytes) -> Block | None:
-        return await self.rpc.block_by_hash(block_hash)
-
 
 class Watcher:
     """finality: a block tag, or a number of confirmations. seen: called with every block that was judged."""

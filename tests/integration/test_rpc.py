@@ -17,6 +17,7 @@ from keeper.core.errors import (
     ConfigError,
     KeeperError,
     RetryableError,
+    RpcLied,
     RpcMalformed,
     RpcRateLimited,
     RpcRefused,
@@ -298,6 +299,25 @@ async def test_a_block_only_another_endpoint_has_is_found_there() -> None:
         assert block.number == 2
         assert await rpc.block_by_number(3) is None
         assert await rpc.block_by_hash(b"\x77" * 32) is None
+
+
+async def test_many_blocks_are_asked_in_one_message_of_one_endpoint_that_has_them() -> None:
+    """And where nobody has all of them, those that there are come from whoever has most."""
+    short, long = FakeChain(2), FakeChain(4)
+    async with (
+        short.serve(FaultNode()) as behind,
+        long.serve(FaultNode()) as ahead,
+        client(behind.http, ahead.http) as rpc,
+    ):
+        before = rpc.round_trips
+        blocks = await rpc.blocks_by_number([1, 2, 3])
+        assert [block and block.number for block in blocks] == [1, 2, 3]
+        assert rpc.round_trips == before + 2
+        assert [block and block.number for block in await rpc.blocks_by_number([3, 4])] == [3, None]
+        for node in (behind, ahead):
+            node.on("eth_getBlockByNumber", lambda *_: long.tip)
+        with pytest.raises(RpcLied, match="asked for block 1, got block 3"):
+            await rpc.blocks_by_number([1])
 
 
 @pytest.mark.parametrize(

@@ -208,6 +208,9 @@ class ToyNode:
     async def block_by_number(self, number: int | str) -> Block | None:
         return next((mined.block for mined in self.canonical if mined.block.number == number), None)
 
+    async def blocks_by_number(self, numbers: Sequence[int]) -> list[Block | None]:
+        return [await self.block_by_number(number) for number in numbers]
+
     async def read_head(
         self, block: Block, filter_: LogFilter, calls: Sequence[Call], extra: Sequence[tuple[str, Sequence[Any]]]
     ) -> HeadRead:

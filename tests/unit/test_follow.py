@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from keeper.core.chain import Committed, Reverted, Window
-from keeper.core.errors import HeadRefused, StateUnavailable
+from keeper.core.errors import HeadRefused, RpcUnavailable, StateUnavailable
 from keeper.core.types import Block, BlockRef
-from keeper.indexer.follow import canonical_ancestor, steps_to
+from keeper.indexer.follow import HEADERS_AT_ONCE, MESSAGES_AT_ONCE, canonical_ancestor, steps_to
 from tests.unit.test_chain import chain
 
 
@@ -30,6 +32,31 @@ class Node:
         self.asked.append(number)
         return self.by_number.get(number)
 
+    async def blocks_by_number(self, numbers: Sequence[int]) -> list[Block | None]:
+        return [await self.block_by_number(number) for number in numbers]
+
+
+class Slow(Node):
+    """Takes a while for each message, and fails at one of them."""
+
+    def __init__(self, canonical: list[Block], fails_at: int | None = None) -> None:
+        super().__init__(canonical)
+        self.fails_at = fails_at
+        self.sizes: list[int] = []
+        self.answering = self.most = 0
+
+    async def blocks_by_number(self, numbers: Sequence[int]) -> list[Block | None]:
+        self.sizes.append(len(numbers))
+        self.answering += 1
+        self.most = max(self.most, self.answering)
+        try:
+            await asyncio.sleep(0.01 if self.fails_at is None or self.fails_at in numbers else 60)
+            if self.fails_at in numbers:
+                raise RpcUnavailable("cut off")
+            return await super().blocks_by_number(numbers)
+        finally:
+            self.answering -= 1
+
 
 async def test_a_child_of_the_tip_needs_no_request():
     blocks = chain(4)
@@ -44,6 +71,25 @@ async def test_a_gap_is_fetched_by_height_and_proven_by_parent_hash():
     steps = await steps_to(Window(blocks[:3]), blocks[6], node)
     assert [step.block for step in steps] == blocks[3:]
     assert node.asked == [103, 104, 105]
+
+
+async def test_a_long_gap_is_fetched_in_few_messages_a_few_at_a_time():
+    """Where finality is a quarter of an hour behind, thousands of blocks are missed at every longer pause. One request
+    each, all at once, they waited for a free connection until their time was over, in every attempt anew."""
+    blocks = chain(3_600)
+    node = Slow(blocks)
+    steps = await steps_to(Window(blocks[:1]), blocks[-1], node)
+    assert [step.block for step in steps] == blocks[1:]
+    assert (max(node.sizes), len(node.sizes), node.most) == (HEADERS_AT_ONCE, 36, MESSAGES_AT_ONCE)
+
+
+async def test_once_a_part_of_a_gap_failed_nobody_goes_on_asking_for_the_rest():
+    blocks = chain(1_000)
+    node = Slow(blocks, fails_at=blocks[150].number)
+    with pytest.raises(RpcUnavailable, match="cut off"):
+        await steps_to(Window(blocks[:1]), blocks[-1], node)
+    assert node.answering == 0
+    assert len(node.sizes) <= MESSAGES_AT_ONCE + 1  # the one that was next in line
 
 
 async def test_heights_that_belong_to_another_branch_are_not_believed():

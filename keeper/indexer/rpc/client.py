@@ -141,6 +141,30 @@ class RpcClient(EndpointPool):
         except StateUnavailable:
             return None
 
+    async def blocks_by_number(self, numbers: Sequence[int]) -> list[Block | None]:
+        """The canonical headers at these heights, in one round trip of one endpoint; None for those of no endpoint."""
+        method = "eth_getBlockByNumber"
+        best: list[Block | None] = [None] * len(numbers)
+
+        def parse(answer: Answer) -> list[Block | None]:
+            nonlocal best
+            found = []
+            for number, result in zip(numbers, answer.results, strict=True):
+                what = f"{method} {number:#x} at {answer.endpoint.name}"
+                block = read_header(strict(result), what, answer.endpoint.asked.check)
+                if block is not None and block.number != number:
+                    raise RpcLied(f"{what}: asked for block {number}, got block {block.number}")
+                found.append(block)
+            best = max(best, found, key=lambda blocks: len(blocks) - blocks.count(None))
+            if None in found:
+                raise StateUnavailable(f"{method} at {answer.endpoint.name}: no block {numbers[found.index(None)]}")
+            return found
+
+        try:
+            return await self.read([(method, [hex(number), False]) for number in numbers], parse) if numbers else []
+        except StateUnavailable:
+            return best
+
     # --- transactions
 
     async def submit(self, raw: bytes) -> None:

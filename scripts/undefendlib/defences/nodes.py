@@ -51,6 +51,14 @@ DEFENCES: tuple[Removal, ...] = (
     ),
     Removal(
         _GROUP,
+        "a block that is asked for among many is of that height",
+        f"{_RPC}/client.py",
+        "                if block is not None and block.number != number:",
+        "                if False:",
+        f"{_T_RPC}::test_many_blocks_are_asked_in_one_message_of_one_endpoint_that_has_them",
+    ),
+    Removal(
+        _GROUP,
         "headers that are held are parent and child",
         "keeper/core/chain.py",
         "            if newer.parent_hash != older.hash or newer.number != older.number + 1:",
