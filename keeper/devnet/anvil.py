@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -36,6 +37,9 @@ class Anvil:
 
     By default every transaction is mined at once into its own block. `no_mining` leaves mining to `mine()`,
     `block_time_s` to the clock.
+
+    around_mining: entered while `mine` and `reorg` are at work. Whoever reads at the hash of the newest block meanwhile
+    is told the state of the next one, since Anvil finds out which is meant before it waits for the miner.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, log: IO[bytes]) -> None:
@@ -43,6 +47,7 @@ class Anvil:
         self._log = log
         self.port = port
         self.rpc = Rpc(port)
+        self.around_mining: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
 
     @classmethod
     def start(
@@ -193,7 +198,8 @@ class Anvil:
     def mine(self, blocks: int = 1, interval_s: int | None = None) -> None:
         """Mine blocks; interval_s is the time between them when there are several."""
         gap = [] if interval_s is None else [hex(interval_s)]
-        self.rpc("anvil_mine", hex(blocks), *gap)
+        with self.around_mining():
+            self.rpc("anvil_mine", hex(blocks), *gap)
 
     def set_next_timestamp(self, timestamp: int) -> None:
         """Unix seconds of the next block; must be after the latest one's."""
@@ -210,7 +216,8 @@ class Anvil:
         transactions: (signed hex, or a request of an unlocked sender; block offset from the first replaced) each.
         Transactions of the orphaned blocks vanish: no receipt, nonce rolled back, not in the pool.
         """
-        self.rpc("anvil_reorg", depth, list(transactions))
+        with self.around_mining():
+            self.rpc("anvil_reorg", depth, list(transactions))
 
     def snapshot(self) -> str:
         return str(self.rpc("evm_snapshot"))

@@ -21,6 +21,8 @@ import aiohttp
 from aiohttp import WSMsgType, web
 from eth_hash.auto import keccak
 
+from scripts.campaignlib.turns import Turns
+
 Params = list[Any]
 HEADS = "newHeads"
 SEND = "eth_sendRawTransaction"
@@ -94,7 +96,7 @@ class Fault:
 class Proxy:
     """One endpoint. `upstream` is the port of the Anvil that it asks, and can be changed at any time."""
 
-    def __init__(self, name: str, upstream: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, name: str, upstream: int, loop: asyncio.AbstractEventLoop, turns: Turns) -> None:
         self.name = name
         self.upstream = upstream
         self.faults: list[Fault] = []
@@ -102,6 +104,7 @@ class Proxy:
         """Every transaction that was brought here, raw by hash, whatever was answered."""
         self.port = 0
         self.requests = 0
+        self.turns = turns
         self._loop = loop
         self._sockets: dict[web.WebSocketResponse, tuple[web.Request, list[str]]] = {}
         self._runner: web.AppRunner | None = None
@@ -111,6 +114,10 @@ class Proxy:
     @property
     def http(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def _anvil(self) -> str:
+        return f"http://127.0.0.1:{self.upstream}"
 
     @property
     def ws(self) -> str:
@@ -334,7 +341,7 @@ class Proxy:
         assert self._session is not None
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         try:
-            async with self._session.post(f"http://127.0.0.1:{self.upstream}", json=body) as response:
+            async with self.turns.reading(), self._session.post(self._anvil, json=body) as response:
                 answer = json.loads(await response.read())
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return Refuse(-32603, f"upstream: {type(error).__name__}")
@@ -350,7 +357,8 @@ def proxies(names: Sequence[str], upstream: int) -> Iterator[list[Proxy]]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="proxies", daemon=True)
     thread.start()
-    made = [Proxy(name, upstream, loop) for name in names]
+    turns = Turns(loop)
+    made = [Proxy(name, upstream, loop, turns) for name in names]
     try:
         for one in made:
             one._run(one.start())

@@ -71,6 +71,7 @@ def open_scene(
             proxies(("first", "second"), world.chain.anvil.port) as endpoints,
         ):
             first, second = endpoints
+            world.chain.anvil.around_mining = first.turns.mining
             database = disk.folder / "keeper.db"
             server = stack.enter_context(open_server(folder / "server.log")) if store == "postgres" else None
 

@@ -152,6 +152,7 @@ class TwoBranches(Incident):
 
     def begin(self, scene: Scene) -> None:
         self._fork = scene.world.chain.fork()
+        self._fork.anvil.around_mining = scene.proxies[1].turns.mining
         self._fork.rpc("evm_setAutomine", False)
         self._fork.mine(1 + self._lead)
         scene.proxies[1].move(self._fork.anvil.port)
