@@ -97,7 +97,7 @@ def web(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--token", metavar="env:NAME", help="the variable that holds the token who asks must give (default: [web])"
     )
-    sub.set_defaults(alert_only=True)  # the executor's secrets are not needed
+    _without_key(sub)
 
 
 def status(sub: argparse.ArgumentParser) -> None:
@@ -117,12 +117,12 @@ def status(sub: argparse.ArgumentParser) -> None:
         help="for health checks: say only what is wrong, exit 1 if anything is; alive: that the daemon runs, no more",
     )
     _json_flag(sub)
-    sub.set_defaults(alert_only=True)  # the executor's secrets are not needed
+    _without_key(sub)
 
 
 def stats(sub: argparse.ArgumentParser) -> None:
     _json_flag(sub)
-    sub.set_defaults(alert_only=True)  # the executor's secrets are not needed
+    _without_key(sub)
 
 
 def health(sub: argparse.ArgumentParser) -> None:
@@ -132,17 +132,18 @@ def health(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--metrics", action="store_true", help="margins, leverage, what is at stake; also with accounts")
     _json_flag(sub)
+    _without_key(sub)
 
 
 def calls(sub: argparse.ArgumentParser) -> None:
     _json_flag(sub)
     sub.add_argument("--undelivered", action="store_true", help="notices that wait, fail, or were given up, instead")
+    _without_key(sub)  # nor do its actions
 
 
 def calls_retry(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("id", metavar="ID", help="a notice's id (see --undelivered), or all")
     sub.add_argument("--channel", metavar="NAME", help="only on this notifier")
-    sub.set_defaults(alert_only=True)  # the executor's secrets are not needed
 
 
 def calls_show(sub: argparse.ArgumentParser) -> None:
@@ -162,16 +163,18 @@ def calls_export(sub: argparse.ArgumentParser) -> None:
 def ack(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("id", metavar="ID|TOKEN", help="of a call or a notice, or the token of a link")
     sub.add_argument("--by", metavar="NAME", help="who acknowledges (default: you)")
-    sub.set_defaults(alert_only=True)
+    _without_key(sub)
 
 
 def liquidations(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--daily", action="store_true", help="sums by day (UTC): counts, profit, and all gas spent")
     _json_flag(sub)
+    _without_key(sub)
 
 
 def transactions(sub: argparse.ArgumentParser) -> None:
     _json_flag(sub)
+    _without_key(sub)
 
 
 def solvency(sub: argparse.ArgumentParser) -> None:
@@ -179,21 +182,21 @@ def solvency(sub: argparse.ArgumentParser) -> None:
         "--move", type=_move, action="append", metavar="PERCENT", help="of volatile prices, such as -15; repeatable"
     )
     _json_flag(sub)
-    sub.set_defaults(alert_only=True)
+    _without_key(sub)
 
 
 def pause(sub: argparse.ArgumentParser) -> None:
-    """Stopping must not fail for want of a key, so the executor's secrets are not asked for."""
-    sub.set_defaults(alert_only=True)
+    """Stopping must not fail for want of a key."""
+    _without_key(sub)
 
 
 def repair(sub: argparse.ArgumentParser) -> None:
-    sub.set_defaults(alert_only=True)
+    _without_key(sub)
     sub.add_argument("--yes", action="store_true", help="do not ask; for scripts")
 
 
 def rehearse(sub: argparse.ArgumentParser) -> None:
-    sub.set_defaults(alert_only=True)  # it acts with a key of its own, on a chain that exists nowhere else
+    _without_key(sub)  # it acts with a key of its own, on a chain that exists nowhere else
     sub.add_argument("account", nargs="*", metavar="ACCOUNT", help="only these accounts (0x…)")
     sub.add_argument(
         "--by",
@@ -261,13 +264,19 @@ def completion(sub: argparse.ArgumentParser) -> None:
 # --- flags and values -------------------------------------------------------------------------------------------------
 
 
+def _without_key(sub: argparse.ArgumentParser) -> None:
+    """Of commands that send nothing by the configuration's mode: they take it as off, and its key may be missing, as it
+    is wherever a query is asked but in the daemon's own environment."""
+    sub.set_defaults(alert_only=True)
+
+
 def _json_flag(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--json", action="store_true", help="JSON Lines on stdout, one object a line")
 
 
 def _order_flags(sub: argparse.ArgumentParser) -> None:
     """Of commands that send what a person orders, with the executor's key whatever its mode."""
-    sub.set_defaults(alert_only=True)
+    _without_key(sub)
     sub.add_argument("--yes", action="store_true", help="do not ask; for scripts")
     sub.add_argument("--dry-run", action="store_true", help="show what would be sent and cost, send nothing")
 

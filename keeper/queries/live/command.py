@@ -32,7 +32,6 @@ def web(args: argparse.Namespace) -> int:
     from keeper.web.server import serve
     from keeper.wire import open_house
 
-    args.alert_only = True  # it signs nothing, so the variables of the key may be missing
     house = open_house(args)
     config = house.config.web
     token = config.token if args.token is None else token_of(args.token)
