@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from keeper import __version__, arguments
+from keeper.streams import open_closed_streams
 
 TYPE_CHECKING = False  # of `typing`, which `keeper --help` would wait for
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ EXIT_CODES = "exit codes: 0 done; 1 failed, or a check failed; 2 wrong usage; 13
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    open_closed_streams()
     parser = build_parser()
     args = parser.parse_args(argv)
     if "command" not in args:

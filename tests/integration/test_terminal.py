@@ -195,3 +195,45 @@ def test_exit_codes_are_those_that_help_and_the_documentation_name(monkeypatch: 
     assert " ".join(keeper("--help").stdout.split()).endswith(cli.EXIT_CODES)
     documented = re.findall(r"^\| `(\d+)` \|", (ROOT / "docs" / "commands.md").read_text(), re.MULTILINE)
     assert documented == re.findall(r"\d+", cli.EXIT_CODES)
+
+
+# --- streams that were closed -----------------------------------------------------------------------------------------
+
+
+def closed(number: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command without one of its standard streams, as `keeper … >&-` starts it."""
+    line = f'exec "$@" {number}{"<" if number == 0 else ">"}&-'
+    return subprocess.run(
+        ["sh", "-c", line, "sh", *KEEPER, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_stream_that_was_closed_is_as_one_that_nobody_reads(number: int, tmp_path: Path):
+    """Supervisors and scripts close them. What fails then fails for its own reason."""
+    assert closed(number, "--version").returncode == 0
+    told = closed(number, "health", "--config", str(tmp_path / "none.toml"))
+    assert told.returncode == 1
+    assert told.stdout == ""
+    assert told.stderr == "" if number == 2 else "there is no such file" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+NUMBERS = """
+import os, sys
+from keeper.streams import open_closed_streams
+
+open_closed_streams()
+with open(os.devnull) as next_file:
+    sys.exit(0 if next_file.fileno() > 2 and os.get_inheritable(1) else 1)
+"""
+
+
+def test_no_file_gets_the_number_of_a_stream_that_was_closed(monkeypatch: pytest.MonkeyPatch):
+    """A process that we start would write its output into the database."""
+    monkeypatch.setattr(sys.modules[__name__], "KEEPER", (sys.executable, "-c", NUMBERS))
+    assert closed(1).returncode == 0
