@@ -35,15 +35,20 @@ class HeadRead:
 
 
 async def read_head(
-    rpc: RpcClient, block: Block, wanted: LogFilter, calls: Sequence[Call], extra: Sequence[Request] = ()
+    rpc: RpcClient,
+    block: Block,
+    wanted: LogFilter,
+    calls: Sequence[Call],
+    extra: Sequence[Request] = (),
+    *,
+    avoid: Endpoint | None = None,
 ) -> HeadRead:
     """Logs of exactly this block, contract calls at it, and extra requests, as one message to one endpoint.
 
     More round trips are made only where a call's failure proves nothing (CallPlan.read) and where the logs do not fit
-    the header's bloom: then a second opinion is asked, of another endpoint if there is one.
+    the header's bloom: then a second opinion is asked, of another endpoint if there is one. avoid: asked last.
     Raises StateUnavailable when no endpoint has the block, RpcLied when what they say of it is not true.
     """
-    avoid: Endpoint | None = None
     for _ in rpc.endpoints:
         endpoint, logs, results, alone, others = await _ask(rpc, block, wanted, calls, extra, avoid)
         try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 from keeper.core.types import Block, BlockRef, Call, CallResult, LogFilter, RawLog
 
 Request = tuple[str, Sequence[Any]]
+R = TypeVar("R")
 
 
 class HeadRead(Protocol):
@@ -29,3 +30,7 @@ class Chain(Protocol):
     ) -> HeadRead: ...
 
     async def call_many(self, calls: Sequence[Call], block: BlockRef) -> Sequence[CallResult]: ...
+
+    async def decoded(self, reading: Callable[[Chain], Awaitable[R]]) -> R:
+        """What a reading of this chain makes of one node's answers or, where these do not decode, of another's. It may
+        be done twice. Raises DecodeError where none of them decodes."""

@@ -41,7 +41,11 @@ class Reading:
         self._finality = finality
 
     async def read(self, block: Block) -> Read:
-        """Everything about a block, in one round trip and, if it touched anything of ours, a second one."""
+        """Everything about a block, in one round trip and, if it touched anything of ours, a second one; once more from
+        another node where what one says does not decode."""
+        return await self._chain.decoded(lambda chain: self._read(chain, block))
+
+    async def _read(self, chain: Chain, block: Block) -> Read:
         questions = self._memory.executor.questions(block.ref, self._memory.venues)
         extra: list[Request] = list(questions.requests)
         by_tag = isinstance(self._finality, str)
@@ -51,13 +55,13 @@ class Reading:
         calls = [call for group in (*head_calls, questions.calls) for call in group]
         filters = [track.filter for track in self._memory.tracks]
         for _ in range(_WIDENINGS):
-            read = await self._chain.read_head(block, _union(filters), calls, extra)
+            read = await chain.read_head(block, _union(filters), calls, extra)
             results = _split(read.results, [len(group) for group in (*head_calls, questions.calls)])
             syncs = [
                 track.adapter.sync(track.book, block, read.logs, head)
                 for track, head in zip(self._memory.tracks, results, strict=False)
             ]
-            updates = await drive(syncs, lambda wanted: self._chain.call_many(wanted, block.ref))
+            updates = await drive(syncs, lambda wanted: chain.call_many(wanted, block.ref))
             wider = [
                 known if update.market is None else track.adapter.filter(update.market)
                 for track, known, update in zip(self._memory.tracks, filters, updates, strict=True)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 from keeper.core.chain import Step, Window
 from keeper.core.types import Block
 from keeper.daemon import Daemon
+from keeper.devnet.chain import DevChain
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.pool import RpcSettings
 from tests.integration.test_absurd_head import Taking
+from tests.support.daemon import deploy
 from tests.support.fault_node import FakeChain, FaultNode
+from tests.support.fault_proxy import fault_proxy
+from tests.support.onchain import assert_parity
 
 SETTINGS = RpcSettings(call_timeout_s=0.5, probe_interval_s=0.05, silence_s=0.3)
 
@@ -61,3 +67,25 @@ async def test_an_endpoint_that_is_later_than_finality_ends_nothing() -> None:
             await following
         assert min(pipeline.heads) < 14
         assert pipeline.window.tip.number == 18
+
+
+def test_what_does_not_decode_is_read_from_the_other_endpoint(dev_chain: DevChain, tmp_path: Path) -> None:
+    """Logs without their last word, as often as the first endpoint is asked: no block has to be begun again."""
+    account = dev_chain.accounts[0]
+    dev_chain.aave.supply(account, "WETH", Decimal(10))
+    with (
+        fault_proxy(dev_chain) as odd,
+        deploy(tmp_path, dev_chain, rpc=[odd.ws, dev_chain.ws_url]) as keeper,
+    ):
+        keeper.start()
+        keeper.until_synced()
+        cut = lambda logs: [{**log, "data": log["data"][:-64]} for log in logs]  # noqa: E731
+        odd.tamper("eth_getLogs", cut, times=1_000, when=lambda params: bool(dev_chain.rpc("eth_getLogs", params[0])))
+        for _ in range(2):
+            dev_chain.aave.borrow(account, "USDC", Decimal(500))
+            keeper.until_synced()
+        assert_parity(dev_chain, keeper.health())
+        assert not keeper.said("retrying")
+        failed = keeper.said("rpc_endpoint_failed")
+        assert {one["endpoint"] for one in failed} == {odd.ws}
+        assert all("it decodes" in one["error"] for one in failed)

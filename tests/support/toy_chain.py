@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -253,6 +253,9 @@ class ToyNode:
             else json.dumps(state.positions.get(call.data, (0, 0))).encode()
             for call in calls
         ]
+
+    async def decoded(self, reading: Callable[[ToyNode], Awaitable[R]]) -> R:
+        return await reading(self)
 
 
 @dataclass(frozen=True)

@@ -79,12 +79,20 @@ class RpcClient(EndpointPool):
         A second round trip is made only for calls whose failure within a multicall proves nothing (see CallPlan.read)
         and where Multicall3 does not exist. Raises StateUnavailable when no endpoint has the block's state.
         """
+        return (await self.read_calls(calls, block, avoid=avoid))[0]
+
+    async def read_calls(
+        self, calls: Sequence[Call], block: BlockRef, *, avoid: Endpoint | None = None
+    ) -> tuple[list[CallResult], Endpoint | None]:
+        """The same, and who said so; nobody where nothing was asked."""
         if not calls:
-            return []
+            return [], None
         plan = self.plan_calls(calls, block)
-        results, alone = await self.read(plan.requests, lambda answer: plan.read(answer.results), avoid=avoid)
+        results, alone, source = await self.read(
+            plan.requests, lambda answer: (*plan.read(answer.results), answer.endpoint), avoid=avoid
+        )
         await self.ask_alone(calls, block, results, alone)
-        return results
+        return results, source
 
     def plan_calls(self, calls: Sequence[Call], block: BlockRef) -> CallPlan:
         bounds = self.settings

@@ -10,6 +10,22 @@ _EXECUTOR = "keeper/executor"
 DEFENCES: tuple[Removal, ...] = (
     Removal(
         _GROUP,
+        "what does not decode is read from another endpoint",
+        "keeper/indexer/decoding.py",
+        "    if source is None:",
+        "    if True:",
+        "tests/unit/indexer/test_decoding.py::test_where_another_endpoints_answer_decodes_the_first_is_to_blame",
+    ),
+    Removal(
+        _GROUP,
+        "a block of which something does not decode is read once more",
+        "keeper/pipeline/reading.py",
+        "return await self._chain.decoded(lambda chain: self._read(chain, block))",
+        "return await self._read(self._chain, block)",
+        "tests/integration/test_remaining_endpoint.py::test_what_does_not_decode_is_read_from_the_other_endpoint",
+    ),
+    Removal(
+        _GROUP,
         "a position that another endpoint contradicts is held",
         f"{_EXECUTOR}/doubts.py",
         "                if held <= self._hold_blocks:",
