@@ -22,8 +22,9 @@ from scripts.campaignlib.positions import Position, View
 from scripts.campaignlib.world import World
 
 AAVE_LIQUIDATED = "0xe413a321e8681d831f4dbccbca790d2952b56f977908e45be37335533e005286"
-PATIENCE_BLOCKS = 5
-"""A position that was liquidatable in more fair blocks than these must have been settled by us."""
+PATIENCE_BLOCKS, LATEST_BLOCKS = 5, 20
+"""A position that was liquidatable in more fair blocks than the first must have been settled by us, and in no more than
+the second."""
 
 CALL_WAD = 1_100_000_000_000_000_000
 CURED_WAD = 1_230_000_000_000_000_000
@@ -82,6 +83,7 @@ class Ledger:
     judged: dict[int, tuple[str, dict[str, View]]] = field(default_factory=dict)
     losses: list[Loss] = field(default_factory=list)
     delays: Counter[int] = field(default_factory=Counter)
+    late: list[str] = field(default_factory=list)
     """Liquidations of ours by the number of fair blocks that they took."""
     excused: Counter[str] = field(default_factory=Counter)
 
@@ -234,6 +236,10 @@ class Ledger:
     def _ended(self, position: str, began: int, ended: int, blocks: int, settled: Mapping[int, set[str]]) -> None:
         if any(position in settled.get(height, ()) for height in range(began, ended + 1)):
             self.delays[blocks] += 1
+            if blocks > PATIENCE_BLOCKS:
+                self.late.append(f"{position} from block {began} to {ended}, in {blocks} fair blocks")
+            if blocks > LATEST_BLOCKS:
+                self._lose("unsettled", f"{self.late[-1]}: it was settled, but not in time")
         elif blocks > PATIENCE_BLOCKS:
             self._lose(
                 "unsettled", f"{position} was liquidatable from block {began} to {ended}, in {blocks} fair blocks"

@@ -30,7 +30,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "lives": outcome.lives,
         "ended_by_itself": [end["code"] for end in outcome.exits],
         "liquidations": {"ours": outcome.liquidated, "within_5_blocks": sum(outcome.delays.values()) - late,
-                         "later": late, "slowest_blocks": max(outcome.delays, default=0)},
+                         "later": late, "slowest_blocks": max(outcome.delays, default=0), "late": list(outcome.late)},
         "transactions": {"signed": outcome.transactions, "mined": outcome.mined},
         "notices": {"distinct": outcome.notices, "repeated": outcome.repeated},
         "positions_compared": outcome.positions_compared,
@@ -45,8 +45,9 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
 
 _TELLING = (
     "rpc_endpoint_failed", "rpc_endpoint_excluded", "rpc_endpoint_recovered", "retrying", "heads_subscription_silent",
-    "heads_stopped", "chain_reorganized", "started", "catching_up", "endpoint_quarantined", "endpoint_readmitted",
-    "mode_changed", "foreign_transaction_adopted", "transactions_left_at_once",
+    "heads_stopped", "chain_reorganized", "started", "catching_up", "rpc_endpoint_lied", "rpc_endpoint_paroled",
+    "rpc_endpoint_readmitted", "endpoints_contradict", "mode_changed", "foreign_transactions_mined",
+    "transactions_left_at_once",
 )  # fmt: skip
 
 

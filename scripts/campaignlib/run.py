@@ -6,7 +6,7 @@ import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ class Outcome:
     happened: Counter[str] = field(default_factory=Counter)
     excused: Counter[str] = field(default_factory=Counter)
     delays: Counter[int] = field(default_factory=Counter)
+    late: Sequence[str] = ()
     lags: list[int] = field(default_factory=list)
     memory_kib: list[int] = field(default_factory=list)
     kills: int = 0
@@ -219,9 +220,10 @@ class Campaign:
         outcome.losses = ledger.losses
         outcome.findings += scene.findings
         outcome.exits = scene.keeper.exits
+        outcome.findings += [f"ended without a clear word: {end}" for end in outcome.exits if not is_clear(end)]
         outcome.happened += scene.world.happened
         outcome.excused = ledger.excused
-        outcome.delays = ledger.delays
+        outcome.delays, outcome.late = ledger.delays, ledger.late
         outcome.kills, outcome.lives = scene.keeper.kills, scene.keeper.lives
         outcome.notices, outcome.repeated = len(scene.inbox.arrivals), scene.inbox.repeated
         outcome.transactions = len(transactions)
@@ -271,6 +273,12 @@ class Campaign:
 
 _SETTLED = ("confirmed", "failed", "abandoned")
 _MOMENTARY = ("outlook", "band", "call_wad")
+
+
+def is_clear(end: Mapping[str, Any]) -> bool:
+    """Whether a daemon that ended said why in words that are meant for an operator, and nothing else."""
+    said = [str(line) for line in end["said"]]
+    return any(line.startswith("keeper: ") for line in said) and not any("Traceback" in line for line in said)
 
 
 def has_ended(incident: Incident, passed: int, longest_blocks: int) -> bool:

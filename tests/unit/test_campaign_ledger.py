@@ -20,6 +20,7 @@ from keeper.protocols.perp_v2.abi import POSITION_LIQUIDATED
 from scripts.campaignlib.inbox import Arrival
 from scripts.campaignlib.ledger import AAVE_LIQUIDATED, CALL_WAD, CURED_WAD, Beat, Ledger
 from scripts.campaignlib.positions import Position, View
+from scripts.campaignlib.run import is_clear
 from scripts.campaignlib.world import World
 
 OWNER = "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720"
@@ -149,6 +150,28 @@ def test_a_position_settled_by_us_in_time_is_no_loss_and_its_delay_is_counted():
 
 def test_a_position_liquidatable_in_more_than_five_fair_blocks_and_never_settled_is_lost():
     assert Chain([OPEN] * 6 + [HEALTHY]).losses(told=opened_when_liquidatable()) == ["unsettled"]
+
+
+@pytest.mark.parametrize(("blocks", "lost"), [(20, []), (21, ["unsettled"])])
+def test_one_that_is_settled_late_is_named_and_one_far_too_late_is_lost(blocks: int, lost: list[str]):
+    chain = Chain([OPEN] * blocks + [HEALTHY])
+    chain.liquidate(blocks + 1)
+    assert chain.losses(told=opened_when_liquidatable()) == lost
+    [late] = chain.ledger.late
+    assert late == f"{Chain.subject.id} from block 1 to {blocks + 1}, in {blocks} fair blocks"
+
+
+@pytest.mark.parametrize(
+    ("said", "clear"),
+    [
+        (["keeper: the disk is full: free some space"], True),
+        (["Traceback (most recent call last):", "keeper: a defect"], False),
+        (["{}"], False),
+        ([], False),
+    ],
+)
+def test_an_end_without_a_clear_word_is_a_finding(said: list[str], clear: bool):
+    assert is_clear({"code": 1, "said": said}) is clear
 
 
 def test_one_that_is_still_liquidatable_at_the_end_is_lost():

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Incident:
     """fair: whether Keeper can act all the same, since its machine is whole and one endpoint honest. heard: whether the
     receiver of notices is well. blocks: how long it lasts, and longer while it has met nothing. hits: how often
-    something happened because of it."""
+    something happened because of it; `did` says so of one that meets nobody, once it is done."""
 
     group = ""
     fair = True
@@ -23,6 +23,7 @@ class Incident:
     def __init__(self, kind: str, blocks: int) -> None:
         self.kind = kind
         self.blocks = blocks
+        self.did = 0
 
     def impossible(self, scene: Scene) -> str | None:
         """Why it is left out here; None: it is not."""
@@ -36,7 +37,7 @@ class Incident:
 
     @property
     def hits(self) -> int:
-        return 1
+        return self.did
 
     @property
     def over(self) -> bool:

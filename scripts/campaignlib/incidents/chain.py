@@ -20,6 +20,7 @@ class Reorganization(Incident):
 
     def begin(self, scene: Scene) -> None:
         scene.world.reorganize(self._depth)
+        self.did = 1
 
 
 class Rival(Incident):
@@ -27,7 +28,12 @@ class Rival(Incident):
 
     def __init__(self) -> None:
         super().__init__("a rival liquidates first", 3)
+        self._before = 0
 
     def begin(self, scene: Scene) -> None:
+        self._before = scene.world.happened["rival attempts"]
         scene.world.compete()
         scene.world.fall()
+
+    def step(self, scene: Scene) -> None:
+        self.did = scene.world.happened["rival attempts"] - self._before

@@ -26,7 +26,7 @@ class KillAtRandom(Incident):
         self._delay_s = chance.choice((0.01, 0.03, 0.1, 0.5, 1.0)) * chance.random()
 
     def begin(self, scene: Scene) -> None:
-        scene.keeper.kill()
+        self.did = int(scene.keeper.kill())
 
     def step(self, scene: Scene) -> None:
         """Right after a block, when it is at work; and in the middle of its start."""

@@ -21,6 +21,7 @@ class FastBlocks(Incident):
 
     def begin(self, scene: Scene) -> None:
         scene.interval_s = min(0.25, scene.interval_s)
+        self.did = 1
 
     def end(self, scene: Scene) -> None:
         scene.interval_s = scene.usual_interval_s

@@ -51,6 +51,7 @@ class DiskFull(OnMachine):
             with closing(sqlite3.connect(scene.database)) as opened:
                 opened.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             scene.disk.fill()
+        self.did = 1
 
     def end(self, scene: Scene) -> None:
         scene.disk.free()
@@ -70,6 +71,7 @@ class ReadOnly(OnMachine):
         with between_lives(scene.keeper):
             if not scene.disk.read_only():
                 raise OSError("cannot make the campaign's disk read-only")
+        self.did = 1
 
     def end(self, scene: Scene) -> None:
         scene.disk.writable()
@@ -89,6 +91,7 @@ class FilesTooLarge(OnMachine):
         super().begin(scene)
         if scene.keeper.wait_ready(_STARTS_WITHIN_S):
             self._limit.lower(scene.keeper.pid, 8_192)
+            self.did = 1
 
     def end(self, scene: Scene) -> None:
         self._limit.lift()
@@ -160,6 +163,7 @@ class NoDescriptors(OnMachine):
             self._limit.lower(scene.keeper.pid, max(3, scene.keeper.open_files() - 2))
             for proxy in scene.proxies:
                 proxy.drop()
+            self.did = 1
 
     def end(self, scene: Scene) -> None:
         self._limit.lift()
@@ -176,6 +180,7 @@ class NoMemory(OnMachine):
         super().begin(scene)
         if scene.keeper.wait_ready(_STARTS_WITHIN_S):
             self._limit.lower(scene.keeper.pid, size_of(scene.keeper.pid) - 2**20)
+            self.did = 1
 
     def end(self, scene: Scene) -> None:
         self._limit.lift()
@@ -192,6 +197,7 @@ class ClockSteps(OnMachine):
     def begin(self, scene: Scene) -> None:
         super().begin(scene)
         scene.clock.step(self._ahead)
+        self.did = 1
 
     def step(self, scene: Scene) -> None:
         self._blocks += 1
@@ -222,6 +228,7 @@ class SpoiledDatabase(OnMachine):
                 scene.findings.append(f"{self.kind}: exit {code}, said {told[-500:]!r}")
             elif "Traceback" in told or not any(word in told for word in ("restore", "install", "repair")):
                 scene.findings.append(f"{self.kind}: no remedy in {told[-500:]!r}")
+        self.did = 1
 
     @contextmanager
     def _spoiled(self, scene: Scene) -> Iterator[None]:
@@ -278,3 +285,4 @@ class Repaired(OnMachine):
             code, _, said = scene.keeper.run("repair", "--yes", patience_s=self._ENDS_WITHIN_S)
             if code != 0:
                 scene.findings.append(f"{self.kind}: exit {code}, said {said[-500:]!r}")
+        self.did = 1

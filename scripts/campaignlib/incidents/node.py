@@ -108,6 +108,7 @@ class Down(Incident):
 
     def begin(self, scene: Scene) -> None:
         scene.proxies[self._where].down()
+        self.did = 1
 
     def end(self, scene: Scene) -> None:
         scene.proxies[self._where].up()
@@ -156,6 +157,7 @@ class TwoBranches(Incident):
         self._fork.rpc("evm_setAutomine", False)
         self._fork.mine(1 + self._lead)
         scene.proxies[1].move(self._fork.anvil.port)
+        self.did = 1
 
     def step(self, scene: Scene) -> None:
         if self._fork is None:
@@ -195,6 +197,7 @@ class Outage(Incident):
             proxy.down()
         scene.world.fall()
         mine(scene, self._length)
+        self.did = 1
 
     def end(self, scene: Scene) -> None:
         for proxy in scene.proxies:
