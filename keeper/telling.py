@@ -20,7 +20,7 @@ from keeper.evaluator.episodes import Episode, EpisodeStatus
 from keeper.evaluator.judge import Judge, Ruling
 from keeper.evaluator.notices import Due, is_unheard_loss
 from keeper.evaluator.situation import Earlier
-from keeper.evaluator.tell import Tellings, suspects, tell
+from keeper.evaluator.tell import Tellings, key_of, suspects, tell
 from keeper.notifier.routing import Router
 
 
@@ -45,6 +45,8 @@ class Teller:
         self._ended: dict[str, list[Episode]] = {}  # by position, as far as it may have to be told
         self._undone: frozenset[str] = frozenset()
         self._nowhere: dict[str, Told] = {}  # believed calls of whose end nothing is on record
+        self._latecomers: dict[str, frozenset[str]] = {}  # by position, channels that came after its call was told
+        self._came_late: set[str] | None = None  # positions of which there were any at the start
         # Whether readers may believe something untrue although nothing changes in the next block: after a revert, a
         # restart, blocks that nobody was told of, and while a position cannot be judged.
         self._behind = True
@@ -63,11 +65,31 @@ class Teller:
             if one.event is NoticeEvent.LIQUIDATED and position not in lost and _is_gone(one, blocks)
         )
         self._ended, self._nowhere = {}, {}
+        believed = {position: one for position, one in told.items() if not one.event.closes}
         if blocks:
-            self._recall(store, {position: one for position, one in told.items() if not one.event.closes})
+            self._recall(store, believed)
+        self._latecomers = {
+            position: channels
+            for position, one in believed.items()
+            if (self._came_late is None or position in self._came_late) and (channels := self._late(store, one))
+        }
+        if self._came_late is None:
+            self._came_late = set(self._latecomers)
         for episode in recent:
             if episode.position in self._undone or is_unheard_loss(told.get(episode.position), episode):
                 self._remember(episode)
+
+    def _late(self, store: Store, told: Told) -> frozenset[str]:
+        """Channels that want to hear of a call that readers believe open, and were not there when it was told. Who
+        escalates what another tells is told of it only together with that one."""
+        known = store.channels_of(told.episode)
+        if known >= self._router.names:
+            return frozenset()
+        account = self._judge.adapter.account(key_of(self._judge, told.position))
+        wanting: set[str] = set()
+        for event in (NoticeEvent.OPENED, NoticeEvent.ESCALATED):
+            wanting.update(self._router.channels(_Subject(account, self._judge.adapter.name, event, told.band)))
+        return self._router.without_others(wanting - known)
 
     def _since(self, store: Store, number: int) -> Iterator[Episode]:
         return (load_episode(row[2]) for row in store.episodes(self._judge.adapter.name, since=number))
@@ -121,6 +143,7 @@ class Teller:
             self._undone,
             earlier,
             partial(self._recall, store),
+            self._latecomers,
             most,
         )
 
@@ -131,11 +154,15 @@ class Teller:
         """The block of this ruling, and this part of what it had to tell, is in the store."""
         if present and not part.more:
             self._ended = {position: ends for position, ends in self._ended.items() if position in ruling.unknown}
+            self._latecomers = {one: of for one, of in self._latecomers.items() if one in ruling.unknown}
             self._behind = bool(ruling.unknown)
             self._undone &= ruling.unknown
             return
         self._behind = True
-        self._undone -= {one.notice.position for one in part.notices}
+        said = {one.notice.position for one in part.notices}
+        self._undone -= said
+        for position in said & self._latecomers.keys():
+            del self._latecomers[position]
         for step in ruling.steps:
             if not step.after.is_open:
                 self._remember(step.after)

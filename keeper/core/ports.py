@@ -574,6 +574,10 @@ class Store(Protocol):
 
     def delivery(self, notice_id: str, channel: str) -> Delivery | None: ...
 
+    def channels_of(self, episode: str) -> frozenset[str]:
+        """Channels for which any notice of this episode was put in the outbox, and not dropped by a revert."""
+        ...
+
     def messages(self, channel: str, since: float, until: float) -> Messages:
         """What a channel was sent after `since` and not after `until`, and what is in the air, as a summary is that
         waits for another attempt. A summary is one message."""

@@ -19,7 +19,8 @@ or taken back by whatever is true on the new branch.
 
 That is for all channels; `addressed` says who hears it. What none of them wants was not told, and takes nobody's place:
 an opening stays due until one wants it, at whatever depth that is. Only the end of a call that somebody heard of is
-told also where nobody wants it, so that the next call is an opening again.
+told also where nobody wants it, so that the next call is an opening again. A channel that is new hears of what is open,
+by `late`.
 """
 
 from __future__ import annotations
@@ -168,3 +169,13 @@ def addressed(dues: Iterable[Due], wanting: Callable[[Due], tuple[str, ...]]) ->
             if others:
                 found.append(Addressed(deeper, others))
     return found
+
+
+def late(told: Mapping[str, Told], episodes: Iterable[Episode], positions: Collection[str]) -> list[Due]:
+    """What to say about these positions, of which nothing else is due, to who was not there when it was told: what
+    readers know, as it is now."""
+    return [
+        Due(one.position, NoticeEvent.OPENED, known.episode, Band[known.band.upper()], one, known)
+        for one in sorted(episodes, key=lambda one: one.position)
+        if one.position in positions and (known := told.get(one.position)) is not None and not known.event.closes
+    ]

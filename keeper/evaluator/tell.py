@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from types import MappingProxyType
 from typing import TypeVar
 
 from keeper.core.records import Notice, NoticeEvent, Told
@@ -13,11 +14,14 @@ from keeper.evaluator.calls import compose
 from keeper.evaluator.directory import Directory
 from keeper.evaluator.episodes import Episode, withdrawn
 from keeper.evaluator.judge import Judge, Ruling, Step
-from keeper.evaluator.notices import Addressed, Due, addressed, due_all
+from keeper.evaluator.notices import Addressed, Due, addressed, due_all, late
 from keeper.evaluator.situation import Earlier, Situation
 
 M = TypeVar("M")
 A = TypeVar("A")
+
+Wanting = Callable[[Due, bytes], tuple[str, ...]]
+"""The channels that want to hear this of this account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ def suspects(judge: Judge[M, A], told: Mapping[str, Told], ended: Collection[str
     """
     held = {episode.position for episode in judge.episodes.values()}
     believed = {position for position, one in told.items() if not one.event.closes}
-    return [_key(judge, position) for position in believed - held - set(ended)]
+    return [key_of(judge, position) for position in believed - held - set(ended)]
 
 
 def tell(
@@ -57,22 +61,23 @@ def tell(
     book: Book[M, A],
     ruling: Ruling,
     told: Mapping[str, Told],
-    wanting: Callable[[Due, bytes], tuple[str, ...]],
+    wanting: Wanting,
     directory: Directory,
     ended: Iterable[Episode] = (),
     undone: Collection[str] = (),
     earlier: Callable[[bytes], Earlier | None] = lambda _: None,
     recall: Callable[[Mapping[str, Told]], Iterable[Episode]] = lambda _: (),
+    latecomers: Mapping[str, frozenset[str]] = MappingProxyType({}),
     most: int | None = None,
 ) -> Tellings:
     """What must be told after this ruling, before or after it was accepted: everything, or the deepest `most`, which
     what is said of one position may exceed.
 
     told: what readers of this protocol's positions believe; the ruling must have judged `suspects(judge, told)`.
-    wanting: the channels that want to hear it of this account.
     ended: episodes that closed in earlier blocks of which nothing was told yet. undone: positions whose told
     liquidation a reorg removed. earlier: by key, what a position's health was a while ago. recall: what is on record of
-    how these calls ended; asked before any is called withdrawn.
+    how these calls ended; asked before any is called withdrawn. latecomers: by position, channels that were not told of
+    its call when it was: they hear of it now.
     """
     now = ruling.block.timestamp
     steps = {step.after.key: step for step in ruling.steps}
@@ -83,7 +88,17 @@ def tell(
     vanished = {due.position: told[due.position] for due in dues if due.truth is None and due.ends_what_was_heard}
     if vanished and (known := tuple(recall(vanished))):
         dues = due_all(told, opened, [*closed, *known], ruling.unknown, undone)
-    found = addressed(dues, lambda due: wanting(due, judge.adapter.account(_key_of(judge, due))))
+
+    def asking(due: Due) -> tuple[str, ...]:
+        return wanting(due, judge.adapter.account(_key_of(judge, due)))
+
+    def asking_late(due: Due) -> tuple[str, ...]:
+        return tuple(channel for channel in asking(due) if channel in latecomers[due.position])
+
+    found = addressed(dues, asking)
+    if latecomers:
+        missing = latecomers.keys() - {one.due.position for one in found} - ruling.unknown
+        found += addressed(late(told, opened, missing), asking_late)
     chosen = found if most is None else _deepest(found, most)
     tellings, documented, demanded = [], dict[bytes, Step](), list[Episode]()
     for due, channels in ((one.due, one.channels) for one in chosen):
@@ -137,10 +152,10 @@ def _deepest(found: Sequence[Addressed], most: int) -> Sequence[Addressed]:
 
 
 def _key_of(judge: Judge[M, A], due: Due) -> bytes:
-    return due.truth.key if due.truth is not None else _key(judge, due.position)
+    return due.truth.key if due.truth is not None else key_of(judge, due.position)
 
 
-def _key(judge: Judge[M, A], position: str) -> bytes:
+def key_of(judge: Judge[M, A], position: str) -> bytes:
     """The key behind "<name>:<account>[:<market>]": market id, if any, and account."""
     account, *market = position.removeprefix(judge.adapter.name + ":").split(":")
     key = b"".join(bytes.fromhex(part.removeprefix("0x")) for part in (*market, account))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -97,6 +97,17 @@ class Router:
         """Who hears of a notice. One that escalates another's hears only of what that one does."""
         wanting: Mapping[str, Route] = {route.channel: route for route in self.routes if route.wants(notice)}
         return tuple(name for name in wanting if self._heard_before(name, wanting))
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(route.channel for route in self.routes)
+
+    def without_others(self, channels: Collection[str]) -> frozenset[str]:
+        """These, but for those that escalate one that is not among them."""
+        left = frozenset(channels)
+        while alone := {name for name in left if (before := self[name].escalates) is not None and before not in left}:
+            left -= alone
+        return left
 
     def of_event(self, event: NoticeEvent) -> tuple[str, ...]:
         """Who hears of what concerns no position, whatever depth of episodes they are for."""

@@ -177,6 +177,9 @@ class SqlStore:
         row = self._db.row(sql.HEARD, position, channel)
         return None if row is None else NoticeEvent(row[0])
 
+    def channels_of(self, episode: str) -> frozenset[str]:
+        return frozenset(channel for (channel,) in self._db.rows(sql.EPISODE_CHANNELS, episode))
+
     def delivery(self, notice_id: str, channel: str) -> Delivery | None:
         row = self._db.row(sql.DELIVERY, notice_id, channel)
         return None if row is None else to_delivery(row)

@@ -277,6 +277,10 @@ _unwanted = _is(deliveries.c.status, DeliveryStatus.UNWANTED)
 _believed = or_(_unsettled, _unwanted, _is(deliveries.c.status, DeliveryStatus.SENT))
 _of_a_channel = deliveries.c.channel != _constant(NO_CHANNEL)
 _itself = deliveries.c.carrier.is_(None)
+ORPHANED = "its block was orphaned"
+_went_with_its_block = and_(
+    _is(deliveries.c.status, DeliveryStatus.DROPPED), func.coalesce(deliveries.c.error, "") == _constant(ORPHANED)
+)
 _oldest: Function[int] = func.min(deliveries.c.seq)
 _newest: Function[int] = func.max(deliveries.c.seq)
 _line = (deliveries.c.position, deliveries.c.channel)
@@ -407,9 +411,7 @@ _orphaned = and_(
 )
 ORPHANED_POSITIONS = Statement(select(deliveries.c.position).where(_orphaned).distinct(), ("number",))
 DROP_ORPHANED = Statement(
-    update(deliveries)
-    .values(status=_constant(DeliveryStatus.DROPPED), error=_constant("its block was orphaned"))
-    .where(_orphaned),
+    update(deliveries).values(status=_constant(DeliveryStatus.DROPPED), error=_constant(ORPHANED)).where(_orphaned),
     ("number",),
 )
 _dropped = deliveries.alias("dropped")
@@ -545,6 +547,13 @@ MESSAGES_IN_THE_AIR = Statement(
 ALL_DELIVERIES = Statement(_with_notice.where(_of_a_channel).order_by(deliveries.c.seq))
 EPISODE_DELIVERIES = Statement(
     _with_notice.where(notices.c.episode == bindparam("episode"), _of_a_channel).order_by(deliveries.c.seq),
+    ("episode",),
+)
+EPISODE_CHANNELS = Statement(
+    select(deliveries.c.channel)
+    .join_from(notices, deliveries, deliveries.c.notice_id == notices.c.id)
+    .where(notices.c.episode == bindparam("episode"), _of_a_channel, ~_went_with_its_block)
+    .distinct(),
     ("episode",),
 )
 ALL_TOLD = Statement(

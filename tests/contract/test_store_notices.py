@@ -305,6 +305,22 @@ def test_deliveries_of_an_episode(store):
     assert [(one.notice.id, one.channel) for one in store.deliveries("two")] == [("b", "hook"), ("b", "chat")]
 
 
+def test_channels_of_an_episode_are_those_that_it_was_told_to_or_will_be(store):
+    """Whatever became of it, but for what went with its block: that was said to nobody."""
+    commit(store, committed(1), committed(2))
+    tell(store, notice("opened", 1, episode="one"), channels=("hook", "chat"))
+    settle(store, "opened", DeliveryStatus.DEAD, "hook")
+    with store.transaction() as transaction:
+        transaction.drop("opened", "chat", "acknowledged by somebody", at=1.0)
+    tell(store, notice("again", 2, episode="one"), channels=("phone",))
+    tell(store, notice("cured", 2, NoticeEvent.CURED, episode="one"), channels=())
+    tell(store, notice("other", 1, episode="two"), channels=("mail",))
+    assert store.channels_of("one") == {"hook", "chat", "phone"}
+    revert(store, 1)
+    assert store.channels_of("one") == {"hook", "chat"}
+    assert store.channels_of("none") == set()
+
+
 # --- what rules do to what waits --------------------------------------------------------------------------------------
 
 

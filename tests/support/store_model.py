@@ -89,7 +89,9 @@ class ModelStore:
         }
         self.told_in_order = [
             replace(told, status=DeliveryStatus.DROPPED, error="its block was orphaned")
-            if told.status in UNSEEN and told.notice.block_number > ancestor.number and told.notice.id not in seen
+            if told.status in (*UNSEEN, DeliveryStatus.UNWANTED)
+            and told.notice.block_number > ancestor.number
+            and told.notice.id not in seen
             else told
             for told in self.told_in_order
         ]
@@ -153,13 +155,14 @@ class ModelStore:
     # --- notices
 
     def add_notice(self, notice: Notice, channels: Sequence[str], due_at: float) -> None:
-        for channel in channels:
+        first = DeliveryStatus.PENDING if channels else DeliveryStatus.UNWANTED
+        for channel in channels or ("",):
             index = self._find(notice.id, channel)
             if index is not None:
                 if self.told_in_order[index].status is not DeliveryStatus.DROPPED:
                     continue
                 del self.told_in_order[index]
-            new = Delivery(notice, channel, DeliveryStatus.PENDING, due_at=due_at, created_at=due_at)
+            new = Delivery(notice, channel, first, due_at=due_at, created_at=due_at)
             self.told_in_order.append(new)
 
     def claim(self, notice_id: str, channel: str) -> bool:
@@ -238,7 +241,8 @@ class ModelStore:
         return None
 
     def told(self) -> Mapping[str, Told]:
-        believed = [told for told in self.told_in_order if told.status in (*UNSETTLED, DeliveryStatus.SENT)]
+        believing = (*UNSETTLED, DeliveryStatus.SENT, DeliveryStatus.UNWANTED)
+        believed = [told for told in self.told_in_order if told.status in believing]
         last = {told.notice.position: told.notice for told in believed}
         return {
             position: Told(position, one.episode, one.event, one.band, one.block_number, one.block_hash)
@@ -294,7 +298,11 @@ class ModelStore:
         return Messages(len(sent), min(sent, default=None), Counter(told.attempts for told in mine if _again(told)))
 
     def deliveries(self, episode: str | None = None) -> list[Delivery]:
-        return [told for told in self.told_in_order if episode in (None, told.notice.episode)]
+        return [told for told in self.told_in_order if told.channel and episode in (None, told.notice.episode)]
+
+    def channels_of(self, episode: str) -> frozenset[str]:
+        orphaned = (DeliveryStatus.DROPPED, "its block was orphaned")
+        return frozenset(told.channel for told in self.deliveries(episode) if (told.status, told.error) != orphaned)
 
     # --- intents
 

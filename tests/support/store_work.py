@@ -40,6 +40,7 @@ def view(store: Any, now: float = 1e9) -> dict[str, Any]:
         "heard": [store.heard(channel, f"aave:0x0{n}") for channel in CHANNELS for n in (1, 2, 3)],
         "messages": [store.messages(channel, 50.0, 500.0) for channel in CHANNELS],
         "deliveries": list(store.deliveries()),
+        "channels": [store.channels_of(one.notice.episode) for one in store.deliveries()],
         "intents": list(store.intents()),
         "unsettled": list(store.intents(unsettled=True)),
         "audit": audited,
@@ -226,7 +227,8 @@ class Script:
             self.random.choice([event for event in NoticeEvent if event is not NoticeEvent.SUMMARY]),
             of=f"aave:0x0{self.random.randint(1, 3)}",
         )
-        return lambda transaction: transaction.add_notice(new, CHANNELS, float(self.steps))
+        channels = self.random.choice((CHANNELS, CHANNELS, ()))
+        return lambda transaction: transaction.add_notice(new, channels, float(self.steps))
 
     def _deliver(self) -> Step:
         waiting = self.model.outbox(1e9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -114,6 +115,13 @@ class Daemon:
                 assert believed is not None or about_a_loss, "something was closed that nobody believed open"
             else:
                 self.believed[notice.position] = notice.band
+
+    def arrive_all(self) -> None:
+        """What waits arrives, whoever reads it."""
+        while waiting := self.store.outbox(0.0):
+            with self.store.transaction() as tx:
+                for delivery in waiting:
+                    tx.settle(delivery.notice.id, delivery.channel, DeliveryStatus.SENT, at=0.0)
 
     def last_word(self, position: str, before: int = 0) -> str | None:
         """What was last heard of a position; before: so many words earlier."""
@@ -624,3 +632,72 @@ async def test_an_end_that_nobody_wanted_to_hear_goes_with_its_block() -> None:
         one.deliver_all()
         assert one.words() == ["opened", "escalated"]
         assert len({delivery.notice.episode for delivery in one.store.deliveries()}) == 1
+
+
+# --- a channel that is new --------------------------------------------------------------------------------------------
+
+
+async def test_a_channel_that_is_new_hears_of_the_calls_that_are_open_and_of_their_end() -> None:
+    """Once, as they are now; those that were there before hear nothing twice. Also where a reorg removed the block in
+    which that was to be told."""
+    node = ToyNode()
+    node.mine(positions=dict.fromkeys(ACCOUNTS, (WAD, 12 * WAD)))
+    chat, phone = Route(channel="chat"), Route(channel="phone", accounts=frozenset(ACCOUNTS[:2]))
+    with daemon(node, at_once=1, routes=[chat]) as one:
+        one.begin(node.canonical[0].block)
+        await one.follow()
+        node.mine(price=16 * WAD)
+        await one.follow()
+        one.tell_all()
+        one.arrive_all()
+        one.routes = [chat, phone]
+        one.restart()
+        for _ in range(2):
+            node.mine(price=159 * WAD // 10)
+            await one.follow()
+            one.tell_all()
+            node.drop(1)
+            node.mine(price=158 * WAD // 10)
+            await one.follow()
+            one.tell_all()
+            one.arrive_all()
+            one.restart()
+        node.mine(price=20 * WAD)
+        await one.follow()
+        one.tell_all()
+        one.arrive_all()
+        sent = [one for one in one.store.deliveries() if one.status is DeliveryStatus.SENT and one.channel == "phone"]
+        assert sorted((one.notice.account, one.notice.event.value) for one in sent) == sorted(
+            (account, event) for account in ACCOUNTS[:2] for event in ("opened", "cured")
+        )
+        assert {one.notice.body["health_wad"][:4] for one in sent if one.notice.event is NoticeEvent.OPENED} == {"1050"}
+        calls = [delivery.notice for delivery in one.store.deliveries() if delivery.notice.event is NoticeEvent.OPENED]
+        assert len({notice.episode for notice in calls}) == len(ACCOUNTS)
+        assert Counter(delivery.channel for delivery in one.store.deliveries() if delivery.error is None) == {
+            "chat": 6,
+            "phone": 4,
+        }
+
+
+async def test_a_new_channel_that_escalates_hears_only_what_is_told_from_then_on() -> None:
+    """What the other one told before may have been acknowledged. Where both are new, both are told."""
+    node = ToyNode()
+    node.mine(positions={ACCOUNTS[0]: (WAD, 12 * WAD)})
+    chat, pager = Route(channel="chat"), Route(channel="pager", escalates="chat")
+    with daemon(node, routes=[Route(channel="console")]) as one:
+        one.begin(node.canonical[0].block)
+        await one.follow()
+        node.mine(price=16 * WAD)
+        await one.follow()
+        one.deliver_all()
+        for routes in ([chat], [chat, pager], [chat, pager, replace(pager, channel="boss", escalates="pager")]):
+            one.routes = routes
+            one.restart()
+            node.mine()
+            await one.follow()
+        assert [delivery.channel for delivery in one.store.deliveries()] == ["console", "chat"]
+        one.routes = [replace(chat, channel="team"), replace(pager, channel="night", escalates="team")]
+        one.restart()
+        node.mine()
+        await one.follow()
+        assert [delivery.channel for delivery in one.store.deliveries()] == ["console", "chat", "team", "night"]
