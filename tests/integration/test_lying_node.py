@@ -191,17 +191,19 @@ FINALITY = {
     "refused": lambda block: Refuse(-32000, "finalized block not found"),
     "no number": lambda block: block | {"number": "latest"},
     "a number above the head": lambda block: block | {"number": "0xffffff"},
+    "the height of a block that it is not": lambda block: block | {"number": hex(int(block["number"], 16) + 64)},
     "a list": lambda block: [],
 }
 
 
 @pytest.mark.parametrize("lie", FINALITY)
 def test_finality(scene: Scene, lie: str):
-    """What is final is only known later then; nothing is forgotten too early, so the next reorg is survived."""
+    """What is final is only known later then; nothing is forgotten too early, so a reorg down to the block of the lie
+    is survived."""
     scene.proxy.tamper("eth_getBlockByNumber", FINALITY[lie], when=lambda params: params[0] == "finalized")
     scene.act()
     scene.settle()
-    scene.chain.reorg(2)
+    scene.chain.reorg(4)
     scene.settle()
 
 

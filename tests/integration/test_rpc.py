@@ -26,7 +26,7 @@ from keeper.core.errors import (
     WrongChain,
 )
 from keeper.core.types import BlockRef, Call
-from keeper.indexer.rpc import http
+from keeper.indexer.rpc import http, ipc, websocket
 from keeper.indexer.rpc.address import parse_address
 from keeper.indexer.rpc.client import RpcClient
 from tests.support.fault_node import Cut, FakeChain, Fault, FaultNode, Hang, Http, Omit, Refuse, Text
@@ -165,6 +165,22 @@ async def test_one_that_was_looked_at_some_blocks_ago_stands_in_all_the_same() -
         bad.fail("eth_blockNumber", Hang())
         async with asyncio.timeout(4):
             assert await rpc.request("eth_blockNumber") == hex(22)
+
+
+async def test_one_that_is_more_than_three_blocks_behind_another_is_asked_last() -> None:
+    short, long = FakeChain(3), FakeChain(6)
+    async with (
+        short.serve(FaultNode()) as behind,
+        long.serve(FaultNode()) as ahead,
+        client(behind.ws, ahead.ws) as rpc,
+    ):
+        first, second = rpc.endpoints
+        for expected, answers in ((False, "0x2"), (True, "0x6")):
+            await rpc.latest_of(second)
+            await rpc.latest_of(first)
+            assert rpc.is_behind(first) is expected
+            assert await rpc.request("eth_blockNumber") == answers
+            long.mine()
 
 
 async def test_a_stand_in_is_chosen_when_it_is_needed() -> None:
@@ -345,6 +361,21 @@ async def test_a_header_that_cannot_be_true_is_not_believed(change: dict[str, ob
         async with client(liar.http) as rpc:
             with pytest.raises(RpcMalformed, match=complaint):
                 await rpc.block_by_hash(true_hash)
+
+
+async def test_the_header_of_another_height_is_not_believed() -> None:
+    """However true it is in itself: a node that answers with a neighbour of what it was asked for lied."""
+    chain = FakeChain()
+    async with chain.serve(FaultNode()) as liar, chain.serve(FaultNode()) as honest:
+        liar.on("eth_getBlockByNumber", lambda *_: chain.blocks[1])
+        async with client(liar.http, honest.http) as rpc:
+            block = await rpc.block_by_number(2)
+            assert block is not None
+            assert block.number == 2
+            assert [endpoint.quarantine.active for endpoint in rpc.endpoints] == [True, False]
+        async with client(liar.http) as rpc:
+            with pytest.raises(RpcMalformed, match="asked for block 2, got block 1"):
+                await rpc.block_by_number(2)
 
 
 async def test_a_batch_is_one_message_and_keeps_its_errors_in_place() -> None:
@@ -569,5 +600,51 @@ async def test_an_answer_is_read_no_further_than_its_bound(compressed: bool, mon
         try:
             with pytest.raises(RpcUnavailable, match="an answer of over 100000 bytes"):
                 await transport.exchange([("eth_blockNumber", ())], 5.0)
+        finally:
+            await transport.close()
+
+
+async def endless_pipe(folder: Path) -> tuple[str, asyncio.Server]:
+    """A socket in the file system whose node begins an answer and goes on with it; its path is where it listens."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b'{"jsonrpc":"2.0","id":1,"result":"0x' + b"0" * 1_000_000)
+        with suppress(ConnectionError):
+            await writer.drain()
+            await reader.read()
+        writer.close()
+
+    path = str(folder / "node.ipc")
+    return path, await asyncio.start_unix_server(answer, path)
+
+
+async def test_a_message_of_a_pipe_is_read_no_further_than_its_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection is dropped, so that what has no end takes no memory."""
+    monkeypatch.setattr(ipc, "MAX_MESSAGE_BYTES", 100_000)
+    path, server = await endless_pipe(tmp_path)
+    transport = ipc.IpcTransport(parse_address(path))
+    await transport.open(5.0)
+    try:
+        with pytest.raises(RpcMalformed, match="a message of more than 100000 bytes; the connection is dropped"):
+            await transport.exchange([("eth_blockNumber", ())], 2.0)
+    finally:
+        await transport.close()
+        server.close()
+        await server.wait_closed()
+
+
+async def test_a_message_of_a_websocket_is_read_no_further_than_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1009 is the protocol's own word for a message that is too big."""
+    monkeypatch.setattr(websocket, "MAX_MESSAGE_BYTES", 100_000)
+    async with FaultNode() as node:
+        node.on("eth_blockNumber", lambda: "0x" + "0" * 1_000_000)
+        transport = websocket.WebSocketTransport(parse_address(node.ws))
+        await transport.open(5.0)
+        try:
+            with pytest.raises(RpcUnavailable, match=r"the connection was closed \(code 1009\)"):
+                await transport.exchange([("eth_blockNumber", ())], 2.0)
         finally:
             await transport.close()

@@ -71,6 +71,7 @@ def test_a_contradicted_position_is_held_for_some_blocks(dev_chain: DevChain, tm
         dev_chain.mine()
         keeper.until_synced()
         keeper.until("it to be held again", lambda: len(keeper.said("position_contradicted")) == 2)
+        keeper.until("it to be read again", lambda: [a for a in keeper.said("positions_read_again") if a["positions"]])
         assert keeper.liquidations() == []
         keeper.until("it to be liquidated", lambda: blocks_pass(keeper) and confirmed(keeper) == [owner])
         assert len(keeper.said("acting_in_doubt")) == 1

@@ -59,6 +59,14 @@ DEFENCES: tuple[Removal, ...] = (
     ),
     Removal(
         _GROUP,
+        "one that is behind another is asked last",
+        f"{_RPC}/standing.py",
+        "        return endpoint.behind > self._max_lag",
+        "        return False",
+        "tests/integration/test_rpc.py::test_one_that_is_more_than_three_blocks_behind_another_is_asked_last",
+    ),
+    Removal(
+        _GROUP,
         "one that stands still is left as soon as another one goes on",
         f"{_RPC}/heads.py",
         "                if not suspicious and await self._stands_still(endpoint):\n                    return\n",
