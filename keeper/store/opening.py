@@ -112,12 +112,21 @@ def _upgrade(connection: Connection) -> None:
 
 
 def _claim_chain(store: SqlStore, engine: Engine, chain_id: int, *, read_only: bool) -> None:
-    held = store.meta(CHAIN_ID)
-    if held is None and not read_only:
-        with store.transaction() as transaction:
-            transaction.set_meta(CHAIN_ID, str(chain_id))
-    elif held != str(chain_id):
+    """A store is of the chain of which it holds anything, and of whichever is configured until then."""
+    if store.meta(CHAIN_ID) == str(chain_id):
+        return
+    if read_only:
+        with store.snapshot():
+            _refuse_another_chain(store, engine, chain_id)
+        return
+    with store.transaction() as transaction:
+        _refuse_another_chain(store, engine, chain_id)
+        transaction.set_meta(CHAIN_ID, str(chain_id))
+
+
+def _refuse_another_chain(store: SqlStore, engine: Engine, chain_id: int) -> None:
+    if store.holds_chain():
         raise StoreError(
-            f"{engine.label} belongs to chain {held or 'unknown'}, the configuration says {chain_id}: "
+            f"{engine.label} belongs to chain {store.meta(CHAIN_ID) or 'unknown'}, the configuration says {chain_id}: "
             "correct chain.id, or give each chain its own store.url"
         )

@@ -252,6 +252,11 @@ class SqlStore:
         row = self._db.row(sql.GET_META, key)
         return None if row is None else row[0]
 
+    def holds_chain(self) -> bool:
+        """Whether anything in it is of one chain: read of it, sent to it, or told of its positions."""
+        row = self._db.row(sql.HOLDS_CHAIN)
+        return row is not None and bool(row[0])
+
     def close(self) -> None:
         self._db.close()
 

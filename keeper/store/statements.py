@@ -20,6 +20,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
+    exists,
     func,
     insert,
     literal_column,
@@ -101,6 +102,17 @@ HEADER_RANGE = Statement(select(func.min(blocks.c.number), func.max(blocks.c.num
 BLOCK_HASH = Statement(select(blocks.c.hash).where(blocks.c.number == _at("number")), ("number",))
 DELETE_BLOCKS_ABOVE = Statement(delete(blocks).where(blocks.c.number > _at("number")), ("number",))
 DELETE_BLOCKS_BELOW = Statement(delete(blocks).where(blocks.c.number < _at("number")), ("number",))
+
+_of_an_owner = func.length(notices.c.account) > literal_column("0", Integer)
+HOLDS_CHAIN = Statement(
+    select(
+        or_(
+            *(exists().select_from(table) for table in (blocks, facts, scans, touches, intents)),
+            exists().select_from(notices).where(_of_an_owner),
+        )
+    )
+)
+"""Whether anything is of a chain. What is said of the deployment itself is of none, and has no account."""
 
 # --- facts ------------------------------------------------------------------------------------------------------------
 

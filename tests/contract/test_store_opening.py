@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,12 +22,13 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
 from keeper.core.errors import StoreError, StoreInUse
-from keeper.core.records import IntentStatus
+from keeper.core.records import IntentStatus, NoticeEvent
 from keeper.store import migrations, open_store
 from keeper.store.encoding import intent_row
 from keeper.store.schema import REVISION, metadata
+from keeper.store.transaction import SqlTransaction
 from tests.contract.conftest import CHAIN_ID, Opener
-from tests.support.store_work import committed, intent, position
+from tests.support.store_work import KEYS, commit, committed, intent, notice, position
 
 
 @pytest.fixture
@@ -47,14 +49,48 @@ def open_at(path: Path, *, chain_id: int = CHAIN_ID, read_only: bool = False):
 # --- every database ---------------------------------------------------------------------------------------------------
 
 
-def test_another_chain_is_refused(database: Opener):
+OF_A_CHAIN: dict[str, Callable[[SqlTransaction], object]] = {
+    "a block": lambda tx: tx.commit_block(committed(1)),
+    "a scan that found nothing": lambda tx: tx.add_touches("aave", (), scanned_to=10),
+    "an episode that a repair kept": lambda tx: tx._put_facts(committed(1, position(KEYS[0], b"open", "episode"))),
+    "an intent": lambda tx: tx.put_intent(intent("i")),
+    "a notice to an owner": lambda tx: tx.add_notice(notice("n", 1), ("hook",), 0.0),
+}
+"""What a store may hold of a chain, one at a time."""
+
+
+@pytest.mark.parametrize("held", OF_A_CHAIN)
+def test_another_chain_is_refused(database: Opener, held: str):
     """One chain, one store: facts of two chains would be taken for a reorg."""
-    database().close()
+    store = database()
+    with store.transaction() as transaction:
+        OF_A_CHAIN[held](transaction)
+    store.close()
     for read_only in (False, True):
         with pytest.raises(
             StoreError, match=f"belongs to chain {CHAIN_ID}, the configuration says 1: correct chain.id"
         ):
             database(chain_id=1, read_only=read_only)
+    database().close()
+
+
+def test_a_store_that_holds_nothing_of_a_chain_is_of_the_one_that_is_configured(database: Opener):
+    """A slip in chain.id is found when a node is asked, after the store was made: mending it must be enough. What was
+    said of the deployment itself, that no node answers, is of no chain."""
+    store = database()
+    with store.transaction() as transaction:
+        transaction.set_meta("paused", "yes")
+        transaction.add_notice(notice("n", 0, NoticeEvent.UNHEALTHY, account=b"", protocol="operator"), ("hook",), 0.0)
+    store.close()
+    reader = database(chain_id=1, read_only=True)
+    assert (reader.cursor(), reader.meta("chain_id")) == (None, str(CHAIN_ID))
+    reader.close()
+    mended = database(chain_id=1)
+    commit(mended, committed(1))
+    assert (mended.meta("chain_id"), mended.meta("paused")) == ("1", "yes")
+    mended.close()
+    with pytest.raises(StoreError, match=f"belongs to chain 1, the configuration says {CHAIN_ID}"):
+        database()
 
 
 def test_a_second_writer_is_refused_and_told_who_holds_it(database: Opener):

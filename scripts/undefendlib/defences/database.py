@@ -45,8 +45,8 @@ DEFENCES: tuple[Removal, ...] = (
         _GROUP,
         "another chain's database is refused",
         "keeper/store/opening.py",
-        "    elif held != str(chain_id):",
-        "    elif False:",
+        "    if store.holds_chain():",
+        "    if False:",
         f"{_T_OPENING}::test_another_chain_is_refused",
     ),
     Removal(
