@@ -48,6 +48,18 @@ class Config(Table):
     solvency: Solvency = Solvency.model_validate({})
     web: Web = Web.model_validate({})
 
+    @field_validator("notifiers")
+    @classmethod
+    def _named(cls, notifiers: tuple[Plugin, ...]) -> tuple[Plugin, ...]:
+        unnamed = [one.kind for one in notifiers if not one.name]
+        if unnamed:
+            kind, count = unnamed[0], unnamed.count(unnamed[0])
+            raise Problem(
+                f"{count} of kind {kind!r} have no name, under which notices wait for them; give each one that stays, "
+                f"such as {kind!r} and '{kind}-2'"
+            )
+        return notifiers
+
     @field_validator("protocols", "notifiers", "venues", "funding", "submitters")
     @classmethod
     def _distinct(cls, plugins: tuple[Plugin, ...]) -> tuple[Plugin, ...]:

@@ -97,9 +97,17 @@ def read_environment(file: Path) -> Mapping[str, str]:
 
 
 def _complete(tables: dict[str, Any], origin: Origin) -> None:
-    """Name plugins that have no name, and forget keys of an executor that is off and has none to use."""
-    for where in ("notifiers", "venues", "funding", "submitters"):
-        kinds: Counter[str] = Counter()
+    """Name plugins that have no name, and forget keys of an executor that is off and has none to use.
+
+    Several notifiers of a kind without a name keep none, which is an error: what waits in the outbox waits under the
+    name, and one that is counted becomes another's when a table is removed."""
+    unnamed = [plugin for plugin in _tables_in(tables.get("notifiers")) if "name" not in plugin]
+    kinds = Counter(str(plugin.get("kind")) for plugin in unnamed)
+    for plugin in unnamed:
+        if kinds[str(plugin.get("kind"))] == 1:
+            plugin["name"] = str(plugin.get("kind"))
+    for where in ("venues", "funding", "submitters"):
+        kinds = Counter()
         for plugin in _tables_in(tables.get(where)):
             kind = str(plugin.get("kind"))
             kinds[kind] += 1

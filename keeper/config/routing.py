@@ -22,9 +22,7 @@ from keeper.notifier.routing import Route
 
 class NotifierCommon(Table):
     kind: str = Field(description="Module name under `keeper/notifier`.", examples=["webhook"])
-    name: str = Field(
-        "", pattern=r"^[a-z0-9_-]{0,32}$", description="Unique; by default the kind, numbered if repeated."
-    )
+    name: str = Field("", pattern=r"^[a-z0-9_-]{0,32}$", description="Unique; by default the kind, for one of each.")
     min_band: BandName = Field(
         Band.CALL, description="Tell only of episodes this deep: `watch`, `call`, `urgent` or `liquidatable`."
     )

@@ -188,10 +188,12 @@ class _Session:
         written = self._args.notify
         if written is None:
             written = self._ask.text("Where to send notices (Apprise URL or webhook; empty: the terminal)").split()
-        found = []
+        found: list[dict[str, str]] = []
         for text in written:
             kind = notifier_kind(self._secrets.reveal(text, "--notify"), "--notify")
-            table = {"kind": kind, "url": self._secrets.put(NOTIFY_VARIABLE, text)}
+            count = 1 + sum(one["kind"] == kind for one in found)
+            named = {"name": f"{kind}-{count}"} if count > 1 else {}
+            table = {"kind": kind, **named, "url": self._secrets.put(NOTIFY_VARIABLE, text)}
             if kind == "webhook":
                 held = self._secrets.environment.get(WEBHOOK_VARIABLE) or random.token_urlsafe(32)
                 table["secret"] = self._secrets.put(WEBHOOK_VARIABLE, self._secrets.values.get(WEBHOOK_VARIABLE, held))

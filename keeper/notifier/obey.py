@@ -46,6 +46,8 @@ def _acknowledge(store: Store, tx: Transaction, router: Router, request: Request
         and not delivery.notice.event.ends
     ]
     for delivery in stopped:
+        if delivery.carrier is not None:  # nobody saw it: what else it tells goes by itself
+            tx.drop(delivery.carrier, delivery.channel, f"tells of what was acknowledged by {by}", at=now)
         tx.drop(delivery.notice.id, delivery.channel, f"acknowledged by {by}", at=now)
     evidence = {"request": request.id, "by": by, "at": request.at, "stopped": [d.notice.id for d in stopped]}
     tx.audit(episode, ACKNOWLEDGED, evidence, at=now)

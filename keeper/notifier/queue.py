@@ -10,7 +10,7 @@ import structlog
 from keeper.core.ports import Store, Transaction
 from keeper.core.records import Delivery, DeliveryStatus
 from keeper.notifier.routing import Route
-from keeper.notifier.rules import Decision, Line, batch, decide, goes_as_it_is
+from keeper.notifier.rules import UNWANTED, Decision, Line, batch, decide, goes_as_it_is
 from keeper.notifier.summary import summarize
 
 AT_ONCE = 32
@@ -60,6 +60,12 @@ def take(store: Store, route: Route, now: float, flying: Collection[str] = ()) -
     repeated = [
         one for one in store.repetitions(route.channel, now, at_once + len(flying)) if one.notice.id not in flying
     ]
+    unwanted = [one for one in repeated if not route.still_wants(one.notice)]
+    if unwanted:
+        with store.transaction() as tx:
+            for one in unwanted:
+                _drop(tx, one, now)
+        return Next((), moved=True)
     due = store.outbox(now, looked_at, channel=route.channel)
     heads = [one for one in due if one.notice.id not in flying and not goes_as_it_is(one)]
     if not heads and not repeated:
@@ -83,6 +89,17 @@ def take(store: Store, route: Route, now: float, flying: Collection[str] = ()) -
         return Next(claimed, None, moved)
     log.info("channel_throttled", channel=route.channel, per_minute=route.per_minute, waiting=len(heads))
     return Next(claimed, (now if oldest is None else oldest) + MINUTE_S, moved)
+
+
+def _drop(tx: Transaction, delivery: Delivery, now: float) -> None:
+    """Neither sent nor sent again. What it carries, if nobody saw it, goes by itself; else what of it is true is told
+    anew where it is wanted, since nobody is believed to know."""
+    name, channel = delivery.notice.id, delivery.channel
+    if delivery.status is DeliveryStatus.SENDING:
+        tx.settle(name, channel, DeliveryStatus.DROPPED, at=now, error=UNWANTED)
+    else:
+        tx.drop(name, channel, UNWANTED, at=now)
+    log.info("notice_dropped", channel=channel, notice=name, reason=UNWANTED)
 
 
 def _line(store: Store, route: Route, head: Delivery) -> Line:

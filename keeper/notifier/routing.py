@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from keeper.core.records import Delivery, Notice, NoticeEvent
 from keeper.core.types import Band
@@ -49,11 +49,27 @@ class Route:
 
     def wants(self, notice: Subject) -> bool:
         """By the deepest band its readers have heard of, so that whoever heard of an opening hears of the closing."""
+        return self._wants(notice.band, notice.account, notice.protocol, notice.event)
+
+    def still_wants(self, notice: Notice) -> bool:
+        """Whether what waits is for this channel: since it came into the outbox the rules, or whose name this is, may
+        have changed. A summary is if all of it is; what is of no episode is told by other rules, and was."""
+        if notice.event is NoticeEvent.SUMMARY:
+            return all(self._wants_part(part) for part in notice.body["notices"])
+        return not notice.event.of_episode or self.wants(notice)
+
+    def _wants_part(self, part: Mapping[str, Any]) -> bool:
+        event = NoticeEvent(part["event"])
+        if not event.of_episode:
+            return True
+        return self._wants(part["band"], bytes.fromhex(part["account"].removeprefix("0x")), part["protocol"], event)
+
+    def _wants(self, band: str, account: bytes, protocol: str, event: NoticeEvent) -> bool:
         return (
-            Band[notice.band.upper()] >= self.min_band
-            and (not self.accounts or notice.account in self.accounts)
-            and (not self.protocols or notice.protocol in self.protocols)
-            and (not self.events or notice.event in self.events)
+            Band[band.upper()] >= self.min_band
+            and (not self.accounts or account in self.accounts)
+            and (not self.protocols or protocol in self.protocols)
+            and (not self.events or event in self.events)
         )
 
     def held_until(self, notice: Notice, now: float) -> float | None:

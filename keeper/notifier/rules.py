@@ -4,8 +4,10 @@ Per position everything that waits is looked at, in order, so that nothing overt
 
     heard nothing   opened … cured, held      dropped: it was over before anybody was to be told
     waits for long  opened … cured, unsent    dropped, where a crowd waits: there is more that is true than can be told
+    to be held      opened … cured            dropped as well, though nobody looked before the cure came
     heard nothing   cured                     dropped: nobody was told of the opening
     held            urgent behind it          both go: what is loud lets go what came before
+    not wanted      anything                  dropped: it came when the rules were others, or the name another channel's
     anything        liquidated                goes, with what came before: a loss is always told
 """
 
@@ -20,6 +22,7 @@ from keeper.notifier.routing import Route
 
 OVER = "it was over before anybody was to be told"
 UNHEARD = "nobody was told of its opening"
+UNWANTED = "the rules of this channel do not want it any more"
 
 _UNSEEN = (DeliveryStatus.PENDING, DeliveryStatus.HELD)
 
@@ -51,7 +54,7 @@ def decide(line: Line, route: Route, now: float, *, late: float | None = None) -
     first = line.waiting[0]
     if first.status is DeliveryStatus.SENDING or first.notice.event is NoticeEvent.SUMMARY:
         return Decision(ready=(first,))  # it may have been seen: only telling it again can settle it
-    kept, dropped = _reduce(line, route, late)
+    kept, dropped = _reduce(line, route, now, late)
     waits = [_until(delivery, line, route, now) for delivery in kept]
     free = max((index for index, until in enumerate(waits) if until is None), default=-1) + 1
     hold = [
@@ -70,7 +73,9 @@ def _until(delivery: Delivery, line: Line, route: Route, now: float) -> float | 
     return max((until for until in waits if until is not None), default=None)
 
 
-def _reduce(line: Line, route: Route, late: float | None) -> tuple[list[Delivery], list[tuple[Delivery, str]]]:
+def _reduce(
+    line: Line, route: Route, now: float, late: float | None
+) -> tuple[list[Delivery], list[tuple[Delivery, str]]]:
     """Without the episodes that nobody need hear of, and the reasons."""
     kept: list[Delivery] = []
     dropped: list[tuple[Delivery, str]] = []
@@ -78,6 +83,9 @@ def _reduce(line: Line, route: Route, late: float | None) -> tuple[list[Delivery
     opening: int | None = None  # where in `kept` an opening waits of which nobody has heard
     for delivery in line.waiting:
         event = delivery.notice.event
+        if not route.still_wants(delivery.notice):
+            dropped.append((delivery, UNWANTED))
+            continue
         if not event.ends:
             if _was_dropped_before(delivery, line):
                 dropped.append((delivery, f"not told on {route.escalates}"))
@@ -92,9 +100,13 @@ def _reduce(line: Line, route: Route, late: float | None) -> tuple[list[Delivery
                 dropped.append((delivery, UNHEARD))
         else:
             believed = False
-            if opening is not None and event is not NoticeEvent.LIQUIDATED and _is_dropped(kept[opening:], late):
-                dropped += [(one, OVER) for one in (*kept[opening:], delivery)]
-                del kept[opening:]
+            untold = [] if opening is None else kept[opening:]
+            waits = any(
+                one.status is DeliveryStatus.HELD or _until(one, line, route, now) is not None for one in untold
+            )
+            if untold and event is not NoticeEvent.LIQUIDATED and _is_dropped(untold, waits, late):
+                dropped += [(one, OVER) for one in (*untold, delivery)]
+                del kept[len(kept) - len(untold) :]
             else:
                 kept.append(delivery)
             opening = None
@@ -106,12 +118,12 @@ def _was_dropped_before(delivery: Delivery, line: Line) -> bool:
     return before is not None and before.status is DeliveryStatus.DROPPED
 
 
-def _is_dropped(deliveries: Sequence[Delivery], late: float | None) -> bool:
-    """Whether none was sent because of a rule, and not because a channel does not answer; or for too long."""
+def _is_dropped(deliveries: Sequence[Delivery], waits: bool, late: float | None) -> bool:
+    """Whether none was sent because of a rule, by which it waits, and not because a channel does not answer; or for too
+    long."""
     if not all(one.status in _UNSEEN and one.attempts == 0 for one in deliveries):
         return False
-    waited = late is not None and deliveries[0].created_at < late
-    return waited or any(one.status is DeliveryStatus.HELD for one in deliveries)
+    return waits or (late is not None and deliveries[0].created_at < late)
 
 
 # --- together ---------------------------------------------------------------------------------------------------------

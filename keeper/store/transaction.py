@@ -179,6 +179,8 @@ class SqlTransaction:
         before, position = found
         evidence = {"channel": channel, "error": reason}
         self.audit(notice_id, DeliveryStatus.DROPPED.value, evidence, at=at, before=before)
+        if self._carried(notice_id, channel):
+            self._db.write(sql.UNCARRY)
         self._beliefs.changed((position,))
 
     def carry(self, summary: Notice, channel: str, notice_ids: Sequence[str], *, at: float) -> None:

@@ -8,6 +8,7 @@ it was told is known however it is watched the next time, alone or with others.
 from __future__ import annotations
 
 import copy
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +52,8 @@ class Deployment:
         self._where = "keeper watch" if wishes.config is None else f"keeper watch with {wishes.config}"
         self._tables = {} if wishes.config is None else read_tables(wishes.config)
         self._environment = read_environment(self._file)
-        self._notifiers = [self._notifier(text) for text in wishes.notify]
+        told = [self._notifier(text) for text in wishes.notify]
+        self._notifiers = {one["name"]: one for one in told}
 
     # --- the node
 
@@ -95,7 +97,7 @@ class Deployment:
         }
         if self._notifiers:
             tables.pop("operator", None)  # it names the file's notifiers
-            tables["notifiers"] = ({"kind": "console"}, *copy.deepcopy(self._notifiers))
+            tables["notifiers"] = ({"kind": "console"}, *copy.deepcopy([*self._notifiers.values()]))
         elif not tables.get("notifiers"):
             tables["notifiers"] = ({"kind": "console"},)
         origin = Origin(self._file.resolve().parent, self._environment)
@@ -123,7 +125,10 @@ class Deployment:
     def _notifier(self, text: str) -> dict[str, Any]:
         secret = self._resolved(text, "--notify")
         observe.hide([secret])
-        return {"kind": notifier_kind(secret.reveal(), "--notify"), "url": text}
+        kind = notifier_kind(secret.reveal(), "--notify")
+        # by its content, so that what waits for it waits for no other URL, in whatever order they are given
+        name = f"{kind}-{hashlib.sha256(secret.reveal().encode()).hexdigest()[:8]}"
+        return {"kind": kind, "name": name, "url": text}
 
 
 def notifier_kind(url: str, flag: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from keeper.config.load import load_config
 from keeper.devnet.chain import DevChain
 from keeper.devnet.configuration import write_config
 from tests.support.daemon import Keeper
@@ -81,6 +82,7 @@ def test_secrets_go_to_a_file_for_the_owner_alone(tmp_path: Path, shared_chain: 
         folder,
         *("--from", str(source), "--rpc", shared_chain.rpc_url + "/?key=key-that-nobody-must-see", "--no-check"),
         *("--notify", f"ntfy://{token}", "--notify", "https://hooks.example/path-that-nobody-must-see"),
+        *("--notify", "ntfy://another-topic"),
     )
     assert done.returncode == 0, done.stderr
     text, env_file = (folder / "keeper.toml").read_text(), folder / ".env"
@@ -88,10 +90,14 @@ def test_secrets_go_to_a_file_for_the_owner_alone(tmp_path: Path, shared_chain: 
     said = text + done.stdout + done.stderr
     assert "nobody-must-see" not in said
     assert env_file.read_text().count("nobody-must-see") == 3
+    assert [one.name for one in load_config(folder / "keeper.toml").notifiers] == [
+        *("console", "apprise", "webhook", "apprise-2"),
+    ]
     notifiers = tomllib.loads(text)["notifiers"]
     assert notifiers[1:] == [
         {"kind": "apprise", "url": "env:KEEPER_NOTIFY_URL"},
         {"kind": "webhook", "url": "env:KEEPER_NOTIFY_URL_2", "secret": "env:KEEPER_WEBHOOK_SECRET"},
+        {"kind": "apprise", "name": "apprise-2", "url": "env:KEEPER_NOTIFY_URL_3"},
     ]
 
 

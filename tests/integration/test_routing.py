@@ -255,6 +255,45 @@ def test_notices_that_a_receiver_never_takes_leave_the_channel_to_what_is_new(
     assert (told.id, now <= 3600.0 + 120.0) == ("notice-50", True)
 
 
+@pytest.mark.parametrize("status", [DeliveryStatus.SENDING, DeliveryStatus.PENDING])
+def test_nothing_is_sent_to_a_channel_that_is_another_now(tmp_path: Path, status: DeliveryStatus) -> None:
+    """By itself or in a summary, seen before or not. What a summary holds for it besides comes by itself, or, where it
+    may have been seen, is believed by nobody and so is told anew if it is true."""
+    before, after = Route(channel="hook", per_minute=2), Route(channel="hook", accounts=frozenset({b"\x07" * 20}))
+    with closing(open_store(f"sqlite:///{tmp_path}/keeper.db", chain_id=31337)) as store:
+        put(store, [notice(n, position=f"aave:{n}") for n in (1, 2, 7)], ["hook"], 0.0)
+        single, whole = take(store, before, 0.0).claimed
+        assert [one["account"][-2:] for one in whole.notice.body["notices"]] == ["02", "07"]
+        for one in (single, whole):
+            with store.transaction() as tx:
+                tx.settle(one.notice.id, "hook", status, at=0.0, due_at=1.0)
+        sent = send_all(store, after, 2.0)
+        unseen = status is DeliveryStatus.PENDING
+        assert [one.id for one in sent] == (["notice-7"] if unseen else [])
+        assert set(store.told()) == ({"aave:7"} if unseen else set())
+
+
+def test_an_acknowledged_call_is_not_told_by_a_summary_either(tmp_path: Path) -> None:
+    """The pager could not be reached. What else the summary tells goes by itself."""
+    phone = Route(channel="phone", escalates="chat", patience_s=60.0, per_minute=1)
+    with closing(open_store(f"sqlite:///{tmp_path}/keeper.db", chain_id=31337)) as store:
+        put(store, [notice(1, position="aave:1"), notice(2, position="aave:2")], ["chat", "phone"], 0.0)
+        send_all(store, Route(channel="chat"), 0.0)
+        while not (claimed := take(store, phone, 100.0).claimed):
+            pass
+        (whole,) = claimed
+        assert whole.notice.event is NoticeEvent.SUMMARY
+        with store.transaction() as tx:
+            tx.settle(whole.notice.id, "phone", DeliveryStatus.PENDING, at=100.0, due_at=102.0, error="no connection")
+        requests = Requests(tmp_path / "requests")
+        requests.leave(ACKNOWLEDGE, 101.0, episode="episode-of-aave:1", by="alice")
+        assert obey(store, requests, Router.of([Route(channel="chat"), phone]), lambda: 101.0) == 1
+        (entry,) = store.audit("episode-of-aave:1")
+        assert entry.evidence["stopped"] == ["notice-1"]
+        assert [one.id for one in send_all(store, phone, 103.0)] == ["notice-2"]
+        assert store.delivery("notice-1", "phone").status is DeliveryStatus.DROPPED  # type: ignore[union-attr]
+
+
 async def test_a_summary_that_certainly_did_not_arrive_is_not_believed(store: Store) -> None:
     """As any other notice: a reorg may take it back."""
     unreachable = WebhookChannel("hook", Secret("http://127.0.0.1:1/"), None, Band.CALL)

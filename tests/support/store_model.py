@@ -183,6 +183,8 @@ class ModelStore:
         before = self._change(notice_id, channel, UNSEEN, status=DeliveryStatus.DROPPED, error=reason)
         if before is not None:
             self.trail.append((at, notice_id, before.status.value, "dropped"))
+            for each in self._carried(notice_id, channel):
+                self.told_in_order[each] = replace(self.told_in_order[each], carrier=None)
 
     def carry(self, summary: Notice, channel: str, notice_ids: Sequence[str], *, at: float) -> None:
         self.add_notice(summary, (channel,), at)

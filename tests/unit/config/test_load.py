@@ -106,9 +106,24 @@ def test_values_arrive_in_the_form_the_house_works_with(tmp_path: Path) -> None:
     assert config.notifiers[0].settings["min_band"] is Band.URGENT
 
 
-def test_notifiers_without_a_name_are_named_by_kind_and_numbered(tmp_path: Path) -> None:
-    config = load(tmp_path, MINIMAL + '[[notifiers]]\nkind = "console"\n' * 2)
-    assert [notifier.name for notifier in config.notifiers] == ["console", "console-2"]
+def test_a_notifier_without_a_name_is_named_by_its_kind_whatever_others_are_there(tmp_path: Path) -> None:
+    """So it keeps its name, under which its notices wait, when they are removed."""
+    bare, other = '[[notifiers]]\nkind = "console"\n', '[[notifiers]]\nkind = "console"\nname = "other"\n'
+    for tables, names in (
+        (bare, ["console"]),
+        (bare + other, ["console", "other"]),
+        (other + bare, ["other", "console"]),
+    ):
+        assert [notifier.name for notifier in load(tmp_path, MINIMAL + tables).notifiers] == names
+
+
+def test_several_of_a_kind_need_names_that_stay(tmp_path: Path) -> None:
+    """Counted, the second would take over what waits for the first when that is removed: another person's notices."""
+    found = problems(tmp_path, MINIMAL + '[[notifiers]]\nkind = "console"\n' * 2)
+    assert found == {
+        "notifiers": "2 of kind 'console' have no name, under which notices wait for them; give each one that stays, "
+        "such as 'console' and 'console-2'"
+    }
 
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
@@ -256,15 +271,15 @@ DRY_RUN = f"[executor]\nmode = 'dry_run'\naccount = '{NOBODY}'"
         (f"{HOOK}\nescalates = 'phone'\n{HOOK}\nname = 'fone'", "", "did you mean 'fone'?"),
         (f"{HOOK}\nescalates = 'console'", "", "escalates itself"),
         (
-            f"{HOOK}\nescalates = 'console-2'\n{HOOK}\nescalates = 'console'",
+            f"{HOOK}\nescalates = 'other'\n{HOOK}\nname = 'other'\nescalates = 'console'",
             "",
-            "escalates itself, by way of 'console-2'",
+            "escalates itself, by way of 'other'",
         ),
         (f"{BOARD}\nmax_per_minute = 5", "", "use max_posts_per_hour"),
         (f"{BOARD}\nquiet_hours = '22:00-07:00'", "", "nothing is told together"),
         (f"{BOARD}\ndigest = true", "", "of margin calls only"),
         (f"{BOARD}\n[operator]\nchannels = ['board']", "", "of margin calls only"),
-        (f"{BOARD}\n{BOARD}", "notifiers", "there are 2 boards"),
+        (f"{BOARD}\n{BOARD}\nname = 'other'", "notifiers", "there are 2 boards"),
         (f"{BOARD}\nmax_spend_per_day = 0.5", "notifiers[0].max_spend_per_day", "is a bare number"),
         ("[acknowledgements]\nsecret = 'short'", "acknowledgements.secret", "openssl rand"),
         ("[acknowledgements]\nlink = 'https://a/{token}'", "acknowledgements", "needs a secret"),

@@ -9,7 +9,7 @@ from keeper.core.records import Delivery, DeliveryStatus, NoticeEvent
 from keeper.core.types import Band
 from keeper.notifier.quiet import QuietHours, parse_hours, parse_zone
 from keeper.notifier.routing import Route, Router
-from keeper.notifier.rules import IN_ONE, OVER, UNHEARD, Line, batch, decide
+from keeper.notifier.rules import IN_ONE, OVER, UNHEARD, UNWANTED, Line, batch, decide
 from tests.support.notices import notice
 
 DAY, NIGHT = 1_783_000_800.0, 1_783_000_800.0 + 12 * 3600  # 2 July 2026, 14:00 UTC, and 12 hours later
@@ -173,6 +173,21 @@ def test_a_call_that_is_cured_in_time_is_not_escalated():
     assert escalated(line, NIGHT + 60, status=SENT, sent_at=NIGHT).drop == [(line[0], OVER), (line[1], OVER)]
 
 
+def test_patience_holds_for_what_was_not_looked_at_yet():
+    """The opening waited for the channel's minute, and its cure came before it was held: it is over in time."""
+    line = [wait(), wait(CURED)]
+    told = {line[0].notice.id: Delivery(line[0].notice, "hook", SENT, sent_at=NIGHT)}
+    assert decide(Line(line, None, told), PHONE, NIGHT + 60).drop == [(line[0], OVER), (line[1], OVER)]
+    assert decide(Line(line, None, told), PHONE, NIGHT + 600).ready == line
+    lost = [wait(), wait(LIQUIDATED)]
+    assert decide(Line(lost, None, told), PHONE, NIGHT + 60).ready == lost
+
+
+def test_a_call_that_is_over_at_night_is_not_told_whether_or_not_it_was_held_before():
+    line = [wait(), wait(CURED)]
+    assert decide(Line(line), QUIET, NIGHT).drop == [(line[0], OVER), (line[1], OVER)]
+
+
 def test_after_an_acknowledgement_the_next_channel_hears_nothing_of_the_end():
     """The opening was dropped there: neither a cure nor a loss is news for it."""
     for event in (CURED, LIQUIDATED):
@@ -266,6 +281,16 @@ def test_a_route_wants_by_band_account_protocol_and_event():
     assert not Route(channel="a", accounts=frozenset({b"\x07" * 20})).wants(told)
     assert not Route(channel="a", protocols=frozenset({"morpho"})).wants(told)
     assert not Route(channel="a", events=frozenset({CURED})).wants(told)
+
+
+def test_what_waits_is_dropped_where_the_rules_do_not_want_it_any_more():
+    """They are others than when it came, or the name is another channel's now. What is of no call is told anyway."""
+    mine = Route(channel="hook", accounts=frozenset({b"\x07" * 20}))
+    theirs, ours = wait(number=1), wait(number=7)
+    decision = decide(Line([theirs, ours]), mine, DAY)
+    assert (decision.drop, decision.ready) == ([(theirs, UNWANTED)], [ours])
+    house = wait(NoticeEvent.UNHEALTHY, "watch", number=1)
+    assert decide(Line([house]), mine, DAY).ready == [house]
 
 
 def test_a_channel_that_escalates_hears_only_of_what_the_first_one_does():

@@ -44,6 +44,21 @@ def test_every_shipped_chain_can_be_watched_without_a_file(chain_id: int, tmp_pa
     assert config.protocols
 
 
+def test_a_notifier_is_named_by_its_url_in_whatever_order_they_are_given(tmp_path: Path) -> None:
+    """What waits for one waits under its name, and is sent to no other."""
+    urls = ("https://a.example/hook", "https://b.example/hook")
+
+    def told(*notify: str) -> dict[str, str]:
+        config = deployment(state=tmp_path, notify=notify).house(1, ADA).config
+        return {one.settings["url"].reveal(): one.name for one in config.notifiers if one.kind != "console"}
+
+    names = told(*urls)
+    assert len(set(names.values())) == 2
+    assert told(*reversed(urls)) == names
+    assert told(urls[1]) == {urls[1]: names[urls[1]]}
+    assert told(urls[0], urls[0]) == {urls[0]: names[urls[0]]}
+
+
 def test_an_account_given_by_name_is_called_so(tmp_path: Path) -> None:
     """And by its address otherwise."""
     assert deployment(state=tmp_path).house(1, ADA, "ada.eth").config.names.labels == {ADA: "ada.eth"}
