@@ -71,9 +71,11 @@ class HouseNotice(ABC):
         """What tells this from the same said before: part of the idempotency key, the same after a restart."""
         return "" if self.at is None else self.at.hash.hex()
 
-    def notice(self) -> Notice:
+    def notice(self, after: str = "") -> Notice:
+        """after: the id of what readers were last told of the subject. Without a new block it alone tells a second time
+        from the first; what was not told since changes nothing."""
         at = self.at
-        said = "|".join((self.subject, self.event.value, self.occasion()))
+        said = "|".join((self.subject, self.event.value, self.occasion(), *((after,) if after else ())))
         notice_id = hashlib.sha256(said.encode()).hexdigest()[:32]
         judged: list[Phrase] = []
         if at is not None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from keeper.core.ports import Store
-from keeper.core.records import NoticeEvent
+from keeper.core.records import DeliveryStatus, NoticeEvent
 from keeper.evaluator.directory import Directory
 from keeper.evaluator.feed_notices import Affected, Feed, PriceRecovered, StalePrice
 from keeper.evaluator.house import (
@@ -117,7 +117,7 @@ class Conditions:
         return [(what, channel) for what, _, channel in (position.rpartition("@") for position in sorted(found))]
 
     def _put(self, notices: Iterable[HouseNotice]) -> None:
-        composed = [(notice.channel, notice.notice()) for notice in notices]
+        composed = [(notice.channel, notice.notice(self._heard(notice))) for notice in notices]
         # What a channel refused for good was said; it is not believed, but neither is it news.
         composed = [(channel, one) for channel, one in composed if self.store.delivery(one.id, channel) is None]
         if not composed:
@@ -128,6 +128,12 @@ class Conditions:
         for channel, notice in composed:
             log.warning("condition_told", tells=notice.event.value, about=notice.position, channel=channel)
         self.wake()
+
+    def _heard(self, notice: HouseNotice) -> str:
+        """The id of what the channel was last told of the same, or will be."""
+        told = (one for one in self.store.deliveries(notice.subject) if one.channel == notice.channel)
+        believed = [one.notice.id for one in told if one.status not in (DeliveryStatus.DROPPED, DeliveryStatus.DEAD)]
+        return believed[-1] if believed else ""
 
 
 def _cares(route: Route, protocol: str, one: Affected) -> bool:

@@ -93,6 +93,23 @@ def test_the_same_trouble_again_is_told_again(world: World) -> None:
     assert len({one.id for one in world.notices()}) == 6
 
 
+def test_the_same_trouble_again_is_told_again_without_a_block_in_between(world: World) -> None:
+    """An endpoint that fails again before the first block: what was told before is part of the idempotency key. What a
+    channel refused is not, or it would be told that time and again."""
+    for _ in range(3):
+        world.conditions.begin(Trouble("heads", "no block"))
+        world.conditions.begin(Trouble("heads", "no block"))
+        world.conditions.end("heads", "blocks again")
+        world.conditions.end("heads", "blocks again")
+    assert world.told() == [("ops", NoticeEvent.UNHEALTHY), ("ops", NoticeEvent.RECOVERED)] * 3
+    world.settle(DeliveryStatus.SENT, "ops")
+    for _ in range(3):
+        world.conditions.begin(Trouble("heads", "no block"))
+        world.settle(DeliveryStatus.DEAD, "ops")
+        world.restart()
+    assert len(world.told()) == 7
+
+
 def test_what_a_channel_refuses_the_others_hear(world: World) -> None:
     """Counted since it last took anything, and without what was said of such refusals, which would never end."""
     world.operators = ("mail",)
