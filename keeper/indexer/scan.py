@@ -138,5 +138,7 @@ async def _fetch(rpc: LogSource, query: LogQuery, first: int, last: int) -> list
 
 
 def _pause_s(error: RetryableError, failures: int) -> float:
+    """What an endpoint asked for is not waited for to its end: another one may be well before, and the client asks
+    nothing of one that rests."""
     asked = error.retry_after_s if isinstance(error, RpcRateLimited) else None
-    return asked if asked is not None else min(_FIRST_PAUSE_S * 2 ** (failures - 1), _LONGEST_PAUSE_S)
+    return min(_FIRST_PAUSE_S * 2 ** (failures - 1) if asked is None else asked, _LONGEST_PAUSE_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -130,6 +131,24 @@ async def test_a_rate_limit_is_waited_for() -> None:
         assert places(await collect(rpc, size=RangeSize(size=20))) == everything(chain)
 
 
+async def test_a_long_rest_that_one_endpoint_asks_for_is_not_waited_for_beside_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other one was away for a moment only. Whoever asked for rest is asked nothing meanwhile."""
+    monkeypatch.setattr("keeper.indexer.scan._LONGEST_PAUSE_S", 0.2)
+    chain = busy_chain()
+    async with (
+        chain.serve(FaultNode()) as resting,
+        chain.serve(FaultNode()) as away,
+        connected(resting, away) as rpc,
+        asyncio.timeout(10),
+    ):
+        resting.fail("eth_blockNumber", Http(429, headers={"Retry-After": "3600"}))
+        away.fail("eth_blockNumber", Http(503), Http(503))
+        assert places(await collect(rpc)) == everything(chain)
+        assert (resting.count("eth_blockNumber"), away.count("eth_blockNumber")) == (1, 3)
+
+
 async def test_a_node_that_is_behind_is_not_believed() -> None:
     """It would leave out what it has not got, without a word; another endpoint has it."""
     chain, short = busy_chain(), busy_chain()
@@ -142,6 +161,7 @@ async def test_trouble_that_does_not_pass_is_told(monkeypatch: pytest.MonkeyPatc
     """After several tries; what was yielded before stays valid."""
     monkeypatch.setattr("keeper.indexer.scan._FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr("keeper.indexer.scan._LONGEST_PAUSE_S", 0.02)
+    monkeypatch.setattr("keeper.indexer.rpc.endpoint._LONGEST_COOL_DOWN_S", 0.05)
     short = busy_chain()
     del short.blocks[150:]
     async with short.serve(FaultNode()) as node, connected(node) as rpc:

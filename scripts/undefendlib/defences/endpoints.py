@@ -106,4 +106,12 @@ DEFENCES: tuple[Removal, ...] = (
         "            if False:",
         "tests/integration/test_quarantine.py::test_heads_are_taken_from_another_one",
     ),
+    Removal(
+        _GROUP,
+        "a long rest that one endpoint asks for keeps no scan from the others",
+        "keeper/indexer/scan.py",
+        "if asked is None else asked, _LONGEST_PAUSE_S)",
+        "if asked is None else asked, 3600)",
+        "tests/integration/test_scan.py::test_a_long_rest_that_one_endpoint_asks_for_is_not_waited_for_beside_another",
+    ),
 )
