@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import socket
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from eth_account import Account
 
 from keeper.devnet.chain import DevChain
 from tests.support.daemon import Keeper, deploy
@@ -23,6 +25,9 @@ HOOK_SECRET = "h00k-s3cret-eeeeffff00001111"
 BEAT_TOKEN = "b347-70ken-99998888777766665555"
 CHAT_TOKEN = "ch47-70ken-2222333344445555"
 CHAT_PASSWORD = "ch47-pa55word-66667777"
+ACK_SECRET = "4ck-s3cret-00009999aaaa8888"
+WEB_TOKEN = "w3b-70ken-1234512345123451"
+KEY_PASSWORD = "k3y-pa55word-9876598765"
 
 CHANNELS = """
 [[notifiers]]
@@ -37,11 +42,20 @@ url = "env:CHAT_URL"
 [heartbeat]
 url = "env:BEAT_URL"
 every_s = 1
+
+[acknowledgements]
+secret = "env:ACK_SECRET"
+link = "https://keeper.example/ack/{token}"
+
+[web]
+token = "env:WEB_TOKEN"
 """
+IN_THE_ENVIRONMENT = 'private_key = "env:KEEPER_PRIVATE_KEY"'
+IN_A_KEYSTORE = 'keystore = "wallet.json"\npassword = "env:KEY_PASSWORD"'
 
 
 def test_a_deployment_in_trouble_tells_no_secret(dev_chain: DevChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A live daemon with six secrets, a failing node, channels that are gone, refused transactions and crashes."""
+    """A live daemon with eleven secrets, a failing node, channels that are gone, refused transactions and crashes."""
     owner = dev_chain.accounts[0]
     dev_chain.aave.supply(owner, "WETH", Decimal(10))
     dev_chain.aave.borrow(owner, "USDC", Decimal(14_000))
@@ -50,8 +64,12 @@ def test_a_deployment_in_trouble_tells_no_secret(dev_chain: DevChain, tmp_path: 
         for name, value in environment(proxy).items():
             monkeypatch.setenv(name, value)
         with deploy(tmp_path, dev_chain, mode="live", rpc=["env:NODE_URL"]) as keeper:
-            with keeper.config.open("a") as config:
-                config.write(CHANNELS)
+            text = keeper.config.read_text()
+            assert IN_THE_ENVIRONMENT in text
+            keeper.config.write_text(text.replace(IN_THE_ENVIRONMENT, IN_A_KEYSTORE) + CHANNELS)
+            wallet = Account.encrypt(dev_chain.liquidator.private_key, KEY_PASSWORD, kdf="pbkdf2", iterations=2)
+            (keeper.config.parent / "wallet.json").write_text(json.dumps(wallet))
+            del keeper.environment["KEEPER_PRIVATE_KEY"]
             said = live_through_trouble(keeper, proxy)
     for secret in secrets(dev_chain):
         for form in forms(secret):
@@ -61,7 +79,9 @@ def test_a_deployment_in_trouble_tells_no_secret(dev_chain: DevChain, tmp_path: 
 
 def secrets(chain: DevChain) -> list[str]:
     key = chain.liquidator.private_key.removeprefix("0x")
-    return [key, NODE_TOKEN, NODE_KEY, HOOK_TOKEN, HOOK_SECRET, CHAT_TOKEN, CHAT_PASSWORD, BEAT_TOKEN]
+    nodes = [NODE_TOKEN, NODE_KEY]
+    channels = [HOOK_TOKEN, HOOK_SECRET, CHAT_TOKEN, CHAT_PASSWORD, BEAT_TOKEN]
+    return [key, KEY_PASSWORD, *nodes, *channels, ACK_SECRET, WEB_TOKEN]
 
 
 def forms(secret: str) -> list[bytes]:
@@ -80,6 +100,9 @@ def environment(proxy: FaultProxy) -> dict[str, str]:
         "HOOK_SECRET": HOOK_SECRET,
         "BEAT_URL": f"http://127.0.0.1:9/{BEAT_TOKEN}",
         "CHAT_URL": f"json://keeper:{CHAT_PASSWORD}@127.0.0.1:9/{CHAT_TOKEN}",
+        "ACK_SECRET": ACK_SECRET,
+        "WEB_TOKEN": WEB_TOKEN,
+        "KEY_PASSWORD": KEY_PASSWORD,
     }
 
 
@@ -130,7 +153,7 @@ def live_through_trouble(keeper: Keeper, proxy: FaultProxy) -> dict[str, bytes]:
 
 
 def written(keeper: Keeper, when: str = "") -> dict[str, bytes]:
-    """Every file of the deployment but its configuration: log, database, write-ahead log, journals, state files."""
+    """Every file of the deployment but its configuration, the encrypted key included: log, database, write-ahead log, journals, state files."""
     folder = keeper.config.parent
     files = (path for path in folder.rglob("*") if path.is_file() and path != keeper.config)
     return {f"{when}{path.relative_to(folder)}": path.read_bytes() for path in files}
@@ -148,7 +171,7 @@ def seen_from_outside(pid: int) -> dict[str, bytes]:
 
 def served(keeper: Keeper, port: int) -> dict[str, bytes]:
     """What the web server tells whoever asks it."""
-    web = Web(f"http://127.0.0.1:{port}")
+    web = Web(f"http://127.0.0.1:{port}", {"Authorization": f"Bearer {WEB_TOKEN}"})
     keeper.until("the web server to answer", lambda: listens(port))
     api = ("status", "positions", "calls", "liquidations", "transactions", "system", "ladder", "positions/table")
     paths = ("/metrics", "/readyz", "/openapi.json", *(f"/api/v1/{name}" for name in api), "/api/v1/positions?limit=x")
@@ -157,7 +180,7 @@ def served(keeper: Keeper, port: int) -> dict[str, bytes]:
 
 def without_what_it_needs(environment: bytes) -> bytes:
     """The configuration names these, and it has to be whole; what signs is not among them."""
-    needed = (b"NODE_URL", b"HOOK_URL", b"HOOK_SECRET", b"CHAT_URL", b"BEAT_URL")
+    needed = (b"NODE_URL", b"HOOK_URL", b"HOOK_SECRET", b"CHAT_URL", b"BEAT_URL", b"ACK_SECRET", b"WEB_TOKEN")
     return b"\0".join(line for line in environment.split(b"\0") if line.partition(b"=")[0] not in needed)
 
 
