@@ -170,6 +170,25 @@ def hang(node: FaultNode) -> None:
         node.fail(method, *[Hang()] * 100)
 
 
+@pytest.mark.parametrize("failing", ["lies", "hangs"])
+async def test_it_answers_for_itself_and_not_for_the_one_it_is_compared_with(failing: str) -> None:
+    """What that one gets wrong counts against that one."""
+    chain = chain_with_logs()
+    answers = {
+        "lies": lambda number, full: chain.tip if number == "latest" else chain.blocks[1],
+        "hangs": lambda number, full: chain.tip if number == "latest" else Hang(),
+    }
+    async with answering(chain) as first, answering(chain) as second, connected(first, second) as rpc:
+        proving, compared = rpc.endpoints
+        proving.failed(RpcLied("an old lie"))
+        second.on("eth_getBlockByNumber", answers[failing])
+        await until(lambda: compared.errors > 0)
+        assert compared.lies == (failing == "lies")
+        await until(lambda: not proving.quarantine.active)
+        assert proving.lies == 1
+        assert proving.status().last_error == "an old lie"
+
+
 async def test_it_is_asked_on_parole_while_every_other_one_fails() -> None:
     """It proves itself at once, and its time runs on: it is left as soon as another one is well."""
     async with one_of_two_caught() as (_, other, liar, rpc):

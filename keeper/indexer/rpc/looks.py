@@ -158,15 +158,14 @@ class Looks:
         endpoint.succeeded()
 
     async def _prove(self, endpoint: Endpoint) -> bool:
-        """False where it is proving itself already. Raises as `prove` does."""
+        """As `prove` does; False where it is proving itself already."""
         if endpoint in self._proving:
             return False
         self._proving.add(endpoint)
         try:
-            await prove(self._pool, endpoint)
+            return await prove(self._pool, endpoint)
         finally:
             self._proving.discard(endpoint)
-        return True
 
 
 def _fails(endpoint: Endpoint) -> bool:

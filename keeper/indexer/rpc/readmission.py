@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from keeper.core.errors import LogRangeTooLarge, RpcLied, RpcMalformed, RpcRefused
+from keeper.core.errors import KeeperError, LogRangeTooLarge, RpcLied, RpcMalformed, RpcRefused
 from keeper.core.types import Block
 from keeper.indexer.bloom import Bloom
 from keeper.indexer.rpc.wire import Request, WireLog, WireReceipt, read_header, result_reader, strict, to_hex
@@ -30,22 +30,39 @@ _read_receipts = result_reader(list[WireReceipt] | None, "eth_getBlockReceipts r
 _read_logs = result_reader(list[WireLog], "eth_getLogs result")
 
 
-async def prove(pool: EndpointPool, endpoint: Endpoint) -> None:
-    """Raises RpcLied when the endpoint gets one of them wrong again, and whatever else it answers with."""
+async def prove(pool: EndpointPool, endpoint: Endpoint) -> bool:
+    """Whether it got all of them right; False where that cannot be told now.
+
+    Raises RpcLied when the endpoint gets one of them wrong again, and whatever else it answers with.
+    """
     newest = await pool.latest_of(endpoint)
     number = max(0, newest.number - BEHIND)
     honest = [one for one in pool.trusted() if not one.quarantine.active and not one.errors]
     other = next((one for one in honest if one is not endpoint), None)
-    if other is not None:
-        number = max(0, min(number, (await pool.latest_of(other)).number - BEHIND))
-    said = await _header(pool, endpoint, number)
-    if other is not None:
-        held = await _header(pool, other, number)
+    if other is None:
+        said = await _header(pool, endpoint, number)
+    elif (held := await _held(pool, other, number)) is None:
+        return False
+    else:
+        said = await _header(pool, endpoint, held.number)
         if said.hash != held.hash:
             raise RpcLied(
-                f"block {number} at {endpoint.name} is {to_hex(said.hash)}, at {other.name} it is {to_hex(held.hash)}"
+                f"block {said.number} at {endpoint.name} is {to_hex(said.hash)}, "
+                f"at {other.name} it is {to_hex(held.hash)}"
             )
     await _prove_logs(pool, endpoint, said)
+    return True
+
+
+async def _held(pool: EndpointPool, other: Endpoint, at_most: int) -> Block | None:
+    """What a trusted one has at this height, or lower where it is not that far. None where it does not say, or lies:
+    that counts against it, and not against whoever proves itself."""
+    try:
+        number = max(0, min(at_most, (await pool.latest_of(other)).number - BEHIND))
+        return await _header(pool, other, number)
+    except KeeperError as error:
+        other.failed(error)
+        return None
 
 
 async def _header(pool: EndpointPool, endpoint: Endpoint, number: int) -> Block:
