@@ -153,7 +153,8 @@ def live_through_trouble(keeper: Keeper, proxy: FaultProxy) -> dict[str, bytes]:
 
 
 def written(keeper: Keeper, when: str = "") -> dict[str, bytes]:
-    """Every file of the deployment but its configuration, the encrypted key included: log, database, write-ahead log, journals, state files."""
+    """Every file of the deployment but its configuration, the encrypted key included: log, database, write-ahead log,
+    journals, state files."""
     folder = keeper.config.parent
     files = (path for path in folder.rglob("*") if path.is_file() and path != keeper.config)
     return {f"{when}{path.relative_to(folder)}": path.read_bytes() for path in files}
