@@ -96,6 +96,7 @@ class Behind:
         financier: Financier | None,
         ways: Ways,
         compose: Compose | None,
+        clock: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._journal = journal
@@ -105,6 +106,7 @@ class Behind:
         self._financier = financier
         self._ways = ways
         self._compose = compose
+        self._clock = clock
 
     async def act(
         self,
@@ -120,7 +122,7 @@ class Behind:
 
         May be cancelled at any await: nothing is journalled before the last, and what is journalled is on its way.
         """
-        blocked = self._journal.blocked_causes(block.number, self._settings.cooldown_blocks)
+        blocked = self._journal.blocked_causes(block.number, self._clock())
         opportunities = [opportunity for opportunity in opportunities if opportunity.cause not in blocked]
         if not opportunities:
             return

@@ -128,6 +128,7 @@ class Executor:
             financier,
             self.ways,
             None if signatory is None else signatory.compose_behind,
+            clock,
         )
         explainer = Explainer(rpc, self._account, self._journal, clock, settings.deadline_s)
         self._ordinary = Ordinary(kit, self.firing, self._selection, self._behind, self.postings, explainer, signatory)

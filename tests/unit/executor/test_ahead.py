@@ -20,7 +20,9 @@ from keeper.executor.oracles.ports import Written
 from keeper.executor.oracles.watched import Aggregator, Watched, look_up
 from keeper.executor.ports import Opportunity, Venue
 from keeper.executor.prepared import KEPT_BLOCKS, Prepared
+from keeper.executor.reverts import is_lasting
 from keeper.store.encoding import intent_row
+from tests.support.model_updates import BehindPipeline
 from tests.unit.executor.test_lifecycle import NONCE, block, intent, receipt
 
 UPDATE = Ahead(b"\xaa" * 32)
@@ -254,3 +256,29 @@ def test_a_prepared_plan_is_used_when_everything_is_as_it_was_foreseen_to_be() -
     assert prepared.plan(opportunity(), 11 + KEPT_BLOCKS) is None
     prepared.keep([], 10 + KEPT_BLOCKS)
     assert prepared.plan(opportunity(), 11) is None
+
+
+@pytest.mark.parametrize(("lasting_cooldown_s", "follows"), [(0.0, True), (3_600.0, False)])
+def test_behind_an_update_a_cause_rests_for_as_many_seconds_as_elsewhere(
+    lasting_cooldown_s: float, follows: bool
+) -> None:
+    """Its liquidation failed in a paused market eight blocks ago, which five blocks are enough for otherwise."""
+    pipeline = BehindPipeline()
+    pipeline.settings = replace(pipeline.settings, lasting_cooldown_s=lasting_cooldown_s)
+    pipeline.executor, pipeline.clock = pipeline._executor(), 1_700_000_000.0
+    chain = pipeline.updated
+    for opened in ([2], [], [], [1]):
+        chain.mine(opened=opened, at_most=0 if opened == [1] else 1000)
+        pipeline.follow()
+    chain.tip.after.paused = True
+    chain.mine()
+    pipeline.follow()
+    [failed] = [one for one in pipeline.store.journal.values() if one.position == "model:1"]
+    assert failed.status is IntentStatus.FAILED
+    assert is_lasting(str(failed.reason))
+    for _ in range(8):
+        chain.mine(closed=[1], paused=False)
+        pipeline.follow()
+    pipeline.foresee(pipeline.update([1], public=False))
+    assert bool(chain.offers) is follows
+    pipeline.close()
