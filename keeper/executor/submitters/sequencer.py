@@ -52,8 +52,8 @@ class Sequencer:
             outcomes.append(await self._submit(raw))
             if outcomes[-1] is not None:
                 break  # what follows waits behind its nonce; it is handed over again with a later block
-        why = outcomes[-1] if outcomes else None
-        left = [RpcRefused(f"{self.name}: not sent, the one before it was not taken: {why}")] * len(raws)
+        # Without its words: whoever reads why one was refused would take them for said of the others.
+        left = [RpcRefused(f"{self.name}: not sent, the one before it was not taken")] * len(raws)
         return [*outcomes, *left[len(outcomes) :]]
 
     async def check(self) -> str:

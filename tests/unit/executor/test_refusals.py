@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import pytest
 
 from keeper.core.errors import KeeperError, RpcMalformed, RpcRefused, RpcUnavailable
 from keeper.executor.refusals import Refusal, classify
 from keeper.executor.submitters.public import PublicMempool
+from keeper.executor.submitters.sequencer import Sequencer
 
 
 @pytest.mark.parametrize(
@@ -58,3 +60,18 @@ async def test_one_submission_raises_what_the_node_said() -> None:
 async def test_fewer_answers_than_transactions_cannot_be_true() -> None:
     with pytest.raises(RpcMalformed, match="1 answers to 2 transactions"):
         await PublicMempool(Answering(None)).submit_many([b"a", b"b"])
+
+
+class Endpoint:
+    name = "sequencer"
+
+    async def call(self, method: str, params: object) -> str:
+        raise RpcRefused("max fee per gas less than block base fee", -32000)
+
+
+async def test_what_was_not_sent_behind_a_refusal_was_refused_for_no_reason_of_its_own() -> None:
+    """Of a sequencer that takes one after the other: else each would be paid an eighth more with every block."""
+    sequencer = Sequencer(cast(Any, Endpoint()), "fcfs")
+    outcomes = await sequencer.submit_many([b"\1", b"\2", b"\3"])
+    assert [classify(str(one)) for one in outcomes] == [Refusal.UNDERPRICED, Refusal.OTHER, Refusal.OTHER]
+    assert all(isinstance(one, RpcRefused) for one in outcomes)
