@@ -89,7 +89,8 @@ class Executor:
         self.latency = Latency()
         self._journal = Journal(store, settings.cooldown_blocks, settings.lasting_cooldown_s)
         self._foreign = foreign or Foreign(store, Halt(), clock, yield_s=0)
-        self._watch = Watch(self._journal, self._account, settings, clock, self._foreign.is_far)
+        signed = (lambda raw: False) if signer is None else signer.has_signed
+        self._watch = Watch(self._journal, self._account, settings, clock, self._foreign.is_far, signed)
         self._simulator = Simulator(rpc, self._account)
         self._dispatch = Dispatch(sender, self._journal, clock, settings.deadline_s, self._awaited)
         self.postings = Postings(store, self._journal, rpc, self._account, settings, clock)

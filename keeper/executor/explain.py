@@ -69,6 +69,8 @@ class Explainer:
         explained = []
         for index, before in enumerate(failed):
             intent = self._journal.get(before.id) or before
+            if intent.tx_hash != before.tx_hash:
+                continue  # taken back meanwhile
             *traces, earlier, later = answers[size * index : size * (index + 1)]
             failure = self._traced(traces[0]) if traces else None
             reason = _reason(intent, failure, earlier, later, venues.get(intent.protocol))

@@ -3,7 +3,7 @@
     PLANNED ──▶ BROADCAST ──▶ INCLUDED ──▶ CONFIRMED      one of our transactions with its nonce was mined
        │            │     └──▶ FAILED                      it was mined, and reverted
        └────────────┴────────▶ ABANDONED                   its cancellation, or something foreign, took the nonce
-                REORGED ◀── any of the five, when the block that said so is orphaned
+                REORGED ◀── any of the five, when the block that said so is orphaned, or its receipt was made up
 
 Behind a price update that is not mined yet, an intent may be offered for one block alone (`ahead`). When that block
 comes without it, it is abandoned and its nonce is free.
@@ -15,6 +15,10 @@ One block's word is not enough to give it up: a second has to say the same, and 
 transactions for it, mined or waiting, only finality settles it. Where the second says that it was not used, it was not.
 Until then each of its attempts may be mined, also those that a node refused or that were replaced: nodes err, and some
 lie. So nothing is concluded from answers to a submission: receipts in canonical blocks and the account's nonce decide.
+
+A receipt can be made up, too, so it is believed in a block that shows its nonce used, and no other. What one said
+before its block is final is taken back where a block shows the nonce free after all. Both are safe, since a nonce is
+used once: what was mined all the same is found again, by its receipt.
 """
 
 from __future__ import annotations
@@ -95,14 +99,23 @@ def observe(
     confirmations: int,
     finalized: int,
     now: float,
+    is_counted: bool = True,
 ) -> Intent:
-    """The intent after this block; the same object when the block changes nothing."""
-    if not _has_own_inclusion(intent):
+    """The intent after this block; the same object when the block changes nothing.
+
+    finalized: number of the newest final block. is_counted: whether the account whose nonce is seen signed it; of what
+    another key left, that nonce says nothing.
+    """
+    if _has_own_inclusion(intent):
+        if is_counted and _is_disproven(intent, sight, finalized):
+            said = f"block {intent.included_number} was said to hold it, and its nonce is free in {sight.block.number}"
+            return _take_back(intent, said, now)
+    else:
         receipt = _canonical_receipt(intent, sight, is_canonical)
-        if receipt is not None:
+        if receipt is not None and (_is_used(intent, sight) or not is_counted):
             intent = _include(intent, receipt, now)
         elif not is_spent(intent):
-            if sight.nonce is not None and sight.nonce > nonce_of(intent):
+            if _is_used(intent, sight):
                 reason = f"nonce {nonce_of(intent)} was used by a transaction that is not ours"
                 intent = _spend(intent, sight.block, reason, now)
             elif _has_lapsed(intent, sight):
@@ -120,6 +133,11 @@ def orphan(intent: Intent, ancestor: BlockRef, now: float) -> Intent:
     """The intent after every block above the ancestor was reverted; the same object when that changes nothing."""
     if intent.included_number is None or intent.included_number <= ancestor.number:
         return intent
+    return _take_back(intent, f"block {intent.included_number} was orphaned", now)
+
+
+def _take_back(intent: Intent, reason: str, now: float) -> Intent:
+    """The intent as if no block had ever shown its nonce used; its transactions may be mined still, or again."""
     if intent.tx_hash is not None:
         intent = exposed(replace(intent, plan={key: value for key, value in intent.plan.items() if key != _ARMED}))
     attempts = tuple(_waiting(a) if a.status in ("included", "reverted", "lost") else a for a in intent.attempts)
@@ -136,7 +154,7 @@ def orphan(intent: Intent, ancestor: BlockRef, now: float) -> Intent:
         gas_used=None,
         gas_cost_wei=None,
         realized={},
-        reason=f"block {intent.included_number} was orphaned",
+        reason=reason,
         attempts=attempts,
     )
 
@@ -245,7 +263,27 @@ def _spend(intent: Intent, block: BlockRef, reason: str, now: float) -> Intent:
 
 def _is_contradicted(intent: Intent, sight: Sight) -> bool:
     """Whether a block says that a nonce is free which an earlier one showed used by nobody knows what."""
-    return not intent.status.settled and sight.nonce is not None and sight.nonce <= nonce_of(intent)
+    return not intent.status.settled and _is_free(intent, sight)
+
+
+def is_contradictory(intent: Intent, sight: Sight) -> bool:
+    """Whether a receipt, of this block or an earlier one, says that it was mined, and the nonce that it is free."""
+    said = intent.tx_hash is not None or any(attempt.tx_hash in sight.receipts for attempt in intent.attempts)
+    return said and _is_free(intent, sight)
+
+
+def _is_used(intent: Intent, sight: Sight) -> bool:
+    return sight.nonce is not None and sight.nonce > nonce_of(intent)
+
+
+def _is_free(intent: Intent, sight: Sight) -> bool:
+    return sight.nonce is not None and sight.nonce <= nonce_of(intent)
+
+
+def _is_disproven(intent: Intent, sight: Sight, finalized: int) -> bool:
+    """Whether a block says that a nonce is free which one of ours was said to have used, there or before."""
+    number = intent.included_number
+    return number is not None and finalized < number <= sight.block.number and _is_free(intent, sight)
 
 
 def _has_lapsed(intent: Intent, sight: Sight) -> bool:

@@ -14,7 +14,7 @@ from keeper.core.types import BlockRef, CallResult
 from keeper.executor.ahead import offered_until, update_of
 from keeper.executor.journal import Journal
 from keeper.executor.legs import legs_of
-from keeper.executor.lifecycle import is_open, is_spent, nonce_of, observe, orphan
+from keeper.executor.lifecycle import is_contradictory, is_open, is_spent, nonce_of, observe, orphan
 from keeper.executor.ports import Settings, Venue
 from keeper.executor.questions import Answers, Questions, ask
 from keeper.executor.settle import settle
@@ -33,13 +33,16 @@ class Watch:
         settings: Settings,
         clock: Callable[[], float],
         is_far: Callable[[int], bool] = lambda nonce: False,
+        has_signed: Callable[[bytes], bool] = lambda raw: True,
     ) -> None:
-        """is_far: whether a count of our account's transactions is too high to conclude anything from."""
+        """is_far: whether a count of our account's transactions is too high to conclude anything from. has_signed:
+        whether a raw transaction is our account's, which is asked where that count contradicts its receipt."""
         self._journal = journal
         self._account = account
         self._settings = settings
         self._clock = clock
         self._is_far = is_far
+        self._has_signed = has_signed
         self._decimals: Mapping[bytes, int] = {}
         self.answers: Answers | None = None
         self._unexplained: set[str] = set()
@@ -99,6 +102,7 @@ class Watch:
                 confirmations=self._settings.confirmations,
                 finalized=finalized,
                 now=now,
+                is_counted=not is_contradictory(intent, sight) or self._has_signed(intent.attempts[0].raw),
             )
             if after is not intent:
                 changed.append(self._account_for(intent, after, by_name))
@@ -136,6 +140,9 @@ class Watch:
             after = settle(after, receipt, venues, self._decimals, self._settings.native_asset, self._clock())
             if after.status is IntentStatus.FAILED:
                 self._unexplained.add(after.id)
+        if before.tx_hash is not None and after.tx_hash is None:
+            self._unexplained.discard(after.id)
+            log.warning("inclusion_disproven", **_facts(before), block=before.included_number, reason=after.reason)
         if after.status is not before.status or is_spent(after) is not is_spent(before):
             _tell(after)
         return after

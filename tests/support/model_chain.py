@@ -65,9 +65,19 @@ class ModelBlock:
     after: Account
 
 
+@dataclass(frozen=True)
+class MadeUp:
+    """A receipt of what was not mined. below: in a block below all known headers, else in the newest one."""
+
+    succeeded: bool = True
+    below: bool = False
+
+
 @dataclass
 class ModelChain:
-    """base_fee_wei: of the next block. faults: how the next submissions go, first one first; empty is honestly."""
+    """base_fee_wei: of the next block. faults: how the next submissions go, first one first; empty is honestly.
+    made_up: what the node says of what waits; None where it is honest. miscounted: what it adds to the count of ours;
+    None where it does not tell."""
 
     account: bytes
     blocks: list[ModelBlock] = field(default_factory=list)
@@ -77,6 +87,8 @@ class ModelChain:
     submitted: list[bytes] = field(default_factory=list)
     in_sequence: bool = True
     branch: int = 0
+    made_up: MadeUp | None = None
+    miscounted: int | None = 0
 
     def __post_init__(self) -> None:
         self._append([], Account())
@@ -160,13 +172,17 @@ class ModelChain:
             case "eth_getTransactionCount":
                 if params[1] == "pending":
                     return hex(self._pending_nonce())
-                return hex(self._at(params[1]).after.nonce)
+                if self.miscounted is None:
+                    return RpcUnavailable("timed out")
+                return hex(max(self._at(params[1]).after.nonce + self.miscounted, 0))
             case "eth_getBalance":
                 return hex(self._at(params[1]).after.native_wei)
             case "eth_feeHistory":
                 return {"reward": [[hex(GWEI)]] * 4, "gasUsedRatio": [0.5] * 4}
             case "eth_getTransactionReceipt":
-                return self._receipt(bytes.fromhex(params[0][2:]))
+                asked = bytes.fromhex(params[0][2:])
+                lies = self.made_up is not None and asked in self.pool
+                return self._made_up_receipt(asked, self.made_up) if lies else self._receipt(asked)
             case "eth_getTransactionByHash":
                 tx_hash = bytes.fromhex(params[0][2:])
                 known = tx_hash in self.pool or self._receipt(tx_hash) is not None
@@ -194,16 +210,13 @@ class ModelChain:
         for block in self.blocks:
             for mined in block.mined:
                 if mined.tx_hash == tx_hash:
-                    return {
-                        "transactionHash": "0x" + tx_hash.hex(),
-                        "blockNumber": hex(block.block.number),
-                        "blockHash": "0x" + block.block.hash.hex(),
-                        "status": hex(mined.succeeded),
-                        "gasUsed": hex(mined.gas_used),
-                        "effectiveGasPrice": hex(mined.transaction.max_fee_wei),
-                        "logs": _logs(mined),
-                    }
+                    return _receipt_of(mined, block.block.ref)
         return None
+
+    def _made_up_receipt(self, tx_hash: bytes, lie: MadeUp) -> Any:
+        transaction = self.pool[tx_hash]
+        mined = Mined(tx_hash, transaction, lie.succeeded, GAS_USED, position_of(transaction.call))
+        return _receipt_of(mined, BlockRef(0, b"\x77" * 32) if lie.below else self.tip.block.ref)
 
     # --- the pool takes, refuses, and lies
 
@@ -281,6 +294,18 @@ def _result(call: Any, account: Account) -> dict[str, Any]:
 
 def _read_call(call: Any) -> TxCall:
     return TxCall(bytes.fromhex(call["to"][2:]), bytes.fromhex(call["input"][2:]))
+
+
+def _receipt_of(mined: Mined, block: BlockRef) -> dict[str, Any]:
+    return {
+        "transactionHash": "0x" + mined.tx_hash.hex(),
+        "blockNumber": hex(block.number),
+        "blockHash": "0x" + block.hash.hex(),
+        "status": hex(mined.succeeded),
+        "gasUsed": hex(mined.gas_used),
+        "effectiveGasPrice": hex(mined.transaction.max_fee_wei),
+        "logs": _logs(mined),
+    }
 
 
 def _logs(mined: Mined) -> list[dict[str, Any]]:

@@ -259,6 +259,22 @@ DEFENCES: tuple[Removal, ...] = (
     ),
     Removal(
         _GROUP,
+        "no receipt is believed where its nonce is not used",
+        f"{_EXECUTOR}/lifecycle.py",
+        " and (_is_used(intent, sight) or not is_counted):",
+        ":",
+        "tests/unit/executor/test_made_up.py::test_a_receipt_that_was_made_up_is_not_believed",
+    ),
+    Removal(
+        _GROUP,
+        "what a receipt said is taken back when its nonce is free",
+        f"{_EXECUTOR}/lifecycle.py",
+        "        if is_counted and _is_disproven(intent, sight, finalized):",
+        "        if False:",
+        "tests/unit/executor/test_lifecycle.py::test_what_a_made_up_receipt_said_is_taken_back_when_the_nonce_is_free",
+    ),
+    Removal(
+        _GROUP,
         "what the node still has is not given up before finality",
         f"{_EXECUTOR}/lifecycle.py",
         " or (still_there and not is_final):",

@@ -55,6 +55,7 @@ def after(
     known: dict[bytes, bool] | None = None,
     finalized: int = 0,
     orphaned: tuple[int, ...] = (),
+    is_counted: bool = True,
 ) -> Intent:
     sight = Sight(block(number), nonce, {r.transaction_hash: r for r in receipts}, known or {})
     return observe(
@@ -64,6 +65,7 @@ def after(
         confirmations=3,
         finalized=finalized,
         now=1.0,
+        is_counted=is_counted,
     )
 
 
@@ -108,14 +110,14 @@ def test_a_receipt_in_a_canonical_block_includes_it_and_depth_confirms_it() -> N
     included = after(waiting, 11, receipt(waiting, 0, 11), nonce=6)
     assert (included.status, included.included_number) == (IntentStatus.INCLUDED, 11)
     assert (included.gas_used, included.gas_cost_wei) == (70_000, 70_000 * GWEI)
-    assert after(included, 12).status is IntentStatus.INCLUDED
-    assert after(included, 13).status is IntentStatus.CONFIRMED
+    assert after(included, 12, nonce=6).status is IntentStatus.INCLUDED
+    assert after(included, 13, nonce=6).status is IntentStatus.CONFIRMED
 
 
 def test_finality_confirms_before_depth_does() -> None:
     waiting = intent()
     included = after(waiting, 11, receipt(waiting, 0, 11), nonce=6)
-    assert after(included, 12, finalized=11).status is IntentStatus.CONFIRMED
+    assert after(included, 12, nonce=6, finalized=11).status is IntentStatus.CONFIRMED
 
 
 def test_a_receipt_of_another_branch_or_of_a_later_block_says_nothing_yet() -> None:
@@ -174,13 +176,73 @@ def test_a_node_that_has_the_transaction_proves_that_it_left(status: IntentStatu
 def test_an_orphaned_block_takes_back_all_it_said(confirmed: bool) -> None:
     waiting = intent()
     included = after(waiting, 11, receipt(waiting, 0, 11), nonce=6)
-    included = after(included, 13) if confirmed else included
+    included = after(included, 13, nonce=6) if confirmed else included
     assert orphan(included, block(11), 2.0) is included
     reorged = orphan(included, block(10), 2.0)
     assert reorged.status is IntentStatus.REORGED
     assert (reorged.tx_hash, reorged.included_number, reorged.gas_used) == (None, None, None)
     assert reorged.attempts[0].status == "broadcast"
     assert after(reorged, 11, receipt(waiting, 0, 11), nonce=6).status is IntentStatus.INCLUDED
+
+
+# --- receipts that are made up ----------------------------------------------------------------------------------------
+
+
+def test_no_receipt_is_believed_where_its_nonce_is_not_used() -> None:
+    """Be it free, or not told."""
+    waiting = intent()
+    for nonce in (NONCE, None):
+        assert after(waiting, 11, receipt(waiting, 0, 11), nonce=nonce) is waiting
+        assert after(waiting, 12, receipt(waiting, 0, 11), nonce=nonce) is waiting
+    assert after(waiting, 12, receipt(waiting, 0, 11), nonce=6).status is IntentStatus.INCLUDED
+
+
+@pytest.mark.parametrize(("succeeded", "age"), [(True, 1), (True, 5), (False, 1), (False, 5)])
+def test_what_a_made_up_receipt_said_is_taken_back_when_the_nonce_is_free(succeeded: bool, age: int) -> None:
+    """The count was made up with it. Be it failed, or confirmed by depth meanwhile."""
+    waiting = intent()
+    believed = after(waiting, 11, receipt(waiting, 0, 11, succeeded=succeeded), nonce=6)
+    believed = after(believed, 10 + age, nonce=6)
+    expected = IntentStatus.FAILED if not succeeded else IntentStatus.CONFIRMED if age > 2 else IntentStatus.INCLUDED
+    assert believed.status is expected
+    reopened = after(believed, 11 + age)
+    assert (reopened.status, reopened.tx_hash, reopened.included_number) == (IntentStatus.REORGED, None, None)
+    assert (reopened.gas_used, reopened.realized, reopened.attempts[0].status) == (None, {}, "broadcast")
+    assert "its nonce is free" in str(reopened.reason)
+
+
+def test_a_cancellation_that_was_made_up_holds_its_nonce_again() -> None:
+    given_up = cancelled(intent())
+    abandoned = after(given_up, 11, receipt(given_up, 1, 11), nonce=6)
+    assert abandoned.status is IntentStatus.ABANDONED
+    assert after(abandoned, 12).status is IntentStatus.REORGED
+
+
+def test_what_was_mined_after_all_is_found_again() -> None:
+    """Once, a block counted too low."""
+    waiting = intent()
+    included = after(waiting, 11, receipt(waiting, 0, 11), nonce=6)
+    reopened = after(included, 12)
+    again = after(reopened, 13, receipt(waiting, 0, 11), nonce=6)
+    assert (again.status, again.included_number, again.tx_hash) == (IntentStatus.CONFIRMED, 11, included.tx_hash)
+
+
+def test_only_a_block_that_is_not_older_and_is_asked_before_finality_takes_back() -> None:
+    """What a nonce was before its block proves nothing; and what is final stays."""
+    waiting = intent()
+    included = after(waiting, 11, receipt(waiting, 0, 11), nonce=6)
+    assert after(included, 10) is included
+    assert after(included, 12, nonce=None) is included
+    assert after(included, 12, finalized=11).status is IntentStatus.CONFIRMED
+    failed = after(waiting, 11, receipt(waiting, 0, 11, succeeded=False), nonce=6)
+    assert after(failed, 12, finalized=11) is failed
+
+
+def test_of_what_another_key_left_our_nonce_says_nothing() -> None:
+    waiting = intent()
+    included = after(waiting, 11, receipt(waiting, 0, 11), nonce=0, is_counted=False)
+    assert included.status is IntentStatus.INCLUDED
+    assert after(included, 12, nonce=0, is_counted=False) is included
 
 
 # --- what to do about one that waits ----------------------------------------------------------------------------------

@@ -11,10 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from keeper.core.records import IntentStatus
 from keeper.executor.lifecycle import is_cancelling, is_spent, nonce_of
-from tests.support.model_chain import GWEI
+from tests.support.model_chain import GWEI, MadeUp
 from tests.support.model_pipeline import Crash, Pipeline
 
 POSITIONS = st.sets(st.integers(1, 6), max_size=4)
+MADE_UP = st.builds(MadeUp, succeeded=st.booleans(), below=st.booleans())
 FAULTS = st.sampled_from(["honest", "swallowed", "unanswered", "unanswered but taken", "refused but taken", "refused"])
 
 
@@ -51,6 +52,17 @@ class Chaos(RuleBasedStateMachine):
         chain.reorg(depth, requeue=requeue)
         for _ in range(depth + longer):
             chain.mine(at_most=at_most)
+        self._live()
+
+    @rule(made_up=MADE_UP, miscounted=st.sampled_from([0, None]), opened=POSITIONS, at_most=st.integers(0, 2))
+    def lying_block(self, made_up: MadeUp, miscounted: int | None, opened: set[int], at_most: int) -> None:
+        """Receipts of what waits, whether our nonce is told or not; and an honest block behind it."""
+        chain = self.pipeline.chain
+        chain.mine(opened=sorted(opened), at_most=at_most)
+        chain.made_up, chain.miscounted = made_up, miscounted
+        self._live()
+        chain.made_up, chain.miscounted = None, 0
+        chain.mine(at_most=at_most)
         self._live()
 
     @rule(gwei=st.sampled_from([1, 10, 40, 200, 600]))
