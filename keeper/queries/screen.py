@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -49,7 +49,27 @@ def _facts(row: Json) -> Table:
         for one in row["ready"]["checks"]:
             if not one["ok"]:
                 grid.add_row(f"[red]{escape(one['check'])}[/]", escape(one["detail"]))
+        for name, words in _defences(row):
+            grid.add_row(name, words)
     return grid
+
+
+def _defences(row: Json) -> Iterator[tuple[str, str]]:
+    """What the defences found; nothing while they find nothing."""
+    for one in row["endpoints"] or ():
+        if one["quarantined"] is not None:
+            left = duration(one["quarantine_left_s"])
+            until = "on parole, since nobody else is well" if one.get("paroled") else f"asked nothing for {left} more"
+            yield "[red]caught lying[/]", f"{escape(one['url'])}, {until}: {escape(one['quarantined'])}"
+    check = row["crosscheck"] or {}
+    if count := check.get("contradictions"):
+        doubt = check["in_doubt_since_block"]
+        since = "" if doubt is None else f", [bold red]in doubt since block {doubt:,}[/]"
+        compared = f"{check['compared']:,} block{'' if check['compared'] == 1 else 's'} compared"
+        yield "endpoints", f"{count:,} contradiction{'' if count == 1 else 's'} in {compared}{since}"
+    beat = row["heartbeat"]
+    if beat is not None and not beat["heard"]:
+        yield "[red]heartbeat[/]", f"{escape(beat['service'])} was not reached; it may think that Keeper is gone"
 
 
 def _daemon(row: Json) -> str:

@@ -50,17 +50,22 @@ def status_row(house: House, store: Store, live: Live, now: float) -> Json:
     """The object of `/api/v1/status`, and what a person at a terminal wants beside it.
 
     now: unix seconds. nearest: positions as `keeper health --json` shows them. transactions: the last, newest first.
-    today: as a row of `keeper liquidations --daily`, of the present day (UTC).
+    today: as a row of `keeper liquidations --daily`, of the present day (UTC). endpoints, crosscheck, heartbeat: what
+    the daemon last said of its defences, null where it says nothing of them.
     """
     with store.snapshot():
         live.sync()
         board, pulse = live.board, read_pulse(house.files.pulse)
         calls = list(views.call_rows(store))
+        sections = {} if pulse is None else pulse.sections
         today = datetime.fromtimestamp(now, UTC).date().isoformat()
         return {
             **status_json(store, board, pulse, house.config.chain.id, calls, now),
             "at": now,
             "ready": readiness(house, pulse, live.tip, now),
+            "endpoints": (sections.get("endpoints") or {}).get("endpoints"),
+            "crosscheck": sections.get("crosscheck"),
+            "heartbeat": sections.get("heartbeat"),
             "nearest": [] if board is None else list(_nearest(live, board)),
             "transactions": list(views.transaction_rows(store))[-LAST:][::-1],
             "today": row_of(store, today),

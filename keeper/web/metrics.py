@@ -84,14 +84,20 @@ def _defences(sections: Json) -> Iterator[Metric]:
     quarantined = GaugeMetricFamily(
         "keeper_rpc_endpoint_quarantined", "Whether it was caught lying and is not asked", labels=["endpoint"]
     )
+    lies = CounterMetricFamily("keeper_rpc_endpoint_lies", "Lies it was caught in since the start", labels=["endpoint"])
     for one in (sections.get("endpoints") or {}).get("endpoints", []):
         quarantined.add_metric([one["url"]], float(one.get("quarantined") is not None))
+        lies.add_metric([one["url"]], one.get("lies", 0))
+    check, beat = sections.get("crosscheck") or {}, sections.get("heartbeat") or {}
     halted = GaugeMetricFamily(
         "keeper_execution_halted", "1 for what keeps new transactions back by itself", labels=["reason"]
     )
     for reason in (sections.get("switch") or {}).get("halts", {}):
         halted.add_metric([reason], 1.0)
-    yield from (quarantined, halted)
+    yield from (quarantined, lies, halted)
+    yield _counter("keeper_blocks_compared", "Blocks of which two endpoints were asked the same", check.get("compared"))
+    yield _counter("keeper_contradictions", "Of these, how often they disagreed", check.get("contradictions"))
+    yield _gauge("keeper_heartbeat_heard", "Whether the dead man's switch answered last", _flag(beat.get("heard")))
 
 
 def _latency(latency: Any) -> Iterator[Metric]:

@@ -141,6 +141,17 @@ _STATUS: Json = {
     "intents": dict.fromkeys(("abandoned", "broadcast", "confirmed", "failed", "included", "planned"), 12_345),
     "today": _DAY,
     "ready": {"ready": False, "checks": [{"check": "rpc", "ok": False, "detail": "1 of 4 endpoints answer; not " * 3}]},
+    "endpoints": [
+        {
+            "url": f"wss://mainnet-{number}.provider-of-nodes.example",
+            "quarantined": None if number else "eth_getLogs of block 123456789: 0 [logs] where the header admits more",
+            "quarantine_left_s": 3_599.0,
+            "paroled": False,
+        }
+        for number in range(4)
+    ],
+    "crosscheck": {"compared": 1_234_567, "contradictions": 12_345, "in_doubt_since_block": 123_456_789},
+    "heartbeat": {"service": "https://hc-ping.example", "heard": False},
     "positions": {f"protocol-{number}": dict.fromkeys(_BANDS, 123_456) for number in range(4)},
     "nearest": [_POSITION | {"call_wad": str(1_284 * 10**15)}] * 5,
     "transactions": [_TRANSACTION | {"intent_status": "abandoned"}] * 5,
@@ -155,6 +166,8 @@ def test_a_status_is_one_screen_of_eighty_columns_with_the_worst_that_it_may_hol
     assert len(shown.splitlines()) <= 55
     for words in ("liquidatable", "1234567.0000", "123,456,789", "1,234,567.00 of at most", "123,456", "abandoned"):
         assert words in shown
+    for words in ("caught lying", "0 [logs] where", "12,345 contradictions", "in doubt since", "was not reached"):
+        assert words in " ".join(shown.split())
     assert "[USD]" in shown  # what comes from outside is no markup
 
 
