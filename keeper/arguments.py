@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from keeper import values
+
 TYPE_CHECKING = False  # of `typing`, which `keeper --help` would wait for
 if TYPE_CHECKING:
     from typing import Any
@@ -55,7 +57,7 @@ class Parser(argparse.ArgumentParser):
 
 def common(sub: argparse.ArgumentParser, *, config: bool) -> None:
     if config:
-        sub.add_argument("--config", type=file, default="keeper.toml", help="configuration (keeper.toml)")
+        sub.add_argument("--config", type=values.file, default="keeper.toml", help="configuration (keeper.toml)")
     sub.add_argument("-v", "--verbose", action="count", default=0, help="more log lines; tracebacks of errors")
     sub.add_argument("--log-format", choices=("console", "json"), default="console", help="log lines on stderr")
 
@@ -63,7 +65,7 @@ def common(sub: argparse.ArgumentParser, *, config: bool) -> None:
 def common_nested(sub: argparse.ArgumentParser) -> None:
     """Of an action of a command: what was given before its name stays."""
     unless = argparse.SUPPRESS
-    sub.add_argument("--config", type=file, default=unless, help="configuration (keeper.toml)")
+    sub.add_argument("--config", type=values.file, default=unless, help="configuration (keeper.toml)")
     sub.add_argument("-v", "--verbose", action="count", default=unless, help="more log lines")
     sub.add_argument("--log-format", choices=("console", "json"), default=unless, help="log lines on stderr")
 
@@ -72,7 +74,9 @@ def common_nested(sub: argparse.ArgumentParser) -> None:
 
 
 def backfill(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--to", type=_block_number, metavar="BLOCK", help="stop here (default: the newest final block)")
+    sub.add_argument(
+        "--to", type=values.block_number, metavar="BLOCK", help="stop here (default: the newest final block)"
+    )
 
 
 def run(sub: argparse.ArgumentParser) -> None:
@@ -81,6 +85,7 @@ def run(sub: argparse.ArgumentParser) -> None:
     mode.add_argument("--dry-run", action="store_true", help="plan and simulate liquidations, send nothing")
     sub.add_argument(
         "--web",
+        type=values.listen,
         metavar="HOST:PORT",
         help="also serve the web page and the API here, from a process of its own (see `keeper web`)",
     )
@@ -89,11 +94,13 @@ def run(sub: argparse.ArgumentParser) -> None:
         action="store_true",
         help="while another daemon holds the database, wait and take over once it is gone, instead of refusing",
     )
-    sub.add_argument("--until-block", type=_block_number, metavar="N", help="exit 0 once block N is processed")
+    sub.add_argument("--until-block", type=values.block_number, metavar="N", help="exit 0 once block N is processed")
 
 
 def web(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--listen", metavar="HOST:PORT", help="default: listen in [web], which is 127.0.0.1:8080")
+    sub.add_argument(
+        "--listen", type=values.listen, metavar="HOST:PORT", help="default: listen in [web], which is 127.0.0.1:8080"
+    )
     sub.add_argument(
         "--token", metavar="env:NAME", help="the variable that holds the token who asks must give (default: [web])"
     )
@@ -103,7 +110,7 @@ def web(sub: argparse.ArgumentParser) -> None:
 def status(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--watch",
-        type=_seconds,
+        type=values.seconds,
         nargs="?",
         const=2.0,
         metavar="SECONDS",
@@ -157,7 +164,7 @@ def calls_export(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--account", action="append", default=[], metavar="ACCOUNT", help="only this one (0x…); repeatable"
     )
-    sub.add_argument("--output", type=file, metavar="FILE", help="write here instead of to stdout")
+    sub.add_argument("--output", type=values.file, metavar="FILE", help="write here instead of to stdout")
 
 
 def ack(sub: argparse.ArgumentParser) -> None:
@@ -179,7 +186,11 @@ def transactions(sub: argparse.ArgumentParser) -> None:
 
 def solvency(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
-        "--move", type=_move, action="append", metavar="PERCENT", help="of volatile prices, such as -15; repeatable"
+        "--move",
+        type=values.move,
+        action="append",
+        metavar="PERCENT",
+        help="of volatile prices, such as -15; repeatable",
     )
     _json_flag(sub)
     _without_key(sub)
@@ -205,9 +216,13 @@ def rehearse(sub: argparse.ArgumentParser) -> None:
         help="how a healthy position is made liquidatable: by the protocol's threshold, so that prices stay equal to "
         "those of the pools (default), or by the oracle's price alone",
     )
-    sub.add_argument("--below", type=_health_factor, metavar="HEALTH", help="only positions below this health factor")
-    sub.add_argument("--limit", type=_count, metavar="N", help="only the N nearest to liquidation")
-    sub.add_argument("--block", type=_block_number, metavar="BLOCK", help="fork at this block (default: the newest)")
+    sub.add_argument(
+        "--below", type=values.health_factor, metavar="HEALTH", help="only positions below this health factor"
+    )
+    sub.add_argument("--limit", type=values.number_of_positions, metavar="N", help="only the N nearest to liquidation")
+    sub.add_argument(
+        "--block", type=values.block_number, metavar="BLOCK", help="fork at this block (default: the newest)"
+    )
     _json_flag(sub)
 
 
@@ -230,25 +245,25 @@ def skim(sub: argparse.ArgumentParser) -> None:
 def init(sub: argparse.ArgumentParser) -> None:
     from keeper.initialize import arguments
 
-    arguments.add_arguments(sub, file)
+    arguments.add_arguments(sub, values.file)
 
 
 def watch(sub: argparse.ArgumentParser) -> None:
     from keeper.watch import arguments
 
-    arguments.add_arguments(sub, file, _seconds)
+    arguments.add_arguments(sub, values.file, values.seconds)
 
 
 def replay(sub: argparse.ArgumentParser) -> None:
     from keeper.replay import arguments
 
-    arguments.add_arguments(sub, file)
+    arguments.add_arguments(sub, values.file)
 
 
 def devnet(sub: argparse.ArgumentParser) -> None:
     from keeper.devnet import cli
 
-    cli.add_arguments(sub, file)
+    cli.add_arguments(sub, values.file)
 
 
 HOW_TO_COMPLETE = """to load it:
@@ -261,7 +276,7 @@ def completion(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell that shall read it")
 
 
-# --- flags and values -------------------------------------------------------------------------------------------------
+# --- flags ------------------------------------------------------------------------------------------------------------
 
 
 def _without_key(sub: argparse.ArgumentParser) -> None:
@@ -279,60 +294,3 @@ def _order_flags(sub: argparse.ArgumentParser) -> None:
     _without_key(sub)
     sub.add_argument("--yes", action="store_true", help="do not ask; for scripts")
     sub.add_argument("--dry-run", action="store_true", help="show what would be sent and cost, send nothing")
-
-
-def file(text: str) -> object:
-    """A Path. Defaults come here as well, so that its import waits until a command really runs."""
-    from pathlib import Path
-
-    return Path(text)
-
-
-def _block_number(text: str) -> int:
-    try:
-        number = int(text, 0)
-    except ValueError:
-        number = -1
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a block number; give a whole number such as 19000000")
-    return number
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.1 <= seconds <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0.1 to 86400")
-    return seconds
-
-
-def _health_factor(text: str) -> int:
-    """Scaled by 1e18."""
-    from decimal import Decimal, InvalidOperation
-
-    try:
-        factor = Decimal(text)
-    except InvalidOperation:
-        factor = Decimal(-1)
-    if not (factor.is_finite() and factor > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a health factor; give a decimal number such as 1.25")
-    return int(factor.scaleb(18))
-
-
-def _count(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of positions; give a whole number from 1")
-    return number
-
-
-def _move(text: str) -> int:
-    try:
-        percent = float(text.removesuffix("%"))
-    except ValueError:
-        percent = -100.0
-    if not -100 < percent <= 1000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no move of prices; give percent above -100, such as -15")
-    return round(percent * 100)

@@ -9,7 +9,7 @@ import argparse
 
 import shtab
 
-from keeper import arguments
+from keeper import arguments, values
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -28,5 +28,5 @@ def _fill(parser: argparse.ArgumentParser) -> None:
         if isinstance(action, argparse._SubParsersAction):
             for nested in action.choices.values():
                 _fill(nested)
-        elif action.type is arguments.file:
+        elif action.type is values.file:
             action.complete = shtab.FILE  # type: ignore[attr-defined]

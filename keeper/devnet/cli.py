@@ -7,6 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from keeper.devnet.protocols import kinds
+from keeper.values import whole_number
+
+MOST_ACCOUNTS = 1_000
+"""Anvil derives and funds each at its start: a thousand in a second, ten thousand not within a minute."""
 
 
 def add_arguments(parser: argparse.ArgumentParser, file: Callable[[str], object]) -> None:
@@ -20,9 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser, file: Callable[[str], object]
         metavar="KIND",
         help=f"what to deploy, separated by commas or blanks: {', '.join(known)} (all of them)",
     )
-    parser.add_argument("--port", type=int, default=8545, help="where Anvil listens (8545); 0 takes a free one")
-    parser.add_argument("--block-time", type=float, metavar="S", help="a block every S seconds")
-    parser.add_argument("--accounts", type=int, default=10, metavar="N", help="funded, unlocked accounts (10)")
+    port = whole_number("a port", 0, 65_535)
+    parser.add_argument("--port", type=port, default=8545, help="where Anvil listens (8545); 0 takes a free one")
+    clock = whole_number("a time between blocks that Anvil's clock knows, in seconds", 1, 86_400)
+    parser.add_argument("--block-time", type=clock, metavar="S", help="a block every S seconds, a whole number")
+    accounts = whole_number("a number of accounts", 1, MOST_ACCOUNTS)
+    parser.add_argument("--accounts", type=accounts, default=10, metavar="N", help="funded, unlocked accounts (10)")
     parser.add_argument("--mode", choices=("off", "dry_run", "live"), default="off", help="of the executor (off)")
     parser.add_argument(
         "--config-out", type=file, default="devnet.toml", metavar="FILE", help="configuration (devnet.toml)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import threading
@@ -13,11 +14,14 @@ from typing import Any
 
 from keeper.devnet.chain import DevChain
 from keeper.devnet.configuration import aave_loans, uniswap, write_config
+from keeper.devnet.errors import DevnetError
 from keeper.devnet.protocols import Example, protocol
 
 
 def serve(args: argparse.Namespace) -> int:
-    """Exit code 0 after SIGINT or SIGTERM. Raises DevnetError when the chain cannot start or Anvil dies."""
+    """Exit code 0 after SIGINT or SIGTERM. Raises DevnetError when the configuration cannot be written, when the chain
+    cannot start, or when Anvil dies."""
+    _check_writable(args.config_out)
     _say("starting Anvil and deploying (the first time also downloads and compiles, about half a minute)")
     with DevChain.start(port=args.port or None, accounts=args.accounts) as chain:
         stop = threading.Event()
@@ -43,6 +47,16 @@ def serve(args: argparse.Namespace) -> int:
             chain.anvil.check_alive()
     _say("stopped")
     return 0
+
+
+def _check_writable(file: Path) -> None:
+    """Before there is a chain. A folder that is misspelt is not made."""
+    if file.is_dir():
+        raise DevnetError(f"--config-out {file} is a directory; name a file in it")
+    if not file.parent.is_dir():
+        raise DevnetError(f"--config-out {file}: there is no directory {file.parent}; make it, or correct the path")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise DevnetError(f"--config-out {file} cannot be written; choose another place")
 
 
 def _facts(chain: DevChain, protocols: Sequence[str], examples: list[Example], config: Path) -> dict[str, Any]:

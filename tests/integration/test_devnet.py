@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
+from keeper.cli import main
 from keeper.config.load import load_config
 from keeper.devnet.aave import ReserveTerms
 from keeper.devnet.anvil import Anvil
@@ -382,6 +383,24 @@ def test_a_protocol_that_the_dev_chain_has_not_is_refused_by_name(capsys: pytest
     with pytest.raises(SystemExit):
         parser.parse_args(["--protocols", "aave_v3,morpho"])
     assert "there is no 'morpho' on the dev chain; there are aave_v3, morpho_blue" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        (".", "is a directory; name a file in it"),
+        ("mispelt/devnet.toml", "there is no directory"),
+    ],
+)
+def test_a_configuration_that_cannot_be_written_is_told_before_there_is_a_chain(
+    where: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And nothing is made in its place."""
+    assert main(["devnet", "--port", "0", "--config-out", str(tmp_path / where)]) == 1
+    said = capsys.readouterr().err
+    assert words in said
+    assert "starting Anvil" not in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_devnet_command_stands_until_told_to_stop(tmp_path: Path):

@@ -69,3 +69,32 @@ def test_whoever_sends_nothing_needs_no_private_key(name: str, live: None) -> No
 def test_whoever_may_need_the_key_says_that_it_is_missing(name: str, live: None) -> None:
     with pytest.raises(ConfigError, match="environment variable KEEPER_PRIVATE_KEY is not set"):
         open_house(build_parser().parse_args([name]))
+
+
+WRONG = {
+    "no account at all": (
+        ("devnet", "--accounts", "0"),
+        "'0' is not a number of accounts; give a whole number from 1 to",
+    ),
+    "more accounts than Anvil makes in a minute": (("devnet", "--accounts", "99999999"), "from 1 to 1000"),
+    "a time between blocks that is none": (("devnet", "--block-time", "nan"), "give a whole number from 1 to 86400"),
+    "no time between blocks": (("devnet", "--block-time", "0"), "give a whole number from 1"),
+    "a time that runs backwards": (("devnet", "--block-time", "-1"), "give a whole number from 1"),
+    "a port beyond the last": (
+        ("devnet", "--port", "99999"),
+        "'99999' is not a port; give a whole number from 0 to 65535",
+    ),
+    "a port with a sign": (("devnet", "--port", "-1"), "is not a port"),
+    "a page at no address": (("run", "--web", "x"), "'x' is no address to listen at; write host:port"),
+    "a page at no port": (("web", "--listen", "foo"), "'foo' is no address to listen at"),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_a_value_that_is_none_is_wrong_usage(mistake: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2, and the limits, before anything is started."""
+    arguments, words = WRONG[mistake]
+    with pytest.raises(SystemExit) as ended:
+        build_parser().parse_args(arguments)
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err

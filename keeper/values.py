@@ -1,0 +1,86 @@
+"""Values on a command line: what one is, or why it is none. An error of these ends the command with exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+
+def file(text: str) -> object:
+    """A Path. Defaults come here as well, so that its import waits until a command really runs."""
+    from pathlib import Path
+
+    return Path(text)
+
+
+def block_number(text: str) -> int:
+    try:
+        number = int(text, 0)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a block number; give a whole number such as 19000000")
+    return number
+
+
+def seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.1 <= number <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0.1 to 86400")
+    return number
+
+
+def whole_number(what: str, least: int, most: int) -> Callable[[str], int]:
+    """Of values from least to most. what: "a port", for the error."""
+
+    def parse(text: str) -> int:
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}; give a whole number from {least} to {most}")
+        return number
+
+    return parse
+
+
+def listen(text: str) -> str:
+    from keeper.config.types import Problem
+    from keeper.config.web import parse_listen
+
+    try:
+        parse_listen(text)
+    except Problem as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
+    return text
+
+
+def health_factor(text: str) -> int:
+    """Scaled by 1e18."""
+    from decimal import Decimal, InvalidOperation
+
+    try:
+        factor = Decimal(text)
+    except InvalidOperation:
+        factor = Decimal(-1)
+    if not (factor.is_finite() and factor > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a health factor; give a decimal number such as 1.25")
+    return int(factor.scaleb(18))
+
+
+def number_of_positions(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of positions; give a whole number from 1")
+    return number
+
+
+def move(text: str) -> int:
+    try:
+        percent = float(text.removesuffix("%"))
+    except ValueError:
+        percent = -100.0
+    if not -100 < percent <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no move of prices; give percent above -100, such as -15")
+    return round(percent * 100)
