@@ -7,7 +7,7 @@ on the way is remembered until then: in memory, and after a restart or a revert 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from keeper.evaluator.episodes import Episode, EpisodeStatus
 from keeper.evaluator.judge import Judge, Ruling
 from keeper.evaluator.notices import Due, is_unheard_loss
 from keeper.evaluator.situation import Earlier
-from keeper.evaluator.tell import Tellings, key_of, suspects, tell
+from keeper.evaluator.tell import Outgoing, Tellings, key_of, suspects, tell
 from keeper.notifier.routing import Router
 
 
@@ -132,7 +132,7 @@ class Teller:
         earlier: by key, what a position's health was a while ago."""
         if not present or not (ruling.steps or self._behind):
             return Tellings()
-        return tell(
+        found = tell(
             self._judge,
             book,
             ruling,
@@ -146,6 +146,15 @@ class Teller:
             self._latecomers,
             most,
         )
+        return replace(found, notices=[self._for_hearers(store, one) for one in found.notices])
+
+    def _for_hearers(self, store: Store, one: Outgoing) -> Outgoing:
+        """An end is for those who heard of the call. Dropped by the rules of every channel that did not, it would be
+        due again, for ever. A loss is for everybody."""
+        if not one.notice.event.ends_episode or one.notice.event is NoticeEvent.LIQUIDATED or not one.channels:
+            return one
+        hearers = store.hearers_of(one.notice.episode)
+        return replace(one, channels=tuple(channel for channel in one.channels if channel in hearers))
 
     def _wanting(self, due: Due, account: bytes) -> tuple[str, ...]:
         return self._router.channels(_Subject(account, self._judge.adapter.name, due.event, due.depth.label))

@@ -574,6 +574,10 @@ class Store(Protocol):
 
     def delivery(self, notice_id: str, channel: str) -> Delivery | None: ...
 
+    def hearers_of(self, episode: str) -> frozenset[str]:
+        """Channels to which any notice of this episode was, may have been, or will be delivered, or was in vain."""
+        ...
+
     def channels_of(self, episode: str) -> frozenset[str]:
         """Channels for which any notice of this episode was put in the outbox, and not dropped by a revert."""
         ...

@@ -177,6 +177,9 @@ class SqlStore:
         row = self._db.row(sql.HEARD, position, channel)
         return None if row is None else NoticeEvent(row[0])
 
+    def hearers_of(self, episode: str) -> frozenset[str]:
+        return frozenset(channel for (channel,) in self._db.rows(sql.EPISODE_HEARERS, episode))
+
     def channels_of(self, episode: str) -> frozenset[str]:
         return frozenset(channel for (channel,) in self._db.rows(sql.EPISODE_CHANNELS, episode))
 

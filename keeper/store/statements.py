@@ -561,13 +561,14 @@ EPISODE_DELIVERIES = Statement(
     _with_notice.where(notices.c.episode == bindparam("episode"), _of_a_channel).order_by(deliveries.c.seq),
     ("episode",),
 )
-EPISODE_CHANNELS = Statement(
+_channels = (
     select(deliveries.c.channel)
     .join_from(notices, deliveries, deliveries.c.notice_id == notices.c.id)
-    .where(notices.c.episode == bindparam("episode"), _of_a_channel, ~_went_with_its_block)
-    .distinct(),
-    ("episode",),
+    .where(notices.c.episode == bindparam("episode"), _of_a_channel)
+    .distinct()
 )
+EPISODE_CHANNELS = Statement(_channels.where(~_went_with_its_block), ("episode",))
+EPISODE_HEARERS = Statement(_channels.where(~_is(deliveries.c.status, DeliveryStatus.DROPPED)), ("episode",))
 ALL_TOLD = Statement(
     _told.where(deliveries.c.seq.in_(select(_newest).where(_believed).group_by(deliveries.c.position)))
 )

@@ -316,6 +316,7 @@ def test_channels_of_an_episode_are_those_that_it_was_told_to_or_will_be(store):
     tell(store, notice("cured", 2, NoticeEvent.CURED, episode="one"), channels=())
     tell(store, notice("other", 1, episode="two"), channels=("mail",))
     assert store.channels_of("one") == {"hook", "chat", "phone"}
+    assert store.hearers_of("one") == {"hook", "phone"}
     revert(store, 1)
     assert store.channels_of("one") == {"hook", "chat"}
     assert store.channels_of("none") == set()

@@ -302,6 +302,9 @@ class ModelStore:
     def deliveries(self, episode: str | None = None) -> list[Delivery]:
         return [told for told in self.told_in_order if told.channel and episode in (None, told.notice.episode)]
 
+    def hearers_of(self, episode: str) -> frozenset[str]:
+        return frozenset(told.channel for told in self.deliveries(episode) if told.status is not DeliveryStatus.DROPPED)
+
     def channels_of(self, episode: str) -> frozenset[str]:
         orphaned = (DeliveryStatus.DROPPED, "its block was orphaned")
         return frozenset(told.channel for told in self.deliveries(episode) if (told.status, told.error) != orphaned)

@@ -41,6 +41,7 @@ def view(store: Any, now: float = 1e9) -> dict[str, Any]:
         "messages": [store.messages(channel, 50.0, 500.0) for channel in CHANNELS],
         "deliveries": list(store.deliveries()),
         "channels": [store.channels_of(one.notice.episode) for one in store.deliveries()],
+        "hearers": [store.hearers_of(one.notice.episode) for one in store.deliveries()],
         "intents": list(store.intents()),
         "unsettled": list(store.intents(unsettled=True)),
         "audit": audited,

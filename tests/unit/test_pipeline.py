@@ -701,3 +701,27 @@ async def test_a_new_channel_that_escalates_hears_only_what_is_told_from_then_on
         node.mine()
         await one.follow()
         assert [delivery.channel for delivery in one.store.deliveries()] == ["console", "chat", "team", "night"]
+
+
+async def test_an_end_is_for_nobody_where_none_of_the_channels_heard_of_the_call() -> None:
+    """The one that did is no longer there, and the one that is wants no openings: its rules would drop each end, which
+    then would be due again, before everything else. Those calls are over."""
+    node = ToyNode()
+    node.mine(positions=dict.fromkeys(ACCOUNTS, (WAD, 12 * WAD)))
+    ends = Route(channel="ends", events=frozenset({NoticeEvent.CURED}))
+    with daemon(node, at_once=1, routes=[Route(channel="gone"), ends]) as one:
+        one.begin(node.canonical[0].block)
+        await one.follow()
+        node.mine(price=16 * WAD)
+        await one.follow()
+        one.tell_all()
+        one.arrive_all()
+        one.routes = [ends]
+        one.restart()
+        node.mine(price=20 * WAD)
+        await one.follow()
+        one.tell_all()
+        assert one.believed_open() == set()
+        assert {(delivery.channel, delivery.notice.event.value) for delivery in one.store.deliveries()} == {
+            ("gone", "opened")
+        }
