@@ -266,6 +266,21 @@ async def test_a_rate_limit_is_waited_for() -> None:
         assert node.count("eth_blockNumber") == 2
 
 
+async def test_a_rate_limit_stands_whatever_was_on_its_way_before() -> None:
+    """The refusal overtakes the answer to an earlier question."""
+    async with (
+        FakeChain().serve(FaultNode()) as limiting,
+        FakeChain().serve(FaultNode()) as other,
+        client(limiting.ws, other.ws) as rpc,
+    ):
+        limiting.on("eth_gasPrice", lambda: "0x1")
+        limiting.fail("eth_blockNumber", Refuse(429, "too many requests", {"backoff_seconds": 60}))
+        limiting.hold(2)
+        answers = await asyncio.gather(rpc.request("eth_gasPrice"), rpc.request("eth_blockNumber"))
+        assert (answers, other.count("eth_blockNumber")) == (["0x1", "0x2"], 1)
+        assert rpc.endpoints[0].cooling_s > 50
+
+
 async def test_a_rate_limit_longer_than_the_call_may_take_is_told_to_the_caller() -> None:
     async with FakeChain().serve(FaultNode()) as node, client(node.http) as rpc:
         refusal = Refuse(-32005, "project ID request rate exceeded", {"rate": {"backoff_seconds": 30}})

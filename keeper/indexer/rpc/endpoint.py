@@ -99,6 +99,7 @@ class Endpoint:
         self.asked = HeaderProof()
         self.pushed = HeaderProof()
         self._cooling_until = 0.0
+        self._failed_at = 0.0
         self._last_error: str | None = None
         self._transport: Transport | None = None
         self._opening: asyncio.Task[Transport] | None = None
@@ -182,7 +183,10 @@ class Endpoint:
         transport = self._transport
         return transport if isinstance(transport, DuplexTransport) and not transport.closed else None
 
-    def succeeded(self) -> None:
+    def succeeded(self, asked_at: float | None = None) -> None:
+        """It is well, as far as it was asked at that time (time.monotonic): of what failed since, that says nothing."""
+        if asked_at is not None and asked_at < self._failed_at:
+            return
         if self.errors:
             log.info("rpc_endpoint_recovered", endpoint=self.name, after_errors=self.errors)
             self._remembered_until = time.monotonic() + self.remembers_s
@@ -211,6 +215,7 @@ class Endpoint:
             asked = error.retry_after_s
             rest = max(rest, _RATE_LIMIT_COOL_DOWN_S if asked is None else asked)
         self.rate_limited = limited
+        self._failed_at = now
         self._cooling_until = now + rest
         log.warning(
             "rpc_endpoint_failed", endpoint=self.name, errors=self.errors, rest_s=round(rest, 2), error=str(error)

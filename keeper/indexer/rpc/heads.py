@@ -183,6 +183,7 @@ class HeadFeed:
     async def _poll(self, endpoint: Endpoint, until: float | None) -> None:
         new_at = time.monotonic()
         while self._choose() is endpoint and (until is None or time.monotonic() < until):
+            asked_at = time.monotonic()
             if self._offer(await self._latest(endpoint)):
                 new_at = time.monotonic()
             elif time.monotonic() - new_at > self._patience_s():
@@ -190,7 +191,7 @@ class HeadFeed:
                     return
                 new_at = time.monotonic()
             if endpoint.errors:
-                endpoint.succeeded()
+                endpoint.succeeded(asked_at)
             await asyncio.sleep(self._pool.settings.poll_interval_s)
 
     async def _latest(self, endpoint: Endpoint) -> Block:

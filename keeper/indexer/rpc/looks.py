@@ -11,6 +11,7 @@ all lied            so may each, after a twelfth of its time: nobody is left who
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +117,7 @@ class Looks:
 
     async def _look_at(self, endpoint: Endpoint) -> bool:
         """Its head; of one that lied and is due, the proof. Whether it did well."""
+        asked_at = time.monotonic()
         try:
             if endpoint.quarantine.due:
                 if not await self._prove(endpoint):
@@ -129,7 +131,7 @@ class Looks:
         except KeeperError as error:
             endpoint.failed(error)
             return False
-        endpoint.succeeded()
+        endpoint.succeeded(asked_at)
         return True
 
     async def _parole(self) -> None:
@@ -147,6 +149,7 @@ class Looks:
         return all(_fails(one) for one in self._pool.usable() if not one.quarantine.active)
 
     async def _may_return(self, endpoint: Endpoint) -> None:
+        asked_at = time.monotonic()
         try:
             if not await self._prove(endpoint):
                 return
@@ -155,7 +158,7 @@ class Looks:
             return
         if self._all_fail():
             endpoint.parole()
-        endpoint.succeeded()
+        endpoint.succeeded(asked_at)
 
     async def _prove(self, endpoint: Endpoint) -> bool:
         """As `prove` does; False where it is proving itself already."""

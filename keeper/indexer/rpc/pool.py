@@ -211,13 +211,14 @@ class EndpointPool(Standing):
         """What `parse` makes of this endpoint's answer or, where that takes long, of another one's."""
 
         async def ask(whom: Endpoint) -> R:
+            asked_at = time.monotonic()
             try:
                 result = parse(await self.ask(whom, requests, timeout_s))
             except KeeperError as error:
                 if is_endpoints_fault(error):
                     whom.failed(error)
                 raise
-            whom.succeeded()
+            whom.succeeded(asked_at)
             return result
 
         async def ask_instead(other: Endpoint) -> R:

@@ -122,4 +122,12 @@ DEFENCES: tuple[Removal, ...] = (
         "        raise",
         "tests/integration/test_quarantine.py::test_it_answers_for_itself_and_not_for_the_one_it_is_compared_with",
     ),
+    Removal(
+        _GROUP,
+        "an answer on its way before a failure ends no rest",
+        "keeper/indexer/rpc/endpoint.py",
+        "        if asked_at is not None and asked_at < self._failed_at:",
+        "        if False:",
+        "tests/unit/indexer/test_endpoint.py::test_an_answer_on_its_way_before_the_failure_ends_no_rest",
+    ),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from keeper.core.errors import RpcRateLimited, RpcUnavailable
 from keeper.indexer.rpc.endpoint import Endpoint
 from keeper.indexer.rpc.quarantine import LONGEST_S, Quarantine
@@ -38,3 +40,14 @@ def test_what_is_asked_for_is_given_and_never_less_than_a_failure_costs() -> Non
     endpoint.succeeded()
     endpoint.failed(RpcRateLimited("slow down", 30.0))
     assert 29 < endpoint.cooling_s <= 30
+
+
+def test_an_answer_on_its_way_before_the_failure_ends_no_rest() -> None:
+    """It says how the endpoint was before; what is asked afterwards says how it is now."""
+    endpoint = Endpoint("ws://127.0.0.1:1", 1)
+    asked_at = time.monotonic()
+    endpoint.failed(RpcRateLimited("slow down", 30.0))
+    endpoint.succeeded(asked_at)
+    assert (endpoint.rate_limited, endpoint.errors, endpoint.cooling_s > 29) == (True, 1, True)
+    endpoint.succeeded(time.monotonic())
+    assert (endpoint.rate_limited, endpoint.errors, endpoint.cooling_s) == (False, 0, 0)
