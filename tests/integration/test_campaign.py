@@ -1,4 +1,4 @@
-"""The short form of scripts/campaign: one fault of each group against the daemon, and the whole ledger at the end."""
+"""The short form of scripts/campaign: one fault of each group but the server's, and the whole ledger at the end."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ FAULTS = (
     "writes fail",
     "receiver failing",
     "reorganization",
+    "blocks every 250 ms",
 )
 
 
