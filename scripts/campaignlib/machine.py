@@ -1,4 +1,5 @@
-"""The machine under the daemon, and how it fails: its disk, its limits, its clock. All of it real, by the kernel."""
+"""The machine under the daemon, and how it fails: its disk, its limits, by the kernel; and its clock,
+by `time.time` of the daemon's Python (dates that HTTP servers give are held against the true one)."""
 
 from __future__ import annotations
 
