@@ -42,6 +42,14 @@ DEFENCES: tuple[Removal, ...] = (
     ),
     Removal(
         _GROUP,
+        "what waits is sent to no channel that does not want it any more",
+        "keeper/notifier/routing.py",
+        "        return not notice.event.of_episode or self.wants(notice)",
+        "        return True",
+        "tests/unit/notifier/test_rules.py::test_what_waits_is_dropped_where_the_rules_do_not_want_it_any_more",
+    ),
+    Removal(
+        _GROUP,
         "a webhook's redirect is not followed",
         "keeper/notifier/webhook.py",
         "allow_redirects=False",
