@@ -272,6 +272,27 @@ async def test_the_second_endpoint_takes_over_and_gives_back() -> None:
         await heads.until(chain.tip)
 
 
+@pytest.mark.parametrize("hangs_at", ["eth_chainId", "eth_subscribe", "eth_getBlockByNumber"])
+async def test_one_that_hangs_is_left_once_another_one_is_back(hangs_at: str) -> None:
+    """Nobody was well when it was chosen: whether anybody is meanwhile is asked again while it keeps us waiting."""
+    chain, settings = FakeChain(), RpcSettings(call_timeout_s=3, probe_interval_s=60)
+    async with chain.serve(FaultNode()) as hanging, chain.serve(FaultNode()) as other:
+        rpc = await RpcClient.connect([hanging.ws, other.ws], 31337, settings=settings)
+        await hanging.drop_connections()
+        hanging.on(hangs_at, lambda *_: Hang())
+        await other.stop()
+        rpc.endpoints[1].failed(RpcUnavailable("away"))
+        heads = Heads(rpc)
+        first = asyncio.create_task(heads.next(within_s=2.5))
+        await asyncio.sleep(0.2)
+        await other.start()
+        try:
+            assert (await first).number == 2
+        finally:
+            await heads.close()
+            await rpc.close()
+
+
 async def test_nobody_reachable_is_waited_out() -> None:
     """The iterator ends for nothing that can pass."""
     chain = FakeChain()

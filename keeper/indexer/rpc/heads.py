@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import structlog
@@ -28,6 +28,8 @@ from keeper.indexer.rpc.wire import read_header
 if TYPE_CHECKING:
     from keeper.indexer.rpc.endpoint import Endpoint
     from keeper.indexer.rpc.pool import EndpointPool
+
+R = TypeVar("R")
 
 log = structlog.get_logger(__name__)
 
@@ -111,13 +113,14 @@ class HeadFeed:
 
     async def _follow(self, endpoint: Endpoint) -> None:
         """Fill the slot from this endpoint until a better one is there. Raises when the endpoint fails."""
-        transport = await endpoint.ready(self._pool.settings.call_timeout_s)
+        timeout_s = self._pool.settings.call_timeout_s
+        transport = await self._within(endpoint, endpoint.ready(timeout_s))
         until = self._poll_until.get(endpoint, 0.0)
         if not isinstance(transport, DuplexTransport) or time.monotonic() < until:
             await self._poll(endpoint, until if isinstance(transport, DuplexTransport) else None)
             return
         try:
-            subscription = await transport.subscribe("newHeads", self._pool.settings.call_timeout_s)
+            subscription = await self._within(endpoint, transport.subscribe("newHeads", timeout_s))
         except SubscriptionRefused as error:
             log.warning(
                 "heads_subscription_refused", endpoint=endpoint.name, polling_s=_POLL_INSTEAD_S, error=str(error)
@@ -195,11 +198,25 @@ class HeadFeed:
             await asyncio.sleep(self._pool.settings.poll_interval_s)
 
     async def _latest(self, endpoint: Endpoint) -> Block:
-        """Its head; where others are well, it may take no longer than one that hangs may cost."""
-        timeout_s = self._pool.settings.call_timeout_s
-        return await self._pool.latest_of(
-            endpoint, timeout_s * HEDGED_AFTER if self._pool.well_beside(endpoint) else timeout_s
-        )
+        return await self._within(endpoint, self._pool.latest_of(endpoint))
+
+    async def _within(self, endpoint: Endpoint, answering: Coroutine[Any, Any, R]) -> R:
+        """What it answers. Once another one is well, which may be meanwhile, it may take no longer than one that hangs
+        may cost; raises RpcUnavailable then."""
+        asked_at, after_s = time.monotonic(), self._pool.settings.call_timeout_s * HEDGED_AFTER
+        task = asyncio.create_task(answering)
+        try:
+            while not task.done():
+                left_s = asked_at + after_s - time.monotonic()
+                if left_s <= 0 and (well := self._pool.well_beside(endpoint)):
+                    raise RpcUnavailable(f"{endpoint.name}: no answer within {after_s:g} s, and {well[0].name} is well")
+                await asyncio.wait([task], timeout=min(left_s, _NAP_S) if left_s > 0 else _NAP_S)
+            return task.result()
+        finally:
+            if task.cancel():
+                await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()  # marks it as seen
 
     async def _stands_still(self, endpoint: Endpoint) -> bool:
         """Whether others go on while this one does not. Where there are several others, two of them have to."""

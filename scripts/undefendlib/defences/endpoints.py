@@ -130,4 +130,12 @@ DEFENCES: tuple[Removal, ...] = (
         "        if False:",
         "tests/unit/indexer/test_endpoint.py::test_an_answer_on_its_way_before_the_failure_ends_no_rest",
     ),
+    Removal(
+        _GROUP,
+        "one that hangs is left once another one is back",
+        "keeper/indexer/rpc/heads.py",
+        "                if left_s <= 0 and (well :=",
+        "                if False and (well :=",
+        "tests/integration/test_rpc_heads.py::test_one_that_hangs_is_left_once_another_one_is_back",
+    ),
 )
