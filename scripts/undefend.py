@@ -39,7 +39,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"undefend: {line}", file=sys.stderr)
     if rotten or args.markdown or args.check:
         return 1 if rotten else 0
-    return _run(chosen, max(args.jobs, 1))
+    for one in chosen:
+        if not one.can_be_tried:
+            print(f"undefend: not tried, since {one.needs} is not set: {one.defence}", file=sys.stderr)
+    chosen = [one for one in chosen if one.can_be_tried]
+    return _run(chosen, max(args.jobs, 1)) if chosen else 2
 
 
 def _run(chosen: list[Removal], jobs: int) -> int:

@@ -20,7 +20,7 @@ _FAILED = 1  # pytest's exit code where tests ran and some failed
 @dataclass(frozen=True, slots=True)
 class Removal:
     """defence: what is promised. file, text, without: where it stands exactly once, and what is there instead.
-    test: that has to fail then, by its pytest node id."""
+    test: that has to fail then, by its pytest node id. needs: the environment variable without which it is not run."""
 
     group: str
     defence: str
@@ -28,6 +28,11 @@ class Removal:
     text: str
     without: str
     test: str
+    needs: str | None = None
+
+    @property
+    def can_be_tried(self) -> bool:
+        return self.needs is None or self.needs in os.environ
 
     @property
     def objection(self) -> str | None:

@@ -9,7 +9,7 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +215,25 @@ async def test_a_hanging_channel_delays_no_other(store: Store) -> None:
     await running
     assert sorted(quick.sent) == sorted(each.id for each in notices)
     assert set(statuses(store, stuck)) == {DeliveryStatus.SENDING, DeliveryStatus.PENDING}
+
+
+async def test_a_notice_is_on_its_way_in_the_store_before_its_first_byte_leaves(tmp_path: Path) -> None:
+    """As another process sees it, so that no kill makes it forget that somebody may have been told."""
+    url = f"sqlite:///{tmp_path}/keeper.db"
+    seen: list[DeliveryStatus] = []
+
+    class Looking(Scripted):
+        async def send(self, notice: Notice) -> None:
+            with closing(open_store(url, chain_id=31337, read_only=True)) as reader:
+                seen.extend(statuses(reader, self))
+            await super().send(notice)
+
+    with closing(open_store(url, chain_id=31337)) as store:
+        channel = Looking("hook")
+        put(store, [notice()], [channel])
+        async with delivering(store, channel):
+            await settled(store, channel)
+        assert (seen, statuses(store, channel)) == ([DeliveryStatus.SENDING], [DeliveryStatus.SENT])
 
 
 async def test_what_a_crash_interrupted_is_sent_again_under_its_id(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import resource
 
 import pytest
 
+from keeper import cli
 from keeper.core.errors import RpcUnavailable
 from keeper.shortage import shortage
 
@@ -48,6 +49,21 @@ def test_the_limit_is_told():
     told = shortage(OSError(errno.EMFILE, "Too many open files"))
     assert told is not None
     assert f"the limit of descriptors is {soft}" in told
+
+
+def test_a_command_that_runs_out_says_so_and_blames_nobody(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """One line with the remedy: neither a traceback nor a defect to report."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("keeper.wire.open_house", full)
+    assert cli.main(["backfill"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("keeper: out of file descriptors") and said.count("\n") == 1
+    assert "defect" not in said
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), OSError(errno.EPERM, "no"), RuntimeError("no"), KeyError("no")])

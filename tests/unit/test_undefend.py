@@ -1,4 +1,4 @@
-"""That every defence is tested is itself tested: by `scripts/undefend` all of it, here that it cannot rot."""
+"""That defences are tested is itself tested: by `scripts/undefend` all of it, here that it cannot rot."""
 
 from __future__ import annotations
 
@@ -41,6 +41,14 @@ def test_taking_a_defence_out_fails_its_test(tmp_path: Path) -> None:
     assert not copy.try_it(replace(defence(SYMBOL), without=defence(SYMBOL).text)).fails
     file = defence(SYMBOL).file
     assert (tmp_path / file).read_text() == (Path(__file__).parents[2] / file).read_text()
+
+
+def test_what_cannot_be_tried_here_is_said_and_is_no_success(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("KEEPER_TEST_POSTGRES_URL", raising=False)
+    assert main(["a store on a server has one writer"]) == 2
+    assert "not tried, since KEEPER_TEST_POSTGRES_URL is not set" in capsys.readouterr().err
 
 
 def test_what_nobody_calls_a_defence_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:

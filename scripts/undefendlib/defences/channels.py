@@ -56,4 +56,20 @@ DEFENCES: tuple[Removal, ...] = (
         "allow_redirects=True",
         "tests/contract/test_notifiers.py::test_a_webhook_follows_no_redirect",
     ),
+    Removal(
+        _GROUP,
+        "a notice is on its way in the store before it leaves",
+        "keeper/notifier/queue.py",
+        "    claimed = [one for one in singles if tx.claim(one.notice.id, route.channel)]",
+        "    claimed = list(singles)",
+        "tests/integration/test_delivery.py::test_a_notice_is_on_its_way_in_the_store_before_its_first_byte_leaves",
+    ),
+    Removal(
+        _GROUP,
+        "what was on its way when the process died is sent again",
+        "keeper/notifier/queue.py",
+        "at_once + len(flying)) if one.notice.id not in flying",
+        "at_once + len(flying)) if False",
+        "tests/integration/test_delivery.py::test_what_a_crash_interrupted_is_sent_again_under_its_id",
+    ),
 )

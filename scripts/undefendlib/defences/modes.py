@@ -40,4 +40,28 @@ DEFENCES: tuple[Removal, ...] = (
         "self._url",
         "tests/integration/test_heartbeat.py::test_it_pings_while_keeper_watches_and_is_silent_while_it_is_blind",
     ),
+    Removal(
+        _GROUP,
+        "nothing of what passed meanwhile is told before the present is reached",
+        "keeper/daemon/catching_up.py",
+        "present=target.number >= head.number)",
+        "present=True)",
+        "tests/integration/test_outage.py::test_what_is_true_at_the_present_is_told_once_and_nothing_of_what_passed",
+    ),
+    Removal(
+        _GROUP,
+        "whoever hears of nothing else hears that Keeper is blind for long",
+        "keeper/upkeep/headwatch.py",
+        "owners_too=owners_too)",
+        "owners_too=False)",
+        "tests/unit/upkeep/test_conditions.py::test_operators_hear_once_that_heads_stopped_and_everybody_when_it_lasts",
+    ),
+    Removal(
+        _GROUP,
+        "what the machine ran out of is named, with its limit and the remedy, and is no defect",
+        "keeper/cli.py",
+        "    lacking = None if isinstance(error, KeeperError) else shortage(error)",
+        "    lacking = None",
+        "tests/unit/test_shortage.py::test_a_command_that_runs_out_says_so_and_blames_nobody",
+    ),
 )

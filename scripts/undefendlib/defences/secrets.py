@@ -82,4 +82,12 @@ DEFENCES: tuple[Removal, ...] = (
         "    if False:\n",
         "tests/integration/test_privacy.py::test_exposures_are_named_by_what_can_be_done",
     ),
+    Removal(
+        _GROUP,
+        "the server that speaks with strangers has no key",
+        "keeper/upkeep/webchild.py",
+        " if value not in hidden}",
+        "}",
+        "tests/integration/test_secrets.py::test_a_deployment_in_trouble_tells_no_secret",
+    ),
 )

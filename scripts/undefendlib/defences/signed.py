@@ -131,4 +131,12 @@ DEFENCES: tuple[Removal, ...] = (
         "",
         f"{_T_POLICY}::test_a_signature_is_known_and_no_other",
     ),
+    Removal(
+        _GROUP,
+        "a deployment signs only what its bill said",
+        "keeper/deployment/counter.py",
+        " if order.call in self._agreed]",
+        "]",
+        "tests/integration/test_deploy.py::test_what_nobody_agreed_to_is_not_signed",
+    ),
 )

@@ -110,4 +110,12 @@ DEFENCES: tuple[Removal, ...] = (
         '        return _page(\n            "Acknowledge this',
         f"{_T_GATE}::test_a_link_acknowledges_once_its_button_is_pressed_and_not_by_being_looked_at",
     ),
+    Removal(
+        _GROUP,
+        "beyond this machine it listens only with a token",
+        "keeper/queries/live/command.py",
+        "    if not address.is_loopback and token is None:",
+        "    if False:",
+        "tests/integration/test_web_process.py::test_beyond_this_machine_it_listens_only_with_a_token",
+    ),
 )
