@@ -34,6 +34,10 @@ def confirmed(*keepers: Keeper) -> set[str]:
     return {row["account"] for row in rows if row["status"] == "confirmed"}
 
 
+def on_chain(chain: DevChain) -> set[str]:
+    return {account for account, _ in liquidations_on_chain(chain)}
+
+
 def blocks_pass(chain: DevChain, *keepers: Keeper) -> bool:
     if all(keeper.is_synced() for keeper in keepers):
         chain.mine()
@@ -71,6 +75,35 @@ def test_of_two_on_stores_of_their_own_the_one_that_did_not_send_stands_by(dev_c
     mined = transactions_on_chain(dev_chain, dev_chain.liquidator.address)
     recorded = {row["tx_hash"] for row in one.transactions()}
     assert {receipt["transactionHash"] for receipt in mined} <= recorded
+
+
+def test_of_two_that_are_awake_as_a_price_falls_each_knows_what_was_not_its_own(dev_chain: DevChain, tmp_path: Path):
+    """Both may act in the same instant, and which of them is first is chance. All is liquidated, nothing of the key is
+    mined that is in no journal, and whoever sees a transaction that it did not sign stands by."""
+    dev_chain.fund_liquidator()
+    owners = doom(dev_chain, 0, 1, borrowed=14_000)
+    dev_chain.mine_by_hand()
+    with live(tmp_path / "one", dev_chain) as one, live(tmp_path / "two", dev_chain) as two:
+        for keeper in (one, two):
+            keeper.start()
+            keeper.until_synced()
+        dev_chain.set_price("WETH", Decimal(1_600))
+        one.until("somebody to send", lambda: one.transactions() or two.transactions())
+        one.until("all to be liquidated", lambda: blocks_pass(dev_chain, one, two) and on_chain(dev_chain) == {*owners})
+        for _ in range(4):
+            blocks_pass(dev_chain, one, two)
+            one.until_synced()
+            two.until_synced()
+        mined = {
+            receipt["transactionHash"] for receipt in transactions_on_chain(dev_chain, dev_chain.liquidator.address)
+        }
+        signed = [{row["tx_hash"] for row in keeper.transactions()} for keeper in (one, two)]
+        assert mined <= signed[0] | signed[1]
+        for keeper, own in zip((one, two), signed, strict=True):
+            strangers = bool(mined - own)
+            assert bool(keeper.said("foreign_transactions_mined")) == strangers
+            assert ("something else sends" in str(keeper.said("transactions_halted"))) == strangers
+            assert keeper.terminate() == 0
 
 
 def test_a_second_on_the_same_store_refuses_or_stands_by_and_takes_over(dev_chain: DevChain, tmp_path: Path):
