@@ -14,6 +14,8 @@ from keeper.core.types import LiquidationPlan, Skip
 from keeper.core.units import WAD
 from keeper.devnet.chain import DevChain
 from keeper.devnet.configuration import aave_loans, uniswap, write_config
+from keeper.devnet.errors import Reverted
+from keeper.protocols.venus.sheet import Sheet, accrued_at, sheet
 from tests.support.contract_house import VENUS_LIQUIDATE, VENUS_REDEEM, Contract, running
 from tests.support.rehearsals import index, staged
 from tests.support.venus_world import Follower
@@ -55,6 +57,13 @@ def planned(chain: DevChain, who: str) -> LiquidationPlan:
     return plan
 
 
+def all_accrued(follower: Follower, who: str) -> Sheet:
+    """An account at the tip, once every market has accrued."""
+    assert follower.tip is not None
+    market, prices, now = follower.market, follower.book.prices, follower.tip.timestamp
+    return sheet(market, prices, follower.book.positions[bytes.fromhex(who[2:])], accrued_at(market, prices, now))
+
+
 @pytest.mark.parametrize(
     ("ether", "dollars", "price", "how"),
     [
@@ -84,6 +93,45 @@ def test_what_is_planned_is_what_happens(chain: DevChain, ether: str, dollars: s
     follower.index()
     left = follower.book.positions.get(bytes.fromhex(who[2:]))
     assert (left is not None and bool(left.debts)) == (how == "f5e3c462")
+
+
+def test_an_idle_market_does_not_save_whom_the_pool_lets_be_liquidated(chain: DevChain) -> None:
+    """The pool accrues only the debt's and the collateral's market. Ether that nobody touched counts without its
+    interest when bitcoin is seized, so an account that would be healthy with it is open, and planned to the unit.
+    Seizing the ether itself is refused."""
+    who, lender = borrower(chain, 2, "10", "14000"), chain.make_account(3)
+    chain.venus.supply(who, "WBTC", Decimal("0.2"))
+    chain.venus.supply(lender, "DAI", Decimal(1_000_000))
+    chain.venus.borrow(lender, "WETH", Decimal("10"))
+    chain.mine(300)
+    follower = Follower(chain)
+    follower.index()
+    lines = all_accrued(follower, who).lines
+    worth = {line.market.symbol: line.counts(isolated=True)[1] for line in lines}
+    owed = sum(line.price_e36 * line.owed_assets // WAD for line in lines)
+    eth = next(line for line in lines if line.market.asset == bytes.fromhex(chain.tokens["WETH"].address[2:]))
+    others = sum(worth.values()) - worth[eth.market.symbol]
+    chain.set_price("WETH", chain.price("WETH") * (owed - others) * 1_000_001 // 1_000_000 // worth[eth.market.symbol])
+    follower.follow()
+    assert follower.tip is not None
+    health = follower.adapter.health(
+        follower.market, follower.book.prices, follower.book.positions[bytes.fromhex(who[2:])], follower.tip.timestamp
+    )
+    assert all_accrued(follower, who).totals().liquidity > 0
+    assert health.liquidatable
+    assert health.factor_wad is not None
+    assert health.factor_wad < WAD
+    us, usdc = chain.liquidator.address, chain.venus.vtokens["USDC"]
+    chain.tokens.provide(us, "USDC", 10**12, usdc)
+    arguments = (who, 10**9, chain.venus.vtokens["WETH"])
+    with chain.rewound(), pytest.raises(Reverted, match="InsufficientShortfall"):
+        chain.send(us, usdc, "liquidateBorrow(address,uint256,address)", *arguments)
+    plan, held = planned(chain, who), chain.balance(us, "USDC")
+    assert plan.collateral_asset == bytes.fromhex(chain.tokens["WBTC"].address[2:])
+    assert plan.health_wad is not None
+    assert plan.health_wad < WAD
+    chain.client.send_data(us, plan.call.to, plan.call.data, "liquidate", gas=6_000_000)
+    assert held - chain.balance(us, "USDC") == plan.expected_repaid_assets > 0
 
 
 def test_an_account_with_several_small_debts_is_left_with_a_reason(chain: DevChain) -> None:

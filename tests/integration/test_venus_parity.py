@@ -9,7 +9,7 @@ import pytest
 from keeper.core.types import Block, Book
 from keeper.devnet.chain import DevChain
 from keeper.protocols import words
-from keeper.protocols.venus.sheet import accrued_at, sheet
+from keeper.protocols.venus.sheet import Sheet, accrued_at, sheet
 from keeper.protocols.venus.state import Account, Market
 from keeper.protocols.words import call
 from tests.support.venus_world import Follower, World
@@ -47,15 +47,53 @@ def assert_parity(follower: Follower) -> int:
         weighted_less_owed = _net(follower, position, block)
         assert weighted_less_owed == liquidity - shortfall, f"0x{key.hex()} accrued at {block.number}: {position}"
         forced = any(market.by_vtoken[debt.vtoken].forced for debt in position.debts)
-        assert health.liquidatable == bool(shortfall or forced)
+        assert health.liquidatable or not (shortfall or forced)
         owing += health.debt_value > 0
     return owing
 
 
+def assert_what_liquidations_see(follower: Follower) -> None:
+    """For each debt and collateral of every account: what the pool says of it after just these two markets accrued, as
+    `liquidateBorrow` has them. An account is liquidatable when one of them, or all or, if it is small, none accrued,
+    leave a shortfall, or a debt is forced."""
+    block, adapter, market = follower.tip, follower.adapter, follower.market
+    assert block is not None
+    asked: dict[tuple[bytes, bytes], list[bytes]] = {}
+    for key, position in follower.book.positions.items():
+        for debt in position.debts:
+            for vtoken, _ in position.supplies:
+                if {debt.vtoken, vtoken} <= set(position.entered):
+                    asked.setdefault((debt.vtoken, vtoken), []).append(key)
+    short: set[bytes] = set()
+    for pair, keys in asked.items():
+        accruals = [call(vtoken, _ACCRUE) for vtoken in pair]
+        answers = follower.read([*accruals, *(adapter.confirm_calls(market, key)[0] for key in keys)], block)
+        for key, answer in zip(keys, answers[len(accruals) :], strict=True):
+            if answer is None:
+                continue
+            _, liquidity, shortfall = words.words(answer, 3, "getAccountLiquidity()")
+            seen = _sheet(follower, follower.book.positions[key], block).seen(*pair)
+            assert seen.liquidity - seen.shortfall == liquidity - shortfall, f"0x{key.hex()} at {block.number}: {pair}"
+            short |= {key} if shortfall else set()
+    for key, position in follower.book.positions.items():
+        health = adapter.health(market, follower.book.prices, position, block.timestamp)
+        if health.unpriced_assets:
+            continue
+        position_now = _sheet(follower, position, block)
+        stored, accrued = position_now.seen(), position_now.totals()
+        whole = stored.shortfall and stored.collateral <= market.min_collateral_usd_wad
+        otherwise = bool(accrued.shortfall or whole or position_now.forced)
+        assert health.liquidatable == (otherwise or key in short), f"0x{key.hex()} at {block.number}: {position}"
+
+
 def _net(follower: Follower, position: Account, block: Block) -> int:
-    market, prices = follower.market, follower.book.prices
-    totals = sheet(market, prices, position, accrued_at(market, prices, block.timestamp)).totals()
+    totals = _sheet(follower, position, block).totals()
     return totals.liquidity - totals.shortfall
+
+
+def _sheet(follower: Follower, position: Account, block: Block) -> Sheet:
+    market, prices = follower.market, follower.book.prices
+    return sheet(market, prices, position, accrued_at(market, prices, block.timestamp))
 
 
 def test_native_view_equals_the_pools_through_random_actions(chain: DevChain) -> None:
@@ -64,10 +102,12 @@ def test_native_view_equals_the_pools_through_random_actions(chain: DevChain) ->
     follower = Follower(chain)
     follower.index()
     owing = 0
-    for _ in range(45):
+    for step in range(45):
         world.step()
         follower.follow()
         owing = max(owing, assert_parity(follower))
+        if step % 9 == 0:
+            assert_what_liquidations_see(follower)
     assert owing >= 25
     assert follower.liquidations
     fresh = Follower(chain)

@@ -1,7 +1,8 @@
 """What cures a position, and what would break it: exact amounts and prices, found by search over the pool's integers.
 
 With everything else fixed, more collateral, less debt or a higher collateral price never lowers health. Minting moves
-the exchange rate a little by its rounding, always up, so that is modelled too.
+the exchange rate a little by its rounding, always up, so that is modelled too. Either has its market accrue, and only
+that one: what the account is worth to a liquidation that touches others (`Sheet.views`) is part of the search.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ def minted(line: Line, assets: int) -> Line:
     tokens = assets * WAD // now.exchange_rate_wad
     supply, cash = now.total_supply + tokens, now.cash + assets
     rate = exchange_rate(one, now.total_borrows, now.total_reserves, supply, cash)
-    after = replace(now, total_supply=supply, cash=cash, exchange_rate_wad=rate)
+    after = replace(now, total_supply=supply, cash=cash, exchange_rate_wad=rate, before=None)
     return replace(line, accrued=after, tokens=line.tokens + tokens)
 
 
 def repaid(line: Line, assets: int) -> Line:
-    return replace(line, owed_assets=max(line.owed_assets - assets, 0))
+    """The line after so much of its debt was repaid."""
+    return replace(line.touched, owed_assets=max(line.owed_assets - assets, 0))
 
 
 def demands(position: Sheet, target_wad: int) -> tuple[Demand, ...]:
@@ -41,7 +43,7 @@ def demands(position: Sheet, target_wad: int) -> tuple[Demand, ...]:
     Nothing when the target is met already, or while an asset is unpriced. Left out: what the pool would refuse (paused,
     above its supply cap), debts whose full repayment is not enough, and supplies beyond 2^120.
     """
-    health = position.totals().health_wad
+    health = position.health_wad
     if position.unpriced or health is None or health >= target_wad:
         return ()
     found: list[Demand] = []
@@ -67,7 +69,7 @@ def _least(
     position: Sheet, line: Line, action: str, act: Callable[[Line, int], Line], most: int, target_wad: int
 ) -> list[Demand]:
     def health(assets: int) -> int | None:
-        return position.with_line(act(line, assets)).totals().health_wad
+        return position.with_line(act(line, assets)).health_wad
 
     def cured(assets: int) -> bool:
         reached = health(assets)
@@ -92,7 +94,7 @@ def _near(health: Callable[[int], int | None], action: str, most: int, target_wa
 
 
 def breach_prices(position: Sheet) -> tuple[BreachPrice, ...]:
-    """For each collateral asset the highest price at which the account has a shortfall, all else equal: it has one
+    """For each collateral asset the highest price at which the account can be liquidated, all else equal: it can
     there and not one unit above. Left out: assets whose price alone cannot bring it about."""
     if position.unpriced or position.totals().health_wad is None:
         return ()
@@ -105,4 +107,4 @@ def breach_prices(position: Sheet) -> tuple[BreachPrice, ...]:
 
 
 def _short_at(position: Sheet, asset: bytes, price_e36: int) -> bool:
-    return position.with_price(asset, price_e36).totals().shortfall > 0
+    return position.with_price(asset, price_e36).short

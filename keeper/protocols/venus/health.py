@@ -8,15 +8,23 @@ from typing import Any
 from keeper.core.types import Assessment, Health, Holding, Linear, Margin, Prices, Slack
 from keeper.core.units import BPS, WAD, div_up
 from keeper.protocols.venus.interest import Accrued, stored
-from keeper.protocols.venus.sheet import Accrual, Sheet, Totals, sheet
+from keeper.protocols.venus.sheet import Accrual, Sheet, Totals, least_health, sheet
 from keeper.protocols.venus.state import Account, Market, VMarket
 
 
 def judge(position: Sheet) -> tuple[Health, Totals]:
-    """With an unpriced asset the totals miss it, so health is unknown. A forced debt is liquidatable at any health."""
-    totals = position.totals()
-    factor = None if position.unpriced else totals.health_wad
-    open_to = factor is not None and (totals.shortfall > 0 or position.forced)
+    """The health is the least that a liquidation may find (`Sheet.views`); values are those once all markets accrued.
+
+    So it is never above what Comptroller.getAccountLiquidity says after every market's accrueInterest, and below it
+    only where a market counts that a liquidation need not touch: the pool takes that one as stored, without the
+    interest of a collateral that nobody has moved for long. The pool's view as it stands is `native_of`.
+
+    With an unpriced asset the totals miss it, so health is unknown. A forced debt is liquidatable at any health.
+    """
+    views = position.views()
+    totals = views[0]
+    factor = None if position.unpriced else least_health(views)
+    open_to = factor is not None and (position.forced or any(view.shortfall for view in views))
     health = Health(
         factor_wad=factor,
         liquidatable=open_to,
@@ -98,6 +106,9 @@ def _margin(market: Market, position: Sheet, totals: Totals) -> Margin:
 #
 # Slot 2k is the supply of the k-th market, slot 2k + 1 its debt. One more slot, always NaN, sends to exact judgement
 # whoever owes in a market whose debts may be liquidated at any health.
+#
+# A supply counts without the interest that waits to be added to its market, a debt with it: no liquidation can find
+# less. How much less than the exact health that is depends on the time, so nothing is ever surely below a threshold.
 
 
 def linear(market: Market, account: Account) -> Linear:
@@ -120,13 +131,15 @@ def linear(market: Market, account: Account) -> Linear:
 
 
 def factors(market: Market, prices: Prices, accrual: Accrual) -> list[float]:
-    """Dollars (scaled by 1e18) that one vToken unit, and one unit of principal per index, are worth by slot."""
+    """Dollars (scaled by 1e18) that one vToken unit at least, and one unit of principal per index at most, are worth
+    by slot."""
     values: list[float] = []
     for one in market.markets:
         price = prices.get(one.asset)
         value = float("nan") if price is None else price.value / WAD
         now = accrual(one)
-        values += (value * (now.exchange_rate_wad / WAD), value * now.borrow_index_wad)
+        least = now.before or now
+        values += (value * (least.exchange_rate_wad / WAD), value * now.borrow_index_wad)
     values.append(float("nan"))
     return values
 
@@ -134,11 +147,9 @@ def factors(market: Market, prices: Prices, accrual: Accrual) -> list[float]:
 def slack(market: Market) -> Slack:
     """The pool truncates a vToken's price, and that price times its threshold, to 1e-18 of a dollar per unit of 1e18
     scale: relative to what they are worth that is 2 in 1e18 * price, below one part in a million down to prices of 1e12
-    (a vToken unit worth a trillionth of a dollar times 1e-6). Debts are truncated to raw units: less than is owed here
-    by at most one, which in weight is one over the index, and an index starts at 1e18.
+    (a vToken unit worth a trillionth of a dollar times 1e-6). Debts are truncated to raw units: less than is owed here.
     """
-    grains = tuple(grain for _ in market.markets for grain in (1.0, 1.0 / WAD))
-    return Slack(relative=1e-6, absolute=float(4 * (len(market.markets) + 1)), grains=(*grains, 0.0))
+    return Slack(relative=1e-6, absolute=float(4 * (len(market.markets) + 1)))
 
 
 def same_weights(before: Market, after: Market) -> bool:

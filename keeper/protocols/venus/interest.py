@@ -16,7 +16,7 @@ _YEAR_S = 365 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Accrued:
-    """A market's totals at one slot."""
+    """A market's totals at one slot. before: as the contract holds them, when interest waits to be added to them."""
 
     borrow_index_wad: int
     total_borrows: int
@@ -24,6 +24,7 @@ class Accrued:
     total_supply: int
     cash: int
     exchange_rate_wad: int
+    before: Accrued | None = None
 
 
 def stored(one: VMarket) -> Accrued:
@@ -34,16 +35,16 @@ def stored(one: VMarket) -> Accrued:
 
 def accrue(one: VMarket, slot: int) -> Accrued:
     """As `accrueInterest` in this slot would leave it. A slot before the last accrual adds nothing."""
-    slots = slot - one.accrued_slot
+    slots, before = slot - one.accrued_slot, stored(one)
     if slots <= 0:
-        return stored(one)
+        return before
     factor_wad = one.borrow_rate_wad * slots
     interest = factor_wad * one.total_borrows // WAD
     borrows = interest + one.total_borrows
     reserves = one.reserve_factor_wad * interest // WAD + one.total_reserves
     index_wad = factor_wad * one.borrow_index_wad // WAD + one.borrow_index_wad
     rate_wad = exchange_rate(one, borrows, reserves, one.total_supply, one.cash)
-    return Accrued(index_wad, borrows, reserves, one.total_supply, one.cash, rate_wad)
+    return Accrued(index_wad, borrows, reserves, one.total_supply, one.cash, rate_wad, before)
 
 
 def exchange_rate(one: VMarket, borrows: int, reserves: int, supply: int, cash: int) -> int:

@@ -5,6 +5,9 @@ collateral, up to the close factor. A smaller one is taken whole: by `liquidateA
 its collateral covers debt and incentive, and otherwise by `healAccount`, which gives all its collateral for a part of
 the debt and writes the rest off. Of small accounts only those are planned that owe one asset and have one collateral.
 
+Each call looks at the account with other interest added (`Sheet.views`): the first with that of its two markets, the
+second with none, the third with all. Whether it is large or small, and short, is asked of that view alone.
+
 What is seized comes as vTokens; a plan says how they are redeemed (`LiquidationPlan.unwrap`).
 Source: Comptroller.preLiquidateHook, liquidateAccount, healAccount, liquidateCalculateSeizeTokens; VToken._seize.
 """
@@ -19,9 +22,9 @@ from keeper.core.units import WAD
 from keeper.protocols import words
 from keeper.protocols.search import least
 from keeper.protocols.venus import abi
-from keeper.protocols.venus.interest import exchange_rate, stored
+from keeper.protocols.venus.interest import exchange_rate
 from keeper.protocols.venus.logs import protocol_part
-from keeper.protocols.venus.sheet import Line, Sheet, accrued_at, accrued_only, accrued_soonest, sheet
+from keeper.protocols.venus.sheet import Line, Sheet, Totals, accrued_at, accrued_soonest, sheet
 from keeper.protocols.venus.state import Account, Action, Market
 
 _GAS = 900_000
@@ -115,6 +118,10 @@ class Case:
     def position(self) -> Sheet:
         return sheet(self.market, self.prices, self.account, accrued_at(self.market, self.prices, self.now))
 
+    def soonest(self) -> Sheet:
+        """In the earliest block that a transaction expected at that time can be in."""
+        return sheet(self.market, self.prices, self.account, accrued_soonest(self.market, self.prices, self.now))
+
 
 def plan(case: Case, wallet: Mapping[bytes, int], receiver: bytes) -> LiquidationPlan | Skip:
     """The most profitable way that the wallet can pay for; or why there is none. What it receives stays vTokens."""
@@ -188,39 +195,46 @@ def _sizing(case: Case, way: Way) -> Callable[[int], LiquidationPlan | Skip]:
 
 
 def _ways(case: Case, receiver: bytes, reasons: dict[str, str]) -> Iterator[Way]:
-    market, position = case.market, case.position()
-    totals = position.totals()
+    position = case.position()
     if position.unpriced:
         reasons["unpriced"] = "no usable price of " + ", ".join("0x" + asset.hex() for asset in position.unpriced)
         return
     if case.key == receiver:
         reasons["own_account"] = "an account must not liquidate itself"
         return
-    if not (totals.shortfall or position.forced):
-        reasons["healthy"] = f"it has {totals.liquidity} base units of liquidity"
+    if not (position.short or position.forced):
+        reasons["healthy"] = f"it has {position.totals().liquidity} base units of liquidity"
         return
-    if market.isolated and totals.collateral <= market.min_collateral_usd_wad and totals.shortfall:
+    if _small(case.market, position.seen()):
         yield from _whole(case, position, reasons)
-        return
+    soonest = case.soonest()
     for debt in position.lines:
         for collateral in position.lines:
             if debt.owed_assets and collateral.tokens and _allowed(debt, collateral, reasons):
-                yield from _in_part(case, position, debt, collateral, reasons)
+                yield from _in_part(case, position, soonest, debt, collateral, reasons)
 
 
-def _in_part(case: Case, position: Sheet, debt: Line, collateral: Line, reasons: dict[str, str]) -> Iterator[Way]:
+def _small(market: Market, seen: Totals) -> bool:
+    return market.isolated and seen.collateral <= market.min_collateral_usd_wad
+
+
+def _in_part(
+    case: Case, position: Sheet, soonest: Sheet, debt: Line, collateral: Line, reasons: dict[str, str]
+) -> Iterator[Way]:
     market = case.market
-    pair = frozenset((debt.market.vtoken, collateral.market.vtoken))
     if debt.market.forced:
         most = debt.owed_assets
     else:
-        for accrued in (accrued_at(market, case.prices, case.now), accrued_soonest(market, case.prices, case.now)):
-            seen = sheet(market, case.prices, case.account, accrued_only(accrued, pair))
-            if not seen.totals().shortfall:
-                reasons.setdefault("not_accrued", "it has a shortfall only once interest has accrued")
+        for then in (position, soonest):
+            seen = then.seen(debt.market.vtoken, collateral.market.vtoken)
+            if _small(market, seen):
+                reasons.setdefault("too_small", f"collateral of {seen.collateral} base units is liquidated whole only")
+                return
+            if not seen.shortfall:
+                reasons.setdefault("not_accrued", "it has a shortfall only once interest of other markets has accrued")
                 return
         # Debts grow: what the close factor allows in the earliest block it allows in every later one.
-        most = market.close_factor_wad * min(debt.owed_assets, seen.line(debt.market.vtoken).owed_assets) // WAD
+        most = market.close_factor_wad * min(debt.owed_assets, soonest.line(debt.market.vtoken).owed_assets) // WAD
     if most <= 0:
         reasons.setdefault("dust", f"the close factor leaves nothing of {debt.owed_assets} raw units to repay")
         return
@@ -234,7 +248,7 @@ def _in_part(case: Case, position: Sheet, debt: Line, collateral: Line, reasons:
 
 
 def _whole(case: Case, position: Sheet, reasons: dict[str, str]) -> Iterator[Way]:
-    market, totals = case.market, position.totals()
+    market, stored = case.market, position.seen()
     debts = [line for line in position.lines if line.owed_assets]
     held = [line for line in position.lines if line.tokens]
     if len(debts) != 1 or len(held) != 1:
@@ -246,26 +260,29 @@ def _whole(case: Case, position: Sheet, reasons: dict[str, str]) -> Iterator[Way
     [debt], [collateral] = debts, held
     if not _allowed(debt, collateral, reasons):
         return
-    if market.incentive_wad * totals.borrows // WAD < totals.collateral:
-        seen = sheet(market, case.prices, case.account, stored)
-        if not seen.totals().shortfall:
-            reasons["not_accrued"] = "it has a shortfall only once its markets have accrued"
-            return
+    if stored.shortfall and market.incentive_wad * stored.borrows // WAD < stored.collateral:
         part = Part(market, debt, collateral, debt.owed_assets)
         order = words.encode(
             abi.LIQUIDATE_ACCOUNT, case.key, 64, 1, collateral.market.vtoken, debt.market.vtoken, debt.owed_assets
         )
         yield Way(part, debt.owed_assets, lambda _: TxCall(market.comptroller, order), part.outcome)
-        return
+    yield from _healed(case, position.totals(), debt, collateral, reasons)
+
+
+def _healed(case: Case, totals: Totals, debt: Line, collateral: Line, reasons: dict[str, str]) -> Iterator[Way]:
+    market = case.market
     # percentage = collateral / (borrows * incentive), each of the two operations rounded down
     scaled = totals.borrows * market.incentive_wad // WAD
     percentage = totals.collateral * WAD // scaled if scaled else 0
-    if not 0 < percentage <= WAD:
-        reasons["nothing_to_heal"] = "it has no collateral to be healed with"
+    if not percentage:
+        reasons.setdefault("nothing_to_heal", "it has no collateral to be healed with")
+        return
+    if percentage > WAD or not totals.shortfall or not _small(market, totals):
+        reasons.setdefault("not_accrued", "once its markets have accrued, its collateral is too much to heal it")
         return
     part = Part(market, debt, collateral, percentage * debt.owed_assets // WAD)
     if part.most_assets <= 0:
-        reasons["dust"] = "healing it would repay nothing"
+        reasons.setdefault("dust", "healing it would repay nothing")
         return
     heal = TxCall(market.comptroller, words.encode(abi.HEAL_ACCOUNT, case.key))
     yield Way(part, part.most_assets, lambda _: heal, lambda _: part.whole())
@@ -301,7 +318,7 @@ def _sized(case: Case, way: Way, offered_assets: int) -> LiquidationPlan | Skip:
         expected_seized_assets=outcome.seized_assets,
         profit_base=part.profit_value(outcome),
         judged_at=case.now,
-        health_wad=case.position().totals().health_wad,
+        health_wad=case.position().health_wad,
         call=way.call(offer),
         approval=(debt.asset, debt.vtoken, offer),
         gas_limit_hint=_GAS + _GAS_TO_REDEEM + _GAS_PER_OTHER_MARKET * len(case.account.entered),

@@ -33,7 +33,7 @@ def overrides(market: Market, prices: Prices, position: Sheet, lever: Lever) -> 
         return Skip("unpriced", f"no usable price of {', '.join('0x' + asset.hex() for asset in position.unpriced)}")
     if not any(line.owed_assets for line in position.lines):
         return Skip("no_debt", "it owes nothing")
-    if position.totals().shortfall or position.forced:
+    if position.short or position.forced:
         return []
 
     if lever is Lever.PRICE:
