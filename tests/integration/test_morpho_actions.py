@@ -11,8 +11,10 @@ from decimal import Decimal
 import pytest
 
 from keeper.core.errors import ConfigError
-from keeper.core.types import Demand, LiquidationPlan, Skip
+from keeper.core.stress import Lever
+from keeper.core.types import Demand, Health, LiquidationPlan, Skip
 from keeper.core.units import UINT256_MAX, WAD
+from keeper.devnet.abi import selector
 from keeper.devnet.chain import DevChain
 from keeper.devnet.contracts import morpho_artifacts
 from keeper.devnet.errors import DevnetError, Reverted
@@ -285,6 +287,56 @@ def test_whoever_authorized_an_offer_is_liquidated_by_its_terms_and_to_the_wei(d
     fresh: Follower[Market, Position] = Follower(dev_chain, adapter(dev_chain))
     fresh.index()
     assert (fresh.book.positions, fresh.book.market) == (follower.book.positions, follower.book.market)
+
+
+def test_an_offer_whose_own_oracle_sees_more_than_the_market_allows_opens_nothing(dev_chain: DevChain) -> None:
+    """It refuses as liquidatable what Morpho refuses as healthy, so nobody may; one unit of price within, it opens."""
+    alice, bob, lender = dev_chain.accounts[:3]
+    markets, own = settable(dev_chain, 2_000 * 10**24), settable(dev_chain, 2_000 * 10**24)
+    market = dev_chain.morpho.add_market("WETH", "USDC", irm="0x" + "00" * 20, oracle=markets)
+    market.supply(lender, Decimal(1_000_000))
+    market.supply_collateral(alice, Decimal(10))
+    market.borrow(alice, Decimal(15_000))
+    offer = market.offer_pre_liquidation(80 * 10**16, (10**17, 10**18), (101 * 10**16, 103 * 10**16), own)
+    market.authorize(alice, offer)
+    follower: Follower[Market, Position] = Follower(dev_chain, adapter(dev_chain))
+    follower.index()
+    key = market.id + bytes.fromhex(alice[2:])
+    dev_chain.tokens.provide(bob, "USDC", 10**10, offer)
+
+    def judged(price: int) -> Health:
+        dev_chain.send(bob, own, "set(uint256)", price)
+        follower.follow()
+        assert follower.tip is not None
+        book, now = follower.book, follower.tip.timestamp
+        return follower.adapter.health(follower.market, book.prices, book.positions[key], now)
+
+    lltv = follower.market.by_id[market.id].lltv_wad
+    last = -(-15_000 * 10**6 * WAD // lltv * 10**36 // 10**19)
+    while 10 * WAD * last // 10**36 * lltv // WAD < 15_000 * 10**6:
+        last += 1
+    pre_liquidate = ("preLiquidate(address,uint256,uint256,bytes)", alice, 0, 10**12, b"")
+    outside = judged(last - 1)
+    with pytest.raises(Reverted) as refusal:
+        dev_chain.send(bob, offer, *pre_liquidate)
+    assert refusal.value.data == selector("LiquidatablePosition()")
+    with pytest.raises(Reverted, match="position is healthy"):
+        market.liquidate(bob, alice, shares=10**12)
+    assert not outside.liquidatable
+    assert outside.factor_wad is not None
+    assert outside.factor_wad < WAD  # below the threshold that its owner agreed to all the same
+    position = follower.book.positions[key]
+    case = (follower.market, follower.book.prices, key, position, dev_chain.timestamp)
+    refused = follower.adapter.plan(*case, {bytes.fromhex(market.params[0][2:]): 10**12}, b"\x01" * 20)
+    assert isinstance(refused, Skip)
+    assert refused.code == "no_offer"
+    for lever in Lever:
+        asked = follower.adapter.stress(*case, lever)
+        with pytest.raises(StopIteration) as said:
+            next(iter(asked))
+        assert said.value.value and not isinstance(said.value.value, Skip)
+    assert judged(last).liquidatable
+    dev_chain.send(bob, offer, *pre_liquidate)
 
 
 def test_an_offer_begins_exactly_where_its_breach_price_says_and_ends_with_its_authorization(

@@ -66,7 +66,8 @@ class Sheet:
 
     @property
     def limit(self) -> int | None:
-        """By the lowest threshold that applies: above it somebody may liquidate."""
+        """By the lowest threshold that its owner has agreed to. Health counts every offer, also one beyond its own end
+        (`open_lines`): its oracle has only to see a little more collateral, or its owner to add some, and it opens."""
         limits = [
             self.max_borrow,
             *(limit(self.collateral_assets, one.price_e36, one.offer.pre_lltv_wad) for one in self.lines),
@@ -89,9 +90,21 @@ class Sheet:
 
     @property
     def liquidatable(self) -> bool:
-        """By the contracts' own comparison. False when nobody can tell."""
-        most, owes = self.limit, self.borrowed
-        return most is not None and owes is not None and most < owes
+        """By the contracts' own comparison: Morpho's, or that of one of `open_lines`. False when nobody can tell."""
+        most, owes = self.max_borrow, self.borrowed
+        return most is not None and owes is not None and (most < owes or bool(self.open_lines))
+
+    @property
+    def open_lines(self) -> tuple[Line, ...]:
+        """Offers through which anybody may liquidate. One whose own oracle says that Morpho would refuses to, whatever
+        Morpho's oracle says."""
+        return tuple(line for line in self.lines if self._is_open(line))
+
+    def _is_open(self, line: Line) -> bool:
+        owes, lltv_wad = self.borrowed, self.lending.lltv_wad
+        least = limit(self.collateral_assets, line.price_e36, line.offer.pre_lltv_wad)
+        most = limit(self.collateral_assets, line.price_e36, lltv_wad)
+        return owes is not None and least is not None and most is not None and least < owes <= most
 
 
 def unpriced(sheet: Sheet) -> tuple[bytes, ...]:

@@ -207,7 +207,7 @@ def _sizes(sheet: Sheet, worth: Price | None) -> tuple[Owed, int, Price] | Skip:
         names = ", ".join("0x" + asset.hex() for asset in unknown)
         return Skip("unpriced", f"market {lending.name} cannot be judged: no usable price or rate for {names}")
     if not sheet.liquidatable or sheet.owed is None or sheet.price_e36 is None:
-        return Skip("healthy", f"health {sheet.factor_wad} is not below {WAD}")
+        return _closed(sheet)
     if not sheet.collateral_assets:
         return Skip("nothing_pledged", "no collateral is left")
     if not sheet.price_e36:
@@ -221,13 +221,19 @@ def _sizes(sheet: Sheet, worth: Price | None) -> tuple[Owed, int, Price] | Skip:
     return sheet.owed, sheet.price_e36, worth
 
 
+def _closed(sheet: Sheet) -> Skip:
+    """Why nobody may liquidate a position that can be judged."""
+    factor = sheet.factor_wad
+    if factor is None or factor >= WAD:
+        return Skip("healthy", f"health {factor} is not below {WAD}")
+    return Skip("no_offer", "its owner's pre-liquidation contracts hold it for liquidatable on Morpho, which does not")
+
+
 def _best_offer(account: bytes, sheet: Sheet, owed: Owed, worth: Price) -> Offered | Skip:
     """The one that seizes most, of those between whose thresholds the position is."""
     found = list(_offers(account, sheet, owed, worth))
     if not found:
-        return Skip(
-            "no_offer", "its owner's pre-liquidation contracts hold it for liquidatable on Morpho, which does not"
-        )
+        return _closed(sheet)
     return max(found, key=lambda one: one.largest().seized_assets)
 
 

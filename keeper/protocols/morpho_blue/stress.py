@@ -16,7 +16,7 @@ from keeper.core.stress import CodeSet, Override, StorageSet, constant_feed
 from keeper.core.types import Prices, Skip
 from keeper.core.units import WAD
 from keeper.protocols.morpho_blue.accrue import accrued
-from keeper.protocols.morpho_blue.health import Sheet, unpriced
+from keeper.protocols.morpho_blue.health import Sheet, limit, unpriced
 from keeper.protocols.search import least
 
 _MARKETS_SLOT = 3
@@ -28,7 +28,7 @@ def by_debt(morpho: bytes, sheet: Sheet, prices: Prices, now: int) -> Sequence[O
     """The least by which all that its market owes must have grown; what suppliers are owed grows as much."""
     if (refusal := _hopeless(sheet)) is not None or sheet.liquidatable:
         return refusal or []
-    lending = sheet.lending
+    lending, sheet = sheet.lending, _without_closed_offers(sheet)
 
     def grown(by: int) -> Sheet:
         more = replace(lending, supply_assets=lending.supply_assets + by, borrow_assets=lending.borrow_assets + by)
@@ -55,6 +55,7 @@ def by_price(sheet: Sheet) -> Sequence[Override] | Skip:
     """The highest answer of its oracle that opens it."""
     if (refusal := _hopeless(sheet)) is not None or sheet.liquidatable:
         return refusal or []
+    sheet = _without_closed_offers(sheet)
 
     def healthy(price: int) -> bool:
         factor = sheet.at_price(price).factor_wad
@@ -64,6 +65,14 @@ def by_price(sheet: Sheet) -> Sequence[Override] | Skip:
     if not price:
         return Skip("out_of_reach", "only a collateral that is worth nothing opens it")
     return [CodeSet(sheet.lending.oracle, constant_feed(price))]
+
+
+def _without_closed_offers(sheet: Sheet) -> Sheet:
+    """Of a position that nobody may liquidate: without offers that lower its health and open nothing."""
+    owes = sheet.borrowed or 0
+    most = (limit(sheet.collateral_assets, one.price_e36, one.offer.pre_lltv_wad) for one in sheet.lines)
+    kept = (one for one, allowed in zip(sheet.lines, most, strict=True) if allowed is None or allowed >= owes)
+    return replace(sheet, lines=tuple(kept))
 
 
 def _hopeless(sheet: Sheet) -> Skip | None:
