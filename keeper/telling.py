@@ -62,7 +62,10 @@ class Teller:
         self._undone = frozenset(
             position
             for position, one in told.items()
-            if one.event is NoticeEvent.LIQUIDATED and position not in lost and _is_gone(one, blocks)
+            if one.event is NoticeEvent.LIQUIDATED
+            and position not in lost
+            and _is_gone(one, blocks)
+            and not self._is_lost(store, one)
         )
         self._ended, self._nowhere = {}, {}
         believed = {position: one for position, one in told.items() if not one.event.closes}
@@ -90,6 +93,11 @@ class Teller:
         for event in (NoticeEvent.OPENED, NoticeEvent.ESCALATED):
             wanting.update(self._router.channels(_Subject(account, self._judge.adapter.name, event, told.band)))
         return self._router.without_others(wanting - known)
+
+    def _is_lost(self, store: Store, one: Told) -> bool:
+        """Whether the loss that was told is on record, though its telling was of a later block."""
+        payload = store.fact(self._judge.adapter.name, "episode", one.episode.encode())
+        return payload is not None and load_episode(payload).status is EpisodeStatus.LIQUIDATED
 
     def _since(self, store: Store, number: int) -> Iterator[Episode]:
         return (load_episode(row[2]) for row in store.episodes(self._judge.adapter.name, since=number))

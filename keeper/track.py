@@ -45,13 +45,31 @@ class Track:
     def load(self, store: Store) -> None:
         """Become what the store says."""
         self._folded, self._unstored = None, False
+        self.judge.observe(self.volatility(store))
+        self.hold(store)
+
+    def hold(self, store: Store) -> None:
+        """As `load`, but for the volatility, which may have been remembered meanwhile."""
+        found = self.stored(store)
+        self.book.market, self.book.prices, self.book.positions = found.market, found.prices, found.positions
+        self.judge.reload(self.book, self.open_episodes(store), self.judge.volatility)
+        self.teller.reload(store)
+
+    def let_go(self, store: Store) -> None:
+        """Hold nothing but the volatility: what is stored is of another block than the tip."""
+        self._folded, self._unstored = None, False
+        self.book.market, self.book.prices, self.book.positions = None, {}, {}
+        self.judge.reload(self.book, (), self.volatility(store))
+
+    def stored(self, store: Store) -> Book[Any, Any]:
+        """The book that is stored, of whatever block it is."""
         market = store.fact(self.name, "market", MARKET_KEY)
         prices = store.fact(self.name, "prices", MARKET_KEY)
-        self.book.market = None if market is None else self.adapter.load_market(market)
-        self.book.prices = {} if prices is None else load_prices(prices)
-        self.book.positions = StoredPositions(store, self.name, self.adapter.load_position)
-        self.judge.reload(self.book, self.open_episodes(store), self.volatility(store))
-        self.teller.reload(store)
+        return Book(
+            None if market is None else self.adapter.load_market(market),
+            {} if prices is None else load_prices(prices),
+            StoredPositions(store, self.name, self.adapter.load_position),
+        )
 
     def rewind(self, store: Store, changed: Collection[tuple[str, bytes]]) -> None:
         """Follow a store that was reverted or amended; changed: kind and key of every fact whose newest version is

@@ -17,7 +17,7 @@ from keeper.core.errors import ConfigError, StateUnavailable, UnrecoverableReorg
 from keeper.core.ports import Store
 from keeper.core.types import Block, BlockRef, Call, CallResult
 from keeper.daemon.heads import Heads
-from keeper.indexer.backfill import Progress, Report, backfill
+from keeper.indexer.backfill import Missed, Progress, Report, backfill
 from keeper.indexer.follow import MOST_MISSED, canonical_ancestor
 from keeper.indexer.reads import drive
 from keeper.indexer.rpc.client import RpcClient
@@ -26,6 +26,7 @@ from keeper.patience import Patience
 from keeper.pipeline import Pipeline
 from keeper.pulse import HeadTally
 from keeper.remembering import remember
+from keeper.track import Track
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +66,7 @@ class CatchUp:
         if len(window) and target.number <= window.tip.number:
             await self._admit_newcomers()
             return
-        books = [(track.adapter, track.book) for track in self.pipeline.tracks]
+        books = self._books(self.pipeline.tracks)
         log.info("catching_up", to_block=target.number, head=head.number)
         updates = await backfill(self.rpc, self.store, books, target, final.number, self._progressed)
         for track, update in zip(self.pipeline.tracks, updates, strict=True):
@@ -77,7 +78,8 @@ class CatchUp:
         log.info("caught_up", block=target.number, positions=sum(len(u.positions) for u in updates))
 
     async def _admit_newcomers(self) -> None:
-        """Index protocols that were configured after the others, at the last final block, and follow all from there."""
+        """Index protocols that were configured after the others, or again, at the last final block, and follow all from
+        there."""
         pipeline, newcomers = self.pipeline, self.pipeline.newcomers
         if not newcomers:
             return
@@ -86,9 +88,19 @@ class CatchUp:
             await pipeline.apply(Reverted(window.oldest.ref, window.above(window.oldest.number)))
         tip = pipeline.window.tip
         log.info("admitting_protocols", protocols=[track.name for track in newcomers], at_block=tip.number)
-        books = [(track.adapter, track.book) for track in newcomers]
+        books = self._books(newcomers)
         updates = await backfill(self.rpc, self.store, books, tip, tip.number, self._progressed)
         pipeline.admit(newcomers, updates)
+
+    def _books(self, tracks: Sequence[Track]) -> list[Missed]:
+        """With what is held of them, which for newcomers is what is stored from earlier."""
+        tip, newcomers = self.store.cursor(), {track.name for track in self.pipeline.newcomers}
+        return [
+            (track.adapter, track.stored(self.store), None)
+            if tip is None or track.name in newcomers
+            else (track.adapter, track.book, tip.number)
+            for track in tracks
+        ]
 
     def _progressed(self, step: Progress) -> None:
         self.patience.progressed()

@@ -28,6 +28,10 @@ _CHECKPOINT_S = 0.5  # what a killed scan loses at most; each costs a sync of th
 _CHECKPOINT_TOUCHES = 100_000
 
 
+Missed = tuple[Adapter, Book[Any, Any], int | None]
+"""A protocol, its book, and the block that the book is of. None: as far as the protocol was scanned, if ever."""
+
+
 class ChainReader(Headers, LogSource, Protocol):
     async def call_many(self, calls: Sequence[Call], block: Any) -> Sequence[CallResult]: ...
 
@@ -48,7 +52,7 @@ Report = Callable[[Progress], None]
 async def backfill(
     chain: ChainReader,
     store: Store,
-    books: Sequence[tuple[Adapter, Book[Any, Any]]],
+    books: Sequence[Missed],
     target: Block,
     final: int,
     report: Report,
@@ -58,18 +62,18 @@ async def backfill(
     final: height that can no longer be reorganized; what is above is scanned again by whoever resumes.
     Raises RetryableError from the chain (call again: it resumes) and ConfigError when an address is not a market.
     """
-    return [await _one(chain, store, adapter, book, target, final, report) for adapter, book in books]
+    return [await _one(chain, store, missed, target, final, report) for missed in books]
 
 
 async def _one(
     chain: ChainReader,
     store: Store,
-    adapter: Adapter,
-    book: Book[Any, Any],
+    missed: Missed,
     target: Block,
     final: int,
     report: Report,
 ) -> Update[Any, Any]:
+    adapter, book, of_block = missed
     reads = 0
 
     async def execute(calls: Sequence[Call]) -> Sequence[CallResult]:
@@ -81,16 +85,13 @@ async def _one(
 
     market = (await drive([adapter.bootstrap(book.market)], execute))[0]
     liquidations: list[Liquidated] = []
-    cursor = None if book.market is None else store.cursor()  # what others have seen says nothing of a newcomer
-    seen_to = max(
-        adapter.start_block - 1, store.scanned_to(adapter.name) or -1, cursor.number if cursor is not None else -1
-    )
+    seen_to = max(adapter.start_block - 1, store.scanned_to(adapter.name) or -1, -1 if of_block is None else of_block)
     first = seen_to + 1
     seen = _Seen(store, adapter.name, seen_to, final)
     try:
         async for _, to_block, logs in scan(chain, adapter.filter(market), first, target.number):
             seen.add(adapter.touches(market, logs), to_block)
-            if cursor is not None:
+            if book.market is not None:
                 liquidations += adapter.liquidations(market, logs)
             if seen.is_due():
                 seen.store()

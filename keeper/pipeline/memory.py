@@ -13,6 +13,7 @@ from keeper.core.types import Block, Update
 from keeper.evaluator.judge import Ruling
 from keeper.executor.executor import Executor
 from keeper.executor.ports import Venue
+from keeper.pipeline.followed import Followed
 from keeper.track import Track, episode_fact
 
 
@@ -25,6 +26,7 @@ class Memory:
         self.tracks = tuple(tracks)
         self.executor = executor
         self.venues: list[Venue] = []
+        self._followed = None if samples else Followed(store, (track.name for track in self.tracks))
         self._headers = Samples if samples else Window
         self.window = self._headers(())
         self.finalized = 0
@@ -33,10 +35,39 @@ class Memory:
         """Become what the store says."""
         self.window = self._headers(self.store.blocks())
         self.finalized = self.window.oldest.number if len(self.window) else 0
+        if self._followed is not None:
+            self._followed.load()
         for track in self.tracks:
-            track.load(self.store)
+            if self.follows(track):
+                track.load(self.store)
+            else:
+                track.let_go(self.store)
         self.venues = [Venue(track.adapter, track.book) for track in self.tracks]
         self.executor.adopt(self.window.blocks, self.finalized)
+
+    def follows(self, track: Track) -> bool:
+        """Whether its book is as of the tip. What is looked at now and then is read whole each time."""
+        return self._followed is None or track.name in self._followed.names
+
+    def join(self, tracks: Sequence[Track]) -> None:
+        """Hold what is stored of these, to be updated."""
+        for track in tracks:
+            if not self.follows(track):
+                track.hold(self.store)
+
+    def admit(self, tracks: Sequence[Track], updates: Sequence[Update[Any, Any]]) -> None:
+        """Take over what these became by the tip, judge it, and keep it."""
+        assert self._followed is not None
+        tip, names, facts = self.window.tip, [track.name for track in tracks], list[Fact]()
+        self.join(tracks)
+        for track, update in zip(tracks, updates, strict=True):
+            facts += self._judge_one(track, tip, update, turn=True)[0]
+        with self.store.transaction() as tx:
+            self._followed.keep(tx, joining=names)
+            tx.amend(CommittedBlock(tip, tuple(facts)))
+            for name in names:
+                tx.clear_touches(name)
+        self._followed.kept(joined=names)
 
     def judge(
         self, block: Block, updates: Sequence[Update[Any, Any]], *, turn: bool = True
@@ -46,17 +77,20 @@ class Memory:
         facts: list[Fact] = []
         rulings: list[Ruling] = []
         for track, update in zip(self.tracks, updates, strict=True):
-            facts += track.advance(block.timestamp)
-            if turn:
-                track.turn()
-            facts += track.facts(update)
-            track.update(update)
-            rulings.append(self._judge_one(track, block, update))
-            facts += [episode_fact(step.after) for step in rulings[-1].steps]
+            changed, ruling = self._judge_one(track, block, update, turn=turn)
+            facts += changed
+            rulings.append(ruling)
         return facts, rulings
 
-    def _judge_one(self, track: Track, block: Block, update: Update[Any, Any]) -> Ruling:
-        return track.judge.judge(
+    def _judge_one(
+        self, track: Track, block: Block, update: Update[Any, Any], *, turn: bool
+    ) -> tuple[list[Fact], Ruling]:
+        facts = track.advance(block.timestamp)
+        if turn:
+            track.turn()
+        facts += track.facts(update)
+        track.update(update)
+        ruling = track.judge.judge(
             track.book,
             block,
             changed=update.positions,
@@ -64,6 +98,7 @@ class Memory:
             suspects=track.teller.suspects(self.store.told()),
             also_at=self.landing_at(block),
         )
+        return [*facts, *(episode_fact(step.after) for step in ruling.steps)], ruling
 
     def keep(
         self,
@@ -77,7 +112,10 @@ class Memory:
     ) -> None:
         """Store all that a block changed at once, and be at that block."""
         committed = CommittedBlock(block, tuple(facts))
+        joining = [track.name for track in self.tracks] if gap or not len(self.window) else []
         with self.store.transaction() as tx:
+            if self._followed is not None:
+                self._followed.keep(tx, joining=joining)
             if gap:
                 tx.advance(committed)
                 for track in self.tracks:
@@ -91,6 +129,8 @@ class Memory:
             self.executor.firing.fired(tx)
             if finalized > self.finalized:
                 tx.finalize(finalized)
+        if self._followed is not None:
+            self._followed.kept(joined=joining)
         if gap:
             self.window = Window([block])
         else:

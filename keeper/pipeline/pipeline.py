@@ -174,6 +174,7 @@ class Pipeline:
         if not len(self._memory.window):
             updates = [replace(update, liquidations=()) for update in updates]
         try:
+            self._memory.join(self._memory.tracks)
             facts, rulings = self._memory.judge(block, updates)
             self._memory.keep(block, facts, rulings, (), block.number, gap=True)
         except BaseException:
@@ -203,7 +204,7 @@ class Pipeline:
                 changed = tx.revert_to(step.ancestor)
                 self._executor.reverted(tx, step.ancestor)
             self._memory.window.revert_to(step.ancestor)
-            for track in self._memory.tracks:
+            for track in filter(self._memory.follows, self._memory.tracks):
                 track.rewind(self._store, {(kind, key) for protocol, kind, key in changed if protocol == track.name})
             self._telling.recall()
         except BaseException:
@@ -213,17 +214,14 @@ class Pipeline:
 
     @property
     def newcomers(self) -> list[Track]:
-        """Protocols that nothing is stored of yet, although others have been followed."""
-        return [track for track in self._memory.tracks if track.book.market is None] if len(self._memory.window) else []
+        """Protocols that are new, or were not configured for a while, although others have been followed."""
+        window, tracks = self._memory.window, self._memory.tracks
+        return [track for track in tracks if not self._memory.follows(track)] if len(window) else []
 
     def admit(self, tracks: Sequence[Track], updates: Sequence[Update[Any, Any]]) -> None:
-        """Hold what a backfill found of newcomers at the tip. They are judged with the next block."""
-        facts = [fact for track, update in zip(tracks, updates, strict=True) for fact in track.facts(update)]
+        """Hold what a backfill found of newcomers at the tip. What follows from it is told with the next block."""
         try:
-            with self._store.transaction() as tx:
-                tx.amend(CommittedBlock(self._memory.window.tip, tuple(facts)))
-                for track in tracks:
-                    tx.clear_touches(track.name)
+            self._memory.admit(tracks, updates)
         finally:
             self.load()
 

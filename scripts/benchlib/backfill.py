@@ -94,7 +94,7 @@ async def _backfill(database: Path, port: int, market: Market, tip: int) -> floa
     try:
         with closing(open_store(f"sqlite:///{database}", chain_id=_CHAIN)) as store:
             begin = time.perf_counter()
-            await backfill(rpc, store, [(KnownMarket(market), book)], target, tip, report)
+            await backfill(rpc, store, [(KnownMarket(market), book, None)], target, tip, report)
             took = time.perf_counter() - begin
             if store.scanned_to("aave") != tip:
                 raise RuntimeError(f"scanned to {store.scanned_to('aave')}, not {tip}")

@@ -59,6 +59,14 @@ DEFENCES: tuple[Removal, ...] = (
     ),
     Removal(
         _GROUP,
+        "a protocol that was not configured for a while is not taken for one that was followed",
+        "keeper/pipeline/followed.py",
+        "            self.names = self._stored & self._configured",
+        "            self.names = self._configured",
+        "tests/contract/test_followed.py::test_a_protocol_that_is_put_back_has_what_it_missed",
+    ),
+    Removal(
+        _GROUP,
         "a repair reads what lies between damaged places",
         "keeper/store/salvage.py",
         "            for number in _numbers(span):",

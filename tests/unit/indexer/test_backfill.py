@@ -46,7 +46,7 @@ class NoChain:
 
 async def test_a_market_that_the_snapshot_made_larger_is_kept() -> None:
     with closing(open_store("sqlite://", chain_id=1)) as store:
-        books = [(cast("Any", Learning()), cast("Book[Any, Any]", Book()))]
+        books = [(cast("Any", Learning()), cast("Book[Any, Any]", Book()), None)]
         [update] = await backfill(cast("Any", NoChain()), store, books, TARGET, 5, lambda step: None)
     assert (update.market, update.positions) == ("grown", {b"key": "position"})
 
@@ -77,7 +77,7 @@ async def test_what_was_scanned_before_a_range_failed_is_kept() -> None:
     """However short a time ago the last checkpoint was."""
     target = Block(BlockRef(2_500, b"\x05" * 32), b"\x04" * 32, 1_700_000_000)
     with closing(open_store("sqlite://", chain_id=1)) as store:
-        books = [(cast("Any", Counting()), cast("Book[Any, Any]", Book()))]
+        books = [(cast("Any", Counting()), cast("Book[Any, Any]", Book()), None)]
         with pytest.raises(LogRangeTooLarge):
             await backfill(cast("Any", DenseChain()), store, books, target, 2_500, lambda step: None)
         assert (store.scanned_to("learning"), list(store.touches("learning"))) == (1_999, [b"touched"])
@@ -113,7 +113,7 @@ async def test_what_was_scanned_above_finality_is_scanned_again() -> None:
     for _ in range(6):
         node.mine()
     final = node.head.block.number - 3
-    books = [(cast("Any", protocol), cast("Book[Any, Any]", Book()))]
+    books = [(cast("Any", protocol), cast("Book[Any, Any]", Book()), None)]
     with closing(open_store("sqlite://", chain_id=1)) as store:
         with pytest.raises(StateUnavailable):
             await backfill(cast("Any", node), store, books, node.head.block, final, lambda step: None)
