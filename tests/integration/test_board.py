@@ -64,6 +64,17 @@ def until_mined(keeper: Keeper, what: str, condition: Callable[[], Any]) -> None
     keeper.until(what, look)
 
 
+def until_sent(keeper: Keeper) -> None:
+    """Blocks go by until it has sent something, which none of them takes."""
+
+    def look() -> Any:
+        if not (sent := keeper.transactions()) and keeper.is_synced():
+            keeper.chain.mine()
+        return sent
+
+    keeper.until("its transaction", look)
+
+
 def on_board(keeper: Keeper, account: str) -> list[tuple[str, str]]:
     """Event and status of every delivery to the board."""
     return [
@@ -157,8 +168,7 @@ def test_a_daemon_that_is_killed_while_it_posts_says_everything_once(
         dev_chain.client.set_mining("manual")
         dev_chain.set_price("WETH", CALLED)
         keeper.until("the call", lambda: inbox.events(alice) == ["opened"])
-        dev_chain.mine()
-        keeper.until("its transaction", lambda: keeper.transactions())
+        until_sent(keeper)
         keeper.kill()
         keeper.start()
         until_mined(keeper, "the posting", lambda: board.said(alice) == ["opened"])
