@@ -24,6 +24,10 @@ from keeper.core.units import BPS
 
 RESERVED = ("breakers", "solvency", "keeper", "prices", "digest", "summary")
 
+_OUR_OWN = ("inventory", "keep", "own")
+"""What is no place on the chain but a decision about what is ours. Places may be configured before there is a contract:
+a rehearsal and the deployment need them, and nothing else uses them."""
+
 
 class Config(Table):
     """A whole deployment, checked."""
@@ -120,7 +124,7 @@ class Config(Table):
         executor = info.data.get("executor")
         if executor is None or executor.mode == "off":
             return plugins
-        if executor.liquidator is None and plugins:
+        if executor.liquidator is None and any(plugin.kind in _OUR_OWN for plugin in plugins):
             raise Problem(
                 "only our contract uses these; run `keeper deploy` and add executor.liquidator, or remove them"
             )

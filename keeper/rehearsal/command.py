@@ -16,6 +16,7 @@ from keeper.queries.report import account_of
 from keeper.rehearsal import show
 from keeper.rehearsal.cast import Cast, choose_cast
 from keeper.rehearsal.findings import Finding, row, tallies
+from keeper.rehearsal.means import planner_of
 from keeper.rehearsal.run import Run
 from keeper.wire import open_house
 
@@ -25,6 +26,7 @@ _INTERRUPTED = 130
 def rehearse(args: argparse.Namespace) -> int:
     """Exit code 0 when every position was rehearsed, whatever was found."""
     house = open_house(args)
+    planner_of(house)  # before hours of indexing, and before there is a fork
     if not args.verbose:
         observe.quieten("keeper.executor")  # it would say that it broadcast
     accounts = frozenset(account_of(text) for text in args.account)

@@ -25,13 +25,13 @@ from keeper.executor.deployment import (
     owner_of,
     standing,
 )
-from keeper.executor.planning.planner import Planner
 from keeper.executor.planning.readiness import protocol_needs
 from keeper.executor.planning.words import balance_of, number
 from keeper.executor.ports import Opportunity, Venue
 from keeper.executor.value import gas_value, value_up
 from keeper.rehearsal.findings import Finding
 from keeper.rehearsal.fork import CALL_TIMEOUT_S, Fork
+from keeper.rehearsal.means import planner_of
 from keeper.store import open_store
 from keeper.wire import Adapter, House
 
@@ -118,7 +118,6 @@ class Stage:
         that has them all."""
         fork, configured = self.fork, self.house.config.executor.liquidator
         if configured is not None:
-            self._planner(configured)
             owner = await fork.read(owner_of(configured))
             if owner is None:
                 raise ConfigError(
@@ -134,18 +133,9 @@ class Stage:
         needs = [
             need for name, adapter in self.adapters.items() for need in protocol_needs(adapter, self._markets[name])
         ]
-        missing = await fork.read(standing(self._planner(contract), account, needs, code=code))
+        missing = await fork.read(standing(planner_of(self.house, contract), account, needs, code=code))
         await _prepare(fork, [CodeSet(PROXY, PROXY_CODE), *(SentAs(account, order.call) for order in missing.orders)])
         return contract
-
-    def _planner(self, contract: bytes) -> Planner:
-        planner = self.house.acting.planner(contract)
-        if planner is None or not planner.venues or not planner.fundings:
-            raise ConfigError(
-                "nothing to liquidate with: configure where to sell ([[venues]], such as uniswap_v3) and of whom to "
-                "borrow ([[funding]], such as aave_v3 or morpho); docs/liquidator.md has an example"
-            )
-        return planner
 
     async def _read(self, adapter: Adapter, key: bytes, market: Any) -> Book[Any, Any]:
         """The position and the prices as they are now, in this market."""

@@ -336,6 +336,12 @@ def test_questions_before_anything_is_indexed(deployment: Deployment):
         deployment.refuses(command, "no database at", "keeper run", "keeper backfill")
 
 
+def test_a_rehearsal_with_nothing_to_liquidate_with(deployment: Deployment):
+    """Told before there is anything indexed, which may take hours, and before a fork is started."""
+    said = deployment.refuses("rehearse", "nothing to liquidate with", "[[venues]]", "[[funding]]", "configs/")
+    assert "no database" not in said
+
+
 def test_a_second_daemon_on_the_same_database(indexed: Deployment):
     """The first one's process is named, and goes on undisturbed."""
     daemon = subprocess.Popen(
