@@ -186,7 +186,7 @@ def solvency(args: argparse.Namespace) -> int:
         with closing(house.open_store(read_only=True)) as store:
             blocks = store.blocks()
             if not blocks:
-                return []
+                raise StoreError("nothing is indexed yet; run `keeper backfill` or `keeper run` first")
             rpc = await house.connect()
             try:
                 rows = []
@@ -199,9 +199,9 @@ def solvency(args: argparse.Namespace) -> int:
             finally:
                 await rpc.close()
 
-    from keeper.queries.report import show
+    from keeper.queries.report import Title, show
 
-    return show(args, [dict(one) for one in asyncio.run(everything())], _table, "protocols")
+    return show(args, [dict(one) for one in asyncio.run(everything())], _table, Title("protocol", "protocols"))
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:

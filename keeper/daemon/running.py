@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from keeper.core.errors import RetryableError
+from keeper.core.errors import ConfigError, RetryableError
 from keeper.core.ports import Store
 from keeper.daemon.following import Daemon
 from keeper.daemon.signals import pause_on_signals, stop_on_signals
@@ -113,7 +113,8 @@ async def run_daemon(
 async def run_backfill(house: House, report: Report, to: int | None) -> int:
     """Index up to a block and end. Alerts and transactions wait for the daemon.
 
-    Raises the last error when it gets no further; what it has scanned is kept, and the next one resumes there.
+    Raises the last error when it gets no further, ConfigError when the chain has no such block yet; what it has scanned
+    is kept, and the next one resumes there.
     """
     async with contextlib.AsyncExitStack() as stack:
         stop = stop_on_signals()
@@ -123,7 +124,12 @@ async def run_backfill(house: House, report: Report, to: int | None) -> int:
         pipeline = house.pipeline(rpc, store, (), lambda: None)
         daemon = Daemon(house, rpc, store, pipeline, report, stop=stop, attempts=BACKFILL_ATTEMPTS)
         await daemon.index(to)
-        log.info("indexed", block=_height(store))
+        height = _height(store)
+        log.info("indexed", block=height)
+        if to is not None and height is not None and height < to and not stop.is_set():
+            raise ConfigError(
+                f"block {to} was not reached: the newest one is {height}; all up to there is indexed and kept"
+            )
     return 0
 
 

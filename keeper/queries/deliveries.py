@@ -97,7 +97,7 @@ def undelivered(args: argparse.Namespace) -> int:
     house = open_house(args)
     with closing(house.open_store(read_only=True)) as store, store.snapshot():
         rows = list(undelivered_rows(store))
-    return report.show(args, rows, _table, "undelivered notices")
+    return report.show(args, rows, _table, report.Title("undelivered notice", "undelivered notices"))
 
 
 def undelivered_rows(store: Store) -> Iterator[Json]:

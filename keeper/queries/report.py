@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keeper import terminal
 from keeper.core.errors import ConfigError
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
+class Title(NamedTuple):
+    """What rows are, when there is one, and when there are more or none."""
+
+    one: str
+    many: str
+
+
 def health(args: argparse.Namespace) -> int:
     house = open_house(args)
     accounts = frozenset(account_of(text) for text in args.account)
@@ -35,9 +42,10 @@ def health(args: argparse.Namespace) -> int:
         tip, rule = blocks[-1], house.rule()
         rows = [row for one in house.adapters() for row in views.health_rows(store, one, tip, rule, accounts)]
         differing = _verify(house, store, accounts) if args.verify else 0
-    show(args, rows, health_table, f"open positions at block {tip.number}")
+    at = f"at block {tip.number}"
+    show(args, rows, health_table, Title(f"open position {at}", f"open positions {at}"))
     if rows and not args.json and (accounts or args.metrics):
-        show(args, rows, metrics_table, "account metrics")
+        show(args, rows, metrics_table, Title("account metrics", "account metrics"))
     return differing
 
 
@@ -55,24 +63,24 @@ def _verify(house: House, store: Store, accounts: frozenset[bytes]) -> int:
 
 
 def calls(args: argparse.Namespace) -> int:
-    return _records(args, views.call_rows, _calls_table, "margin calls")
+    return _records(args, views.call_rows, _calls_table, Title("margin call", "margin calls"))
 
 
 def liquidations(args: argparse.Namespace) -> int:
     if args.daily:
-        return _records(args, daily_rows, _daily_table, "days")
-    return _records(args, views.liquidation_rows, _liquidations_table, "liquidations")
+        return _records(args, daily_rows, _daily_table, Title("day", "days"))
+    return _records(args, views.liquidation_rows, _liquidations_table, Title("liquidation", "liquidations"))
 
 
 def transactions(args: argparse.Namespace) -> int:
-    return _records(args, views.transaction_rows, _transactions_table, "transactions")
+    return _records(args, views.transaction_rows, _transactions_table, Title("transaction", "transactions"))
 
 
 def _records(
     args: argparse.Namespace,
     read: Callable[[Store], Iterable[Json]],
     table: Callable[[Sequence[Json]], Table],
-    title: str,
+    title: Title,
 ) -> int:
     house: House = open_house(args)
     with closing(house.open_store(read_only=True)) as store, store.snapshot():
@@ -80,17 +88,17 @@ def _records(
     return show(args, rows, table, title)
 
 
-def show(args: argparse.Namespace, rows: Sequence[Json], table: Callable[[Sequence[Json]], Table], title: str) -> int:
+def show(args: argparse.Namespace, rows: Sequence[Json], table: Callable[[Sequence[Json]], Table], title: Title) -> int:
     if args.json:
         for row in rows:
             print(json.dumps(row, separators=(",", ":")))
         return 0
     out = terminal.console()
     if not rows:
-        out.print(f"no {title}")
+        out.print(f"no {title.many}")
         return 0
     shown = table(rows)
-    shown.title = f"{len(rows)} {title}"
+    shown.title = f"{len(rows)} {title.one if len(rows) == 1 else title.many}"
     out.print(shown)
     return 0
 
@@ -225,10 +233,14 @@ def _transactions_table(rows: Sequence[Json]) -> Table:
     )
     for row in rows:
         fee = Decimal(row["max_fee_wei"]).scaleb(-9)
-        table.add_row(
-            str(row["nonce"]), _short(row["tx_hash"]), row["kind"], row["purpose"], row["status"], f"{fee:.3f}"
-        )
+        table.add_row(str(row["nonce"]), _short(row["tx_hash"]), row["kind"], row["purpose"], _fate(row), f"{fee:.3f}")
     return table
+
+
+def _fate(row: Json) -> str:
+    """Of a transaction: its own until it is mined, and from then on that of what it was for."""
+    fate: str = row["intent_status" if row["status"] == "included" else "status"]
+    return fate
 
 
 def _band(label: str) -> str:

@@ -48,6 +48,8 @@ class SqliteEngine:
     def connect(self, *, read_only: bool) -> Driver:
         if self._path is None:
             return sqlite3.connect(":memory:", isolation_level=None)
+        if self._path.is_dir():
+            raise StoreError(f"{self._path} is a directory: correct store.url, it names a file")
         if read_only:
             if not self._path.exists():
                 raise StoreError(

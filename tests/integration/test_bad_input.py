@@ -21,6 +21,7 @@ import pytest
 from keeper.devnet.chain import DevChain
 from keeper.devnet.configuration import write_config
 from keeper.devnet.tokens import FeedMode
+from keeper.store import open_store
 from tests.support.daemon import deploy
 from tests.support.fault_proxy import fault_proxy
 
@@ -300,6 +301,14 @@ def test_something_that_is_no_database(deployment: Deployment):
         deployment.refuses(command, str(deployment.database), "no database")
 
 
+def test_a_directory_in_place_of_the_database(deployment: Deployment):
+    """No disk has failed."""
+    deployment.database.mkdir(parents=True)
+    for command in ("run", "health"):
+        said = deployment.refuses(command, str(deployment.database), "is a directory", "correct store.url")
+        assert "disk" not in said
+
+
 def test_the_database_of_another_program(deployment: Deployment):
     deployment.database.parent.mkdir()
     with sqlite3.connect(deployment.database) as connection:
@@ -334,6 +343,9 @@ def test_a_database_that_cannot_be_written(deployment: Deployment):
 def test_questions_before_anything_is_indexed(deployment: Deployment):
     for command in ("health", "liquidations"):
         deployment.refuses(command, "no database at", "keeper run", "keeper backfill")
+    open_store(f"sqlite:///{deployment.database}", chain_id=deployment.chain.chain_id).close()
+    for command in ("health", "solvency"):
+        deployment.refuses(command, "nothing is indexed yet; run `keeper backfill` or `keeper run` first")
 
 
 def test_a_rehearsal_with_nothing_to_liquidate_with(deployment: Deployment):

@@ -240,6 +240,7 @@ def test_a_summary_of_each_day_counts_all_gas(history: Keeper):
     assert sum(int(row["gas"]["approvals"]) for row in rows) == spent - int(liquidation["gas_cost_wei"])
     told = history.run("liquidations", "--daily")
     assert max(map(len, told.stdout.splitlines())) <= 80
+    assert told.stdout.splitlines()[0].strip() == f"{len(rows)} {'day' if len(rows) == 1 else 'days'}"
 
 
 def test_transactions_account_for_everything_signed(history: Keeper):
@@ -250,7 +251,7 @@ def test_transactions_account_for_everything_signed(history: Keeper):
     assert {row["kind"] for row in rows[:-1]} == {"approval"}
     for row in rows:
         assert HASH.fullmatch(row["tx_hash"])
-        assert (row["purpose"], row["status"]) == ("act", "included")
+        assert (row["purpose"], row["status"], row["intent_status"]) == ("act", "included", "confirmed")
         assert INTEGER.fullmatch(row["max_fee_wei"])
 
 
@@ -390,6 +391,21 @@ def test_backfill_stops_at_the_block_it_is_given(history: Keeper, tmp_path: Path
             assert (cursor.number, cursor.hash) == (to, history.chain.block_hash(to))
             assert_parity(history.chain, fresh.health())
         assert fresh.health() == history.health()
+
+
+def test_backfill_to_a_block_that_is_not_there_yet_fails_and_keeps_what_is(history: Keeper, tmp_path: Path):
+    """A script that asked for a block must not go on as if it had it."""
+    with deploy(tmp_path, history.chain) as fresh:
+        height = history.chain.block_number
+        ended = fresh.run("backfill", "--to", "999999999")
+        assert ended.returncode == 1
+        told = (
+            f"keeper: block 999999999 was not reached: the newest one is {height}; all up to there is indexed and kept"
+        )
+        assert told in ended.stderr
+        cursor = fresh.cursor()
+        assert cursor is not None
+        assert cursor.number == height
 
 
 def test_backfill_shows_its_progress_on_a_terminal(history: Keeper, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -80,6 +81,7 @@ _TRANSACTION = {
     "kind": "preparation",
     "purpose": "cancellation",
     "status": "broadcast",
+    "intent_status": "broadcast",
     "max_fee_wei": str(12_345 * 10**9),
 }
 _UNDELIVERED = {
@@ -179,3 +181,19 @@ def test_a_table_fits_eighty_columns_with_the_worst_that_it_may_hold(name: str):
     shown = out.getvalue()
     assert max(map(len, shown.splitlines())) <= 80
     assert [word for word in whole if word not in shown] == [], shown
+
+
+@pytest.mark.parametrize(
+    ("status", "intent_status", "told"),
+    [("included", "confirmed", "confirmed"), ("included", "failed", "failed"), ("replaced", "confirmed", "replaced")],
+)
+def test_a_transaction_that_was_mined_has_the_fate_of_what_it_was_for(status: str, intent_status: str, told: str):
+    """Of several with one nonce one is mined; what became of that is what became of the intent."""
+    table = report._transactions_table([_TRANSACTION | {"status": status, "intent_status": intent_status}])
+    assert list(table.columns[4].cells) == [told]
+
+
+def test_one_is_not_told_as_several(capsys: pytest.CaptureFixture[str]):
+    for number, title in ((0, "no days"), (1, "1 day"), (2, "2 days")):
+        report.show(argparse.Namespace(json=False), [_DAY] * number, report._daily_table, report.Title("day", "days"))
+        assert capsys.readouterr().out.splitlines()[0].strip() == title
