@@ -123,6 +123,9 @@ CHAINS = st.just(CHAIN_ID) | st.integers(0, 2**64)
 
 
 @given(call=st.sampled_from([*ALLOWED.values()]), chain_id=CHAINS, fee=st.integers(0, 2 * CAP))
+@example(call=next(iter(ALLOWED.values())), chain_id=CHAIN_ID, fee=CAP)
+@example(call=next(iter(ALLOWED.values())), chain_id=CHAIN_ID, fee=CAP + 1)
+@example(call=next(iter(ALLOWED.values())), chain_id=CHAIN_ID + 1, fee=CAP)
 def test_no_other_chain_and_no_fee_above_the_cap(call: TxCall, chain_id: int, fee: int) -> None:
     """Whatever is called: also a cancellation is for our chain, within executor.max_fee_gwei."""
     asked = transaction(call, chain_id=chain_id, max_fee_wei=fee, max_priority_fee_wei=0)
