@@ -167,6 +167,9 @@ async def _on_chain(house: House, rpc: RpcClient) -> AsyncIterator[Finding]:
     if planner is not None:
         async for finding in _contract(rpc, planner, _account(house), needs, head):
             yield finding
+    elif house.config.venues or house.config.funding:
+        unused = "none: the wallet pays; [[venues]] and [[funding]] wait for executor.liquidator (`keeper deploy`)"
+        yield Finding("liquidator", True, unused)
     if planner is None or planner.inventory is not None:
         yield await _try("executor tokens", partial(_funds, house, rpc, sorted(tokens), head))
         yield await _try("executor spenders", partial(_spenders, house, spenders))

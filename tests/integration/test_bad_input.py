@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from keeper.devnet.chain import DevChain
-from keeper.devnet.configuration import write_config
+from keeper.devnet.configuration import aave_loans, uniswap, write_config
 from keeper.devnet.tokens import FeedMode
 from keeper.store import open_store
 from tests.support.daemon import deploy
@@ -234,6 +234,15 @@ def test_a_wallet_with_nothing_in_it(deployment: Deployment):
     """Live without gas or without anything to pay debts with is found before a run."""
     deployment.change(r'^mode = "off"', 'mode = "live"')
     deployment.refuses("check", "no native coin", "cannot pay gas", "holds none of the 4 tokens")
+
+
+def test_places_to_sell_and_borrow_without_our_contract(deployment: Deployment, chain: DevChain):
+    """They are no mistake, but whoever believes them in use is told."""
+    write_config(deployment.config, chain, mode="dry_run", venues=[uniswap(chain)], funding=[aave_loans(chain)])
+    assert (
+        "none: the wallet pays; [[venues]] and [[funding]] wait for executor.liquidator"
+        in deployment.run("check").stdout
+    )
 
 
 def test_a_protocol_that_names_another_spender_than_configured(deployment: Deployment):
