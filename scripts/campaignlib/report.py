@@ -91,6 +91,7 @@ def summary(told: Mapping[str, Any]) -> list[str]:
         f"repeated {notices['repeated']}; positions equal to a fresh index {told['positions_compared']}",
         f"blocks behind: median {lag['median']}, p95 {lag['p95']}, most {lag['most']}; "
         f"memory MiB: first {memory['first']}, last {memory['last']}, most {memory['most']}",
+        *(f"late: {one}" for one in settled.get("late", ())),
         *(f"met nothing, {count} times: {kind}" for kind, count in told.get("met_nothing", {}).items()),
         *(f"left out: {', '.join(kinds)}: {reason}" for reason, kinds in _by_reason(told.get("left_out", {})).items()),
     ]
