@@ -276,9 +276,10 @@ _MOMENTARY = ("outlook", "band", "call_wad")
 
 
 def is_clear(end: Mapping[str, Any]) -> bool:
-    """Whether a daemon that ended said why in words that are meant for an operator, and nothing else."""
+    """Whether a daemon that ended said why in words that are meant for an operator, and not by a traceback. (What it
+    logged on the way, an error of a library's among it, is in lines of JSON.)"""
     said = [str(line) for line in end["said"]]
-    return any(line.startswith("keeper: ") for line in said) and not any("Traceback" in line for line in said)
+    return any(line.startswith("keeper: ") for line in said) and not any(line.startswith("Traceback") for line in said)
 
 
 def has_ended(incident: Incident, passed: int, longest_blocks: int) -> bool:

@@ -166,6 +166,7 @@ def test_one_that_is_settled_late_is_named_and_one_far_too_late_is_lost(blocks: 
     [
         (["keeper: the disk is full: free some space"], True),
         (["Traceback (most recent call last):", "keeper: a defect"], False),
+        (['{"exception": "Traceback (most recent call last): …"}', "keeper: the server is gone"], True),
         (["{}"], False),
         ([], False),
     ],
