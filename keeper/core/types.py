@@ -430,7 +430,8 @@ class LiquidationPlan:
     haircut_bps: what of the value of collateral that the wallet keeps is not counted in it.
     approval: (token, spender, amount) that must be in place; None when the wallet pays nothing.
     financing: how our contract pays instead of the wallet; None when the wallet does.
-    prepare: what the wallet must do first, in transactions of its own before this one in the same block.
+    prepare: what anybody may do and must be done first. The wallet does it in transactions of its own before this one
+        in the same block, our contract in the same transaction.
     unwrap: what is seized must be redeemed before it can be sold; expected_seized_assets is what that brings. A wallet
         keeps it as it comes.
     callback_at: byte of the call's data with the length of its last argument, which is empty: whatever is put there the

@@ -16,7 +16,7 @@ from keeper.devnet.chain import DevChain
 from keeper.devnet.configuration import aave_loans, uniswap, write_config
 from keeper.devnet.errors import Reverted
 from keeper.protocols.venus.sheet import Sheet, accrued_at, sheet
-from tests.support.contract_house import VENUS_LIQUIDATE, VENUS_REDEEM, Contract, running
+from tests.support.contract_house import VENUS_LIQUIDATE, VENUS_REDEEM, Contract, following, running
 from tests.support.rehearsals import index, staged
 from tests.support.venus_world import Follower
 
@@ -132,6 +132,55 @@ def test_an_idle_market_does_not_save_whom_the_pool_lets_be_liquidated(chain: De
     assert plan.health_wad < WAD
     chain.client.send_data(us, plan.call.to, plan.call.data, "liquidate", gas=6_000_000)
     assert held - chain.balance(us, "USDC") == plan.expected_repaid_assets > 0
+
+
+@pytest.mark.parametrize("by_contract", [False, True])
+async def test_a_third_market_is_made_to_accrue_first(
+    chain: DevChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_contract: bool
+) -> None:
+    """Of two debts the pool adds the interest of the one that is repaid; short only with both, the account is refused.
+    The wallet has the other market accrue in a transaction before, our contract in a step before."""
+    who, lender, us = borrower(chain, 2, "10", "7000"), chain.make_account(1), chain.liquidator.address
+    chain.venus.supply(lender, "DAI", Decimal(1_000_000))
+    chain.venus.borrow(who, "DAI", Decimal(7000))
+    contract = Contract.deployed(chain)
+    for symbol in "USDC", "DAI":
+        contract.liquidator.allow_call(chain.venus.vtokens[symbol], VENUS_LIQUIDATE, "accrueInterest()")
+        chain.tokens.provide(us, symbol, 10**12, chain.venus.vtokens[symbol])
+    contract.liquidator.allow_call(chain.venus.vtokens["WETH"], VENUS_REDEEM)
+    house = (
+        running(contract, tmp_path, monkeypatch, lenders=["morpho"], protocols=["venus"])
+        if by_contract
+        else following(chain, tmp_path, monkeypatch, protocols=["venus"])
+    )
+    chain.mine(3_000)
+    follower = Follower(chain)
+    follower.index()
+    lines = {line.market.symbol: line for line in all_accrued(follower, who).lines}
+    worth = sum(line.counts(isolated=True)[1] for line in lines.values())
+    owed = sum(line.counts(isolated=True)[2] for line in lines.values())
+    waits = min(
+        line.counts(isolated=True)[2] - line.stored_counts(isolated=True)[2]
+        for line in lines.values()
+        if line.owed_assets
+    )
+    assert waits > 0
+    price = chain.price("WETH") * (owed - waits // 2) // worth
+    async with house as keeper:
+        chain.move_pool("WETH", Decimal(price) / 10**8)
+        chain.set_price("WETH", price)
+        for symbol in "USDC", "DAI":
+            with chain.rewound(), pytest.raises(Reverted, match="InsufficientShortfall"):
+                vtoken = chain.venus.vtokens[symbol]
+                chain.send(us, vtoken, VENUS_LIQUIDATE, who, 10**6, chain.venus.vtokens["WETH"])
+        await keeper.follow()
+        await keeper.mine(4)
+        intents = keeper.store.intents()
+    first = next(one for one in intents if one.kind == "liquidation")
+    assert first.status is IntentStatus.CONFIRMED, first.reason
+    assert (first.plan.get("financing") is not None) == by_contract
+    prepared = [one for one in intents if one.kind == "preparation"]
+    assert [one.included_number for one in prepared] == ([] if by_contract else [first.included_number])
 
 
 def test_an_account_with_several_small_debts_is_left_with_a_reason(chain: DevChain) -> None:

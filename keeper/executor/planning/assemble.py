@@ -15,7 +15,8 @@ _VALID_S = 1800  # for exchanges that ask until when; what has become unprofitab
 def assemble(
     financed: Financed, contract: bytes, purse: Purse, least_gain_bps: int, builder_tip_bps: int = 0
 ) -> LiquidationPlan:
-    """The plan whose call borrows, liquidates, sells what was seized, or what it takes to repay, and keeps the rest.
+    """The plan whose call does what must be done first, borrows, liquidates, sells what was seized, or what it takes to
+    repay, and keeps the rest.
 
     least_gain_bps: the part of the expected gain without which the call reverts. builder_tip_bps: the part of the
     profit that the block's builder is paid, in native coin sent along; not when the plan reverts.
@@ -34,12 +35,13 @@ def assemble(
         claim, redeem = plan.unwrap.token, plan.unwrap.call
         after.insert(0, Step(redeem.to, redeem.data, claim, EVERYTHING, amount_at=plan.unwrap.amount_at))
         watches = (*watches, Watch(claim))
+    first = tuple(Step(one.to, one.data) for one in plan.prepare)
     steps: tuple[Step, ...]
     if loan.calls_back and plan.callback_at is not None:
-        steps = (repaid_after(plan.call, plan.callback_at, debt, most, after),)
+        steps = (*first, repaid_after(plan.call, plan.callback_at, debt, most, after))
     else:
         liquidate = Step(plan.call.to, plan.call.data, token=debt, amount=most, spender=spender)
-        steps = tuple(loan.take(plan.repay_assets, (liquidate, *after)))
+        steps = (*first, *loan.take(plan.repay_assets, (liquidate, *after)))
     tip_wei = purse.wei(max(financed.net_base, 0) * builder_tip_bps // BPS)
     if tip_wei:
         watches = (*watches, Watch(NATIVE))
@@ -49,6 +51,7 @@ def assemble(
         profit_base=financed.profit_base - purse.gas_wei(tip_wei),
         call=TxCall(contract, encode_execute(Plan(watches, steps, tip_wei)), tip_wei),
         approval=None,
+        prepare=(),
         gas_limit_hint=financed.gas,
         financing=Financing(
             funding=loan.name,

@@ -46,6 +46,7 @@ BALANCE_OF = _selector("70a08231")  # balanceOf(address)
 BORROW_BALANCE_STORED = _selector("95dd9193")  # borrowBalanceStored(address)
 LIQUIDATE_BORROW = _selector("f5e3c462")  # liquidateBorrow(address,uint256,address)
 REDEEM = _selector("db006a75")  # redeem(uint256)
+ACCRUE_INTEREST = _selector("a6afed95")  # accrueInterest()
 
 # --- prices and tokens ------------------------------------------------------------------------------------------------
 

@@ -235,7 +235,8 @@ class Venus:
         return [one.vtoken for one in market.markets]
 
     def entry_points(self, market: Market) -> Sequence[tuple[bytes, bytes]]:
-        calls = [(one.vtoken, selector) for one in market.markets for selector in (abi.LIQUIDATE_BORROW, abi.REDEEM)]
+        selectors = abi.LIQUIDATE_BORROW, abi.REDEEM, abi.ACCRUE_INTEREST
+        calls = [(one.vtoken, selector) for one in market.markets for selector in selectors]
         if market.isolated:
             calls += [(market.comptroller, abi.LIQUIDATE_ACCOUNT), (market.comptroller, abi.HEAL_ACCOUNT)]
         return calls

@@ -6,7 +6,8 @@ its collateral covers debt and incentive, and otherwise by `healAccount`, which 
 the debt and writes the rest off. Of small accounts only those are planned that owe one asset and have one collateral.
 
 Each call looks at the account with other interest added (`Sheet.views`): the first with that of its two markets, the
-second with none, the third with all. Whether it is large or small, and short, is asked of that view alone.
+second with none, the third with all. Whether it is large or small, and short, is asked of that view alone. Where an
+account is short only with the interest of further markets, the plan has these accrue first (`LiquidationPlan.prepare`).
 
 What is seized comes as vTokens; a plan says how they are redeemed (`LiquidationPlan.unwrap`).
 Source: Comptroller.preLiquidateHook, liquidateAccount, healAccount, liquidateCalculateSeizeTokens; VToken._seize.
@@ -30,6 +31,8 @@ from keeper.protocols.venus.state import Account, Action, Market
 _GAS = 900_000
 _GAS_PER_OTHER_MARKET = 150_000
 _GAS_TO_REDEEM = 350_000
+_GAS_TO_ACCRUE = 120_000
+_MOST_ACCRUED = 8  # markets that a plan has accrue first; our contract runs sixteen steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +100,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to liquidate an account. smallest_assets: less is refused; the most, where it is all or nothing."""
+    """One way to liquidate an account. smallest_assets: less is refused; the most, where it is all or nothing.
+
+    prepare: calls before it, without which it is refused.
+    """
 
     part: Part
     smallest_assets: int
     call: Callable[[int], TxCall]
     outcome: Callable[[int], Outcome]
+    prepare: tuple[TxCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +163,10 @@ def rejudge(case: Case, earlier: LiquidationPlan, receiver: bytes) -> Liquidatio
         offer = earlier.repay_assets if way.smallest_assets == 1 else way.part.most_assets
         if way.call(offer) != earlier.call:
             continue
+        if not set(earlier.prepare).issuperset(way.prepare):
+            return Skip(
+                "not_accrued", f"{_name(way)}: other markets have to accrue first, and the plan does not do that"
+            )
         if offer > earlier.repay_assets:
             return Skip("charges_more", f"{_name(way)}: it is charged {offer} of {earlier.repay_assets} offered")
         if way.smallest_assets == 1 and (most := way.part.largest_offer(offer)) < offer:
@@ -222,19 +233,17 @@ def _in_part(
     case: Case, position: Sheet, soonest: Sheet, debt: Line, collateral: Line, reasons: dict[str, str]
 ) -> Iterator[Way]:
     market = case.market
+    first: tuple[Line, ...] = ()
     if debt.market.forced:
         most = debt.owed_assets
     else:
-        for then in (position, soonest):
-            seen = then.seen(debt.market.vtoken, collateral.market.vtoken)
-            if _small(market, seen):
-                reasons.setdefault("too_small", f"collateral of {seen.collateral} base units is liquidated whole only")
-                return
-            if not seen.shortfall:
-                reasons.setdefault("not_accrued", "it has a shortfall only once interest of other markets has accrued")
-                return
+        found = _accrued_first((position, soonest), debt, collateral)
+        if isinstance(found, Skip):
+            reasons.setdefault(found.code, found.detail)
+            return
         # Debts grow: what the close factor allows in the earliest block it allows in every later one.
         most = market.close_factor_wad * min(debt.owed_assets, soonest.line(debt.market.vtoken).owed_assets) // WAD
+        first = found
     if most <= 0:
         reasons.setdefault("dust", f"the close factor leaves nothing of {debt.owed_assets} raw units to repay")
         return
@@ -244,7 +253,24 @@ def _in_part(
         arguments = (case.key, repaid, collateral.market.vtoken)
         return TxCall(debt.market.vtoken, words.encode(abi.LIQUIDATE_BORROW, *arguments))
 
-    yield Way(part, 1, call, part.outcome)
+    prepare = tuple(TxCall(line.market.vtoken, abi.ACCRUE_INTEREST) for line in first)
+    yield Way(part, 1, call, part.outcome, prepare)
+
+
+def _accrued_first(moments: Sequence[Sheet], debt: Line, collateral: Line) -> tuple[Line, ...] | Skip:
+    """Markets whose interest must be added before the pool lets one debt be repaid for one collateral: none, or else
+    all others whose interest waits; or why it does not let it. moments: when it must be so, at all of them."""
+    pair = debt.market.vtoken, collateral.market.vtoken
+    others = tuple(line for line in moments[0].lines if line.waits and line.market.vtoken not in pair)
+    refused = Skip("not_accrued", "it is short with the interest of other markets only")
+    for first in ((), others) if 0 < len(others) <= _MOST_ACCRUED else ((),):
+        touched = *pair, *(line.market.vtoken for line in first)
+        seen = [then.seen(*touched) for then in moments]
+        if all(one.shortfall and not _small(then.market, one) for then, one in zip(moments, seen, strict=True)):
+            return first
+        if small := [one for then, one in zip(moments, seen, strict=True) if _small(then.market, one)]:
+            refused = Skip("too_small", f"collateral of {small[0].collateral} base units is liquidated whole only")
+    return refused
 
 
 def _whole(case: Case, position: Sheet, reasons: dict[str, str]) -> Iterator[Way]:
@@ -321,8 +347,12 @@ def _sized(case: Case, way: Way, offered_assets: int) -> LiquidationPlan | Skip:
         health_wad=case.position().health_wad,
         call=way.call(offer),
         approval=(debt.asset, debt.vtoken, offer),
-        gas_limit_hint=_GAS + _GAS_TO_REDEEM + _GAS_PER_OTHER_MARKET * len(case.account.entered),
+        gas_limit_hint=_GAS
+        + _GAS_TO_REDEEM
+        + _GAS_PER_OTHER_MARKET * len(case.account.entered)
+        + _GAS_TO_ACCRUE * len(way.prepare),
         unwrap=Unwrap(collateral.vtoken, redeem, amount_at=4),
+        prepare=way.prepare,
     )
 
 

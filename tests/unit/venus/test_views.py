@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from hypothesis import event, given
 
-from keeper.core.types import LiquidationPlan, Prices, Skip
+from keeper.core.types import LiquidationPlan, Prices, Skip, TxCall
 from keeper.core.units import WAD
 from keeper.evaluator.columns import Columns, vector_of
 from keeper.evaluator.screen import maybe_below
 from keeper.protocols.venus import abi
+from keeper.protocols.venus.adapter import Venus
 from keeper.protocols.venus.sheet import Totals, accrued_at, sheet
 from keeper.protocols.venus.state import Account, Debt, Market
 from tests.support.venus_market import ACCOUNT, BLOCK, NOW, adapter, asset, market, prices, vmarket, vtoken, worlds
@@ -75,6 +76,48 @@ def test_a_small_account_is_liquidated_whole_as_the_pool_has_it_stored() -> None
     assert plan.call.data[:4] == abi.LIQUIDATE_ACCOUNT
     large = held(5_000, 0, 4_001 * WAD)
     assert not adapter().health(POOL, PRICES, large, NOW).liquidatable  # its collateral accrues with the call
+
+
+BOTH_WAIT = market(
+    vmarket(0, borrow_rate_wad=10**10, accrued_slot=BLOCK - 300_000),
+    vmarket(1),
+    vmarket(2, borrow_rate_wad=10**10, accrued_slot=BLOCK - 300_000),
+)
+
+
+def owing_two(dollars: int) -> Account:
+    """40,000 dollars of each of two debts, whose 240 of interest wait, against so many dollars of collateral."""
+    debts = tuple(Debt(vtoken(number), 40_000 * WAD, WAD) for number in (0, 2))
+    return Account((vtoken(0), vtoken(1), vtoken(2)), ((vtoken(1), dollars * WAD * WAD // TOKEN),), debts)
+
+
+def test_who_is_short_only_with_a_third_markets_interest_has_it_accrue_first() -> None:
+    """Repaying either debt adds that debt's interest; with the other's only is there a shortfall."""
+    judge, account = adapter(), owing_two(100_200)
+    priced = prices(BOTH_WAIT, {0: 1.0, 1: 1.0, 2: 1.0})
+    for debt in 0, 2:
+        assert totals(BOTH_WAIT, priced, account, vtoken(debt), vtoken(1)).liquidity > 0
+    assert judge.health(BOTH_WAIT, priced, account, NOW).liquidatable
+    plan = judge.plan(BOTH_WAIT, priced, ACCOUNT, account, NOW, RICH, ME)
+    assert isinstance(plan, LiquidationPlan)
+    [other] = [one for one in BOTH_WAIT.markets if one.asset not in (plan.debt_asset, plan.collateral_asset)]
+    assert plan.prepare == (TxCall(other.vtoken, abi.ACCRUE_INTEREST),)
+    assert set(judge.entry_points(BOTH_WAIT)) >= {(one.to, one.data) for one in plan.prepare}
+    state = judge, BOTH_WAIT, priced, account
+    assert again(*state, plan) == plan
+    assert again(*state, replace(plan, prepare=())) == "not_accrued"
+    poorer = judge.plan(BOTH_WAIT, priced, ACCOUNT, owing_two(99_500), NOW, RICH, ME)
+    assert isinstance(poorer, LiquidationPlan)
+    assert not poorer.prepare
+    richer = judge.plan(BOTH_WAIT, priced, ACCOUNT, owing_two(101_000), NOW, RICH, ME)
+    assert isinstance(richer, Skip)
+    assert richer.code == "healthy"
+
+
+def again(judge: Venus, pool: Market, priced: Prices, account: Account, plan: LiquidationPlan) -> LiquidationPlan | str:
+    """What an earlier plan is worth at the same moment, or why it must not be sent."""
+    found = judge.rejudge(pool, priced, ACCOUNT, account, NOW, plan, ME)
+    return found.code if isinstance(found, Skip) else found
 
 
 @given(worlds())
