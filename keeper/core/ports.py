@@ -102,8 +102,8 @@ class ProtocolAdapter(Protocol[M, A]):
         """
         ...
 
-    def touches(self, market: M, logs: Sequence[RawLog]) -> Iterable[bytes]:
-        """Keys of what these logs may have changed, for a backfill that reads each once at its end."""
+    def touches(self, market: M, logs: Iterable[RawLog]) -> Sequence[bytes]:
+        """Keys of what these logs, gone over once, may have changed, for a backfill that reads each once at its end."""
         ...
 
     def feeds(self, market: M) -> Reads[Mapping[bytes, Sequence[bytes]]]:

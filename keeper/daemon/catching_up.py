@@ -15,11 +15,11 @@ from keeper.config.deployment import Config
 from keeper.core.chain import Reverted
 from keeper.core.errors import ConfigError, StateUnavailable, UnrecoverableReorg
 from keeper.core.ports import Store
-from keeper.core.types import Block, BlockRef, Call, CallResult
+from keeper.core.types import Block, BlockRef
 from keeper.daemon.heads import Heads
 from keeper.indexer.backfill import Missed, Progress, Report, backfill
+from keeper.indexer.decoding import read_state
 from keeper.indexer.follow import MOST_MISSED, canonical_ancestor
-from keeper.indexer.reads import drive
 from keeper.indexer.rpc.client import RpcClient
 from keeper.mode.watch import ModeWatch
 from keeper.patience import Patience
@@ -158,12 +158,8 @@ class CatchUp:
 
     async def _complete(self, at: BlockRef) -> bool:
         """Whether every configured market was whole at this block (on a young chain, finality is before it was)."""
-
-        async def execute(calls: Sequence[Call]) -> Sequence[CallResult]:
-            return await self.rpc.call_many(calls, at)
-
         try:
-            await drive([track.adapter.bootstrap() for track in self.pipeline.tracks], execute)
+            await read_state(self.rpc, at, lambda: [track.adapter.bootstrap() for track in self.pipeline.tracks])
         except ConfigError as error:
             log.debug("market_not_complete", block=at.number, reason=str(error))
             return False

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from itertools import filterfalse
 from typing import Any, Protocol
 
-from keeper.core.ports import ProtocolAdapter, Store
-from keeper.core.types import Block, Book, Call, CallResult, Liquidated, Update
+from keeper.core.ports import ProtocolAdapter, Reads, Store
+from keeper.core.types import Block, Book, Liquidated, RawLog, Update
+from keeper.indexer.decoding import StateReader, read_state
 from keeper.indexer.follow import Headers
-from keeper.indexer.reads import drive
 from keeper.indexer.scan import LogSource, scan
 
 Adapter = ProtocolAdapter[Any, Any]
@@ -32,8 +32,7 @@ Missed = tuple[Adapter, Book[Any, Any], int | None]
 """A protocol, its book, and the block that the book is of. None: as far as the protocol was scanned, if ever."""
 
 
-class ChainReader(Headers, LogSource, Protocol):
-    async def call_many(self, calls: Sequence[Call], block: Any) -> Sequence[CallResult]: ...
+class ChainReader(Headers, LogSource, StateReader, Protocol): ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,31 +75,39 @@ async def _one(
     adapter, book, of_block = missed
     reads = 0
 
-    async def execute(calls: Sequence[Call]) -> Sequence[CallResult]:
+    def read(calls: int) -> None:
         nonlocal reads
-        results = await chain.call_many(calls, target.ref)
-        reads += len(calls)
+        reads += calls
         report(Progress(adapter.name, "read", reads, 0))
-        return results
 
-    market = (await drive([adapter.bootstrap(book.market)], execute))[0]
+    [market] = await read_state(chain, target.ref, lambda: [adapter.bootstrap(book.market)], read)
     liquidations: list[Liquidated] = []
     seen_to = max(adapter.start_block - 1, store.scanned_to(adapter.name) or -1, -1 if of_block is None else of_block)
     first = seen_to + 1
     seen = _Seen(store, adapter.name, seen_to, final)
+
+    def make(logs: Iterable[RawLog]) -> tuple[Sequence[bytes], Sequence[Liquidated]]:
+        if book.market is None:
+            return adapter.touches(market, logs), ()
+        held = list(logs)
+        return adapter.touches(market, held), adapter.liquidations(market, held)
+
     try:
-        async for _, to_block, logs in scan(chain, adapter.filter(market), first, target.number):
-            seen.add(adapter.touches(market, logs), to_block)
-            if book.market is not None:
-                liquidations += adapter.liquidations(market, logs)
+        async for _, to_block, (touches, happened) in scan(chain, adapter.filter(market), first, target.number, make):
+            seen.add(touches, to_block)
+            liquidations += happened
             if seen.is_due():
                 seen.store()
             report(Progress(adapter.name, "scan", to_block - first + 1, target.number - first + 1))
     finally:
         seen.store()
-    head = await execute(adapter.head_calls(market))
     touched = list(store.touches(adapter.name))
-    update = (await drive([adapter.snapshot(market, touched, target, head, book.positions)], execute))[0]
+
+    def state() -> Reads[Update[Any, Any]]:
+        head = yield adapter.head_calls(market)
+        return (yield from adapter.snapshot(market, touched, target, head, book.positions))
+
+    [update] = await read_state(chain, target.ref, lambda: [state()], read)
     found = market if update.market is None else update.market  # some is learned of only from what logs touched
     return Update(found, update.prices, update.positions, (*liquidations, *update.liquidations))
 

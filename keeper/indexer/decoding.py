@@ -6,11 +6,14 @@ fault.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from keeper.core.errors import DecodeError, RpcMalformed
+from keeper.core.ports import Reads
+from keeper.core.reads import drive
+from keeper.core.types import BlockRef, Call, CallResult
 from keeper.indexer.rpc.endpoint import Endpoint
 
 R = TypeVar("R")
@@ -47,3 +50,32 @@ async def decoded(reading: Callable[[Asking], Awaitable[R]]) -> R:
         raise undecodable from None
     source.failed(RpcMalformed(f"{source.name}: {undecodable}; read once more, it decodes"))
     return result
+
+
+class StateReader(Protocol):
+    async def read_calls(
+        self, calls: Sequence[Call], block: BlockRef, *, avoid: Endpoint | None = None
+    ) -> tuple[Sequence[CallResult], Endpoint | None]: ...
+
+
+async def read_state(
+    chain: StateReader,
+    block: BlockRef,
+    reads: Callable[[], Sequence[Reads[Any]]],
+    report: Callable[[int], None] = lambda calls: None,
+) -> list[Any]:
+    """What these reads make of the state at a block, each round in one round trip. reads: begins them, maybe twice.
+
+    report: hears of how many calls were answered, round by round.
+    """
+
+    async def reading(asking: Asking) -> list[Any]:
+        async def execute(calls: Sequence[Call]) -> Sequence[CallResult]:
+            results, source = await chain.read_calls(calls, block, avoid=asking.avoid)
+            asking.heard(source)
+            report(len(calls))
+            return results
+
+        return await drive(reads(), execute)
+
+    return await decoded(reading)

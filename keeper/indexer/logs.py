@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -11,20 +12,27 @@ import msgspec
 
 from keeper.core.errors import RpcLied
 from keeper.core.types import LogFilter
-from keeper.indexer.proof import in_order
-from keeper.indexer.rpc.wire import Request, WireLog, clip, hex_bytes, hex_int, result_reader, to_hex
+from keeper.indexer.proof import InOrder, in_order
+from keeper.indexer.rpc.wire import Request, Text, WireLog, clip, hex_bytes, hex_int, result_reader, to_hex
 
 MAX_ADDRESSES = 1000  # in one request; providers cap the number of parameters
 
 _read = result_reader(list[WireLog], "eth_getLogs result")
 
 
-def read_logs(raw: msgspec.Raw) -> list[WireLog]:
-    """Raises RpcMalformed. Strings and tuples of them make no cycles: while many are made, none is looked for."""
+def read_logs(raw: Text) -> list[WireLog]:
+    """Raises RpcMalformed."""
+    with uncollected():
+        return _read(raw)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Strings and tuples of them make no cycles: while many are made, none is looked for."""
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return _read(raw)
+        yield
     finally:
         if collecting:
             gc.enable()
@@ -68,6 +76,10 @@ class LogQuery:
 
     def matches(self, log: WireLog) -> bool:
         return bool(log.topics) and log.topics[0] in self._topics and log.address in self._addresses
+
+    def in_order(self, first: int, last: int) -> InOrder:
+        """Vouches for logs of these blocks, part by part, where all are as they nearly always are."""
+        return InOrder(self._addresses, self._topics, first, last)
 
     def accept(self, logs: Sequence[WireLog], what: str, first: int, last: int) -> list[WireLog]:
         """The logs in chain order, each proven to be well formed, to match, and to lie within these blocks.

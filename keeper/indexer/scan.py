@@ -1,10 +1,10 @@
-"""eth_getLogs over long ranges, in sizes the node bears."""
+"""eth_getLogs over long ranges, in sizes the node bears; what is made of the logs is made as they arrive."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -18,8 +18,11 @@ from keeper.core.errors import (
     StateUnavailable,
 )
 from keeper.core.types import LogFilter
-from keeper.indexer.logs import LogQuery, read_logs
+from keeper.indexer.decoding import Asking, decoded
+from keeper.indexer.digest import digest
+from keeper.indexer.logs import LogQuery
 from keeper.indexer.ranges import RangeSize
+from keeper.indexer.rpc.endpoint import Endpoint
 from keeper.indexer.rpc.faults import suggested_blocks
 from keeper.indexer.rpc.pool import Answer
 from keeper.indexer.rpc.wire import Request, WireLog, decode_any, hex_int, strict
@@ -27,7 +30,7 @@ from keeper.indexer.rpc.wire import Request, WireLog, decode_any, hex_int, stric
 log = structlog.get_logger(__name__)
 
 R = TypeVar("R")
-Piece = tuple[int, int, list[WireLog]]
+Make = Callable[[Iterable[WireLog]], R]
 
 _IN_FLIGHT = 4
 _TIMEOUT_S = 30.0
@@ -40,29 +43,44 @@ class LogSource(Protocol):
     """What a scan needs of the RPC client."""
 
     async def read(
-        self, requests: list[Request], parse: Callable[[Answer], R], *, timeout_s: float | None = None
+        self,
+        requests: list[Request],
+        parse: Callable[[Answer], R],
+        *,
+        timeout_s: float | None = None,
+        avoid: Endpoint | None = None,
     ) -> R: ...
 
 
 async def scan(
-    rpc: LogSource, wanted: LogFilter, from_block: int, to_block: int, *, size: RangeSize | None = None
-) -> AsyncGenerator[Piece, None]:
-    """All logs of these blocks (both ends included) as consecutive pieces (first block, last block, logs), in order.
+    rpc: LogSource,
+    wanted: LogFilter,
+    from_block: int,
+    to_block: int,
+    make: Make[R],
+    *,
+    size: RangeSize | None = None,
+) -> AsyncGenerator[tuple[int, int, R]]:
+    """What is made of all logs of these blocks (both ends included), as consecutive pieces (first block, last block,
+    what `make` made of their logs, in order).
+
+    make: goes over logs once, as they are decoded; may be called again for the same. What it raises DecodeError about
+    is read once more, elsewhere.
 
     Several ranges are in flight at once. A range that is refused as too large, or times out, is halved and asked again;
     sizes grow back. A single block that is too large is asked address by address.
-    Raises LogRangeTooLarge when even that is refused, and the last RetryableError when a range fails again and again;
-    what was yielded before stays valid, so a caller can resume after it.
+    Raises LogRangeTooLarge when even that is refused, the last RetryableError when a range fails again and again, and
+    DecodeError; what was yielded before stays valid, so a caller can resume after it.
     """
     size = size or RangeSize()
     query = LogQuery(wanted)
-    running: deque[asyncio.Task[list[Piece]]] = deque()
+    running: deque[asyncio.Task[list[tuple[int, int, R]]]] = deque()
     following = from_block
     try:
         while following <= to_block or running:
             while following <= to_block and len(running) < _IN_FLIGHT:
                 last = min(to_block, following + size.size - 1)
-                running.append(asyncio.create_task(_range(rpc, query, following, last, size)))
+                running.append(asyncio.create_task(_range(rpc, query, following, last, make, size)))
                 following = last + 1
             for piece in await running[0]:
                 yield piece
@@ -73,21 +91,24 @@ async def scan(
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def _range(rpc: LogSource, query: LogQuery, first: int, last: int, size: RangeSize) -> list[Piece]:
+async def _range(
+    rpc: LogSource, query: LogQuery, first: int, last: int, make: Make[R], size: RangeSize
+) -> list[tuple[int, int, R]]:
     """The pieces of one range, however many the node makes of it."""
-    pieces: list[Piece] = []
+    pieces: list[tuple[int, int, R]] = []
     failures = 0
     while first <= last:
         end = min(last, first + size.size - 1)
         blocks = end - first + 1
         try:
-            logs = await _fetch(rpc, query, first, end)
+            made, logs = await _fetch(rpc, query, first, end, make)
         except LogRangeTooLarge as error:
             if blocks > 1:
                 size.refused(blocks, suggested_blocks(error))
                 log.debug("log_range_refused", blocks=blocks, next=size.size, error=str(error))
                 continue
-            logs = await _divided(rpc, query, first, error)
+            divided = await _divided(rpc, query, first, error)
+            made, logs = make(divided), len(divided)
         except (RpcUnavailable, RpcMalformed, RpcRateLimited, StateUnavailable) as error:
             failures += 1
             if failures >= _TRIES:
@@ -97,8 +118,8 @@ async def _range(rpc: LogSource, query: LogQuery, first: int, last: int, size: R
             await asyncio.sleep(_pause_s(error, failures))
             continue
         failures = 0
-        size.passed(blocks, len(logs))
-        pieces.append((first, end, logs))
+        size.passed(blocks, logs)
+        pieces.append((first, end, made))
         first = end + 1
     return pieces
 
@@ -113,28 +134,34 @@ async def _divided(rpc: LogSource, query: LogQuery, block: int, refusal: LogRang
     logs: list[WireLog] = []
     for half in halves:
         try:
-            logs += await _fetch(rpc, half, block, block)
+            logs += (await _fetch(rpc, half, block, block, list))[0]
         except LogRangeTooLarge as error:
             logs += await _divided(rpc, half, block, error)
     return sorted(logs, key=lambda entry: int(entry.log_index, 16))
 
 
-async def _fetch(rpc: LogSource, query: LogQuery, first: int, last: int) -> list[WireLog]:
-    """One range in one round trip. The node's height is asked along: a node that is behind leaves logs out silently."""
+async def _fetch(rpc: LogSource, query: LogQuery, first: int, last: int, make: Make[R]) -> tuple[R, int]:
+    """What is made of one range, and of how many logs, in one round trip. The node's height is asked along: a node that
+    is behind leaves logs out silently."""
     requests = query.requests({"fromBlock": hex(first), "toBlock": hex(last)})
     if not requests:
-        return []
+        return make(()), 0
 
-    def parse(answer: Answer) -> list[WireLog]:
-        what = f"eth_getLogs {first} to {last} at {answer.endpoint.name}"
-        height: Any = decode_any(strict(answer.results[0]), "eth_blockNumber")
-        head = hex_int(str(height), f"eth_blockNumber at {answer.endpoint.name}")
-        results = [strict(result) for result in answer.results[1:]]
-        if head < last:
-            raise StateUnavailable(f"{what}: the node is only at block {head}; wait for it or use another endpoint")
-        return query.accept([entry for result in results for entry in read_logs(result)], what, first, last)
+    async def reading(asking: Asking) -> tuple[R, int]:
+        def parse(answer: Answer) -> tuple[R, int]:
+            asking.heard(answer.endpoint)
+            what = f"eth_getLogs {first} to {last} at {answer.endpoint.name}"
+            height: Any = decode_any(strict(answer.results[0]), "eth_blockNumber")
+            head = hex_int(str(height), f"eth_blockNumber at {answer.endpoint.name}")
+            results = [strict(result) for result in answer.results[1:]]
+            if head < last:
+                raise StateUnavailable(f"{what}: the node is only at block {head}; wait for it or use another endpoint")
+            return digest(query, results, what, first, last, make)
 
-    return await rpc.read([("eth_blockNumber", []), *requests], parse, timeout_s=_TIMEOUT_S)
+        asked = [("eth_blockNumber", []), *requests]
+        return await rpc.read(asked, parse, timeout_s=_TIMEOUT_S, avoid=asking.avoid)
+
+    return await decoded(reading)
 
 
 def _pause_s(error: RetryableError, failures: int) -> float:

@@ -88,8 +88,15 @@ class Eyes:
         found: list[Liquidated] = []
         try:
             async with asyncio.timeout(LOGS_TIMEOUT_S):
-                async for _, to_block, logs in scan(self._rpc, adapter.liquidation_filter(market), first, last):
-                    found += adapter.liquidations(market, logs)
+                scanned = scan(
+                    self._rpc,
+                    adapter.liquidation_filter(market),
+                    first,
+                    last,
+                    lambda logs: adapter.liquidations(market, list(logs)),
+                )
+                async for _, to_block, happened in scanned:
+                    found += happened
                     if to_block < last and self._rpc.requests - asked > MOST_LOG_REQUESTS:
                         raise LogRangeTooLarge(f"{last - to_block} blocks are left after {MOST_LOG_REQUESTS} requests")
         except (RetryableError, RpcRefused, TimeoutError) as error:

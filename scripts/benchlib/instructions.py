@@ -10,6 +10,7 @@ import gc
 import json
 import random
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from types import FrameType
@@ -23,6 +24,7 @@ from keeper.core.units import WAD
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.judge import Judge
 from keeper.executor.signer import LocalSigner
+from keeper.indexer.digest import digest
 from keeper.indexer.logs import LogQuery, read_logs
 from keeper.store import open_store
 
@@ -71,7 +73,8 @@ def _reading() -> Iterator[tuple[str, int]]:
     query = LogQuery(adapter.filter(market))
     logs = read_logs(body)
     last = int(logs[-1].block_number, 16)
-    yield f"decode and prove {LOGS:,} logs", count(lambda: query.accept(read_logs(body), "logs", 0, last))
+    drain = deque[Any](maxlen=0).extend
+    yield f"decode and prove {LOGS:,} logs", count(lambda: digest(query, [body], "logs", 0, last, drain))
     yield f"fold {LOGS:,} logs", count(lambda: adapter.touches(market, logs))
 
 

@@ -216,5 +216,5 @@ async def test_every_block_of_a_real_market_fits_its_bloom_in_one_round_trip(mar
         assert [log.log_index for log in read.logs] == sorted(indices, key=lambda index: int(index, 16))
         assert read.results == [number.to_bytes(32, "big")]
         assert market.round_trips - before == 1
-    scanned = [log async for _, _, logs in scan(market, wanted, 0, tip.number) for log in logs]
+    scanned = [log async for _, _, logs in scan(market, wanted, 0, tip.number, list) for log in logs]
     assert len(scanned) == len(everything) > 50

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from keeper.core.errors import LogRangeTooLarge, RpcMalformed, RpcRateLimited, StateUnavailable
+from keeper.core.errors import DecodeError, LogRangeTooLarge, RpcMalformed, RpcRateLimited, StateUnavailable
 from keeper.core.types import LogFilter
 from keeper.indexer.ranges import RangeSize
 from keeper.indexer.rpc.client import RpcClient
@@ -47,7 +47,7 @@ async def collect(rpc: RpcClient, **options: Any) -> list[WireLog]:
     """Everything a scan yields, its pieces proven to be consecutive."""
     found: list[WireLog] = []
     expected = 0
-    async for first, last, logs in scan(rpc, WANTED, 0, LENGTH - 1, **options):
+    async for first, last, logs in scan(rpc, WANTED, 0, LENGTH - 1, list, **options):
         assert first == expected
         assert all(first <= int(log.block_number, 16) <= last for log in logs)
         expected = last + 1
@@ -183,10 +183,37 @@ async def test_logs_outside_of_the_range_are_refused(monkeypatch: pytest.MonkeyP
             await collect(rpc, size=RangeSize(size=20))
 
 
+async def test_what_does_not_decode_is_read_once_more_elsewhere() -> None:
+    """What is well formed and of no event's shape is one endpoint's nonsense where another tells better, and the first
+    is to blame; where all say so it is nobody's, and told."""
+    chain, odd = busy_chain(), busy_chain()
+    for logs in odd.logs.values():
+        for one in logs:
+            one["data"] = "0x"
+
+    def shaped(logs: Iterable[WireLog]) -> list[WireLog]:
+        found = list(logs)
+        if any(log.data == "0x" for log in found):
+            raise DecodeError("an event with one word of data was expected")
+        return found
+
+    async with odd.serve(FaultNode()) as node, chain.serve(FaultNode()) as honest, connected(node, honest) as rpc:
+        found = [log async for _, _, logs in scan(rpc, WANTED, 0, LENGTH - 1, shaped) for log in logs]
+        assert places(found) == everything(chain)
+        assert "one word of data was expected; read once more, it decodes" in (
+            rpc.endpoints[0].status().last_error or ""
+        )
+        assert rpc.endpoints[1].status().last_error is None
+    async with odd.serve(FaultNode()) as node, connected(node) as rpc:
+        with pytest.raises(DecodeError, match="one word of data was expected"):
+            _ = [piece async for piece in scan(rpc, WANTED, 0, LENGTH - 1, shaped)]
+        assert rpc.endpoints[0].status().last_error is None
+
+
 async def test_a_scan_that_is_abandoned_leaves_nothing_running() -> None:
     chain = busy_chain()
     async with chain.serve(FaultNode()) as node, connected(node) as rpc:
-        pieces = scan(rpc, WANTED, 0, LENGTH - 1, size=RangeSize(size=5))
+        pieces = scan(rpc, WANTED, 0, LENGTH - 1, list, size=RangeSize(size=5))
         await anext(pieces)
         await pieces.aclose()
         asked = node.count("eth_getLogs")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -107,7 +107,7 @@ class ToyProtocol(LinearMarket):
         price = int(head[0] or b"0")
         return Update(None, prices_of(price or None, 10**18), positions, liquidations)
 
-    def touches(self, market: Market, logs: Sequence[RawLog]) -> Sequence[bytes]:
+    def touches(self, market: Market, logs: Iterable[RawLog]) -> Sequence[bytes]:
         return sorted({bytes.fromhex(log.topics[1][26:]) for log in logs})
 
     def whole(self, market: Market, key: bytes) -> Sequence[bytes]:
@@ -222,6 +222,7 @@ class ToyNode:
         parse: Callable[[Any], R],
         *,
         timeout_s: float | None = None,
+        avoid: Any = None,
     ) -> R:
         """As a node answers to the requests of `scan.scan`, of the chain that is canonical by now."""
         answers: list[Any] = [hex(self.head.block.number), *(self._logs(*params) for _, params in requests[1:])]
@@ -253,6 +254,11 @@ class ToyNode:
             else json.dumps(state.positions.get(call.data, (0, 0))).encode()
             for call in calls
         ]
+
+    async def read_calls(
+        self, calls: Sequence[Call], block: BlockRef, *, avoid: Any = None
+    ) -> tuple[list[CallResult], None]:
+        return await self.call_many(calls, block), None
 
     async def decoded(self, reading: Callable[[ToyNode], Awaitable[R]]) -> R:
         return await reading(self)

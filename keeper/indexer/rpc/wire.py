@@ -16,6 +16,9 @@ from keeper.core.types import Block, BlockRef
 
 T = TypeVar("T")
 
+Text: TypeAlias = msgspec.Raw | bytes | memoryview
+"""JSON, as it came."""
+
 Request: TypeAlias = tuple[str, Sequence[Any]]
 """A method and its positional parameters, ready for JSON."""
 
@@ -128,7 +131,7 @@ def decode_push(message: Message) -> Push | None:
     return decode_as(_push, message.params, "eth_subscription")
 
 
-def decode_as(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, what: str) -> T:
+def decode_as(decoder: msgspec.json.Decoder[T], raw: Text, what: str) -> T:
     """Decode a result; raises RpcMalformed naming what it should have been."""
     try:
         return decoder.decode(raw)
@@ -143,7 +146,7 @@ def decode_any(raw: msgspec.Raw, what: str) -> Any:
     return decode_as(_any, raw, what)
 
 
-def result_reader(type_: type[T] | UnionType, what: str) -> Callable[[msgspec.Raw], T]:
+def result_reader(type_: type[T] | UnionType, what: str) -> Callable[[Text], T]:
     """A function that decodes a result to this type, or raises RpcMalformed naming `what` it should have been."""
     decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(type_)
     return lambda raw: decode_as(decoder, raw, what)

@@ -6,7 +6,7 @@ of positions are judged at one moment.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from keeper.core.ports import Reads
@@ -90,7 +90,7 @@ class AaveV3:
             raise ValueError("sync needs a market; run bootstrap first")
         return track.of_block((yield from track.sync(book.market, book, logs, head)), block)
 
-    def touches(self, market: Market, logs_: Sequence[RawLog]) -> Sequence[bytes]:
+    def touches(self, market: Market, logs_: Iterable[RawLog]) -> Sequence[bytes]:
         return logs.touch_keys(logs.fold(market, logs_))
 
     def feeds(self, market: Market) -> Reads[Mapping[bytes, Sequence[bytes]]]:

@@ -6,7 +6,7 @@ moment last asked about.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -96,7 +96,7 @@ class MorphoBlue:
     ) -> Reads[Update[Market, Position]]:
         return track.sync(self._scope, book, block, logs, head)
 
-    def touches(self, market: Market, logs_: Sequence[RawLog]) -> Sequence[bytes]:
+    def touches(self, market: Market, logs_: Iterable[RawLog]) -> Sequence[bytes]:
         return logs.touch_keys(self._scope.fold(market, logs_))
 
     def feeds(self, market: Market) -> Reads[Mapping[bytes, Sequence[bytes]]]:

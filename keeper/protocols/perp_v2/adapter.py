@@ -3,7 +3,7 @@ is an account, with everything it holds and trades."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from keeper.core.ports import Reads
@@ -78,7 +78,7 @@ class PerpV2:
             raise ValueError("sync needs a market; run bootstrap first")
         return track.sync(book, book.market, logs, head)
 
-    def touches(self, market: Market, logs_: Sequence[RawLog]) -> Sequence[bytes]:
+    def touches(self, market: Market, logs_: Iterable[RawLog]) -> Sequence[bytes]:
         return logs.touches(logs.fold(market, logs_))
 
     def feeds(self, market: Market) -> Reads[Mapping[bytes, Sequence[bytes]]]:

@@ -6,7 +6,7 @@ of positions are judged at one moment.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from keeper.core.ports import Reads
@@ -80,7 +80,7 @@ class Venus:
             raise ValueError("sync needs a market; run bootstrap first")
         return track.sync(book, book.market, block, logs, head)
 
-    def touches(self, market: Market, logs_: Sequence[RawLog]) -> Sequence[bytes]:
+    def touches(self, market: Market, logs_: Iterable[RawLog]) -> Sequence[bytes]:
         return logs.touches(logs.fold(market, logs_))
 
     def feeds(self, market: Market) -> Reads[Mapping[bytes, Sequence[bytes]]]:

@@ -7,7 +7,7 @@ docs/adding-a-protocol.md; `keeper.core.ports.ProtocolAdapter` says what each me
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -109,7 +109,7 @@ class Pawnshop:
         update = yield from self.snapshot(book.market, self.touches(book.market, logs), block, head)
         return Update(None, update.prices, update.positions, self.liquidations(book.market, logs))
 
-    def touches(self, market: Market, logs: Sequence[RawLog]) -> Sequence[bytes]:
+    def touches(self, market: Market, logs: Iterable[RawLog]) -> Sequence[bytes]:
         ours = [log for log in logs if log.address == f"0x{market.shop.hex()}"]
         return sorted({_address(log, 1) for log in ours})
 

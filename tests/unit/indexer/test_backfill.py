@@ -40,8 +40,10 @@ class Learning:
 
 
 class NoChain:
-    async def call_many(self, calls: Sequence[Call], block: BlockRef) -> list[CallResult]:
-        return []
+    async def read_calls(
+        self, calls: Sequence[Call], block: BlockRef, *, avoid: Any = None
+    ) -> tuple[list[CallResult], None]:
+        return [], None
 
 
 async def test_a_market_that_the_snapshot_made_larger_is_kept() -> None:

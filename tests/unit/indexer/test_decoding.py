@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from keeper.core.errors import DecodeError
-from keeper.indexer.decoding import Asking, decoded
+from keeper.core.ports import Reads
+from keeper.core.types import BlockRef, Call, CallResult
+from keeper.indexer.decoding import Asking, decoded, read_state
 from keeper.indexer.rpc.endpoint import Endpoint
 
 
@@ -48,6 +52,32 @@ async def test_what_no_endpoint_says_in_a_form_that_decodes_is_nobodys_fault():
         await decoded(node)
     assert raised.value.__notes__ == ["read once more: second"]
     assert all(one.status().consecutive_errors == 0 for one in node.endpoints)
+
+
+async def test_a_state_is_read_once_more_from_its_beginning_elsewhere():
+    """Every round of it, since what one endpoint said first may be what does not decode later."""
+    node, told, rounds = TwoEndpoints("odd", "even"), list[int](), 0
+
+    class Node:
+        async def read_calls(
+            self, calls: Sequence[Call], block: BlockRef, *, avoid: Endpoint | None = None
+        ) -> tuple[list[CallResult], Endpoint | None]:
+            said = await node(asking := Asking(avoid))
+            return [said.encode() for _ in calls], asking.answered
+
+    def reading() -> Reads[str]:
+        nonlocal rounds
+        rounds += 1
+        first = yield [Call(b"\x01" * 20, b"")]
+        second = yield [Call(b"\x01" * 20, b"")] * 2
+        if first != [b"even"]:
+            raise DecodeError("it is odd")
+        return str([*first, *second])
+
+    block = BlockRef(1, b"\x01" * 32)
+    assert await read_state(Node(), block, lambda: [reading()], told.append) == [str([b"even"] * 3)]
+    assert (rounds, told) == (2, [1, 2, 1, 2])
+    assert "it is odd; read once more" in (node.endpoints[0].status().last_error or "")
 
 
 async def test_what_does_not_decode_before_anybody_was_asked_is_not_read_again():
