@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from keeper.core.errors import RpcUnavailable
+from keeper.core.errors import RpcRateLimited, RpcUnavailable
 from keeper.core.types import Block
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.heads import HeadFeed
@@ -143,6 +143,24 @@ async def test_http_is_polled() -> None:
         assert (await heads.next()).number == 2
         node.fail("eth_getBlockByNumber", Hang())
         await heads.until(chain.mine())
+
+
+async def test_a_pushed_head_does_not_end_a_rest_that_was_asked_for() -> None:
+    """Of the only endpoint; any other trouble of it is over with a push."""
+    chain = FakeChain()
+    async with chain.serve(FaultNode()) as node:
+        rpc = await RpcClient.connect([node.ws], 31337, settings=FAST)
+        heads = Heads(rpc)
+        try:
+            assert (await heads.next()).number == 2
+            for error, rests in ((RpcUnavailable("no answer"), False), (RpcRateLimited("too many", 60.0), True)):
+                rpc.endpoints[0].failed(error)
+                await node.push(chain.mine())
+                await heads.until(chain.tip)
+                assert (rpc.endpoints[0].cooling_s > 50) == rests
+        finally:
+            await heads.close()
+            await rpc.close()
 
 
 async def test_a_malformed_header_is_skipped_and_counted() -> None:

@@ -172,7 +172,8 @@ class HeadFeed:
                     # one bad header is no reason to lose the subscription; several make the endpoint rest
                     endpoint.failed(error)
                     continue
-            if endpoint.errors and len(self._pool.endpoints) == 1:
+            rests = endpoint.rate_limited and endpoint.cooling_s  # which a push does not end: nobody asked for it
+            if endpoint.errors and not rests and len(self._pool.endpoints) == 1:
                 endpoint.succeeded()  # several are looked at by the pool: one may push, and answer nothing
             self._pool.saw_head(endpoint, block)
             self._offer(block, came_at_ns)
