@@ -12,6 +12,7 @@
     │   ├── StateUnavailable        the node does not have the state of this block (any more, or yet)
     │   ├── StaleHead               no new head for longer than configured
     │   └── NoticeDelayed           a channel did not take a notice now; carries whether it may have been seen
+    │       └── NoticeTooLong       a shorter one might have been taken
     ├── NoticeRefused               a channel will never take this notice
     │   └── NoticeObsolete          it was not told, and is no longer true
     ├── RpcRefused                  the node understood and said no (an execution error, an unknown method)
@@ -97,6 +98,10 @@ class NoticeDelayed(RetryableError):
         super().__init__(message)
         self.perhaps_seen = perhaps_seen
         self.retry_after_s = retry_after_s
+
+
+class NoticeTooLong(NoticeDelayed):
+    """A shorter one might have been taken."""
 
 
 class NoticeRefused(KeeperError):

@@ -467,6 +467,10 @@ class Transaction(Protocol):
         """
         ...
 
+    def take_apart(self, summary_id: str, channel: str, reason: str, *, at: float) -> None:
+        """Drop a summary that was refused; what it carries goes by itself, or in others, as if it were new."""
+        ...
+
     def revive(self, notice_id: str, channel: str, *, at: float) -> bool:
         """DEAD -> PENDING and new, with all that it carries. False when it is not dead, or when something later of the
         same position was told there: readers would take it for the news."""

@@ -18,13 +18,14 @@ import structlog
 from tenacity import AsyncRetrying, RetryCallState, wait_exponential_jitter
 from tenacity.wait import wait_base
 
-from keeper.core.errors import KeeperError, NoticeDelayed, NoticeObsolete, RetryableError
+from keeper.core.errors import KeeperError, NoticeDelayed, NoticeObsolete, NoticeTooLong, RetryableError
 from keeper.core.ports import Notifier, Store, Transaction
-from keeper.core.records import LONGEST_RETRY_AFTER_S, Delivery, DeliveryStatus
+from keeper.core.records import LONGEST_RETRY_AFTER_S, Delivery, DeliveryStatus, Notice, NoticeEvent
 from keeper.notifier.obey import obey
 from keeper.notifier.queue import take
 from keeper.notifier.requests import Requests
 from keeper.notifier.routing import Route, Router
+from keeper.notifier.rules import IN_ONE
 
 SEND_LIMIT_S = 60.0
 """A channel has its own, shorter limits; this one catches a channel that forgot."""
@@ -82,6 +83,8 @@ class Deliverer:
         self._draining = asyncio.Event()
         self._writing = asyncio.Lock()
         self._settling: list[Callable[[Transaction], None]] = []
+        self._in_one = dict.fromkeys(self._news, IN_ONE)
+        """Most notices of one summary, by channel: half as many as of one that was refused in this life."""
 
     def wake(self) -> None:
         """Look into the outbox now; called after a commit that may have put something there."""
@@ -129,7 +132,7 @@ class Deliverer:
                 async with self._yielding():
                     now = self._clock()
                     began = time.perf_counter()
-                    due = take(self._store, route, now, frozenset(flying.values()))
+                    due = take(self._store, route, now, frozenset(flying.values()), self._in_one[channel.name])
                     held = time.perf_counter() - began
                     for delivery in due.claimed:
                         sending = sends.create_task(self._deliver(channel, route, delivery))
@@ -183,16 +186,22 @@ class Deliverer:
             async with asyncio.timeout(SEND_LIMIT_S):
                 await channel.send(notice)
         except (RetryableError, TimeoutError) as error:
-            outcome = await self._postpone(delivery, route, error)
-            log.warning("notice_delayed", error=_words(error), attempt=delivery.attempts + 1, **about)
+            if isinstance(error, NoticeTooLong) and _carries_several(notice):
+                outcome = await self._take_apart(delivery, error)
+            else:
+                outcome = await self._postpone(delivery, route, error)
+                log.warning("notice_delayed", error=_words(error), attempt=delivery.attempts + 1, **about)
         except NoticeObsolete as error:
             outcome = "dropped"
             await self._settle(delivery, DeliveryStatus.DROPPED, error=_words(error))
             log.info("notice_dropped", reason=_words(error), **about)
         except KeeperError as error:
-            outcome = "refused"
-            await self._settle(delivery, DeliveryStatus.DEAD, error=_words(error))
             log.error("notice_refused", error=_words(error), **about)
+            if _carries_several(notice):
+                outcome = await self._take_apart(delivery, error)
+            else:
+                outcome = "refused"
+                await self._settle(delivery, DeliveryStatus.DEAD, error=_words(error))
         except Exception as error:
             # A defect of one channel must not stop liquidations and the other channels; it is loud, and tried again.
             await self._postpone(delivery, route, error)
@@ -225,11 +234,28 @@ class Deliverer:
         await self._settle(delivery, status, due_at=self._clock() + pause, error=_words(error))
         return "delayed"
 
+    async def _take_apart(self, summary: Delivery, error: Exception) -> str:
+        """It may have been too long: what a receiver would take by itself must not wait, or be lost, with it. Returns
+        the outcome."""
+        name, channel, reason = summary.notice.id, summary.channel, _words(error)
+        carried = len(summary.notice.body["notices"])
+        self._in_one[channel] = max(min(carried // 2, self._in_one[channel]), 1)
+        at = self._clock()
+        self._settling.append(lambda tx: tx.take_apart(name, channel, reason, at=at))
+        await self._write_settled()
+        log.warning(
+            "summary_taken_apart", channel=channel, notices=carried, next_at_most=self._in_one[channel], error=reason
+        )
+        return "refused"
+
     async def _settle(
         self, delivery: Delivery, status: DeliveryStatus, *, due_at: float = 0.0, error: str | None = None
     ) -> None:
         """Durable when this returns, together with whatever else is to be settled by then."""
         self._settling.append(self._settlement(delivery, status, due_at=due_at, error=error))
+        await self._write_settled()
+
+    async def _write_settled(self) -> None:
         async with self._yielding():
             settlements, self._settling = self._settling, []
             self._write(settlements)
@@ -278,6 +304,10 @@ def _first_of(failed: ExceptionGroup[Exception]) -> Exception:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def _carries_several(notice: Notice) -> bool:
+    return notice.event is NoticeEvent.SUMMARY and len(notice.body["notices"]) > 1
 
 
 def _words(error: Exception) -> str:

@@ -10,7 +10,7 @@ import structlog
 from keeper.core.ports import Store, Transaction
 from keeper.core.records import Delivery, DeliveryStatus
 from keeper.notifier.routing import Route
-from keeper.notifier.rules import UNWANTED, Decision, Line, batch, decide, goes_as_it_is
+from keeper.notifier.rules import IN_ONE, UNWANTED, Decision, Line, batch, decide, goes_as_it_is
 from keeper.notifier.summary import summarize
 
 AT_ONCE = 32
@@ -45,10 +45,11 @@ class Next:
     moved: bool = False
 
 
-def take(store: Store, route: Route, now: float, flying: Collection[str] = ()) -> Next:
+def take(store: Store, route: Route, now: float, flying: Collection[str] = (), in_one: int = IN_ONE) -> Next:
     """Claim what the channel may be sent now. Everything it rests on is in the store, so a crash changes nothing.
 
     flying: ids of notices that are being sent at this moment, and not to be taken for what an earlier life left.
+    in_one: most notices of one summary.
     """
     ruled = route.per_minute is not None or route.quiet is not None
     at_once = (RULED_AT_ONCE if ruled else AT_ONCE) - len(flying)
@@ -81,7 +82,7 @@ def take(store: Store, route: Route, now: float, flying: Collection[str] = ()) -
     late = now - LATE_S if more else None
     decisions = [decide(_line(store, route, head), route, now, late=late) for head in heads]
     ready = [*([one] for one in repeated), *(one.ready for one in decisions if one.ready)]
-    chosen = batch(ready, budget, at_once, now=now, nightly=route.quiet is not None, more=more)
+    chosen = batch(ready, budget, at_once, now=now, nightly=route.quiet is not None, more=more, in_one=in_one)
     with store.transaction() as tx:
         moved = _apply(tx, route, decisions, now)
         claimed = _claim(store, tx, route, chosen.singles, chosen.together, now)

@@ -150,10 +150,11 @@ def batch(
     now: float,
     nightly: bool,
     more: bool = False,
+    in_one: int = IN_ONE,
 ) -> Batch:
     """How to tell what is ready. lines: of each position what may go, in order. budget: messages that this minute still
     allows; None: any number. at_once: most singles. nightly: whether the channel keeps quiet hours. more: whether still
-    more waits than these.
+    more waits than these. in_one: most of one summary.
 
     What they held back is told together when they end. Beyond the budget the deepest go by themselves, as far as
     it reaches, and everything else in one message; where that is more than a message holds, all go together, so that
@@ -172,13 +173,14 @@ def batch(
             return Batch(again[:at_once], (), throttled=True)
         tried, new = [line for line in fresh if _tried(line)], [line for line in fresh if not _tried(line)]
         tried = tried[: budget - bool(new or together)]
-        by_themselves = 0 if more or _count(new) > IN_ONE else budget - len(tried) - 1
+        by_themselves = 0 if more or _count(new) > in_one else budget - len(tried) - 1
         together += [one for line in new[by_themselves:] for one in line]
         fresh = sorted([*tried, *new[:by_themselves]], key=_order)
+    together = together[:in_one]
     if len(together) == 1:
         fresh, together = [*fresh, together], []
     singles = [*again, *(line[0] for line in fresh)]
-    return Batch(singles[:at_once], together[:IN_ONE])
+    return Batch(singles[:at_once], together)
 
 
 def goes_as_it_is(delivery: Delivery) -> bool:

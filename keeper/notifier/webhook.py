@@ -19,7 +19,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from keeper.core.errors import ConfigError, NoticeDelayed
+from keeper.core.errors import ConfigError, NoticeDelayed, NoticeTooLong
 from keeper.core.records import Notice
 from keeper.core.secret import Secret
 from keeper.core.types import Band
@@ -28,6 +28,8 @@ TIMEOUT_S = 10.0
 
 _MAYBE_SEEN = (408, 425, 429)
 """Answers that blame the moment. With any other of 4xx a receiver says that it did not take what it was sent."""
+
+_TOO_LARGE = 413
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,12 @@ class WebhookChannel:
     def _judge(self, response: aiohttp.ClientResponse) -> None:
         if 200 <= response.status < 300:
             return
+        answered = f"answered {response.status} {response.reason or ''}".rstrip()
+        if response.status == _TOO_LARGE:
+            raise NoticeTooLong(f"webhook {self.name}: {answered}", perhaps_seen=False)
         after = response.headers.get("Retry-After", "")
         raise self._delayed(
-            f"answered {response.status} {response.reason or ''}".rstrip(),
+            answered,
             seen=not 400 <= response.status < 500 or response.status in _MAYBE_SEEN,
             retry_after_s=float(after) if after.isascii() and after.isdigit() else None,
         )

@@ -407,6 +407,12 @@ SETTLE_CARRIED = Statement(
     .where(_carried, _unsettled),
     ("new_status", "new_sent_at", "new_error", "of_carrier", "of_channel"),
 )
+LET_GO = Statement(
+    update(deliveries)
+    .values(status=_constant(DeliveryStatus.PENDING), carrier=null(), attempts=literal_column("0"))
+    .where(_carried, _unsettled),
+    ("of_carrier", "of_channel"),
+)
 _elsewhere = deliveries.alias("elsewhere")
 _seen_elsewhere = (
     select(_elsewhere.c.seq)

@@ -190,6 +190,10 @@ class SqlTransaction:
             if not self._db.write(sql.CARRY, summary.id, notice_id, channel):
                 raise StoreError(f"notice {notice_id} does not wait on channel {channel}: read the outbox again")
 
+    def take_apart(self, summary_id: str, channel: str, reason: str, *, at: float) -> None:
+        self._db.write(sql.LET_GO, summary_id, channel)
+        self.settle(summary_id, channel, DeliveryStatus.DROPPED, at=at, error=reason)
+
     def revive(self, notice_id: str, channel: str, *, at: float) -> bool:
         found = self._db.row(sql.DELIVERY_STATUS, notice_id, channel)
         if found is None or self._db.row(sql.SUPERSEDED, notice_id, channel) is not None:

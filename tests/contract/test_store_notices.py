@@ -439,6 +439,25 @@ def test_a_summary_that_a_revert_drops_lets_go_what_is_still_true(store):
     assert set(store.told()) == {"a"}
 
 
+def test_what_a_refused_summary_carried_can_be_carried_again(store):
+    """As if nobody had tried to tell it: neither seen, nor to be told apart from what is new."""
+    tell(store, notice("a1", 1, of="a"), notice("b1", 1, of="b"))
+    carry(store, "a1", "b1")
+    with store.transaction() as transaction:
+        assert transaction.claim("whole", "hook")
+    with store.transaction() as transaction:
+        transaction.take_apart("whole", "hook", "HTTP 413", at=3.0)
+    assert due(store) == [("a1", "hook"), ("b1", "hook")]
+    found = {one.notice.id: one for one in store.deliveries()}
+    assert [(found[name].status.value, found[name].attempts, found[name].carrier) for name in ("a1", "b1")] == [
+        ("pending", 0, None)
+    ] * 2
+    assert (found["whole"].status, found["whole"].error) == (DeliveryStatus.DROPPED, "HTTP 413")
+    with store.transaction() as transaction:
+        transaction.carry(notice("again", 1, of="summary"), "hook", ["a1", "b1"], at=4.0)
+    assert due(store) == [("again", "hook")]
+
+
 def test_what_waits_no_longer_cannot_be_carried(store):
     """It would be told twice."""
     tell(store, notice("n", 1))

@@ -294,6 +294,38 @@ def test_an_acknowledged_call_is_not_told_by_a_summary_either(tmp_path: Path) ->
         assert store.delivery("notice-1", "phone").status is DeliveryStatus.DROPPED  # type: ignore[union-attr]
 
 
+async def test_a_summary_that_is_too_long_for_its_receiver_is_told_in_shorter_ones(store: Store) -> None:
+    """413 says nothing against what the receiver would take by itself: nothing waits, or is lost, with it, and order
+    holds."""
+    notices = storm(300)
+    async with receiver() as told:
+        told.largest = 20_000
+        put(store, notices, ["hook"])
+        async with delivering(store, hook(told, "hook"), router=Router.of([Route(channel="hook", per_minute=60)])):
+            await until(lambda: {*statuses(store, "hook")} <= {"sent", "dropped"})
+    bodies = [json.loads(one.body) for one in told.requests if len(one.body) <= told.largest]
+    assert len(bodies) < len(told.requests) < 60
+    assert len([one for one in bodies if one["event"] == "summary"]) > 2
+    assert by_position(said(bodies)) == by_position([(one.position, one.id) for one in notices])
+
+
+async def test_a_receiver_for_which_everything_is_too_long_is_tried_as_any_that_takes_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One by one in the end, for as long as it takes: it may be mended. Nothing is lost by then."""
+    monkeypatch.setattr(queue, "MINUTE_S", 1.0)
+    notices = storm(12)
+    async with receiver(otherwise=413) as told:
+        put(store, notices, ["hook"])
+        async with delivering(store, hook(told, "hook"), router=Router.of([Route(channel="hook", per_minute=5)])):
+            await told.until(20)
+            assert {"dropped", "pending"} <= {*statuses(store, "hook")} <= {"dropped", "pending", "sending"}
+            told.otherwise = 200
+            await until(lambda: {*statuses(store, "hook")} == {"dropped", "sent"})
+    carried = {one.notice.id: one for one in store.deliveries()}
+    assert all(carried[one.id].status is DeliveryStatus.SENT for one in notices)
+
+
 async def test_a_summary_that_certainly_did_not_arrive_is_not_believed(store: Store) -> None:
     """As any other notice: a reorg may take it back."""
     unreachable = WebhookChannel("hook", Secret("http://127.0.0.1:1/"), None, Band.CALL)

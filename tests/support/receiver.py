@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,10 +23,12 @@ class Received:
 
 @dataclass
 class Receiver:
-    """answers: what to do with the first requests, one by one (a status, HANG or RESET); then `otherwise`."""
+    """answers: what to do with the first requests, one by one (a status, HANG or RESET); then `otherwise`.
+    largest: bytes of a body that is not refused with 413."""
 
     answers: list[int] = field(default_factory=list)
     otherwise: int = 200
+    largest: float = math.inf
     url: str = ""
     requests: list[Received] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -34,6 +37,8 @@ class Receiver:
         self.requests.append(Received(request.path, dict(request.headers), await request.read()))
         self.changed.set()
         status = self.answers.pop(0) if self.answers else self.otherwise
+        if len(self.requests[-1].body) > self.largest:
+            status = 413
         if status == HANG:
             await asyncio.sleep(3600)
         if status == RESET:

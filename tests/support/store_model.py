@@ -191,6 +191,12 @@ class ModelStore:
         for notice_id in notice_ids:
             self._change(notice_id, channel, UNSEEN, status=DeliveryStatus.PENDING, carrier=summary.id)
 
+    def take_apart(self, summary_id: str, channel: str, reason: str, *, at: float) -> None:
+        for each in self._carried(summary_id, channel):
+            one = self.told_in_order[each]
+            self.told_in_order[each] = replace(one, status=DeliveryStatus.PENDING, attempts=0, carrier=None)
+        self.settle(summary_id, channel, DeliveryStatus.DROPPED, at=at, error=reason)
+
     def _change(
         self, notice_id: str, channel: str, among: Sequence[DeliveryStatus], **changes: object
     ) -> Delivery | None:

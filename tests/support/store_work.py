@@ -239,6 +239,8 @@ class Script:
         name, channel, at = one.notice.id, one.channel, float(self.steps)
         if one.status in UNSEEN:
             return lambda transaction: transaction.claim(name, channel)
+        if one.notice.event is NoticeEvent.SUMMARY and self.random.random() < 0.3:
+            return lambda transaction: transaction.take_apart(name, channel, "too long", at=at)
         status = self.random.choice((DeliveryStatus.SENT, DeliveryStatus.PENDING, DeliveryStatus.DEAD))
         return lambda transaction: transaction.settle(name, channel, status, at=at, due_at=at + 1, error="or not")
 

@@ -257,6 +257,9 @@ def test_where_more_waits_than_one_message_holds_everything_goes_together():
         [wait(number=2 * n, position=f"aave:{n}"), wait(CURED, number=2 * n + 1, position=f"aave:{n}")]
         for n in range(1, IN_ONE)
     ]
+    assert len(batch(often, 30, 8, now=DAY, nightly=False, in_one=7).together) == 7
+    one_by_one = batch(often, 30, 8, now=DAY, nightly=False, in_one=1)
+    assert (len(one_by_one.singles), len(one_by_one.together)) == (1, 0)
     chosen = batch(often, 30, 8, now=DAY, nightly=False)
     assert (len(chosen.singles), len(chosen.together)) == (0, IN_ONE)
     assert list(chosen.together) == [one for line in often for one in line][:IN_ONE]
