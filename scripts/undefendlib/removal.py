@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST_S = 240
 _PARTS = ("keeper", "tests", "configs", "abis", "scripts", "docs", "pyproject.toml", "README.md", "CHANGELOG.md")
+_COMPILED = "abis/keeper"
+_BUILD = "scripts/build-contracts"
 _FAILED = 1  # pytest's exit code where tests ran and some failed
 
 
@@ -29,6 +31,11 @@ class Removal:
     without: str
     test: str
     needs: str | None = None
+
+    @property
+    def is_of_a_contract(self) -> bool:
+        """It is compiled before it is tried."""
+        return self.file.endswith(".vy")
 
     @property
     def can_be_tried(self) -> bool:
@@ -73,6 +80,11 @@ class Copy:
                 shutil.copy(source, folder / part)
 
     def test(self, nodes: Iterable[str], longest_s: float = LONGEST_S) -> subprocess.CompletedProcess[str]:
+        return self._run(
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--tb=line", *nodes], longest_s
+        )
+
+    def _run(self, command: Sequence[str], longest_s: float) -> subprocess.CompletedProcess[str]:
         """Of the copy's own code: it comes before whatever is installed."""
         environment = {
             **os.environ,
@@ -80,7 +92,6 @@ class Copy:
             "PYTHONDONTWRITEBYTECODE": "1",
             "KEEPER_CACHE": os.environ.get("KEEPER_CACHE", str(ROOT / ".cache")),
         }
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--tb=line", *nodes]
         return subprocess.run(
             command, cwd=self._folder, env=environment, capture_output=True, text=True, timeout=longest_s, check=False
         )
@@ -94,20 +105,26 @@ class Copy:
     @contextmanager
     def without(self, removal: Removal) -> Iterator[None]:
         path = self._folder / removal.file
-        whole = path.read_text("utf-8")
-        path.write_text(whole.replace(removal.text, removal.without), "utf-8")
+        compiled = (self._folder / _COMPILED).glob("*.json") if removal.is_of_a_contract else ()
+        before = {each: each.read_text("utf-8") for each in (path, *compiled)}
+        path.write_text(before[path].replace(removal.text, removal.without), "utf-8")
         try:
             yield
         finally:
-            path.write_text(whole, "utf-8")
+            for each, whole in before.items():
+                each.write_text(whole, "utf-8")
 
     def try_it(self, removal: Removal) -> Verdict:
         """A test that does not end any more noticed too. One that could not even be collected did not: what was put
         in place is no code then."""
         with self.without(removal):
             try:
+                if removal.is_of_a_contract:
+                    self._run([sys.executable, _BUILD], LONGEST_S).check_returncode()
                 done = self.test([removal.test])
             except subprocess.TimeoutExpired:
                 return Verdict(removal, fails=True)
+            except subprocess.CalledProcessError as error:
+                return Verdict(removal, fails=False, said=f"it does not compile: {error.stderr[-300:]}")
         lines = [line for line in done.stdout.splitlines() if line.strip()]
         return Verdict(removal, done.returncode == _FAILED, "\n".join(lines[-3:]) or done.stderr[-300:])

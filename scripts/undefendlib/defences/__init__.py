@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from scripts.undefendlib.defences import (
     channels,
+    contracts,
     database,
     endpoints,
     limits,
@@ -29,6 +30,7 @@ _GROUPS = (
     second,
     one_key,
     signed,
+    contracts,
     limits,
     database,
     modes,

@@ -116,6 +116,14 @@ DEFENCES: tuple[Removal, ...] = (
     ),
     Removal(
         _GROUP,
+        "a head that an endpoint pushes does not end the rest that it asked for",
+        f"{_RPC}/heads.py",
+        "            if endpoint.errors and not rests and len(",
+        "            if endpoint.errors and len(",
+        "tests/integration/test_rpc_heads.py::test_a_pushed_head_does_not_end_a_rest_that_was_asked_for",
+    ),
+    Removal(
+        _GROUP,
         "whoever proves itself answers for itself, not for the one it is compared with",
         "keeper/indexer/rpc/readmission.py",
         "        other.failed(error)\n        return None",
