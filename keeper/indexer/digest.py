@@ -18,6 +18,7 @@ import msgspec
 
 from keeper.core.errors import RpcMalformed
 from keeper.indexer.logs import LogQuery, read_logs, uncollected
+from keeper.indexer.proof import InOrder
 from keeper.indexer.rpc.wire import Text, WireLog
 
 R = TypeVar("R")
@@ -46,24 +47,16 @@ def digest(
     """
     with uncollected():
         if len(results) == 1:
-            found = 0
-
-            def counted(parts: Iterable[list[WireLog]]) -> Iterator[list[WireLog]]:
-                nonlocal found
-                for part in parts:
-                    found += len(part)
-                    yield part
-
+            order = query.in_order(first, last)
             try:
-                return make(chain.from_iterable(counted(_proven(query, results[0], first, last)))), found
+                return make(chain.from_iterable(_proven(order, results[0]))), order.count
             except _Doubtful:
                 pass
         logs = query.accept([entry for result in results for entry in read_logs(result)], what, first, last)
         return make(logs), len(logs)
 
 
-def _proven(query: LogQuery, raw: msgspec.Raw, first: int, last: int) -> Iterator[list[WireLog]]:
-    order = query.in_order(first, last)
+def _proven(order: InOrder, raw: msgspec.Raw) -> Iterator[list[WireLog]]:
     for text in in_parts(memoryview(raw)):
         try:
             logs = read_logs(text)

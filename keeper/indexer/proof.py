@@ -22,9 +22,10 @@ Place = tuple[int, int]
 
 class InOrder:
     """Whether logs, part by part, are all of these contracts and first topics, of these blocks, well formed, none
-    removed, and in the order of the chain with none twice."""
+    removed, and in the order of the chain with none twice. count: how many went on so far."""
 
     def __init__(self, addresses: Collection[str], topics: Collection[str], first: int, last: int) -> None:
+        self.count = 0
         self._contracts, self._events = set(addresses), set(topics)
         self._before: Place = first, -1
         self._last = last
@@ -38,6 +39,7 @@ class InOrder:
         if ends is None or not self._before < ends[0]:
             return False
         self._before = ends[1]
+        self.count += len(logs)
         return ends[1][0] <= self._last
 
     def _ends(self, logs: Sequence[WireLog]) -> tuple[Place, Place] | None:
