@@ -191,6 +191,10 @@ class AaveMarket:
     def set_reserve_factor(self, symbol: str, factor_bps: int) -> Receipt:
         return self._configure("setReserveFactor(address,uint256)", self._asset(symbol), factor_bps)
 
+    def set_supply_cap(self, symbol: str, whole: int) -> Receipt:
+        """whole: tokens, not raw units; 0 is no cap."""
+        return self._configure("setSupplyCap(address,uint256)", self._asset(symbol), whole)
+
     def set_liquidation_protocol_fee(self, symbol: str, fee_bps: int) -> Receipt:
         return self._configure("setLiquidationProtocolFee(address,uint256)", self._asset(symbol), fee_bps)
 

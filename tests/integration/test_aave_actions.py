@@ -14,7 +14,9 @@ from keeper.core.types import Demand, LiquidationPlan, Skip
 from keeper.core.units import UINT256_MAX, WAD
 from keeper.devnet.chain import DevChain
 from keeper.devnet.errors import Reverted
+from keeper.protocols.aave_v3.demand import _room
 from keeper.protocols.aave_v3.errors import explain_revert
+from keeper.protocols.aave_v3.sheet import indices
 from tests.support import aave_v30
 from tests.support.aave_follower import Follower
 from tests.support.aave_world import World
@@ -67,6 +69,56 @@ def test_each_demand_restores_the_target_on_chain_and_one_unit_less_does_not(cha
                 assert less is None or less < target
             done[demand.action] += 1
     assert min(done["add_collateral"], done["repay"]) >= 10, done
+
+
+def test_a_top_up_that_its_cap_has_no_room_for_is_not_demanded(chain: DevChain) -> None:
+    """What the reserve is taken to have room for the pool accepts, weeks of interest after it was last touched; not
+    much more is refused. A demand for more than that is left out, and stands again once the cap is raised."""
+    follower = settled(chain, seed=5, users=30, steps=10)
+    assert follower.tip is not None
+    key, demand = next(found for found in _top_ups(follower, "WETH") if found[1].amount > 10**16)
+    who, unit = chain.make_account(9), 10**18
+    supplied = chain.call(chain.aave.reserves["WETH"].a_token, "totalSupply()(uint256)")
+    chain.aave.set_supply_cap("WETH", supplied * 102 // 100 // unit)
+    chain.warp(14 * 86_400)
+    follower.follow()
+    now = follower.tip.timestamp + 100
+    reserve = follower.market.by_asset[demand.asset]
+    room = _room(reserve, indices(follower.market.rules, reserve, now))
+    promised = (reserve.treasury_scaled + reserve.scaled_supply // 10**3) * reserve.liquidity_index_ray // 10**27
+    assert demand.amount < room < supplied // 50
+    for amount, accepted in ((room, True), (room + promised + 10, False)):
+        with chain.rewound():
+            chain.fund(who, "WETH", amount)
+            chain.tokens.provide(who, "WETH", amount, chain.aave.pool)
+            chain.anvil.set_next_timestamp(now)
+            if accepted:
+                chain.aave.supply(who, "WETH", amount)
+            else:
+                with pytest.raises(Reverted, match=r"SupplyCapExceeded|51"):
+                    chain.aave.supply(who, "WETH", amount)
+    taken = room - demand.amount // 2
+    chain.fund(who, "WETH", taken)
+    chain.tokens.provide(who, "WETH", taken, chain.aave.pool)
+    chain.aave.supply(who, "WETH", taken)
+    follower.follow()
+    assert key not in dict(_top_ups(follower, "WETH", demand.resulting_health_wad))
+    chain.aave.set_supply_cap("WETH", 0)
+    follower.follow()
+    assert key in dict(_top_ups(follower, "WETH", demand.resulting_health_wad))
+
+
+def _top_ups(follower: Follower, symbol: str, target_wad: int | None = None) -> list[tuple[bytes, Demand]]:
+    """By account, what to supply of an asset to reach a health, or else one that is a third better than it is."""
+    assert follower.tip is not None
+    market, prices, now = follower.market, follower.book.prices, follower.tip.timestamp
+    found = []
+    for key, position in sorted(follower.book.positions.items()):
+        health = follower.adapter.health(market, prices, position, now).factor_wad
+        if health is not None:
+            demands = follower.adapter.demands(market, prices, position, now, target_wad or health * 4 // 3)
+            found += [(key, one) for one in demands if (one.action, one.symbol) == ("add_collateral", symbol)]
+    return found
 
 
 def acted(chain: DevChain, account: bytes, demand: Demand, amount: int, now: int, fixed: bool) -> int | None:

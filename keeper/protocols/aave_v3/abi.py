@@ -104,6 +104,7 @@ RESERVE_EVENTS = frozenset(
         "0x0c4443d258a350d27dc50c378b2ebf165e6469725f786d21b30cab16823f5587",  # ReserveFrozen
         "0xe188d542a5f11925d3a3af33703cdd30a43cb3e8066a3cf68b1b57f61a5a94b5",  # ReservePaused
         "0xb46e2b82b0c2cf3d7d9dece53635e165c53e0eaa7a44f904d61a2b7174826aef",  # ReserveFactorChanged
+        "0x0263602682188540a2d633561c0b4453b7d8566285e99f9f6018b8ef2facef49",  # SupplyCapChanged
         "0xb5b0a963825337808b6e3154de8e98027595a5cad4219bb3a9bc55b192f4b391",  # LiquidationProtocolFeeChanged
         "0xdf4f96448786bcd6fecc9f1fa25f1fbbbee6a5c9e76d635a615ac57bb5983d10",  # LiquidationGracePeriodChanged
         "0x1df36dc1651d06d990805068d22811a3a9ca4396190787ef59f9102e61868fff",  # LiquidationGracePeriodDisabled

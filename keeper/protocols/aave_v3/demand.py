@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from keeper.core.types import BreachPrice, Demand, Prices
-from keeper.core.units import BPS, UINT256_MAX, WAD
+from keeper.core.units import BPS, RAY, UINT256_MAX, WAD, mul_div_up
 from keeper.protocols.aave_v3.sheet import Indices, Line, Sheet, indices, sheet, stable_debt
 from keeper.protocols.aave_v3.state import Account, Market, Reserve
 from keeper.protocols.search import breach_edge, least, move_bps, through
@@ -23,7 +23,8 @@ def demands(market: Market, prices: Prices, account: Account, now: int, target_w
     """For each collateral the smallest supply, for each debt the smallest repayment, that alone reaches the target.
 
     Nothing when the target is met already, or while an asset is unpriced. Assets the pool would refuse (paused, or
-    frozen for supplies), debts whose full repayment is not enough, and supplies beyond 2^120 are left out.
+    frozen or without room below their cap for supplies), debts whose full repayment is not enough, and supplies beyond
+    2^120 are left out.
     """
     position = sheet(market, prices, account, now)
     if position.unpriced or position.health_wad >= target_wad:
@@ -47,12 +48,30 @@ def _top_up(
     def after(scaled: int) -> Sheet:
         return position.with_collateral(reserve.id, rules.balance(held + scaled, index.income_ray))
 
-    most = rules.scaled_in(_MOST_ASSETS, index.income_ray)
-    scaled = _least_supply(after, target_wad, most)
+    most = rules.scaled_in(_room(reserve, index), index.income_ray)
+    scaled = _least_supply(after, target_wad, most) if most else None
     if scaled is None:
         return []
     assets = rules.least_assets(scaled, index.income_ray)
     return [_demand("add_collateral", reserve, assets, after(rules.scaled_in(assets, index.income_ray)))]
+
+
+def _room(reserve: Reserve, index: Indices) -> int:
+    """What may be supplied before the reserve's cap is reached, rounded down.
+
+    The treasury's part of the interest since the reserve was last touched counts as well. The suppliers' part is what
+    is left of all interest after the reserve factor, and theirs is linear; debts compound, and those at fixed rates
+    have their own, hence a fiftieth more.
+    Source: ValidationLogic.validateSupply, ReserveLogic._accrueToTreasury. The first releases do not count what the
+    treasury is promised.
+    """
+    if not reserve.supply_cap_assets:
+        return _MOST_ASSETS
+    scaled, kept_bps = reserve.scaled_supply + reserve.treasury_scaled, min(reserve.reserve_factor_bps, BPS - 1)
+    supplied = mul_div_up(scaled, index.income_ray, RAY)
+    interest = mul_div_up(scaled, index.income_ray - reserve.liquidity_index_ray, RAY)
+    kept = mul_div_up(mul_div_up(interest, kept_bps, BPS - kept_bps), 51, 50)
+    return max(min(reserve.supply_cap_assets - supplied - kept, _MOST_ASSETS), 0)
 
 
 def _least_supply(after: Callable[[int], Sheet], target_wad: int, most: int) -> int | None:

@@ -104,6 +104,7 @@ def renew(market: Market) -> Reads[Market]:
         calls[reserve.asset, "grace"] = call(pool, abi.GET_LIQUIDATION_GRACE_PERIOD, reserve.asset)
         calls[reserve.asset, "virtual"] = call(pool, abi.GET_VIRTUAL_UNDERLYING_BALANCE, reserve.asset)
         calls[reserve.asset, "underlying"] = call(reserve.asset, abi.BALANCE_OF, reserve.a_token)
+        calls[reserve.asset, "scaled_supply"] = call(reserve.a_token, abi.SCALED_TOTAL_SUPPLY)
     ltvzero = market.rules.zero_threshold_counts
     reads: list[Reads[Any]] = [_contracts(market.provider), ask(calls)]
     if known:
@@ -121,6 +122,7 @@ def renew(market: Market) -> Reads[Market]:
             **reserve_fields(answers[reserve.asset, "data"], reserve.asset),
             grace_until=abi.maybe_uint(answers[reserve.asset, "grace"]) or 0,
             liquidity_assets=liquidity(answers[reserve.asset, "virtual"], answers[reserve.asset, "underlying"]),
+            scaled_supply=abi.maybe_uint(answers[reserve.asset, "scaled_supply"]) or 0,
         )
         for reserve in market.reserves
     }
@@ -232,6 +234,7 @@ def _reserves(pool: bytes, oracle: bytes, assets: list[bytes]) -> Reads[dict[byt
             liquidity_assets=_either(told["virtual"], told["underlying"]),
             opaque=bool(abi.maybe_address(answers[asset, "discount"])),
             clock=_clock(asset, answers),
+            scaled_supply=told["scaled_supply"] or 0,
             **read,
         )
         found[asset] = (reserve if listed else None, evidence)
@@ -262,6 +265,8 @@ def reserve_fields(result: CallResult, asset: bytes) -> dict[str, Any]:
         "active": bool(bits >> 56 & 1),
         "frozen": bool(bits >> 57 & 1),
         "paused": bool(bits >> 60 & 1),
+        "reserve_factor_bps": bits >> 64 & 0xFFFF,
+        "supply_cap_assets": (bits >> 116 & 0xFFFFFFFFF) * 10 ** (bits >> 48 & 0xFF),
         "protocol_fee_bps": bits >> 152 & 0xFFFF,
         "emode": bits >> 168 & 0xFF,
         "liquidity_index_ray": word[1],
@@ -273,6 +278,7 @@ def reserve_fields(result: CallResult, asset: bytes) -> dict[str, Any]:
         "a_token": word[8].to_bytes(32, "big")[12:],
         "s_token": b"" if stable == abi.ZERO else stable,
         "v_token": word[10].to_bytes(32, "big")[12:],
+        "treasury_scaled": word[12],
     }
 
 

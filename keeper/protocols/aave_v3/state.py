@@ -31,6 +31,8 @@ class Reserve:
     Indices and rates are rays as of `updated_at` (unix seconds). liquidity_assets can be withdrawn at present.
     grace_until: liquidations wait until after this time. clock: the call (target and selector) that tells the age of
     the price, empty where the source does not tell. loan_to_value_bps: None in what an older release stored.
+    supply_cap_assets: 0 where there is none, and in what an older release stored. What counts against it is the
+    aToken's scaled_supply with treasury_scaled, which is promised to the treasury and not minted yet.
     """
 
     id: int
@@ -57,6 +59,10 @@ class Reserve:
     liquidity_assets: int
     clock: bytes
     loan_to_value_bps: int | None = None
+    reserve_factor_bps: int = 0
+    supply_cap_assets: int = 0
+    scaled_supply: int = 0
+    treasury_scaled: int = 0
 
     @property
     def unit(self) -> int:

@@ -120,6 +120,7 @@ def _reserve_calls(market: Market, reserve: Reserve) -> dict[object, Call]:
         (reserve.asset, "data"): call(market.pool, abi.GET_RESERVE_DATA, reserve.asset),
         (reserve.asset, "virtual"): call(market.pool, abi.GET_VIRTUAL_UNDERLYING_BALANCE, reserve.asset),
         (reserve.asset, "underlying"): call(reserve.asset, abi.BALANCE_OF, reserve.a_token),
+        (reserve.asset, "scaled_supply"): call(reserve.a_token, abi.SCALED_TOTAL_SUPPLY),
     }
 
 
@@ -128,7 +129,8 @@ def _moved(reserve: Reserve, answers: Mapping[object, CallResult]) -> Reserve:
     these its holders are found, and they change with its listing alone, which is read before."""
     read = discover.reserve_fields(answers[reserve.asset, "data"], reserve.asset)
     available = discover.liquidity(answers[reserve.asset, "virtual"], answers[reserve.asset, "underlying"])
-    moved = replace(reserve, **read, liquidity_assets=available)
+    supply = abi.maybe_uint(answers[reserve.asset, "scaled_supply"]) or 0
+    moved = replace(reserve, **read, liquidity_assets=available, scaled_supply=supply)
     if (moved.id, tokens_of(moved)) != (reserve.id, tokens_of(reserve)):
         raise RpcMalformed(
             f"getReserveData of 0x{reserve.asset.hex()} tells of other tokens or another id than the reserve was "
