@@ -30,6 +30,7 @@ class OtherEndpoints:
     def __init__(self, witness: Witness, deadline_s: float) -> None:
         self._witness = witness
         self._deadline_s = deadline_s
+        self._weighed: tuple[bytes, dict[str, Opinion | None]] = (b"", {})  # of one block: whoever lied lied once
 
     def ask(self, block: Block, opportunities: Sequence[Opportunity]) -> Awaitable[Opinions] | None:
         others = self._witness.others()[:ASKED]
@@ -48,6 +49,14 @@ class OtherEndpoints:
         answered = [(other, results) for other, results in zip(others, told, strict=True) if results is not None]
 
         def opinion(one: Opportunity) -> Opinion | None:
+            if self._weighed[0] != block.hash:
+                self._weighed = (block.hash, {})
+            _, weighed = self._weighed
+            if weighed.get(one.cause) is None:
+                weighed[one.cause] = weigh(one)
+            return weighed[one.cause]
+
+        def weigh(one: Opportunity) -> Opinion | None:
             part, book = slices.get(one.cause), one.venue.book
             position = book.positions.get(one.key)
             if part is None or position is None:

@@ -174,6 +174,9 @@ class Teller:
             self._latecomers = {one: of for one, of in self._latecomers.items() if one in ruling.unknown}
             self._behind = bool(ruling.unknown)
             self._undone &= ruling.unknown
+            for step in ruling.steps:
+                if not step.after.is_open and step.after.position in ruling.doubted:
+                    self._remember(step.after)
             return
         self._behind = True
         said = {one.notice.position for one in part.notices}

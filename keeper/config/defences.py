@@ -38,18 +38,19 @@ class Defences(Table):
     second_opinion: bool = Field(
         True,
         description="With several endpoints, another one is asked about positions about to be acted on, at the moment "
-        "at which the first one simulates; and blocks that touched what is tracked are compared afterwards.",
+        "at which the first one simulates, and about those whose owners are about to hear; and blocks that touched "
+        "what is tracked are compared afterwards.",
     )
     second_opinion_ms: int = Field(
-        500, ge=1, le=60_000, description="How long it may take to say; later it has no say, and Keeper acts."
+        500, ge=1, le=60_000, description="How long it may take to say; later it has no say, and Keeper acts, or tells."
     )
     hold_blocks: int = Field(
         3,
         ge=0,
         le=1_000_000,
-        description="For how many blocks in a row a contradiction that nothing decides holds a position back. Then it "
-        "is acted on: what is not open to liquidation the chain refuses, at the cost of gas. With three endpoints the "
-        "odd one out has lied, and nothing is held.",
+        description="For how many blocks in a row a contradiction that nothing decides holds a position back. Then its "
+        "owner is told, and it is acted on: what is not open to liquidation the chain refuses, at the cost of gas. "
+        "With three endpoints the odd one out has lied, and nothing is held.",
     )
     max_price_jump_bps: Bps | None = Field(
         10_000,

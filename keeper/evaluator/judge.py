@@ -63,7 +63,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """A judged block. judgements: of everything evaluated exactly, by key. steps: every episode that changed.
+    """A judged block. judgements: of everything evaluated exactly, by key. steps: every episode that changed. doubted:
+    positions that somebody else sees otherwise at this block.
 
     A position that is not among the judgements has no open episode and is not below the call threshold, or stands in
     its open episode exactly as before; and is not open to liquidation.
@@ -72,6 +73,7 @@ class Ruling:
     block: Block
     judgements: Mapping[bytes, Judgement]
     steps: tuple[Step, ...]
+    doubted: frozenset[str] = frozenset()
 
     @property
     def breached(self) -> tuple[Judgement, ...]:
@@ -80,8 +82,9 @@ class Ruling:
 
     @property
     def unknown(self) -> frozenset[str]:
-        """Positions nobody can judge, for want of a price."""
-        return frozenset(judgement.position for judgement in self.judgements.values() if judgement.unknown)
+        """Positions of which nothing is said before a later block: nobody can judge them, for want of a price, or two
+        contradict each other about them."""
+        return self.doubted.union(one.position for one in self.judgements.values() if one.unknown)
 
 
 class Judge(Generic[M, A]):

@@ -26,6 +26,7 @@ from keeper.executor.executor import Executor
 from keeper.executor.ports import Venue
 from keeper.indexer.reads import drive
 from keeper.pipeline.acting import Acting
+from keeper.pipeline.confirming import Confirming
 from keeper.pipeline.memory import Memory
 from keeper.pipeline.ports import Chain
 from keeper.pipeline.reading import Reading
@@ -42,7 +43,7 @@ for no more than these."""
 class Pipeline:
     """Takes steps one at a time. finality: a block tag, or a number of confirmations. invite: adds to a notice how to
     acknowledge it. samples: blocks are looked at now and then (`sample`) instead of followed. at_once: notices, and
-    records of what a block did, made in one go."""
+    records of what a block did, made in one go. confirming: whom a block calls, where others can be asked."""
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class Pipeline:
         invite: Callable[[Notice, float], Notice] = lambda notice, _: notice,
         samples: bool = False,
         at_once: int = AT_ONCE,
+        confirming: Confirming | None = None,
     ) -> None:
         self._chain = chain
         self._store = store
@@ -64,6 +66,7 @@ class Pipeline:
         self._memory = Memory(store, tracks, executor, samples=samples)
         self._reading = Reading(chain, self._memory, finality)
         self._acting = Acting(self._memory)
+        self._confirming = confirming
         self._telling = Telling(self._memory, invite, clock, wake, self.load, at_once)
         self._heard: tuple[bytes, int] | None = None
         self._begun = b""
@@ -132,7 +135,7 @@ class Pipeline:
             await self._commit(step)
 
     async def _commit(self, step: Committed) -> None:
-        block, stored, acting = step.block, asyncio.Event(), None
+        block, stored, acting, confirming = step.block, asyncio.Event(), None, None
         self.begin(block, self._received(block))
         asked = self._executor.firing.ask_others(block) if step.tip else None
         tried = self._executor.firing.try_ready(block, self.landing_at(block)) if step.tip else None
@@ -150,6 +153,8 @@ class Pipeline:
                 acting = asyncio.create_task(
                     self._executor.act(block, opportunities, self._memory.venues, landing_at, stored), name="act"
                 )
+                if self._confirming is not None:
+                    confirming = self._confirming.ask(block, self._memory.venues, rulings)
                 await asyncio.sleep(0)  # its question to the node leaves now; the node and our disk then work together
             self._memory.keep(block, facts, rulings, intents, read.finalized)
         except BaseException:
@@ -161,6 +166,8 @@ class Pipeline:
         try:
             if acting is not None:
                 await acting
+            if self._confirming is not None:
+                rulings = await self._confirming.weigh(block, rulings, confirming)
         finally:  # whatever becomes of our transactions, owners hear
             turned = [track for track in self._memory.tracks if track.turn()]
             self._telling.tell(rulings, present=step.tip)

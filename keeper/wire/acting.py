@@ -108,10 +108,10 @@ class Acting:
         guard: Guard | None = None,
         *,
         deadline_s: float | None = None,
-        witness: Witness | None = None,
+        second: SecondOpinion | None = None,
         halt: Halt | None = None,
     ) -> Executor:
-        """deadline_s: how long planning, simulating and sending may each take; by default, within a block. witness:
+        """deadline_s: how long planning, simulating and sending may each take; by default, within a block. second:
         confirms positions about to be acted on, where there are several endpoints."""
         from keeper.executor.doubts import Doubts
         from keeper.executor.executor import Executor
@@ -148,7 +148,7 @@ class Acting:
             financier=plans.financier(self.config, rpc, settings.deadline_s),
             ways=routes.ways(configured_routes),
             reader=rpc,
-            second=self._second(witness),
+            second=second,
             doubts=Doubts(self.config.defences.hold_blocks, self.config.defences.max_price_jump_bps),
             foreign=Foreign(
                 store,
@@ -193,7 +193,8 @@ class Acting:
             approves=configured.liquidator is None or any(one.kind == "inventory" for one in self.config.venues),
         )
 
-    def _second(self, witness: Witness | None) -> SecondOpinion | None:
+    def second(self, witness: Witness | None) -> SecondOpinion | None:
+        """What other endpoints than the one that a block was read from say of a position, where there are several."""
         if witness is None or not self.config.defences.second_opinion or len(self.config.chain.rpc) < 2:
             return None
         from keeper.second import OtherEndpoints

@@ -112,14 +112,15 @@ class House:
     ) -> Pipeline:
         from keeper.alarm import alarm
         from keeper.evaluator.judge import Judge
-        from keeper.pipeline import Pipeline
+        from keeper.pipeline import Confirming, Pipeline
         from keeper.telling import Teller
         from keeper.track import Track
 
         acting, telling = self.acting, self.telling
         rule, margin, router = self.rule(), self.config.margin_calls, telling.router(channels)
         guard = acting.guard(store, alarm(router.of_event(NoticeEvent.TRIPPED)), wake, halt)
-        executor = acting.executor(rpc, store, guard, witness=witness, halt=halt)
+        second = acting.second(witness)
+        executor = acting.executor(rpc, store, guard, second=second, halt=halt)
         if self.board is not None:
             _connect_board(channels, executor)
         directory = telling.directory(store, executor.account or None)
@@ -137,6 +138,7 @@ class House:
             wake=wake,
             invite=telling.invitation(router).on,
             samples=samples,
+            confirming=None if second is None else Confirming(second, self.config.defences.hold_blocks),
         )
 
 

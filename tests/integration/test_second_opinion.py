@@ -11,6 +11,7 @@ from typing import Any
 from keeper.devnet.chain import DevChain
 from tests.support.daemon import Keeper, deploy
 from tests.support.fault_proxy import FaultProxy, fault_proxy
+from tests.support.inbox import open_inbox
 from tests.support.onchain import assert_parity, liquidations_on_chain
 
 USER_ACCOUNT_DATA = "0xbf92857c"
@@ -146,3 +147,38 @@ def test_state_that_one_endpoint_takes_back_was_a_lie(dev_chain: DevChain, tmp_p
         dev_chain.mine()
         keeper.until_synced()
         assert_parity(dev_chain, keeper.health())
+
+
+def test_an_owner_hears_nothing_of_a_block_whose_logs_were_left_out(dev_chain: DevChain, tmp_path: Path):
+    """What the first endpoint leaves out, and the bloom does not miss, would have owners told of a health that is not
+    theirs. Who is seen otherwise by the other one hears in the next block, and right; everybody else at once."""
+    repaid, called = dev_chain.accounts[:2]
+    for account in (repaid, called):
+        dev_chain.aave.supply(account, "WETH", Decimal(10))
+        dev_chain.aave.borrow(account, "USDC", Decimal(14_000))
+    with (
+        fault_proxy(dev_chain) as liar,
+        open_inbox() as inbox,
+        deploy(tmp_path, dev_chain, inbox, rpc=[liar.ws, dev_chain.ws_url]) as keeper,
+    ):
+        keeper.start()
+        keeper.until_synced()
+        topic = repaid[2:].lower()
+        without = lambda logs: [log for log in logs if topic not in "".join(log["topics"])]  # noqa: E731
+        liar.tamper("eth_getLogs", without, when=lambda params: bool(dev_chain.rpc("eth_getLogs", params[0])))
+        with dev_chain.one_block():
+            dev_chain.set_price("WETH", Decimal(1_750))
+            dev_chain.aave.repay(repaid, "USDC", Decimal(100))
+            dev_chain.aave.repay(called, "USDC", Decimal(1))
+        lied_about = dev_chain.block_number
+        keeper.until("the other to be told", lambda: inbox.events(called) == ["opened"])
+        keeper.until("it to be read again", lambda: keeper.said("positions_read_again"))
+        assert inbox.events(repaid) == []
+        dev_chain.mine()
+        keeper.until("it to be told", lambda: inbox.events(repaid) == ["opened"])
+        told = {notice["account"]: notice for notice in inbox.notices()}
+        assert told[called]["block_number"] == lied_about
+        assert told[repaid]["block_number"] == lied_about + 1
+        for account, notice in told.items():
+            assert int(notice["health_wad"]) == dev_chain.aave.health(account, notice["block_number"])
+        assert [one["position"] for one in keeper.said("position_contradicted")] == [told[repaid]["position"]]

@@ -10,6 +10,14 @@ _EXECUTOR = "keeper/executor"
 DEFENCES: tuple[Removal, ...] = (
     Removal(
         _GROUP,
+        "an owner hears nothing of a position that another endpoint sees otherwise",
+        "keeper/wire/house.py",
+        "confirming=None if second is None else Confirming(second, self.config.defences.hold_blocks),",
+        "confirming=None,",
+        "tests/integration/test_second_opinion.py::test_an_owner_hears_nothing_of_a_block_whose_logs_were_left_out",
+    ),
+    Removal(
+        _GROUP,
         "what does not decode is read from another endpoint",
         "keeper/indexer/decoding.py",
         "    if source is None:",

@@ -1,0 +1,76 @@
+"""Whose owners hear nothing in a block, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+from keeper.core.types import Band, Block, BlockRef
+from keeper.evaluator.judge import Ruling
+from keeper.executor.ports import Opinion, Opinions, Opportunity, Venue
+from keeper.pipeline.confirming import MOST, Confirming
+
+
+class Others:
+    """Who sees some positions otherwise, and has no opinion of the rest; or is not there."""
+
+    def __init__(self, *contradicted: str, there: bool = True) -> None:
+        self.contradicted = contradicted
+        self.there = there
+        self.asked: list[str] = []
+
+    def ask(self, block: Block, opportunities: Sequence[Opportunity]) -> Awaitable[Opinions] | None:
+        self.asked = [one.position for one in opportunities]
+
+        async def answer() -> Opinions:
+            return lambda one: Opinion(contradicts="otherwise") if one.position in self.contradicted else None
+
+        return asyncio.ensure_future(answer()) if self.there else None
+
+
+def block(number: int) -> Block:
+    return Block(BlockRef(number, bytes([number]) * 32), b"", number)
+
+
+def step(name: str, band: Band, *, told: bool = True, is_open: bool = True) -> Any:
+    after = SimpleNamespace(key=name.encode(), position=f"toy:{name}", band=band, is_open=is_open)
+    return SimpleNamespace(after=after, told=told)
+
+
+VENUE = cast("Venue", SimpleNamespace(adapter=SimpleNamespace(position_id=lambda key: f"toy:{key.decode()}")))
+
+
+def ruling(number: int, *steps: Any) -> Ruling:
+    return Ruling(block(number), {}, steps)
+
+
+async def doubted(confirming: Confirming, number: int, *steps: Any) -> frozenset[str]:
+    rulings = [ruling(number, *steps)]
+    asked = confirming.ask(block(number), [VENUE], rulings)
+    return (await confirming.weigh(block(number), rulings, asked))[0].doubted
+
+
+async def test_whom_others_see_otherwise_hears_nothing_for_some_blocks_in_a_row() -> None:
+    """Then it is told all the same: alerts go on; and a new doubt counts anew."""
+    confirming = Confirming(Others("toy:a"), hold_blocks=2)
+    steps = step("a", Band.CALL), step("b", Band.CALL)
+    found = [await doubted(confirming, number, *steps) for number in (5, 6, 7)]
+    assert found == [frozenset({"toy:a"}), frozenset({"toy:a"}), frozenset()]
+    assert await doubted(confirming, 8, steps[1]) == frozenset()
+    assert await doubted(confirming, 9, *steps) == frozenset({"toy:a"})
+
+
+async def test_the_deepest_are_asked_about_and_only_what_is_to_be_told() -> None:
+    others = Others()
+    many = [step(f"call {n}", Band.CALL) for n in range(MOST)]
+    deeper, over = step("deep", Band.LIQUIDATABLE), step("over", Band.SAFE, told=False, is_open=False)
+    assert not await doubted(Confirming(others, 2), 5, step("silent", Band.URGENT, told=False), over, deeper)
+    assert others.asked == ["toy:deep", "toy:over"]
+    assert not await doubted(Confirming(others, 2), 5, *many, deeper)
+    assert (len(others.asked), others.asked[0]) == (MOST, "toy:deep")
+
+
+async def test_where_nobody_can_be_asked_everybody_is_told() -> None:
+    assert await doubted(Confirming(Others("toy:a", there=False), 2), 5, step("a", Band.CALL)) == frozenset()
