@@ -111,6 +111,7 @@ def gone(server: Server, user: str) -> None:
 
 def test_a_commit_can_be_durable_and_unanswered(server: Server) -> None:
     noted(server, "first", "so that nothing is left to migrate")
+    gone(server, "keeper")  # the server ends a session, and frees its lease, in its own time
     with closing(open_store(server.url, chain_id=CHAIN_ID)) as store:
         before = server.gate.lost
         server.gate.lose = 1.0
@@ -118,7 +119,7 @@ def test_a_commit_can_be_durable_and_unanswered(server: Server) -> None:
             transaction.set_meta("lost", "kept")
         server.gate.lose = 0.0
     assert server.gate.lost == before + 1
-    gone(server, "keeper")  # the server ends a session that lost its connection, and frees its lease, in its own time
+    gone(server, "keeper")
     assert noted(server, "lost") == "kept"
 
 
