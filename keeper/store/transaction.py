@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
@@ -123,8 +122,10 @@ class SqlTransaction:
     # --- backfill
 
     def add_touches(self, protocol: str, touches: Iterable[bytes], scanned_to: int) -> None:
-        for size, group in groupby(sorted(sorted(touches), key=len), len):
-            keys = list(group)
+        by_size: dict[int, list[bytes]] = {}
+        for key in sorted(touches):
+            by_size.setdefault(len(key), []).append(key)
+        for size, keys in by_size.items():
             self._db.write(sql.INSERT_TOUCHES, len(keys), protocol, b"".join(keys), size, size)
         if not self._db.write(sql.UPDATE_SCAN, scanned_to, protocol):
             self._db.write(sql.INSERT_SCAN, protocol, scanned_to)

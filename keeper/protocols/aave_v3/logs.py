@@ -50,7 +50,8 @@ def fold(market: Market, logs: Iterable[RawLog]) -> Seen:
     holders: dict[str, set[str]] = {f"0x{token.hex()}": set() for token in market.by_token}
     suppliers = {f"0x{r.asset.hex():0>64}": holders[f"0x{r.a_token.hex()}"] for r in market.reserves}
     seen = Seen(holders)
-    transfer, move = abi.TRANSFER, seen.reserves.add
+    transfer, updated, move = abi.TRANSFER, abi.RESERVE_DATA_UPDATED, seen.reserves.add
+    switched = abi.COLLATERAL_ENABLED, abi.COLLATERAL_DISABLED
     for log in logs:
         topics = log.topics
         if not topics:
@@ -64,10 +65,11 @@ def fold(market: Market, logs: Iterable[RawLog]) -> Seen:
             held.add(topics[1])
             held.add(topics[2])
         elif log.address == pool:
-            if event == abi.RESERVE_DATA_UPDATED:
-                _expect(log, 2, 5)
+            if event == updated:
+                if len(topics) != 2 or len(log.data) != 322:
+                    _expect(log, 2, 5)
                 move(topics[1])
-            elif event in (abi.COLLATERAL_ENABLED, abi.COLLATERAL_DISABLED):
+            elif event in switched:
                 _expect(log, 3, 0)
                 seen.accounts.add(topics[2])
                 if (held := suppliers.get(topics[1])) is not None:
