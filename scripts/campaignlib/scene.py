@@ -40,6 +40,7 @@ class Scene:
     server: Server | None
     usual_interval_s: float
     interval_s: float
+    second_opinion: bool = True
     findings: list[str] = field(default_factory=list)
 
     @property
@@ -119,6 +120,7 @@ def open_scene(
                     server,
                     interval_s,
                     interval_s,
+                    second_opinion,
                 )
             finally:
                 keeper.end()
