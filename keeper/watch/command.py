@@ -42,7 +42,7 @@ BLIND_LOOKS = 5
 NEAR_PART = 4
 """While a position is not safe it is looked at this much more often."""
 
-SETTINGS = RpcSettings(multicall_calls=400, prove_multicall_gas=True, call_timeout_s=20.0)
+SETTINGS = RpcSettings(multicall_calls=480, prove_multicall_gas=True, call_timeout_s=20.0)
 """Few requests: a large Aave market fits two multicalls, and no probe is asked again alone."""
 
 ONCE_TRACES = 2
