@@ -16,6 +16,9 @@ from keeper.executor.ports import Opinions, Opportunity, SecondOpinion, Venue
 MOST = 64
 """Positions asked about in one block, the deepest first; a crowd's others are told later, when blocks were compared."""
 
+RESTS_BLOCKS = 4
+"""After nobody said anything in time nobody is asked for so many blocks: on a quick chain each would wait again."""
+
 Asked = tuple[list[list[Opportunity]], Awaitable[Opinions]]
 
 
@@ -26,9 +29,12 @@ class Confirming:
     second: SecondOpinion
     hold_blocks: int
     _since: dict[str, int] = field(default_factory=dict)
+    _asks_from: int = 0
 
     def ask(self, block: Block, venues: Sequence[Venue], rulings: Sequence[Ruling]) -> Asked | None:
         """About everybody whom this block calls, calls deeper, or no longer. None where there is nobody to ask."""
+        if block.number < self._asks_from:
+            return None
         steps = [
             (step, venue, number)
             for number, (venue, ruling) in enumerate(zip(venues, rulings, strict=True))
@@ -45,12 +51,17 @@ class Confirming:
     async def weigh(self, block: Block, rulings: list[Ruling], asked: Asked | None) -> list[Ruling]:
         """The rulings, with whom others see otherwise."""
         if asked is None:
+            self._since = {}
             return rulings
         groups, answer = asked
         opinion = await answer
+        said = [[(one.position, opinion(one)) for one in group] for group in groups]
+        there = any(one.key in one.venue.book.positions for group in groups for one in group)
+        if there and all(about is None for group in said for _, about in group):
+            self._asks_from = block.number + 1 + RESTS_BLOCKS
         contradicted = [
-            {one.position for one in group if (said := opinion(one)) is not None and said.contradicts is not None}
-            for group in groups
+            {position for position, about in group if about is not None and about.contradicts is not None}
+            for group in said
         ]
         self._since = {
             position: self._since.get(position, block.number) for found in contradicted for position in found

@@ -10,22 +10,27 @@ from typing import Any, cast
 from keeper.core.types import Band, Block, BlockRef
 from keeper.evaluator.judge import Ruling
 from keeper.executor.ports import Opinion, Opinions, Opportunity, Venue
-from keeper.pipeline.confirming import MOST, Confirming
+from keeper.pipeline.confirming import MOST, RESTS_BLOCKS, Confirming
+
+AGREES = Opinion(confirms=True)
 
 
 class Others:
-    """Who sees some positions otherwise, and has no opinion of the rest; or is not there."""
+    """Who sees some positions otherwise, and agrees about the rest; or is not there, or says nothing."""
 
-    def __init__(self, *contradicted: str, there: bool = True) -> None:
+    def __init__(self, *contradicted: str, there: bool = True, otherwise: Opinion | None = AGREES) -> None:
         self.contradicted = contradicted
         self.there = there
+        self.otherwise = otherwise
         self.asked: list[str] = []
 
     def ask(self, block: Block, opportunities: Sequence[Opportunity]) -> Awaitable[Opinions] | None:
         self.asked = [one.position for one in opportunities]
+        if not opportunities:
+            return None
 
         async def answer() -> Opinions:
-            return lambda one: Opinion(contradicts="otherwise") if one.position in self.contradicted else None
+            return lambda one: Opinion(contradicts="otherwise") if one.position in self.contradicted else self.otherwise
 
         return asyncio.ensure_future(answer()) if self.there else None
 
@@ -39,7 +44,11 @@ def step(name: str, band: Band, *, told: bool = True, is_open: bool = True) -> A
     return SimpleNamespace(after=after, told=told)
 
 
-VENUE = cast("Venue", SimpleNamespace(adapter=SimpleNamespace(position_id=lambda key: f"toy:{key.decode()}")))
+def venue(*held: str) -> Venue:
+    adapter = SimpleNamespace(position_id=lambda key: f"toy:{key.decode()}")
+    return cast(
+        "Venue", SimpleNamespace(adapter=adapter, book=SimpleNamespace(positions={one.encode() for one in held}))
+    )
 
 
 def ruling(number: int, *steps: Any) -> Ruling:
@@ -48,7 +57,8 @@ def ruling(number: int, *steps: Any) -> Ruling:
 
 async def doubted(confirming: Confirming, number: int, *steps: Any) -> frozenset[str]:
     rulings = [ruling(number, *steps)]
-    asked = confirming.ask(block(number), [VENUE], rulings)
+    held = [one.after.key.decode() for one in steps if one.after.is_open]
+    asked = confirming.ask(block(number), [venue(*held)], rulings)
     return (await confirming.weigh(block(number), rulings, asked))[0].doubted
 
 
@@ -60,6 +70,8 @@ async def test_whom_others_see_otherwise_hears_nothing_for_some_blocks_in_a_row(
     assert found == [frozenset({"toy:a"}), frozenset({"toy:a"}), frozenset()]
     assert await doubted(confirming, 8, steps[1]) == frozenset()
     assert await doubted(confirming, 9, *steps) == frozenset({"toy:a"})
+    assert await doubted(confirming, 10) == frozenset()
+    assert await doubted(confirming, 20, *steps) == frozenset({"toy:a"})
 
 
 async def test_the_deepest_are_asked_about_and_only_what_is_to_be_told() -> None:
@@ -74,3 +86,22 @@ async def test_the_deepest_are_asked_about_and_only_what_is_to_be_told() -> None
 
 async def test_where_nobody_can_be_asked_everybody_is_told() -> None:
     assert await doubted(Confirming(Others("toy:a", there=False), 2), 5, step("a", Band.CALL)) == frozenset()
+
+
+async def test_who_says_nothing_in_time_is_not_waited_for_in_every_block() -> None:
+    silent = Others(otherwise=None)
+    confirming = Confirming(silent, 2)
+    for number in range(5, 5 + RESTS_BLOCKS + 2):
+        silent.asked = []
+        await doubted(confirming, number, step("a", Band.CALL))
+        assert bool(silent.asked) == (number in (5, 6 + RESTS_BLOCKS))
+
+
+async def test_of_a_position_that_is_gone_nobody_has_an_opinion() -> None:
+    """Which is no silence."""
+    others = Others(otherwise=None)
+    confirming = Confirming(others, 2)
+    for number in (5, 6):
+        others.asked = []
+        await doubted(confirming, number, step("gone", Band.SAFE, is_open=False))
+        assert others.asked
