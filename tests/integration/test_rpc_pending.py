@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from keeper.core.errors import ConfigError
 from keeper.indexer.rpc import pending as module
 from keeper.indexer.rpc.client import RpcClient
+from keeper.indexer.rpc.mux import Subscription
 from keeper.indexer.rpc.pending import PendingTransactions
 from keeper.indexer.rpc.pool import RpcSettings
 from tests.support.fault_node import FakeChain, FaultNode, Hang, Refuse
@@ -171,7 +172,15 @@ async def test_a_flood_is_dropped_and_counted_and_others_get_their_turn(
     """By hash, whose reader has to ask: it keeps the newest it has room for, whatever comes meanwhile."""
     asked = asyncio.Event()
     node.on("eth_getTransactionByHash", lambda tx_hash: transaction(int(tx_hash, 16)))
-    turns = 0
+    turns = arrived = 0
+    put = Subscription.put
+
+    def counted(subscription: Subscription, item: Any) -> None:
+        nonlocal arrived
+        arrived += 1
+        put(subscription, item)
+
+    monkeypatch.setattr(Subscription, "put", counted)
 
     async def others() -> None:
         nonlocal turns
@@ -191,9 +200,11 @@ async def test_a_flood_is_dropped_and_counted_and_others_get_their_turn(
         task = asyncio.create_task(others())
         for n in range(3_000):
             await node.push(transaction(n)["hash"])
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(30):
+            while arrived < 3_000:
+                await asyncio.sleep(0.005)
         asked.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not listener.taken or listener.taken[-1]["hash"] != transaction(2_999)["hash"]:
                 await asyncio.sleep(0.005)
         task.cancel()
