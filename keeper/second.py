@@ -1,4 +1,5 @@
-"""Positions about to be acted on, as other endpoints see them: asked at the moment at which the node simulates.
+"""Positions about to be acted on or told of, as other endpoints see them: asked at the moment at which the node
+simulates.
 
 What a contract itself says of a position at a block is held against what we judged, number by number. With two
 endpoints a contradiction is a tie, and the position is held for a few blocks; with three, the odd one out has lied.
@@ -33,10 +34,13 @@ class OtherEndpoints:
         self._weighed: tuple[bytes, dict[str, Opinion | None]] = (b"", {})  # of one block: whoever lied lied once
 
     def ask(self, block: Block, opportunities: Sequence[Opportunity]) -> Awaitable[Opinions] | None:
-        others = self._witness.others()[:ASKED]
-        if not others or not opportunities:
+        asked = self._whom()
+        if not asked or not opportunities:
             return None
-        return asyncio.create_task(self._ask(block, opportunities, others), name="ask others")
+        return asyncio.create_task(self._ask(block, opportunities, asked), name="ask others")
+
+    def _whom(self) -> Sequence[Endpoint]:
+        return self._witness.others()[:ASKED]
 
     async def _ask(self, block: Block, opportunities: Sequence[Opportunity], others: Sequence[Endpoint]) -> Opinions:
         calls: list[Call] = []
@@ -90,6 +94,15 @@ class OtherEndpoints:
         if len(denying) > 1 and all(views[other] == view for other in denying) and source is not None:
             source.failed(RpcLied(f"{said}, and so do {len(denying) - 1} others"))
         return Opinion(contradicts=said)
+
+
+class SameEndpoint(OtherEndpoints):
+    """The endpoint that told of the block, where there is no other: what its contracts say does not follow from the
+    logs that it gave, so logs that were left out show."""
+
+    def _whom(self) -> Sequence[Endpoint]:
+        source = self._witness.source
+        return [] if source is None else [source]
 
 
 def _view(one: Opportunity, results: Sequence[Any]) -> Mapping[str, Any] | None:

@@ -41,6 +41,13 @@ class Defences(Table):
         "at which the first one simulates, and about those whose owners are about to hear; and blocks that touched "
         "what is tracked are compared afterwards.",
     )
+    prove_logs: bool = Field(
+        True,
+        description="Where no other endpoint is asked, the logs of blocks that may have touched what is tracked are "
+        "held against the block's receipts, all of them (`eth_getBlockReceipts`, one request beside the head path), "
+        "whose root the header names; and what the contract says of whom a block calls is asked before the owner "
+        "hears. Off spares these requests, on metered plans.",
+    )
     second_opinion_ms: int = Field(
         500, ge=1, le=60_000, description="How long it may take to say; later it has no say, and Keeper acts, or tells."
     )

@@ -21,7 +21,8 @@ class BlockRef:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A header, as far as Keeper needs it. base_fee_wei is None before EIP-1559. bloom is the 256-byte logsBloom."""
+    """A header, as far as Keeper needs it. base_fee_wei is None before EIP-1559. bloom is the 256-byte logsBloom.
+    receipts_root: empty where the node told none."""
 
     ref: BlockRef
     parent_hash: bytes
@@ -30,6 +31,7 @@ class Block:
     gas_limit: int = 0
     gas_used: int = 0
     bloom: bytes = b""
+    receipts_root: bytes = b""
 
     @property
     def number(self) -> int:

@@ -75,7 +75,7 @@ async def run_daemon(
         if rpc is None:
             return 0
         stack.push_async_callback(rpc.close)
-        witness = Witness(rpc)
+        witness = Witness(rpc, asks_others=house.config.defences.second_opinion)
         pipeline = house.pipeline(rpc, store, channels, deliverer.wake, halt=halt, witness=witness)
         modes.connect(rpc.status, pipeline.executor.guard)
         supervisor = Supervisor()
@@ -160,11 +160,14 @@ async def _foresee(
 def _compare(
     house: House, witness: Witness, pipeline: Pipeline, daemon: Daemon, halt: Halt, board: Board
 ) -> asyncio.Task[None] | None:
-    """Hold what one endpoint says against what another does, where there are several."""
+    """Hold what one endpoint says against what another does where there are several, else logs against receipts."""
     defences = house.config.defences
-    if not defences.second_opinion or len(house.config.chain.rpc) < 2:
+    asks_others = defences.second_opinion and len(house.config.chain.rpc) > 1
+    if not asks_others and not defences.prove_logs:
         return None
-    check = CrossCheck(witness, pipeline, daemon.turn, halt, hold_blocks=defences.hold_blocks)
+    check = CrossCheck(
+        witness, pipeline, daemon.turn, halt, hold_blocks=defences.hold_blocks, proves=defences.prove_logs
+    )
     board.register("crosscheck", check.read)
     return asyncio.create_task(check.run(), name="compare endpoints")
 

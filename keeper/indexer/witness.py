@@ -1,7 +1,8 @@
-"""The same question to another endpoint: what one endpoint said of a block, held against what another says.
+"""What one endpoint said of a block, held against what another says, or where there is none, against its own receipts.
 
 State at a block's hash never changes, so two who answer differently do not both tell the truth; and whoever answers the
 same question differently when asked again lied one of the two times. That decides between two; a third decides else.
+Logs need nobody else: receipts that make up the root which the header names are all that there were (`receipts`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from keeper.core.types import Block, BlockRef, Call, CallResult, LogFilter
 from keeper.indexer.bloom import Bloom
 from keeper.indexer.fetch import HeadRead, head_requests
 from keeper.indexer.logs import LogQuery
+from keeper.indexer.receipts import prove
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.endpoint import Endpoint, is_endpoints_fault
 from keeper.indexer.rpc.wire import WireLog, WireReceipt, result_reader, strict, to_hex
@@ -26,6 +28,10 @@ log = structlog.get_logger(__name__)
 
 REMEMBERED = 64
 """Blocks that wait to be compared; the oldest are given up first."""
+
+UNPROVEN_IN_A_ROW = 3
+RECEIPTS_REST_S = 600.0
+"""For how long no receipts are asked of an endpoint after so many blocks whose receipts proved nothing."""
 
 _AGAIN_S = 0.05
 _read_receipts = result_reader(list[WireReceipt] | None, "eth_getBlockReceipts result")
@@ -48,11 +54,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """logs: those that only one of the two has. calls: indices of those that they answer differently.
-    liar: who lied, where that could be told."""
+    """other: who says otherwise; None where the block's receipts do. logs: those that only one of the two has.
+    calls: indices of those that they answer differently. liar: who lied, where that could be told."""
 
     seen: Seen
-    other: Endpoint
+    other: Endpoint | None
     logs: tuple[WireLog, ...]
     calls: tuple[int, ...]
     liar: Endpoint | None
@@ -64,23 +70,31 @@ class Contradiction:
         if self.calls:
             parts.append(f"{len(self.calls)} of {len(self.seen.calls)} calls answered differently")
         block, source = self.seen.block, self.seen.source.name
-        return f"{source} and {self.other.name} contradict each other about block {block.number}: {', '.join(parts)}"
+        other = "the block's receipts" if self.other is None else self.other.name
+        return f"{source} and {other} contradict each other about block {block.number}: {', '.join(parts)}"
 
 
 class Witness:
-    def __init__(self, rpc: RpcClient) -> None:
+    """asks_others: whether other endpoints are asked where there are some."""
+
+    def __init__(self, rpc: RpcClient, *, asks_others: bool = True) -> None:
         self._rpc = rpc
+        self._asks_others = asks_others
         self._waiting: dict[bytes, Seen] = {}
         self._source: Endpoint | None = None
         self._distrusted: dict[str, set[bytes]] = {}
+        self._unproven: dict[Endpoint, int] = {}
+        self._receipts_rest_until: dict[Endpoint, float] = {}
         self.agreed = 0
+        self.proven = 0
+        self.unproven = 0
 
     # --- what is known
 
     def others(self) -> list[Endpoint]:
         """Endpoints to ask besides the one that the last block was read from; none where there is but one."""
         pool, source = self._rpc, self._source
-        trusted = pool.trusted() if len(pool.endpoints) > 1 else []
+        trusted = pool.trusted() if self._asks_others and len(pool.endpoints) > 1 else []
         return [
             one
             for one in trusted
@@ -97,8 +111,6 @@ class Witness:
         if read.source is None:
             return
         self._source = read.source
-        if len(self._rpc.endpoints) < 2:
-            return
         self._waiting.pop(block.hash, None)
         self._waiting[block.hash] = Seen(
             block, wanted, tuple(calls), tuple(read.logs), tuple(read.results), read.source
@@ -165,6 +177,45 @@ class Witness:
             liar.failed(RpcLied(f"{found}; asked again, {liar.name} does not stand by what it said"))
         return found
 
+    async def prove(self, seen: Seen) -> Contradiction | None:
+        """Hold the logs that were seen against the block's receipts, as the same endpoint has them; None where they
+        agree, where no log of ours can be in the block, and where receipts prove nothing.
+
+        Raises KeeperError when it does not say.
+        """
+        if not _may_touch(seen) or self._receipts_rest_until.get(seen.source, 0.0) > time.monotonic():
+            return None
+        proven = await self._proven_logs(seen.block, seen.source)
+        self._count(seen, proven=proven is not None)
+        if proven is None:
+            return None
+        differing = _differing(seen.logs, _matching(seen, proven))
+        if not differing:
+            return None
+        found = Contradiction(seen, None, differing, (), seen.source)
+        seen.source.failed(RpcLied(str(found)))
+        return found
+
+    def _count(self, seen: Seen, *, proven: bool) -> None:
+        """Some chains have receipts of their own; nobody is asked for ever for what proves nothing there."""
+        if proven:
+            self.proven += 1
+            self._unproven.pop(seen.source, None)
+            return
+        self.unproven += 1
+        in_a_row = self._unproven[seen.source] = self._unproven.get(seen.source, 0) + 1
+        if in_a_row % UNPROVEN_IN_A_ROW == 0:
+            self._receipts_rest_until[seen.source] = time.monotonic() + RECEIPTS_REST_S
+            log.warning(
+                "receipts_prove_nothing",
+                endpoint=seen.source.name,
+                block=seen.block.number,
+                blocks=in_a_row,
+                next_try_s=RECEIPTS_REST_S,
+                remedy="configure a second endpoint: logs that this one leaves out may go unnoticed until positions "
+                "are reconciled",
+            )
+
     async def _told(self, seen: Seen, endpoint: Endpoint) -> tuple[list[WireLog], list[CallResult]]:
         requests, parse = head_requests(self._rpc, seen.block, seen.wanted, seen.calls)
         if not requests:
@@ -204,9 +255,19 @@ class Witness:
         return None
 
     async def _liar_of_logs(self, seen: Seen, other: Endpoint, theirs: Sequence[WireLog]) -> Endpoint | None:
-        """Whoever's logs do not follow from the block's whole set of logs, which the header's bloom must admit."""
-        for endpoint, said in ((seen.source, seen.logs), (other, theirs)):
-            if not await self._stands_by(seen, endpoint, said):
+        """Whose logs are not those of the receipts that the header names; where neither can prove any, whose logs do
+        not follow from the block's whole set of logs, which the header's bloom must admit."""
+        said = ((seen.source, seen.logs), (other, theirs))
+        for endpoint, _ in said:
+            try:
+                proven = await self._proven_logs(seen.block, endpoint)
+            except KeeperError:
+                continue
+            if proven is not None:
+                truth = _matching(seen, proven)
+                return next((one for one, logs in said if _differing(logs, truth)), None)
+        for endpoint, logs in said:
+            if not await self._stands_by(seen, endpoint, logs):
                 return endpoint
         return None
 
@@ -216,18 +277,36 @@ class Witness:
             return True
         if Bloom(seen.block.bloom).unexplained_by(every):
             return False
-        query = LogQuery(seen.wanted)
-        return not _differing(said, [entry for entry in every if query.matches(entry)])
+        return not _differing(said, _matching(seen, every))
+
+    async def _proven_logs(self, block: Block, endpoint: Endpoint) -> list[WireLog] | None:
+        """All logs of the block, proven by its receipts; None where they prove nothing, or are not served.
+
+        Raises KeeperError when the endpoint fails.
+        """
+        receipts = await self._receipts(block, endpoint)
+        if receipts is None or not await asyncio.to_thread(prove, receipts, block.receipts_root):
+            return None
+        return _logs_of(receipts)
+
+    async def _receipts(self, block: Block, endpoint: Endpoint) -> list[WireReceipt] | None:
+        """None where they are not served. Raises StateUnavailable where it does not have the block, and whatever else
+        the endpoint fails with."""
+        try:
+            answer = await self._rpc.ask(endpoint, [("eth_getBlockReceipts", [to_hex(block.hash)])])
+            receipts = await asyncio.to_thread(_read_receipts, strict(answer.results[0]))
+        except RpcRefused:
+            return None
+        if receipts is None:
+            raise StateUnavailable(f"no receipts of block {block.number} at {endpoint.name}")
+        return receipts
 
     async def _every_log(self, block: Block, endpoint: Endpoint) -> list[WireLog] | None:
         """All logs of the block, from its receipts or, where these are not served, without a filter. None: no say."""
         try:
-            answer = await self._rpc.ask(endpoint, [("eth_getBlockReceipts", [to_hex(block.hash)])])
-            receipts = _read_receipts(strict(answer.results[0]))
-            return None if receipts is None else [entry for receipt in receipts for entry in receipt.logs]
-        except RpcRefused:
-            pass
-        try:
+            receipts = await self._receipts(block, endpoint)
+            if receipts is not None:
+                return _logs_of(receipts)
             answer = await self._rpc.ask(endpoint, [("eth_getLogs", [{"blockHash": to_hex(block.hash)}])])
             return _read_logs(strict(answer.results[0]))
         except KeeperError as error:
@@ -243,6 +322,16 @@ def _may_touch(seen: Seen) -> bool:
     return not bloom.bits or (
         any(map(bloom.admits, seen.wanted.addresses)) and any(map(bloom.admits, seen.wanted.topics))
     )
+
+
+def _logs_of(receipts: Sequence[WireReceipt]) -> list[WireLog]:
+    return [entry for receipt in receipts for entry in receipt.logs]
+
+
+def _matching(seen: Seen, every: Sequence[WireLog]) -> list[WireLog]:
+    """Of all logs of the block, those that were asked for."""
+    query = LogQuery(seen.wanted)
+    return [entry for entry in every if query.matches(entry)]
 
 
 def _differing(ours: Sequence[WireLog], theirs: Sequence[WireLog]) -> tuple[WireLog, ...]:

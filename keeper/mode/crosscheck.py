@@ -1,4 +1,5 @@
-"""What was read of blocks, held against what another endpoint says of them: beside the head path, where there are two.
+"""What was read of blocks, held against what another endpoint says of them, or where there is none, their logs against
+their own receipts: beside the head path.
 
 logs differ     what either touched is read again; who does not stand by its own logs has lied
 state differs   who answers differently when asked again has lied; where both insist, nothing new is sent for some
@@ -28,16 +29,24 @@ AT_ONCE = 8
 
 class CrossCheck:
     """turn: held by whoever reads or changes the books. hold_blocks: for how many blocks two who insist on different
-    states halt transactions."""
+    states halt transactions. proves: whether receipts are asked for where there is nobody else to ask."""
 
     def __init__(
-        self, witness: Witness, pipeline: Pipeline, turn: asyncio.Lock, halt: Halt, *, hold_blocks: int = 3
+        self,
+        witness: Witness,
+        pipeline: Pipeline,
+        turn: asyncio.Lock,
+        halt: Halt,
+        *,
+        hold_blocks: int = 3,
+        proves: bool = True,
     ) -> None:
         self._witness = witness
         self._pipeline = pipeline
         self._turn = turn
         self._halt = halt
         self._hold_blocks = hold_blocks
+        self._proves = proves
         self._touched: dict[str, set[bytes]] = {}
         self._in_doubt_since: int | None = None
         self._insisted_at = 0
@@ -52,16 +61,20 @@ class CrossCheck:
     async def look(self) -> None:
         """Compare what was read since the last look, and read again what is in doubt."""
         others = self._witness.others()
-        for seen in self._witness.take(AT_ONCE) if others else ():
+        for seen in self._witness.take(AT_ONCE) if others or self._proves else ():
             try:
-                found = await self._witness.compare(seen, others[0])
+                if others:
+                    found = await self._witness.compare(seen, others[0])
+                    self.compared += 1
+                else:
+                    found = await self._witness.prove(seen)
             except StateUnavailable:
                 continue  # orphaned, or that one is behind
             except KeeperError as error:
                 log.debug("block_not_compared", block=seen.block.number, error=str(error))
                 continue
-            self.compared += 1
-            self._conclude(seen, found)
+            if others or found is not None:
+                self._conclude(seen, found)
         self._expire()
         await self._read_again()
 
@@ -73,6 +86,8 @@ class CrossCheck:
         liar = None if found.liar is None else found.liar.name
         log.error("endpoints_contradict", block=seen.block.number, contradiction=str(found), liar=liar)
         self._remember_touched(found.logs)
+        if found.other is None:
+            return  # about logs alone
         if found.liar is not None:
             self._settle()
         elif found.calls:
@@ -130,6 +145,8 @@ class CrossCheck:
         return {
             "others": len(self._witness.others()),
             "compared": self.compared,
+            "proven": self._witness.proven,
+            "unproven": self._witness.unproven,
             "contradictions": self.contradictions,
             "in_doubt_since_block": self._in_doubt_since,
         }

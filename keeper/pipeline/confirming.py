@@ -1,4 +1,4 @@
-"""What a block would have owners told, as other endpoints see it: they are asked while transactions are on their way.
+"""What a block would have owners told, as others see it: they are asked while transactions are on their way.
 
 A block whose logs were left out without a trace in its bloom gives a stale position, and its owner a wrong amount. Who
 is seen otherwise hears nothing in this block; the position is read again, and the next block has it right.
@@ -24,9 +24,10 @@ Asked = tuple[list[list[Opportunity]], Awaitable[Opinions]]
 
 @dataclass(slots=True)
 class Confirming:
-    """hold_blocks: for how many blocks a contradiction that nothing decides keeps an owner from hearing."""
+    """seconds: who may be asked; the first who has anybody to ask is. hold_blocks: for how many blocks a contradiction
+    that nothing decides keeps an owner from hearing."""
 
-    second: SecondOpinion
+    seconds: Sequence[SecondOpinion]
     hold_blocks: int
     _since: dict[str, int] = field(default_factory=dict)
     _asks_from: int = 0
@@ -45,7 +46,8 @@ class Confirming:
         groups: list[list[Opportunity]] = [[] for _ in rulings]
         for step, venue, number in steps[:MOST]:
             groups[number].append(Opportunity(venue, step.after.key))
-        asked = self.second.ask(block, [one for group in groups for one in group])
+        about = [one for group in groups for one in group]
+        asked = next((asked for second in self.seconds if (asked := second.ask(block, about)) is not None), None)
         return None if asked is None else (groups, asked)
 
     async def weigh(self, block: Block, rulings: list[Ruling], asked: Asked | None) -> list[Ruling]:

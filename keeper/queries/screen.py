@@ -65,7 +65,8 @@ def _defences(row: Json) -> Iterator[tuple[str, str]]:
     if count := check.get("contradictions"):
         doubt = check["in_doubt_since_block"]
         since = "" if doubt is None else f", [bold red]in doubt since block {doubt:,}[/]"
-        compared = f"{check['compared']:,} block{'' if check['compared'] == 1 else 's'} compared"
+        held = check["compared"] + check.get("proven", 0)
+        compared = f"{held:,} block{'' if held == 1 else 's'} compared"
         yield "endpoints", f"{count:,} contradiction{'' if count == 1 else 's'} in {compared}{since}"
     beat = row["heartbeat"]
     if beat is not None and not beat["heard"]:

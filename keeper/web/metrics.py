@@ -96,7 +96,9 @@ def _defences(sections: Json) -> Iterator[Metric]:
         halted.add_metric([reason], 1.0)
     yield from (quarantined, lies, halted)
     yield _counter("keeper_blocks_compared", "Blocks of which two endpoints were asked the same", check.get("compared"))
-    yield _counter("keeper_contradictions", "Of these, how often they disagreed", check.get("contradictions"))
+    yield _counter("keeper_blocks_proven", "Blocks whose logs were held against their receipts", check.get("proven"))
+    yield _counter("keeper_blocks_unproven", "Blocks whose receipts proved nothing", check.get("unproven"))
+    yield _counter("keeper_contradictions", "How often logs or states of these disagreed", check.get("contradictions"))
     yield _gauge("keeper_heartbeat_heard", "Whether the dead man's switch answered last", _flag(beat.get("heard")))
 
 

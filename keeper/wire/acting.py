@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from keeper.foresight import Foresight
     from keeper.indexer.rpc.client import RpcClient
     from keeper.indexer.witness import Witness
-    from keeper.pipeline import Pipeline
+    from keeper.pipeline import Confirming, Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +195,24 @@ class Acting:
 
     def second(self, witness: Witness | None) -> SecondOpinion | None:
         """What other endpoints than the one that a block was read from say of a position, where there are several."""
-        if witness is None or not self.config.defences.second_opinion or len(self.config.chain.rpc) < 2:
+        if witness is None or not self._asks_others:
             return None
         from keeper.second import OtherEndpoints
 
         return OtherEndpoints(witness, self.config.defences.second_opinion_ms / 1000)
+
+    def confirming(self, witness: Witness | None, second: SecondOpinion | None) -> Confirming | None:
+        """Who is asked about a position before its owner hears: whoever is before it is acted on, else its contract, at
+        the endpoint that told of the block."""
+        from keeper.pipeline import Confirming
+        from keeper.second import SameEndpoint
+
+        defences = self.config.defences
+        asked = [] if second is None else [second]
+        if witness is not None and defences.prove_logs:
+            asked.append(SameEndpoint(witness, defences.second_opinion_ms / 1000))
+        return Confirming(asked, defences.hold_blocks) if asked else None
+
+    @property
+    def _asks_others(self) -> bool:
+        return self.config.defences.second_opinion and len(self.config.chain.rpc) > 1

@@ -112,7 +112,7 @@ class House:
     ) -> Pipeline:
         from keeper.alarm import alarm
         from keeper.evaluator.judge import Judge
-        from keeper.pipeline import Confirming, Pipeline
+        from keeper.pipeline import Pipeline
         from keeper.telling import Teller
         from keeper.track import Track
 
@@ -138,7 +138,7 @@ class House:
             wake=wake,
             invite=telling.invitation(router).on,
             samples=samples,
-            confirming=None if second is None else Confirming(second, self.config.defences.hold_blocks),
+            confirming=acting.confirming(witness, second),
         )
 
 

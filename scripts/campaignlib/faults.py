@@ -189,11 +189,9 @@ def _null(method: str, params: Params, block: Any) -> Any:
     return None if method in _READS_OF_BLOCKS else block
 
 
-def _no_logs(chance: random.Random, most: int | None = None) -> Callable[[str, Params, Any], Any]:
-    """most: of blocks with more logs all are told."""
-
+def _no_logs(chance: random.Random) -> Callable[[str, Params, Any], Any]:
     def drop(method: str, params: Params, logs: Any) -> Any:
-        if method != LOGS or not isinstance(logs, list) or not logs or (most is not None and len(logs) > most):
+        if method != LOGS or not isinstance(logs, list) or not logs:
             return logs
         kept = chance.choice(("none", "some"))
         return [] if kept == "none" else [log for log in logs if log["address"] != logs[0]["address"]]
@@ -290,8 +288,3 @@ ON_DEMAND: dict[str, Make] = {
     "state of an older block": lambda chance, proxy: OldState("state of an older block", 15, proxy),
 }
 """Drawn only when they are named: lies that only a third endpoint can decide, see docs/campaign.md."""
-
-UNASKED: dict[str, Make] = {
-    "logs dropped": lambda chance, _: Changing("logs dropped", _no_logs(chance, most=6)),
-}
-"""As they are where no other endpoint is asked: what is left out of a fuller block leaves no trace in its bloom."""

@@ -40,7 +40,6 @@ class Scene:
     server: Server | None
     usual_interval_s: float
     interval_s: float
-    second_opinion: bool = True
     findings: list[str] = field(default_factory=list)
 
     @property
@@ -120,7 +119,6 @@ def open_scene(
                     server,
                     interval_s,
                     interval_s,
-                    second_opinion,
                 )
             finally:
                 keeper.end()

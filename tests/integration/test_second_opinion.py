@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from keeper.devnet.chain import DevChain
+from keeper.indexer.witness import UNPROVEN_IN_A_ROW
+from keeper.mode.crosscheck import PERIOD_S
 from tests.support.daemon import Keeper, deploy
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.inbox import open_inbox
@@ -96,8 +101,43 @@ def test_of_three_endpoints_the_odd_one_out_lied(dev_chain: DevChain, tmp_path: 
         assert not [s for s in keeper.said("liquidation_skipped") if s["code"] == "in_doubt"]
 
 
-def test_logs_that_the_bloom_does_not_miss_are_found_by_the_other_endpoint(dev_chain: DevChain, tmp_path: Path):
-    """The first leaves out one of two accounts that did the same in one block. What was touched is read again."""
+def leave_out(liar: FaultProxy, chain: DevChain, account: str, *, times: int = 1) -> Callable[[Any], Any]:
+    """Logs that name an account, from the next answers that have logs at all; what leaves them out."""
+    topic = account[2:].lower()
+    without = lambda logs: [log for log in logs if topic not in "".join(log["topics"])]  # noqa: E731
+    liar.tamper("eth_getLogs", without, times=times, when=lambda params: bool(chain.rpc("eth_getLogs", params[0])))
+    return without
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_logs_that_the_bloom_does_not_miss_are_found(dev_chain: DevChain, tmp_path: Path, alone: bool):
+    """The first leaves out one of two accounts that did the same in one block: the other endpoint has them, and where
+    there is none, the receipts. What was touched is read again."""
+    lost, kept = dev_chain.accounts[:2]
+    for account in (lost, kept):
+        dev_chain.aave.supply(account, "WETH", Decimal(10))
+    with (
+        fault_proxy(dev_chain) as liar,
+        deploy(tmp_path, dev_chain, rpc=[liar.ws] if alone else [liar.ws, dev_chain.ws_url]) as keeper,
+    ):
+        keeper.start()
+        keeper.until_synced()
+        leave_out(liar, dev_chain, lost)
+        with dev_chain.one_block():
+            for account in (lost, kept):
+                dev_chain.aave.borrow(account, "USDC", Decimal(5_000))
+        keeper.until("what was touched to be read again", lambda: keeper.said("positions_read_again"))
+        keeper.until_synced()
+        assert liar.waiting == 0
+        assert_parity(dev_chain, keeper.health())
+        [lie] = keeper.said("rpc_endpoint_lied")
+        assert lie["endpoint"] == liar.ws
+        assert ("the block's receipts" in lie["error"]) is alone
+        assert not keeper.said("retrying"), "the bloom found it first, so nothing was shown"
+
+
+def test_who_leaves_logs_out_of_receipts_as_well_is_found_by_the_headers_root(dev_chain: DevChain, tmp_path: Path):
+    """It stands by what it said, and the bloom misses nothing; but the other's receipts are those of the header."""
     lost, kept = dev_chain.accounts[:2]
     for account in (lost, kept):
         dev_chain.aave.supply(account, "WETH", Decimal(10))
@@ -107,18 +147,45 @@ def test_logs_that_the_bloom_does_not_miss_are_found_by_the_other_endpoint(dev_c
     ):
         keeper.start()
         keeper.until_synced()
-        topic = lost[2:].lower()
-        without = lambda logs: [log for log in logs if topic not in "".join(log["topics"])]  # noqa: E731
-        liar.tamper("eth_getLogs", without, when=lambda params: bool(dev_chain.rpc("eth_getLogs", params[0])))
+        without = leave_out(liar, dev_chain, lost, times=1000)
+        liar.tamper(
+            "eth_getBlockReceipts",
+            lambda receipts: [one | {"logs": without(one["logs"])} for one in receipts],
+            times=1000,
+        )
         with dev_chain.one_block():
             for account in (lost, kept):
                 dev_chain.aave.borrow(account, "USDC", Decimal(5_000))
+        keeper.until("the liar to be found", lambda: keeper.said("rpc_endpoint_lied"))
+        assert keeper.said("endpoints_contradict")[0]["liar"] == liar.ws
+        assert [lie["endpoint"] for lie in keeper.said("rpc_endpoint_lied")] == [liar.ws]
         keeper.until("what was touched to be read again", lambda: keeper.said("positions_read_again"))
         keeper.until_synced()
-        assert liar.waiting == 0
         assert_parity(dev_chain, keeper.health())
-        assert keeper.said("rpc_endpoint_lied")[0]["endpoint"] == liar.ws
-        assert not keeper.said("retrying"), "the bloom found it first, so nothing was shown"
+
+
+def test_receipts_that_prove_nothing_are_said_and_no_longer_asked_for(dev_chain: DevChain, tmp_path: Path):
+    """As on chains whose nodes tell more receipts than the header's root is made of."""
+    owner = dev_chain.accounts[0]
+    with fault_proxy(dev_chain) as node, deploy(tmp_path, dev_chain, rpc=[node.ws]) as keeper:
+        keeper.start()
+        keeper.until_synced()
+        node.tamper("eth_getBlockReceipts", lambda receipts: [*receipts, receipts[0]], times=1000)
+
+        def another_block() -> bool:
+            dev_chain.aave.supply(owner, "WETH", Decimal(1))
+            keeper.until_synced()
+            return bool(keeper.said("receipts_prove_nothing"))
+
+        keeper.until("it to be said", another_block)
+        asked = node.count("eth_getBlockReceipts")
+        deadline = time.monotonic() + 2.5 * PERIOD_S
+        while time.monotonic() < deadline:
+            another_block()
+        [said] = keeper.said("receipts_prove_nothing")
+        assert (said["blocks"], node.count("eth_getBlockReceipts")) == (UNPROVEN_IN_A_ROW, asked)
+        assert not keeper.said("rpc_endpoint_lied")
+        assert_parity(dev_chain, keeper.health())
 
 
 def test_state_that_one_endpoint_takes_back_was_a_lie(dev_chain: DevChain, tmp_path: Path):
@@ -149,9 +216,11 @@ def test_state_that_one_endpoint_takes_back_was_a_lie(dev_chain: DevChain, tmp_p
         assert_parity(dev_chain, keeper.health())
 
 
-def test_an_owner_hears_nothing_of_a_block_whose_logs_were_left_out(dev_chain: DevChain, tmp_path: Path):
+@pytest.mark.parametrize("alone", [False, True])
+def test_an_owner_hears_nothing_of_a_block_whose_logs_were_left_out(dev_chain: DevChain, tmp_path: Path, alone: bool):
     """What the first endpoint leaves out, and the bloom does not miss, would have owners told of a health that is not
-    theirs. Who is seen otherwise by the other one hears in the next block, and right; everybody else at once."""
+    theirs. Who is seen otherwise, by the other one or, where there is none, by the contract itself, hears in the next
+    block, and right; everybody else at once."""
     repaid, called = dev_chain.accounts[:2]
     for account in (repaid, called):
         dev_chain.aave.supply(account, "WETH", Decimal(10))
@@ -159,13 +228,11 @@ def test_an_owner_hears_nothing_of_a_block_whose_logs_were_left_out(dev_chain: D
     with (
         fault_proxy(dev_chain) as liar,
         open_inbox() as inbox,
-        deploy(tmp_path, dev_chain, inbox, rpc=[liar.ws, dev_chain.ws_url]) as keeper,
+        deploy(tmp_path, dev_chain, inbox, rpc=[liar.ws] if alone else [liar.ws, dev_chain.ws_url]) as keeper,
     ):
         keeper.start()
         keeper.until_synced()
-        topic = repaid[2:].lower()
-        without = lambda logs: [log for log in logs if topic not in "".join(log["topics"])]  # noqa: E731
-        liar.tamper("eth_getLogs", without, when=lambda params: bool(dev_chain.rpc("eth_getLogs", params[0])))
+        leave_out(liar, dev_chain, repaid)
         with dev_chain.one_block():
             dev_chain.set_price("WETH", Decimal(1_750))
             dev_chain.aave.repay(repaid, "USDC", Decimal(100))

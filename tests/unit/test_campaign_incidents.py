@@ -48,7 +48,7 @@ class World(Counter[str]):
 
 
 def scene() -> Any:
-    return SimpleNamespace(proxies=[Endpoint(), Endpoint()], world=World(), second_opinion=True)
+    return SimpleNamespace(proxies=[Endpoint(), Endpoint()], world=World())
 
 
 class Bait(Incident):
@@ -99,17 +99,6 @@ def test_who_spoils_logs_sees_to_it_that_there_are_some(kind: str) -> None:
     for _ in range(4):
         fault.step(where)
     assert where.world == {"stir": 4}
-
-
-def test_without_a_second_opinion_only_what_a_bloom_shows_is_left_out() -> None:
-    """A dozen logs fill it so that nothing is missing from it."""
-    few, many = ([{"address": f"0x{n:040x}"} for n in range(count)] for count in (6, 7))
-    for second_opinion, left in ((True, 2), (False, 1)):
-        fault, where = NodeFault("logs dropped", random.Random(1)), scene()
-        where.second_opinion = second_opinion
-        fault.begin(where)
-        [put] = [one for proxy in where.proxies for one in proxy.faults]
-        assert sum(len(put.after("eth_getLogs", [], logs)) < len(logs) for logs in (few, many)) == left
 
 
 @pytest.mark.parametrize("kind", ["transaction swallowed", "receipts appear and vanish"])

@@ -64,7 +64,7 @@ async def doubted(confirming: Confirming, number: int, *steps: Any) -> frozenset
 
 async def test_whom_others_see_otherwise_hears_nothing_for_some_blocks_in_a_row() -> None:
     """Then it is told all the same: alerts go on; and a new doubt counts anew."""
-    confirming = Confirming(Others("toy:a"), hold_blocks=2)
+    confirming = Confirming([Others("toy:a")], hold_blocks=2)
     steps = step("a", Band.CALL), step("b", Band.CALL)
     found = [await doubted(confirming, number, *steps) for number in (5, 6, 7)]
     assert found == [frozenset({"toy:a"}), frozenset({"toy:a"}), frozenset()]
@@ -78,19 +78,19 @@ async def test_the_deepest_are_asked_about_and_only_what_is_to_be_told() -> None
     others = Others()
     many = [step(f"call {n}", Band.CALL) for n in range(MOST)]
     deeper, over = step("deep", Band.LIQUIDATABLE), step("over", Band.SAFE, told=False, is_open=False)
-    assert not await doubted(Confirming(others, 2), 5, step("silent", Band.URGENT, told=False), over, deeper)
+    assert not await doubted(Confirming([others], 2), 5, step("silent", Band.URGENT, told=False), over, deeper)
     assert others.asked == ["toy:deep", "toy:over"]
-    assert not await doubted(Confirming(others, 2), 5, *many, deeper)
+    assert not await doubted(Confirming([others], 2), 5, *many, deeper)
     assert (len(others.asked), others.asked[0]) == (MOST, "toy:deep")
 
 
 async def test_where_nobody_can_be_asked_everybody_is_told() -> None:
-    assert await doubted(Confirming(Others("toy:a", there=False), 2), 5, step("a", Band.CALL)) == frozenset()
+    assert await doubted(Confirming([Others("toy:a", there=False)], 2), 5, step("a", Band.CALL)) == frozenset()
 
 
 async def test_who_says_nothing_in_time_is_not_waited_for_in_every_block() -> None:
     silent = Others(otherwise=None)
-    confirming = Confirming(silent, 2)
+    confirming = Confirming([silent], 2)
     for number in range(5, 5 + RESTS_BLOCKS + 2):
         silent.asked = []
         await doubted(confirming, number, step("a", Band.CALL))
@@ -100,7 +100,7 @@ async def test_who_says_nothing_in_time_is_not_waited_for_in_every_block() -> No
 async def test_of_a_position_that_is_gone_nobody_has_an_opinion() -> None:
     """Which is no silence."""
     others = Others(otherwise=None)
-    confirming = Confirming(others, 2)
+    confirming = Confirming([others], 2)
     for number in (5, 6):
         others.asked = []
         await doubted(confirming, number, step("gone", Band.SAFE, is_open=False))

@@ -18,12 +18,12 @@ import structlog
 from eth_hash.auto import keccak
 
 from keeper.core.errors import HeaderUnproven
+from keeper.indexer.rpc import rlp
 from keeper.indexer.rpc.wire import WireHeader
 
 log = structlog.get_logger(__name__)
 
 GIVES_UP_AFTER = 5
-_BLOOM_PREFIX = b"\xb9\x01\x00"
 
 
 def header_hash(header: WireHeader) -> bytes | None:
@@ -42,28 +42,28 @@ def header_hash(header: WireHeader) -> bytes | None:
     ):
         return None
     try:
-        body = bytes.fromhex(
-            "".join(
+        encoded = bytes.fromhex(
+            rlp.listed(
                 (
-                    *_fixed("a0", 64, header.parent_hash, header.sha3_uncles),
-                    *_fixed("94", 40, header.miner),
-                    *_fixed("a0", 64, header.state_root, header.transactions_root, header.receipts_root),
-                    *_fixed("b90100", 512, header.logs_bloom),
-                    _quantity(header.difficulty),
-                    _quantity(header.number),
-                    _quantity(header.gas_limit),
-                    _quantity(header.gas_used),
-                    _quantity(header.timestamp),
-                    _string(header.extra_data[2:]),
-                    *_fixed("a0", 64, header.mix_hash),
-                    *_fixed("88", 16, header.nonce),
+                    *rlp.fixed("a0", 64, header.parent_hash, header.sha3_uncles),
+                    *rlp.fixed("94", 40, header.miner),
+                    *rlp.fixed("a0", 64, header.state_root, header.transactions_root, header.receipts_root),
+                    *rlp.fixed("b90100", 512, header.logs_bloom),
+                    rlp.quantity(header.difficulty),
+                    rlp.quantity(header.number),
+                    rlp.quantity(header.gas_limit),
+                    rlp.quantity(header.gas_used),
+                    rlp.quantity(header.timestamp),
+                    rlp.string(header.extra_data[2:]),
+                    *rlp.fixed("a0", 64, header.mix_hash),
+                    *rlp.fixed("88", 16, header.nonce),
                     *_appended(header),
                 )
             )
         )
     except ValueError:
         return None
-    return keccak(bytes.fromhex(_prefix(len(body), 0xC0)) + body)
+    return keccak(encoded)
 
 
 def _appended(header: WireHeader) -> list[str]:
@@ -79,7 +79,7 @@ def _appended(header: WireHeader) -> list[str]:
     ):
         if text is None:
             break
-        encoded += _fixed("a0", 64, text) if is_word else (_quantity(text),)
+        encoded += rlp.fixed("a0", 64, text) if is_word else (rlp.quantity(text),)
     return encoded
 
 
@@ -136,33 +136,3 @@ class HeaderProof:
             "the endpoint is not to be trusted with this block, use another one",
             number,
         )
-
-
-# --- RLP, in hex: what nodes write is put together and decoded once ---------------------------------------------------
-
-
-def _fixed(prefix: str, digits: int, *texts: str) -> list[str]:
-    """Strings of one known length. Raises ValueError for another: what is too much here would be missing there."""
-    if any(len(text) != digits + 2 for text in texts):
-        raise ValueError(f"a field that should have {digits} hex digits")
-    return [prefix + text[2:] for text in texts]
-
-
-def _quantity(text: str) -> str:
-    number = int(text, 16)
-    digits = f"{number:x}" if number else ""
-    return _string("0" + digits if len(digits) % 2 else digits)
-
-
-def _string(digits: str) -> str:
-    if len(digits) == 2 and digits[0] < "8":
-        return digits
-    return _prefix(len(digits) // 2, 0x80) + digits
-
-
-def _prefix(length: int, offset: int) -> str:
-    if length <= 55:
-        return f"{offset + length:02x}"
-    size = f"{length:x}"
-    size = "0" + size if len(size) % 2 else size
-    return f"{offset + 55 + len(size) // 2:02x}{size}"

@@ -96,6 +96,14 @@ class WireLog(msgspec.Struct, rename="camel", frozen=True, gc=False):
 class WireReceipt(msgspec.Struct, rename="camel", frozen=True, gc=False):
     block_hash: str
     logs: list[WireLog]
+    # of no use but to prove the block's root of receipts (`keeper.indexer.receipts`)
+    cumulative_gas_used: str = "0x0"
+    logs_bloom: str | None = None
+    status: str | None = None
+    root: str = "0x"
+    type: str = "0x0"
+    deposit_nonce: str | None = None
+    deposit_receipt_version: str | None = None
 
 
 _messages = msgspec.json.Decoder(list[Message])
@@ -218,6 +226,9 @@ def read_header(raw: msgspec.Raw, what: str, prove: Prove | None = None) -> Bloc
         gas_limit=hex_int(wire.gas_limit, f"{what}: gasLimit"),
         gas_used=hex_int(wire.gas_used, f"{what}: gasUsed"),
         bloom=b"" if wire.logs_bloom is None else hex_bytes(wire.logs_bloom, f"{what}: logsBloom", 256),
+        receipts_root=(
+            b"" if wire.receipts_root is None else hex_bytes(wire.receipts_root, f"{what}: receiptsRoot", 32)
+        ),
     )
     if prove is not None:
         prove(wire, what)

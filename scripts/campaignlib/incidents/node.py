@@ -43,8 +43,7 @@ class NodeFault(Incident):
 
     def _put(self, scene: Scene) -> None:
         proxy = scene.proxies[self._where]
-        makers = faults.KINDS | faults.ON_DEMAND | ({} if scene.second_opinion else faults.UNASKED)
-        self._fault = makers[self.kind](self._chance, proxy)
+        self._fault = (faults.KINDS | faults.ON_DEMAND)[self.kind](self._chance, proxy)
         proxy.put(self._fault)
         if self.kind == "wrong chain id":
             proxy.drop()  # it is asked on connecting

@@ -23,8 +23,10 @@ class Told:
     """A witness whose other endpoint says what a test has it say, and may be away."""
 
     def __init__(self) -> None:
+        self.proven = self.unproven = 0
         self.away = False
         self.said = AGREED
+        self.lies_alone = False
         self.waiting: list[Seen] = []
 
     def others(self) -> list[Endpoint]:
@@ -37,6 +39,9 @@ class Told:
     async def compare(self, seen: Seen, other: Endpoint) -> Contradiction | None:
         liar = other if self.said == LIED else None
         return None if self.said == AGREED else Contradiction(seen, other, (), (0,), liar)
+
+    async def prove(self, seen: Seen) -> Contradiction | None:
+        return Contradiction(seen, None, (), (), seen.source) if self.lies_alone else None
 
 
 class Case:
@@ -72,6 +77,15 @@ async def test_whoever_insists_and_leaves_halts_no_longer_than_that():
     assert [await case.block() for _ in range(4)] == [True, True, False, False]
     assert case.check.read()["in_doubt_since_block"] is None
     assert await case.block(INSISTS), "a doubt of later blocks is another one"
+
+
+async def test_what_receipts_say_of_logs_ends_no_doubt_about_states():
+    """Whoever is left alone is held against its own receipts, which say nothing of a state."""
+    case = Case()
+    assert await case.block(INSISTS)
+    case.witness.lies_alone = True
+    assert [await case.block() for _ in range(2)] == [True, True]
+    assert case.check.read()["contradictions"] == 3
 
 
 async def test_agreement_and_a_liar_that_was_found_end_it_at_once():
