@@ -306,7 +306,12 @@ class DevChain:
 
     @contextmanager
     def rewound(self) -> Iterator[None]:
-        """Everything done inside is undone afterwards, blocks included; nobody who follows the chain is told."""
+        """Everything done inside is undone afterwards, blocks included; nobody who follows the chain is told.
+
+        Anvil's revert leaves the base fee of the next block as it is, so that is put back as well: a transaction that
+        bids by the newest block would wait for ever below a higher one.
+        """
+        base_fee = self.rpc("eth_getBlockByNumber", "pending", False)["baseFeePerGas"]
         snapshot, tokens, reserves = self.anvil.snapshot(), dict(self.tokens.by_symbol), dict(self.aave.reserves)
         on_demand = self._balancer, self._morpho, self._venus, self._perp
         morpho_markets = dict(self._morpho.markets) if self._morpho is not None else {}
@@ -314,6 +319,7 @@ class DevChain:
             yield
         finally:
             self.anvil.revert(snapshot)
+            self.rpc("anvil_setNextBlockBaseFeePerGas", base_fee)
             self.tokens.by_symbol, self.aave.reserves = tokens, reserves
             self._balancer, self._morpho, self._venus, self._perp = on_demand
             if self._morpho is not None:

@@ -41,6 +41,15 @@ def open_position(chain: DevChain, who: str) -> None:
 # --- the market -------------------------------------------------------------------------------------------------------
 
 
+def test_rewound_a_transaction_that_bids_by_the_newest_block_is_mined(shared_chain: DevChain):
+    """Whatever the next block's base fee became inside."""
+    before = shared_chain.rpc("eth_getBlockByNumber", "pending", False)["baseFeePerGas"]
+    with shared_chain.rewound():
+        shared_chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(10**12))
+        shared_chain.mine()
+    assert shared_chain.rpc("eth_getBlockByNumber", "pending", False)["baseFeePerGas"] == before
+
+
 def test_health_follows_the_price(shared_chain: DevChain):
     """Health is threshold-weighted collateral over debt, and moves with the feed."""
     alice = shared_chain.accounts[0]
