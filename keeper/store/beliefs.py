@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from keeper.core.records import Told
-from keeper.store import statements as sql
 from keeper.store.database import Database
 from keeper.store.encoding import to_told
+from keeper.store.statements import chain, outbox
 
 
 class Beliefs:
@@ -31,12 +31,12 @@ class Beliefs:
     def read(self) -> Mapping[str, Told]:
         """By position; closings only while a reorg could undo them."""
         if self._told is None:
-            self._told = {told.position: told for told in map(to_told, self._db.rows(sql.ALL_TOLD))}
+            self._told = {told.position: told for told in map(to_told, self._db.rows(outbox.ALL_TOLD))}
             self._closed = {position for position, one in self._told.items() if one.event.closes}
             self._forget_final()
         elif self._changed:
             for position in self._changed:
-                row = self._db.row(sql.TOLD, position)
+                row = self._db.row(outbox.TOLD, position)
                 if row is None:
                     self._told.pop(position, None)
                     self._closed.discard(position)
@@ -48,7 +48,7 @@ class Beliefs:
         return dict(self._told)
 
     def _forget_final(self) -> None:
-        (lowest, _tip) = self._db.row(sql.HEADER_RANGE) or (None, None)
+        (lowest, _tip) = self._db.row(chain.HEADER_RANGE) or (None, None)
         self.finalized(lowest or 0)
 
     def finalized(self, number: int) -> None:

@@ -21,11 +21,11 @@ from keeper.core.records import (
 )
 from keeper.core.types import Block, BlockRef
 from keeper.store import lease
-from keeper.store import statements as sql
 from keeper.store.beliefs import Beliefs
 from keeper.store.database import Database
 from keeper.store.encoding import to_attempt, to_audit, to_block, to_delivery, to_intent
 from keeper.store.engine import Row
+from keeper.store.statements import chain, journal, outbox, parts
 from keeper.store.transaction import SqlTransaction
 
 
@@ -75,11 +75,11 @@ class SqlStore:
     # --- chain facts
 
     def cursor(self) -> BlockRef | None:
-        row = self._db.row(sql.CURSOR)
+        row = self._db.row(chain.CURSOR)
         return None if row is None else BlockRef(*row)
 
     def blocks(self) -> Sequence[Block]:
-        return [to_block(row) for row in self._db.rows(sql.ALL_BLOCKS)]
+        return [to_block(row) for row in self._db.rows(chain.ALL_BLOCKS)]
 
     def facts(self, protocol: str, kind: str) -> Iterator[tuple[bytes, bytes]]:
         for key, _number, payload in _newest(self._versions(protocol, kind)):
@@ -87,11 +87,11 @@ class SqlStore:
                 yield key, payload
 
     def fact_pages(
-        self, protocol: str, kind: str, *, after: bytes = b"", size: int = sql.CACHED
+        self, protocol: str, kind: str, *, after: bytes = b"", size: int = parts.CACHED
     ) -> Iterator[tuple[list[bytes], list[bytes]]]:
         held: dict[bytes, bytes | None] = {}  # the last of a page may have newer versions on the next one
-        from_key, from_block = after, sql.NO_BLOCK if after else -1
-        while rows := self._db.rows(sql.FACTS_PAGE, protocol, kind, from_key, from_block, size):
+        from_key, from_block = after, parts.NO_BLOCK if after else -1
+        while rows := self._db.rows(chain.FACTS_PAGE, protocol, kind, from_key, from_block, size):
             from_key, from_block, payload = rows[-1]
             newest = {**held, **{key: version for key, _, version in rows}}
             held = {from_key: payload}
@@ -101,16 +101,16 @@ class SqlStore:
 
     def fact(self, protocol: str, kind: str, key: bytes, *, at: int | None = None) -> bytes | None:
         if at is None:
-            row = self._db.row(sql.LATEST_FACT, protocol, kind, key)
+            row = self._db.row(chain.LATEST_FACT, protocol, kind, key)
         else:
-            row = self._db.row(sql.FACT_AT, protocol, kind, key, at)
+            row = self._db.row(chain.FACT_AT, protocol, kind, key, at)
         return None if row is None else row[0]
 
     def episodes(
         self, protocol: str | None = None, *, since: int | None = None
     ) -> Iterator[tuple[str, bytes, bytes, int]]:
         if protocol is not None and since is not None:
-            for key, number, payload in _newest(iter(self._db.rows(sql.EPISODES_SINCE, protocol, since))):
+            for key, number, payload in _newest(iter(self._db.rows(chain.EPISODES_SINCE, protocol, since))):
                 yield protocol, key, payload, number
             return
         if protocol is not None:
@@ -118,11 +118,11 @@ class SqlStore:
             for key, number, payload in _newest(said):
                 yield protocol, key, payload, number
             return
-        for (name,) in self._db.rows(sql.PROTOCOLS_OF_KIND, "episode"):
+        for (name,) in self._db.rows(chain.PROTOCOLS_OF_KIND, "episode"):
             yield from self.episodes(name, since=since)
 
     def changed(self, protocol: str, kind: str, since: int) -> Iterator[tuple[bytes, bytes | None, int]]:
-        for key, number, payload in _newest(iter(self._db.rows(sql.CHANGED_SINCE, since, protocol, kind))):
+        for key, number, payload in _newest(iter(self._db.rows(chain.CHANGED_SINCE, since, protocol, kind))):
             yield key, payload, number
 
     def _versions(self, protocol: str, kind: str) -> Iterator[Row]:
@@ -130,19 +130,19 @@ class SqlStore:
         page: Sequence[Row] = [(b"", -1, None)]
         while page:
             after_key, after_block, _ = page[-1]
-            page = self._db.rows(sql.FACTS_PAGE, protocol, kind, after_key, after_block, sql.FEW)
+            page = self._db.rows(chain.FACTS_PAGE, protocol, kind, after_key, after_block, parts.FEW)
             yield from page
 
     # --- backfill
 
     def scanned_to(self, protocol: str) -> int | None:
-        row = self._db.row(sql.GET_SCAN, protocol)
+        row = self._db.row(chain.GET_SCAN, protocol)
         return None if row is None else row[0]
 
     def touches(self, protocol: str) -> Iterator[bytes]:
         page: Sequence[Row] = [(b"",)]
         while page:
-            page = self._db.rows(sql.TOUCHES_PAGE, protocol, page[-1][0])
+            page = self._db.rows(chain.TOUCHES_PAGE, protocol, page[-1][0])
             yield from map(itemgetter(0), page)
 
     # --- notices
@@ -154,110 +154,116 @@ class SqlStore:
 
     def outbox(self, now: float, limit: int = 1000, *, channel: str | None = None) -> Sequence[Delivery]:
         if channel is None:
-            return [to_delivery(row) for row in self._db.rows(sql.OUTBOX, now, now, now + LONGEST_WAIT_S, limit)]
+            return [to_delivery(row) for row in self._db.rows(outbox.OUTBOX, now, now, now + LONGEST_WAIT_S, limit)]
         return [
-            to_delivery(row) for row in self._db.rows(sql.OUTBOX_OF, channel, now, now + LONGEST_WAIT_S, now, limit)
+            to_delivery(row) for row in self._db.rows(outbox.OUTBOX_OF, channel, now, now + LONGEST_WAIT_S, now, limit)
         ]
 
     def repetitions(self, channel: str, now: float, limit: int) -> Sequence[Delivery]:
         values = (channel, summaries_of(channel), now, now + LONGEST_WAIT_S, limit)
-        return [to_delivery(row) for row in self._db.rows(sql.OUTBOX_AGAIN, *values)]
+        return [to_delivery(row) for row in self._db.rows(outbox.OUTBOX_AGAIN, *values)]
 
     def next_due(self, channel: str | None = None, now: float = 0.0) -> float | None:
         if channel is None:
-            rows = (self._db.row(sql.NEXT_DUE, now), self._db.row(sql.NEXT_HELD, now))
+            rows = (self._db.row(outbox.NEXT_DUE, now), self._db.row(outbox.NEXT_HELD, now))
         else:
-            rows = (self._db.row(sql.NEXT_DUE_OF, channel, now, now), self._db.row(sql.NEXT_HELD_OF, now, channel))
+            rows = (
+                self._db.row(outbox.NEXT_DUE_OF, channel, now, now),
+                self._db.row(outbox.NEXT_HELD_OF, now, channel),
+            )
         return min((row[0] for row in rows if row is not None and row[0] is not None), default=None)
 
     def waiting(self, channel: str, position: str) -> Sequence[Delivery]:
-        return [to_delivery(row) for row in self._db.rows(sql.WAITING, position, channel)]
+        return [to_delivery(row) for row in self._db.rows(outbox.WAITING, position, channel)]
 
     def heard(self, channel: str, position: str) -> NoticeEvent | None:
-        row = self._db.row(sql.HEARD, position, channel)
+        row = self._db.row(outbox.HEARD, position, channel)
         return None if row is None else NoticeEvent(row[0])
 
     def hearers_of(self, episode: str) -> frozenset[str]:
-        return frozenset(channel for (channel,) in self._db.rows(sql.EPISODE_HEARERS, episode))
+        return frozenset(channel for (channel,) in self._db.rows(outbox.EPISODE_HEARERS, episode))
 
     def channels_of(self, episode: str) -> frozenset[str]:
-        return frozenset(channel for (channel,) in self._db.rows(sql.EPISODE_CHANNELS, episode))
+        return frozenset(channel for (channel,) in self._db.rows(outbox.EPISODE_CHANNELS, episode))
 
     def delivery(self, notice_id: str, channel: str) -> Delivery | None:
-        row = self._db.row(sql.DELIVERY, notice_id, channel)
+        row = self._db.row(outbox.DELIVERY, notice_id, channel)
         return None if row is None else to_delivery(row)
 
     def messages(self, channel: str, since: float, until: float) -> Messages:
-        sent, oldest = self._db.row(sql.MESSAGES_SINCE, channel, since, until) or (0, None)
-        in_the_air = self._db.rows(sql.MESSAGES_IN_THE_AIR, channel, summaries_of(channel))
+        sent, oldest = self._db.row(outbox.MESSAGES_SINCE, channel, since, until) or (0, None)
+        in_the_air = self._db.rows(outbox.MESSAGES_IN_THE_AIR, channel, summaries_of(channel))
         return Messages(sent, oldest, dict(in_the_air))
 
     def deliveries(self, episode: str | None = None) -> Sequence[Delivery]:
         if episode is None:
-            return [to_delivery(row) for row in self._db.rows(sql.ALL_DELIVERIES)]
-        return [to_delivery(row) for row in self._db.rows(sql.EPISODE_DELIVERIES, episode)]
+            return [to_delivery(row) for row in self._db.rows(outbox.ALL_DELIVERIES)]
+        return [to_delivery(row) for row in self._db.rows(outbox.EPISODE_DELIVERIES, episode)]
 
     def old_notices(self, after: int, before: float, limit: int) -> Sequence[OldNotice]:
-        rows = self._db.rows(sql.OLD_NOTICES, after, before, limit)
-        unsettled = {notice_id for (notice_id,) in self._db.rows(sql.UNSETTLED_NOTICES)} if rows else set()
+        rows = self._db.rows(outbox.OLD_NOTICES, after, before, limit)
+        unsettled = {notice_id for (notice_id,) in self._db.rows(outbox.UNSETTLED_NOTICES)} if rows else set()
         return [OldNotice(seq, name, position, episode, name not in unsettled) for seq, name, position, episode in rows]
 
     def refused(self, channel: str) -> tuple[int, str | None]:
-        count, error = self._db.row(sql.DEAD_SINCE_SENT, channel, channel) or (0, None)
+        count, error = self._db.row(outbox.DEAD_SINCE_SENT, channel, channel) or (0, None)
         return count, error
 
     # --- intents
 
     def intents(self, *, unsettled: bool = False) -> Sequence[Intent]:
         signed: dict[str, list[Attempt]] = {}
-        for row in self._db.rows(sql.OPEN_ATTEMPTS if unsettled else sql.ALL_ATTEMPTS):
+        for row in self._db.rows(journal.OPEN_ATTEMPTS if unsettled else journal.ALL_ATTEMPTS):
             attempt = to_attempt(row)
             signed.setdefault(attempt.intent_id, []).append(attempt)
-        rows = self._db.rows(sql.OPEN_INTENTS if unsettled else sql.ALL_INTENTS)
+        rows = self._db.rows(journal.OPEN_INTENTS if unsettled else journal.ALL_INTENTS)
         return [to_intent(row, tuple(signed.get(row[0], ()))) for row in rows]
 
     def each_intent(self) -> Iterator[Intent]:
         page: Sequence[Row] = [("",)]
         while page:
-            page = self._db.rows(sql.INTENTS_PAGE, page[-1][0])
+            page = self._db.rows(journal.INTENTS_PAGE, page[-1][0])
             signed: dict[str, list[Attempt]] = {}
-            for row in self._db.rows(sql.ATTEMPTS_BETWEEN, page[0][0], page[-1][0]) if page else ():
+            for row in self._db.rows(journal.ATTEMPTS_BETWEEN, page[0][0], page[-1][0]) if page else ():
                 attempt = to_attempt(row)
                 signed.setdefault(attempt.intent_id, []).append(attempt)
             for row in page:
                 yield to_intent(row, tuple(signed.get(row[0], ())))
 
     def intent(self, intent_id: str) -> Intent | None:
-        row = self._db.row(sql.INTENT, intent_id)
+        row = self._db.row(journal.INTENT, intent_id)
         if row is None:
             return None
-        return to_intent(row, tuple(to_attempt(signed) for signed in self._db.rows(sql.ATTEMPTS, intent_id)))
+        return to_intent(row, tuple(to_attempt(signed) for signed in self._db.rows(journal.ATTEMPTS, intent_id)))
 
     # --- audit and metadata
 
     def audit(self, subject: str | None = None) -> Iterator[AuditEntry]:
         if subject is not None:
-            yield from (to_audit(row) for row in self._db.rows(sql.AUDIT_OF_SUBJECT, subject))
+            yield from (to_audit(row) for row in self._db.rows(journal.AUDIT_OF_SUBJECT, subject))
             return
         page: Sequence[Row] = [(-1,)]
         while page:
-            page = self._db.rows(sql.AUDIT_PAGE, page[-1][0])
+            page = self._db.rows(journal.AUDIT_PAGE, page[-1][0])
             yield from (to_audit(row) for row in page)
 
     def audit_after(self, seq: int, limit: int) -> Sequence[tuple[int, AuditEntry]]:
-        return [(row[0], to_audit(row)) for row in self._db.rows(sql.AUDIT_AFTER, seq, limit)]
+        return [(row[0], to_audit(row)) for row in self._db.rows(journal.AUDIT_AFTER, seq, limit)]
 
     def record_mark(self) -> tuple[int, ...]:
-        rows = (self._db.row(statement) for statement in (sql.LAST_AUDIT, sql.LAST_DELIVERY, sql.UNSETTLED_ATTEMPTS))
+        rows = (
+            self._db.row(statement)
+            for statement in (journal.LAST_AUDIT, outbox.LAST_DELIVERY, outbox.UNSETTLED_ATTEMPTS)
+        )
         return tuple(int(value or 0) for row in rows for value in row or ())
 
     def meta(self, key: str) -> str | None:
-        row = self._db.row(sql.GET_META, key)
+        row = self._db.row(chain.GET_META, key)
         return None if row is None else row[0]
 
     def holds_chain(self) -> bool:
         """Whether anything in it is of one chain: read of it, sent to it, or told of its positions."""
-        row = self._db.row(sql.HOLDS_CHAIN)
+        row = self._db.row(chain.HOLDS_CHAIN)
         return row is not None and bool(row[0])
 
     def close(self) -> None:

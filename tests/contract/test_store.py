@@ -8,7 +8,7 @@ import pytest
 
 from keeper.core.errors import StoreError
 from keeper.core.records import AuditEntry, DeliveryStatus, IntentStatus
-from keeper.store.statements import FEW
+from keeper.store.statements.parts import FEW
 from tests.contract.conftest import Opener
 from tests.support.store_work import (
     KEYS,

@@ -10,7 +10,8 @@ import pytest
 
 from keeper.core.errors import StoreError
 from keeper.core.records import LONGEST_WAIT_S, DeliveryStatus, Messages, NoticeEvent
-from keeper.store import open_store, statements
+from keeper.store import open_store
+from keeper.store.statements import outbox
 from tests.support.store_work import (
     KEYS,
     block,
@@ -93,7 +94,7 @@ def test_finding_what_a_channel_is_to_be_sent_costs_the_same_whatever_waits(tmp_
 def test_what_waits_of_a_channel_is_found_by_the_index_over_what_waits(tmp_path: Path):
     """Not by status, under which everything lies that waits anywhere, and sorted by nothing but the index."""
     with closing(open_store(f"sqlite:///{tmp_path}/keeper.db", chain_id=1)) as store:
-        sql, constants = store._db._sql(statements.OUTBOX_OF)
+        sql, constants = store._db._sql(outbox.OUTBOX_OF)
         plan = [
             row[3] for row in store._db.driver.execute(f"EXPLAIN QUERY PLAN {sql}", ("hook", 1, 1, 1, *constants, 5))
         ]
@@ -104,7 +105,7 @@ def test_what_waits_of_a_channel_is_found_by_the_index_over_what_waits(tmp_path:
 def test_what_is_sent_again_is_found_without_looking_at_all_that_waits_or_was_told(tmp_path: Path):
     """By status and channel what is in the air, and by their name the summaries."""
     with closing(open_store(f"sqlite:///{tmp_path}/keeper.db", chain_id=1)) as store:
-        sql, constants = store._db._sql(statements.OUTBOX_AGAIN)
+        sql, constants = store._db._sql(outbox.OUTBOX_AGAIN)
         values = ("hook", "summary:hook", 1, 1, *constants, 5)
         plan = [row[3] for row in store._db.driver.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
     assert [line for line in plan if " unfinished " in line] == [
