@@ -53,7 +53,7 @@ DEFENCES: tuple[Removal, ...] = (
         _GROUP,
         "nothing is reverted to a block that is not stored",
         "keeper/store/transaction.py",
-        "        if self._db.row(sql.BLOCK_HASH, number) != (ancestor.hash,):",
+        "        if self._db.row(chain.BLOCK_HASH, number) != (ancestor.hash,):",
         "        if False:",
         "tests/contract/test_store_chain.py::test_an_ancestor_that_is_not_stored_is_unrecoverable",
     ),
