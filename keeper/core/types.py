@@ -21,8 +21,7 @@ class BlockRef:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A header, as far as Keeper needs it. base_fee_wei is None before EIP-1559. bloom is the 256-byte logsBloom.
-    receipts_root: empty where the node told none."""
+    """A header, as far as Keeper needs it. base_fee_wei is None before EIP-1559. bloom is the 256-byte logsBloom."""
 
     ref: BlockRef
     parent_hash: bytes
@@ -31,7 +30,6 @@ class Block:
     gas_limit: int = 0
     gas_used: int = 0
     bloom: bytes = b""
-    receipts_root: bytes = b""
 
     @property
     def number(self) -> int:

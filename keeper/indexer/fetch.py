@@ -13,14 +13,13 @@ from keeper.core.errors import KeeperError, RpcLied, RpcMalformed, RpcRefused
 from keeper.core.types import Block, Call, CallResult, LogFilter
 from keeper.indexer.bloom import Bloom, suspect
 from keeper.indexer.logs import LogQuery, accept_of_block, read_logs
+from keeper.indexer.receipts import logs_of, read_receipts
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.endpoint import Endpoint
 from keeper.indexer.rpc.pool import Answer
-from keeper.indexer.rpc.wire import Request, WireLog, WireReceipt, decode_any, result_reader, strict, to_hex
+from keeper.indexer.rpc.wire import Request, WireLog, decode_any, strict, to_hex
 
 log = structlog.get_logger(__name__)
-
-_read_receipts = result_reader(list[WireReceipt] | None, "eth_getBlockReceipts result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +140,12 @@ async def _logs_by_another_way(rpc: RpcClient, first: Endpoint, block: Block, qu
 
     def from_receipts(answer: Answer) -> list[WireLog]:
         what = f"eth_getBlockReceipts of block {block.number} at {answer.endpoint.name}"
-        receipts = _read_receipts(strict(answer.results[0]))
+        receipts = read_receipts(strict(answer.results[0]))
         if receipts is None:
             raise RpcMalformed(f"{what}: null, although the endpoints announced this block")
         if any(receipt.block_hash != to_hex(block.hash) for receipt in receipts):
             raise RpcLied(f"{what}: a receipt of another block")
-        every = [entry for receipt in receipts for entry in receipt.logs]
+        every = logs_of(receipts)
         if Bloom(block.bloom).unexplained_by(every):
             raise RpcLied(f"{what}: {len(every)} logs do not make up the header's bloom, some are left out")
         matching = [entry for entry in every if query.matches(entry)]

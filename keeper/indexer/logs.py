@@ -10,10 +10,20 @@ from typing import Any
 
 import msgspec
 
-from keeper.core.errors import RpcLied
+from keeper.core.errors import RpcLied, RpcMalformed
 from keeper.core.types import LogFilter
-from keeper.indexer.proof import InOrder, in_order
-from keeper.indexer.rpc.wire import Request, Text, WireLog, clip, hex_bytes, hex_int, result_reader, to_hex
+from keeper.indexer.proof import InOrder, are_hex, in_order
+from keeper.indexer.rpc.wire import (
+    ADDRESS_CHARS,
+    Request,
+    Text,
+    WireLog,
+    clip,
+    hex_bytes,
+    hex_int,
+    result_reader,
+    to_hex,
+)
 
 MAX_ADDRESSES = 1000  # in one request; providers cap the number of parameters
 
@@ -107,6 +117,24 @@ class LogQuery:
             if block == next_block and index == next_index:
                 raise RpcLied(f"{what}: two logs with index {index} in block {block}")
         return [log for _, _, log in places]
+
+
+def read_every_log(raw: Text) -> list[WireLog]:
+    """Logs that nobody filtered, in lower case. Raises RpcMalformed."""
+    return well_formed(read_logs(raw), "eth_getLogs result")
+
+
+def well_formed(logs: list[WireLog], what: str) -> list[WireLog]:
+    """Logs of any contract, in lower case. Raises RpcMalformed when something in one of them is no hex, or not of the
+    size that it has to be."""
+    texts = [text for log in logs for text in (log.address, *log.topics, log.data)]
+    try:
+        sound = are_hex(texts) and all(len(log.address) == ADDRESS_CHARS for log in logs)
+    except ValueError:
+        sound = False
+    if not sound:
+        raise RpcMalformed(f"{what}: a log that is no hex, or of another size")
+    return logs if not texts or "".join(texts).islower() else [_lower(log) for log in logs]
 
 
 def accept_of_block(

@@ -51,7 +51,7 @@ class InOrder:
             and {words[0] for words in topics} <= self._events
             and not any([log.removed for log in logs])  # noqa: C419  a list is built faster than a generator gone through
             and _are_words(list(chain.from_iterable(topics)))
-            and _are_hex([log.data for log in logs])
+            and are_hex([log.data for log in logs])
         ):
             return _rising([log.block_number for log in logs], [log.log_index for log in logs])
         return None
@@ -75,7 +75,7 @@ def _are_words(texts: Sequence[str]) -> bool:
     return prefixed and _digits(text) == len(text) - len(texts)
 
 
-def _are_hex(texts: Collection[str]) -> bool:
+def are_hex(texts: Collection[str]) -> bool:
     """Each 0x and whole bytes of hex. Raises ValueError for what is not ASCII."""
     text = "".join(texts).encode("ascii")
     return (

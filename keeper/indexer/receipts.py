@@ -1,39 +1,64 @@
-"""Whether receipts are all of a block's: the root of the trie that they make is the one that the header names.
+"""Whether receipts are all of a block's: the trie that they make has the root that the block's hash commits to.
 
-Where the header is itself proven (`rpc.proof`), receipts with this root are the block's, every log of them, with
-nothing left out, whoever says so: a proof that one endpoint alone can give. A root that does not fit proves nothing,
-not even a lie, since chains have receipts of their own (Polygon's nodes add one that is in no root, zkSync has no such
-root); what follows from that is for the caller to say.
+Where a header's fields hash to the block's hash, receipts with its root are the block's, every log of them, in their
+order, with nothing left out, whoever says so: a proof that one endpoint alone can give. A root that does not fit proves
+nothing, not even a lie, since chains have receipts of their own (Celo's have a field more, zkSync's headers no such
+root); what follows from that is for the caller to say. No root covers how hex is spelt, and where a log says that it
+stands: neither has a say in what is compared.
 
 Source: Ethereum Yellow Paper, section 4.4.1 and appendix D; EIP-658, EIP-2718; OP Stack specification, deposits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 from eth_hash.auto import keccak
+from msgspec.structs import replace
 
 from keeper.indexer.bloom import BITS, log_mask
+from keeper.indexer.logs import uncollected, well_formed
 from keeper.indexer.rpc import rlp
-from keeper.indexer.rpc.wire import WireLog, WireReceipt
+from keeper.indexer.rpc.proof import header_hash
+from keeper.indexer.rpc.wire import Text, WireHeader, WireLog, WireReceipt, result_reader, to_hex
+
+_decode: Callable[[Text], list[WireReceipt] | None] = result_reader(
+    list[WireReceipt] | None, "eth_getBlockReceipts result"
+)
 
 NO_RECEIPTS = keccak(b"\x80")
 """The root of an empty trie."""
 
 _EMPTY = "80"
-_DEPOSIT = "7e"
+_DEPOSIT = 0x7E
+_LAST_KIND = 0x7F
 
 
-def prove(receipts: Sequence[WireReceipt], root: bytes) -> bool:
-    """Whether these are all receipts of the block whose header names this root."""
-    return receipts_root(receipts) == root
+def read_receipts(raw: Text) -> list[WireReceipt] | None:
+    """All receipts of a block, their logs in lower case; None for `null`. Raises RpcMalformed."""
+    with uncollected():
+        receipts = _decode(raw)
+    if receipts is None:
+        return None
+    logs = iter(well_formed([log for receipt in receipts for log in receipt.logs], "eth_getBlockReceipts result"))
+    return [replace(receipt, logs=list(islice(logs, len(receipt.logs)))) for receipt in receipts]
+
+
+def logs_of(receipts: Iterable[WireReceipt]) -> list[WireLog]:
+    return [log for receipt in receipts for log in receipt.logs]
+
+
+def prove(receipts: Sequence[WireReceipt], header: WireHeader, block_hash: bytes) -> bool:
+    """Whether these are all receipts of the block with this hash, for which this header is told."""
+    root = receipts_root(receipts)
+    return root is not None and header_hash(header) == block_hash and header.receipts_root == to_hex(root)
 
 
 def receipts_root(receipts: Sequence[WireReceipt]) -> bytes | None:
     """The root that follows from receipts in the order of their transactions; None where one cannot be a receipt."""
     try:
-        return ordered_root([bytes.fromhex(_encoded(receipt)) for receipt in receipts])
+        return ordered_root([rlp.packed(_encoded(receipt)) for receipt in receipts])
     except ValueError:
         return None
 
@@ -86,16 +111,18 @@ def _reference(node: str) -> str:
 
 def _encoded(receipt: WireReceipt) -> str:
     """What the trie has of a receipt, in hex. Raises ValueError."""
-    kind = f"{int(receipt.type, 16):02x}"
+    kind = int(receipt.type, 16)
+    if not 0 <= kind <= _LAST_KIND:
+        raise ValueError("a kind of more than one byte would hide what follows it")
     fields = [
-        rlp.string(receipt.root[2:]) if receipt.status is None else rlp.quantity(receipt.status),
+        *(rlp.fixed("a0", 64, receipt.root) if receipt.status is None else [rlp.quantity(receipt.status)]),
         rlp.quantity(receipt.cumulative_gas_used),
         *rlp.fixed("b90100", 512, receipt.logs_bloom or _bloom(receipt.logs)),
         rlp.listed(map(_log, receipt.logs)),
     ]
     if kind == _DEPOSIT and receipt.deposit_receipt_version is not None:
         fields += (rlp.quantity(receipt.deposit_nonce or "0x0"), rlp.quantity(receipt.deposit_receipt_version))
-    return ("" if kind == "00" else kind) + rlp.listed(fields)
+    return (f"{kind:02x}" if kind else "") + rlp.listed(fields)
 
 
 def _log(log: WireLog) -> str:

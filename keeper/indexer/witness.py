@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
 
-from keeper.core.errors import KeeperError, RpcLied, RpcRefused, StateUnavailable
+from keeper.core.errors import KeeperError, RetryableError, RpcLied, RpcRefused, StateUnavailable
 from keeper.core.types import Block, BlockRef, Call, CallResult, LogFilter
 from keeper.indexer.bloom import Bloom
 from keeper.indexer.fetch import HeadRead, head_requests
-from keeper.indexer.logs import LogQuery
-from keeper.indexer.receipts import prove
+from keeper.indexer.logs import LogQuery, read_every_log
+from keeper.indexer.receipts import logs_of, prove, read_receipts
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.endpoint import Endpoint, is_endpoints_fault
-from keeper.indexer.rpc.wire import WireLog, WireReceipt, result_reader, strict, to_hex
+from keeper.indexer.rpc.wire import Request, Text, WireLog, read_wire_header, strict, to_hex
 
 log = structlog.get_logger(__name__)
 
@@ -31,13 +33,11 @@ REMEMBERED = 64
 
 UNPROVEN_IN_A_ROW = 3
 RECEIPTS_REST_S = 600.0
-"""For how long no receipts are asked of an endpoint after so many blocks whose receipts proved nothing."""
+"""For how long no receipts are asked of an endpoint that never proved a block, after so many that it did not."""
 
 _AGAIN_S = 0.05
-_read_receipts = result_reader(list[WireReceipt] | None, "eth_getBlockReceipts result")
-_read_logs = result_reader(list[WireLog], "eth_getLogs result")
-
 Identity = tuple[str, str, tuple[str, ...], str]
+Content = tuple[str, tuple[str, ...], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,15 @@ class Seen:
 @dataclass(frozen=True, slots=True)
 class Contradiction:
     """other: who says otherwise; None where the block's receipts do. logs: those that only one of the two has.
-    calls: indices of those that they answer differently. liar: who lied, where that could be told."""
+    missed: of these, those that are proven, and that we were not given. calls: indices of those that they answer
+    differently. liar: who lied, where that could be told."""
 
     seen: Seen
     other: Endpoint | None
     logs: tuple[WireLog, ...]
     calls: tuple[int, ...]
     liar: Endpoint | None
+    missed: tuple[WireLog, ...] = ()
 
     def __str__(self) -> str:
         parts = []
@@ -74,8 +76,13 @@ class Contradiction:
         return f"{source} and {other} contradict each other about block {block.number}: {', '.join(parts)}"
 
 
+class Unproven(RetryableError):
+    """A block's receipts prove nothing, or were not told."""
+
+
 class Witness:
-    """asks_others: whether other endpoints are asked where there are some."""
+    """asks_others: whether other endpoints are asked where there are some. doubt: set when something is to be read
+    again."""
 
     def __init__(self, rpc: RpcClient, *, asks_others: bool = True) -> None:
         self._rpc = rpc
@@ -83,8 +90,10 @@ class Witness:
         self._waiting: dict[bytes, Seen] = {}
         self._source: Endpoint | None = None
         self._distrusted: dict[str, set[bytes]] = {}
-        self._unproven: dict[Endpoint, int] = {}
+        self._has_proven: set[Endpoint] = set()
+        self._in_a_row: dict[Endpoint, int] = {}
         self._receipts_rest_until: dict[Endpoint, float] = {}
+        self.doubt = asyncio.Event()
         self.agreed = 0
         self.proven = 0
         self.unproven = 0
@@ -119,16 +128,20 @@ class Witness:
             del self._waiting[next(iter(self._waiting))]
 
     def take(self, most: int) -> list[Seen]:
-        """The blocks to compare next: the newest, and those before it that may have touched what we hold."""
-        waiting = list(self._waiting.values())
-        touched = [seen for seen in waiting[:-1] if _may_touch(seen)][1 - most :] if most > 1 else []
-        taken = [*touched, *waiting[-1:]]
-        self._waiting.clear()
-        return taken
+        """The blocks to compare next: the newest, and those before it that may have touched what we hold, the oldest
+        first. Of these, what is more waits for the next time."""
+        *earlier, newest = self._waiting.values() or [None]
+        if newest is None:
+            return []
+        touched = [seen for seen in earlier if seen is not None and _may_touch(seen)]
+        self._waiting = {seen.block.hash: seen for seen in touched[most - 1 :]}
+        return [*touched[: most - 1], newest]
 
-    def distrust(self, protocol: str, key: bytes) -> None:
+    def distrust(self, protocol: str, key: bytes, *, at_once: bool = True) -> None:
         """Somebody sees this position otherwise: it is to be read again."""
         self._distrusted.setdefault(protocol, set()).add(key)
+        if at_once:
+            self.doubt.set()
 
     def take_distrusted(self, protocol: str) -> frozenset[bytes]:
         return frozenset(self._distrusted.pop(protocol, ()))
@@ -153,8 +166,8 @@ class Witness:
             except TimeoutError:
                 return None
             except KeeperError as error:
-                if is_endpoints_fault(error):
-                    endpoint.failed(error)
+                if is_endpoints_fault(error) and endpoint is not self._source:
+                    endpoint.failed(error)  # whoever told of the block is well: nothing more may hold up the next one
                 return None
 
     async def compare(self, seen: Seen, other: Endpoint) -> Contradiction | None:
@@ -170,48 +183,51 @@ class Witness:
             self.agreed += 1
             return None
         liar = await self._liar_of_calls(seen, other, results, differing) if differing else None
+        truth = await self._proven_by_either(seen, other) if differing_logs else None
+        missed = () if truth is None else _unlike(seen.logs, truth)[0]
         if liar is None and differing_logs:
-            liar = await self._liar_of_logs(seen, other, logs)
-        found = Contradiction(seen, other, differing_logs, differing, liar)
+            liar = await self._liar_of_logs(seen, other, logs, truth)
+        found = Contradiction(seen, other, differing_logs, differing, liar, missed)
         if liar is not None:
-            liar.failed(RpcLied(f"{found}; asked again, {liar.name} does not stand by what it said"))
+            proof = "the block's receipts say who is right" if truth is not None and not differing else "asked again"
+            liar.failed(RpcLied(f"{found}; {proof}, {liar.name} does not stand by what it said"))
         return found
 
     async def prove(self, seen: Seen) -> Contradiction | None:
         """Hold the logs that were seen against the block's receipts, as the same endpoint has them; None where they
-        agree, where no log of ours can be in the block, and where receipts prove nothing.
+        agree, where no log of ours can be in the block, and while it is not asked.
 
-        Raises KeeperError when it does not say.
+        Raises Unproven when they prove nothing, and KeeperError when it does not say.
         """
         if not _may_touch(seen) or self._receipts_rest_until.get(seen.source, 0.0) > time.monotonic():
             return None
-        proven = await self._proven_logs(seen.block, seen.source)
-        self._count(seen, proven=proven is not None)
-        if proven is None:
+        truth = await self._proven_logs(seen, seen.source)
+        self.proven += 1
+        self._has_proven.add(seen.source)
+        self._in_a_row.pop(seen.source, None)
+        missed, surplus = _unlike(seen.logs, truth)
+        if not missed and not surplus:
             return None
-        differing = _differing(seen.logs, _matching(seen, proven))
-        if not differing:
-            return None
-        found = Contradiction(seen, None, differing, (), seen.source)
+        found = Contradiction(seen, None, (*missed, *surplus), (), seen.source, missed)
         seen.source.failed(RpcLied(str(found)))
         return found
 
-    def _count(self, seen: Seen, *, proven: bool) -> None:
-        """Some chains have receipts of their own; nobody is asked for ever for what proves nothing there."""
-        if proven:
-            self.proven += 1
-            self._unproven.pop(seen.source, None)
-            return
+    def not_proven(self, seen: Seen, error: KeeperError) -> None:
+        """A block that is still ours could not be proven, for this reason. It is said where it could be before, and
+        after some in a row; where it never could, it is not asked for again for a while: some chains have receipts of
+        their own."""
         self.unproven += 1
-        in_a_row = self._unproven[seen.source] = self._unproven.get(seen.source, 0) + 1
-        if in_a_row % UNPROVEN_IN_A_ROW == 0:
+        before, in_a_row = seen.source in self._has_proven, self._in_a_row.get(seen.source, 0) + 1
+        self._in_a_row[seen.source] = in_a_row
+        if not before and in_a_row % UNPROVEN_IN_A_ROW == 0:
             self._receipts_rest_until[seen.source] = time.monotonic() + RECEIPTS_REST_S
+        if in_a_row == (1 if before else UNPROVEN_IN_A_ROW):
             log.warning(
                 "receipts_prove_nothing",
                 endpoint=seen.source.name,
                 block=seen.block.number,
                 blocks=in_a_row,
-                next_try_s=RECEIPTS_REST_S,
+                error=str(error),
                 remedy="configure a second endpoint: logs that this one leaves out may go unnoticed until positions "
                 "are reconciled",
             )
@@ -254,18 +270,14 @@ class Witness:
                 return wrong[0]
         return None
 
-    async def _liar_of_logs(self, seen: Seen, other: Endpoint, theirs: Sequence[WireLog]) -> Endpoint | None:
-        """Whose logs are not those of the receipts that the header names; where neither can prove any, whose logs do
-        not follow from the block's whole set of logs, which the header's bloom must admit."""
+    async def _liar_of_logs(
+        self, seen: Seen, other: Endpoint, theirs: Sequence[WireLog], truth: Sequence[WireLog] | None
+    ) -> Endpoint | None:
+        """Whose logs are not the proven ones; where nobody can prove any, whose logs do not follow from the block's
+        whole set of logs, which the header's bloom must admit."""
         said = ((seen.source, seen.logs), (other, theirs))
-        for endpoint, _ in said:
-            try:
-                proven = await self._proven_logs(seen.block, endpoint)
-            except KeeperError:
-                continue
-            if proven is not None:
-                truth = _matching(seen, proven)
-                return next((one for one, logs in said if _differing(logs, truth)), None)
+        if truth is not None:
+            return next((endpoint for endpoint, logs in said if any(_unlike(logs, truth))), None)
         for endpoint, logs in said:
             if not await self._stands_by(seen, endpoint, logs):
                 return endpoint
@@ -277,41 +289,45 @@ class Witness:
             return True
         if Bloom(seen.block.bloom).unexplained_by(every):
             return False
-        return not _differing(said, _matching(seen, every))
+        return not any(_unlike(said, _matching(seen, every)))
 
-    async def _proven_logs(self, block: Block, endpoint: Endpoint) -> list[WireLog] | None:
-        """All logs of the block, proven by its receipts; None where they prove nothing, or are not served.
+    async def _proven_by_either(self, seen: Seen, other: Endpoint) -> list[WireLog] | None:
+        for endpoint in (seen.source, other):
+            with suppress(KeeperError):
+                return await self._proven_logs(seen, endpoint)
+        return None
 
-        Raises KeeperError when the endpoint fails.
+    async def _proven_logs(self, seen: Seen, endpoint: Endpoint) -> list[WireLog]:
+        """All logs of the block that were asked for, in their order, proven by its receipts as this endpoint has them.
+
+        Raises Unproven when they prove nothing, and KeeperError when it does not say.
         """
-        receipts = await self._receipts(block, endpoint)
-        if receipts is None or not await asyncio.to_thread(prove, receipts, block.receipts_root):
-            return None
-        return _logs_of(receipts)
-
-    async def _receipts(self, block: Block, endpoint: Endpoint) -> list[WireReceipt] | None:
-        """None where they are not served. Raises StateUnavailable where it does not have the block, and whatever else
-        the endpoint fails with."""
-        try:
-            answer = await self._rpc.ask(endpoint, [("eth_getBlockReceipts", [to_hex(block.hash)])])
-            receipts = await asyncio.to_thread(_read_receipts, strict(answer.results[0]))
-        except RpcRefused:
-            return None
-        if receipts is None:
-            raise StateUnavailable(f"no receipts of block {block.number} at {endpoint.name}")
-        return receipts
+        block_hash, what = to_hex(seen.block.hash), f"block {seen.block.number} at {endpoint.name}"
+        requests: list[Request] = [("eth_getBlockByHash", [block_hash, False]), ("eth_getBlockReceipts", [block_hash])]
+        answer = await self._rpc.ask_aside(endpoint, requests)
+        header = read_wire_header(strict(answer.results[0]), f"header of {what}")
+        receipts = await asyncio.to_thread(read_receipts, strict(answer.results[1]))
+        if header is None or receipts is None:
+            raise Unproven(f"no receipts of {what}")
+        if not await asyncio.to_thread(prove, receipts, header, seen.block.hash):
+            raise Unproven(f"receipts of {what} do not make up the root that its hash commits to")
+        return _matching(seen, logs_of(receipts))
 
     async def _every_log(self, block: Block, endpoint: Endpoint) -> list[WireLog] | None:
         """All logs of the block, from its receipts or, where these are not served, without a filter. None: no say."""
-        try:
-            receipts = await self._receipts(block, endpoint)
-            if receipts is not None:
-                return _logs_of(receipts)
-            answer = await self._rpc.ask(endpoint, [("eth_getLogs", [{"blockHash": to_hex(block.hash)}])])
-            return _read_logs(strict(answer.results[0]))
-        except KeeperError as error:
-            log.debug("logs_not_proven", block=block.number, endpoint=endpoint.name, error=str(error))
-            return None
+        block_hash = to_hex(block.hash)
+        for request, read in (
+            (("eth_getBlockReceipts", [block_hash]), _logs_of_receipts),
+            (("eth_getLogs", [{"blockHash": block_hash}]), read_every_log),
+        ):
+            try:
+                return read(strict((await self._rpc.ask_aside(endpoint, [request])).results[0]))
+            except RpcRefused:
+                continue
+            except KeeperError as error:
+                log.debug("logs_not_proven", block=block.number, endpoint=endpoint.name, error=str(error))
+                return None
+        return None
 
 
 def _may_touch(seen: Seen) -> bool:
@@ -324,14 +340,41 @@ def _may_touch(seen: Seen) -> bool:
     )
 
 
-def _logs_of(receipts: Sequence[WireReceipt]) -> list[WireLog]:
-    return [entry for receipt in receipts for entry in receipt.logs]
+def _logs_of_receipts(raw: Text) -> list[WireLog] | None:
+    receipts = read_receipts(raw)
+    return None if receipts is None else logs_of(receipts)
 
 
 def _matching(seen: Seen, every: Sequence[WireLog]) -> list[WireLog]:
     """Of all logs of the block, those that were asked for."""
     query = LogQuery(seen.wanted)
     return [entry for entry in every if query.matches(entry)]
+
+
+def _unlike(ours: Sequence[WireLog], truth: Sequence[WireLog]) -> tuple[tuple[WireLog, ...], tuple[WireLog, ...]]:
+    """Logs of the block that we were not given, and given ones that are none of its, by what they say and their order
+    alone; where only the order is another, all that were given."""
+    said, true = [_content(entry) for entry in ours], [_content(entry) for entry in truth]
+    if said == true:
+        return (), ()
+    missed, surplus = _beyond(truth, said), _beyond(ours, true)
+    return missed, surplus if missed or surplus else tuple(ours)
+
+
+def _beyond(logs: Sequence[WireLog], known: Sequence[Content]) -> tuple[WireLog, ...]:
+    """Those that come more often than there."""
+    left, found = Counter(known), list[WireLog]()
+    for entry in logs:
+        content = _content(entry)
+        if left[content]:
+            left[content] -= 1
+        else:
+            found.append(entry)
+    return tuple(found)
+
+
+def _content(entry: WireLog) -> Content:
+    return entry.address, entry.topics, entry.data
 
 
 def _differing(ours: Sequence[WireLog], theirs: Sequence[WireLog]) -> tuple[WireLog, ...]:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
 
-from keeper.core.errors import DecodeError, KeeperError, StateUnavailable
+from keeper.core.errors import DecodeError, KeeperError
 from keeper.executor.halt import Halt
+from keeper.indexer.rpc.endpoint import Endpoint
 from keeper.indexer.rpc.wire import WireLog
 from keeper.indexer.witness import Contradiction, Seen, Witness
 from keeper.pipeline import Pipeline
@@ -55,28 +57,44 @@ class CrossCheck:
 
     async def run(self) -> None:
         while True:
-            await asyncio.sleep(PERIOD_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PERIOD_S):
+                    await self._witness.doubt.wait()
+            self._witness.doubt.clear()
             await self.look()
 
     async def look(self) -> None:
         """Compare what was read since the last look, and read again what is in doubt."""
         others = self._witness.others()
         for seen in self._witness.take(AT_ONCE) if others or self._proves else ():
-            try:
-                if others:
-                    found = await self._witness.compare(seen, others[0])
-                    self.compared += 1
-                else:
-                    found = await self._witness.prove(seen)
-            except StateUnavailable:
-                continue  # orphaned, or that one is behind
-            except KeeperError as error:
-                log.debug("block_not_compared", block=seen.block.number, error=str(error))
-                continue
-            if others or found is not None:
-                self._conclude(seen, found)
+            other = next((one for one in others if one is not seen.source), None)
+            if not await self._compare(seen, other) and self._proves:
+                await self._prove(seen)
         self._expire()
         await self._read_again()
+
+    async def _compare(self, seen: Seen, other: Endpoint | None) -> bool:
+        """Whether there is another endpoint, and it said something of this block."""
+        if other is None:
+            return False
+        try:
+            found = await self._witness.compare(seen, other)
+        except KeeperError as error:  # orphaned, or that one is behind
+            log.debug("block_not_compared", block=seen.block.number, error=str(error))
+            return False
+        self.compared += 1
+        self._conclude(seen, found)
+        return True
+
+    async def _prove(self, seen: Seen) -> None:
+        try:
+            found = await self._witness.prove(seen)
+        except KeeperError as error:
+            if seen.block.hash in self._pipeline.window:
+                self._witness.not_proven(seen, error)
+        else:
+            if found is not None:
+                self._conclude(seen, found)
 
     def _conclude(self, seen: Seen, found: Contradiction | None) -> None:
         if found is None:
@@ -86,6 +104,7 @@ class CrossCheck:
         liar = None if found.liar is None else found.liar.name
         log.error("endpoints_contradict", block=seen.block.number, contradiction=str(found), liar=liar)
         self._remember_touched(found.logs)
+        self._take_missed(seen, found.missed)
         if found.other is None:
             return  # about logs alone
         if found.liar is not None:
@@ -122,6 +141,13 @@ class CrossCheck:
             except DecodeError as error:
                 log.warning("log_not_decoded", protocol=track.name, error=str(error))
 
+    def _take_missed(self, seen: Seen, logs: Sequence[WireLog]) -> None:
+        if logs and seen.block.hash in self._pipeline.window:
+            try:
+                self._pipeline.missed(logs)
+            except DecodeError as error:
+                log.warning("log_not_decoded", block=seen.block.number, error=str(error))
+
     async def _read_again(self) -> None:
         """Under the turn, since it changes the books; one round trip or two."""
         for track in self._pipeline.tracks:
@@ -134,7 +160,7 @@ class CrossCheck:
                     await self._pipeline.repair(track, sorted(keys), touches=sorted(touches))
             except KeeperError as error:
                 for key in keys:
-                    self._witness.distrust(track.name, key)
+                    self._witness.distrust(track.name, key, at_once=False)
                 self._touched.setdefault(track.name, set()).update(touches)
                 log.warning("reading_again_postponed", **known, error=str(error))
             else:

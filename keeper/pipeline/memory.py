@@ -3,13 +3,14 @@ once with what the store is told; if anything fails meanwhile it is read back fr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from keeper.core.chain import Samples, Window
 from keeper.core.ports import Store
 from keeper.core.records import CommittedBlock, Fact, Intent
-from keeper.core.types import Block, Update
+from keeper.core.types import Block, Liquidated, RawLog, Update
 from keeper.evaluator.judge import Ruling
 from keeper.executor.executor import Executor
 from keeper.executor.ports import Venue
@@ -30,6 +31,7 @@ class Memory:
         self._headers = Samples if samples else Window
         self.window = self._headers(())
         self.finalized = 0
+        self._missed: dict[str, list[Liquidated]] = {}
 
     def load(self) -> None:
         """Become what the store says."""
@@ -69,6 +71,21 @@ class Memory:
                 tx.clear_touches(name)
         self._followed.kept(joined=names)
 
+    def missed(self, logs: Sequence[RawLog]) -> None:
+        """Logs of blocks that were taken without them: liquidations among them are the next block's, so that owners
+        hear of a loss, and not of a repayment."""
+        for track in self.tracks:
+            market = track.book.market
+            if market is None or not logs:
+                continue
+            wanted = track.filter.addresses
+            ours = [log for log in logs if bytes.fromhex(log.address[2:]) in wanted]
+            self._missed.setdefault(track.name, []).extend(track.adapter.liquidations(market, ours))
+
+    def forget_missed(self) -> None:
+        """The blocks of these may be gone; those that replace them are read anew."""
+        self._missed.clear()
+
     def judge(
         self, block: Block, updates: Sequence[Update[Any, Any]], *, turn: bool = True
     ) -> tuple[list[Fact], list[Ruling]]:
@@ -88,6 +105,7 @@ class Memory:
         facts = track.advance(block.timestamp)
         if turn:
             track.turn()
+        update = _with(update, self._missed.get(track.name, ()), track.book.positions)
         facts += track.facts(update)
         track.update(update)
         ruling = track.judge.judge(
@@ -129,6 +147,7 @@ class Memory:
             self.executor.firing.fired(tx)
             if finalized > self.finalized:
                 tx.finalize(finalized)
+        self.forget_missed()
         if self._followed is not None:
             self._followed.kept(joined=joining)
         if gap:
@@ -149,3 +168,11 @@ class Memory:
         if not recent:
             return block.timestamp + 1
         return block.timestamp + max(1, round((block.timestamp - recent[0].timestamp) / len(recent)))
+
+
+def _with(update: Update[Any, Any], missed: Sequence[Liquidated], positions: Mapping[bytes, Any]) -> Update[Any, Any]:
+    """The update with liquidations that earlier blocks were read without; whom they concern counts as changed."""
+    if not missed:
+        return update
+    changed = {event.key: positions.get(event.key) for event in missed}
+    return replace(update, positions={**changed, **update.positions}, liquidations=(*missed, *update.liquidations))

@@ -21,7 +21,7 @@ from keeper.core.chain import Committed, Reverted, Samples, Step, Window
 from keeper.core.latency import Latency
 from keeper.core.ports import Store
 from keeper.core.records import CommittedBlock, Notice
-from keeper.core.types import Block, Call, CallResult, Update
+from keeper.core.types import Block, Call, CallResult, RawLog, Update
 from keeper.executor.executor import Executor
 from keeper.executor.ports import Venue
 from keeper.indexer.reads import drive
@@ -166,8 +166,10 @@ class Pipeline:
         try:
             if acting is not None:
                 await acting
-            if self._confirming is not None:
+            if self._confirming is not None and confirming is not None:
                 rulings = await self._confirming.weigh(block, rulings, confirming)
+            elif self._confirming is not None:
+                self._confirming.owe(rulings)
         finally:  # whatever becomes of our transactions, owners hear
             turned = [track for track in self._memory.tracks if track.turn()]
             self._telling.tell(rulings, present=step.tip)
@@ -211,6 +213,7 @@ class Pipeline:
                 changed = tx.revert_to(step.ancestor)
                 self._executor.reverted(tx, step.ancestor)
             self._memory.window.revert_to(step.ancestor)
+            self._memory.forget_missed()
             for track in filter(self._memory.follows, self._memory.tracks):
                 track.rewind(self._store, {(kind, key) for protocol, kind, key in changed if protocol == track.name})
             self._telling.recall()
@@ -231,6 +234,10 @@ class Pipeline:
             self._memory.admit(tracks, updates)
         finally:
             self.load()
+
+    def missed(self, logs: Sequence[RawLog]) -> None:
+        """See `Memory.missed`."""
+        self._memory.missed(logs)
 
     async def repair(self, track: Track, keys: Sequence[bytes], *, touches: Sequence[bytes] = ()) -> None:
         """Read these positions, what these touches concern, and the market, afresh at the tip, and hold what the chain

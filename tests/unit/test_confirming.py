@@ -57,21 +57,58 @@ def ruling(number: int, *steps: Any) -> Ruling:
 
 async def doubted(confirming: Confirming, number: int, *steps: Any) -> frozenset[str]:
     rulings = [ruling(number, *steps)]
-    held = [one.after.key.decode() for one in steps if one.after.is_open]
+    gone = {one.after.key.decode() for one in steps if not one.after.is_open}
+    held = {"a", "b", *(one.after.key.decode() for one in steps)} - gone
     asked = confirming.ask(block(number), [venue(*held)], rulings)
     return (await confirming.weigh(block(number), rulings, asked))[0].doubted
 
 
 async def test_whom_others_see_otherwise_hears_nothing_for_some_blocks_in_a_row() -> None:
-    """Then it is told all the same: alerts go on; and a new doubt counts anew."""
+    """Also where no later block changes anything about it. Then it is told all the same: alerts go on; and a new doubt
+    counts anew."""
     confirming = Confirming([Others("toy:a")], hold_blocks=2)
     steps = step("a", Band.CALL), step("b", Band.CALL)
-    found = [await doubted(confirming, number, *steps) for number in (5, 6, 7)]
-    assert found == [frozenset({"toy:a"}), frozenset({"toy:a"}), frozenset()]
-    assert await doubted(confirming, 8, steps[1]) == frozenset()
+    found = [await doubted(confirming, 5, *steps), *[await doubted(confirming, number) for number in (6, 7, 8)]]
+    assert found == [frozenset({"toy:a"}), frozenset({"toy:a"}), frozenset(), frozenset()]
     assert await doubted(confirming, 9, *steps) == frozenset({"toy:a"})
-    assert await doubted(confirming, 10) == frozenset()
-    assert await doubted(confirming, 20, *steps) == frozenset({"toy:a"})
+
+
+async def test_whom_others_see_alike_again_is_held_no_longer() -> None:
+    others = Others("toy:a")
+    confirming = Confirming([others], hold_blocks=5)
+    assert await doubted(confirming, 5, step("a", Band.CALL)) == frozenset({"toy:a"})
+    others.contradicted = ()
+    assert await doubted(confirming, 6) == frozenset()
+    assert others.asked == ["toy:a"]
+    await doubted(confirming, 7)
+    assert others.asked == []
+
+
+async def test_a_doubt_of_which_nobody_says_anything_more_stands() -> None:
+    others = Others("toy:a", otherwise=None)
+    confirming = Confirming([others], hold_blocks=3)
+    assert await doubted(confirming, 5, step("a", Band.CALL)) == frozenset({"toy:a"})
+    others.contradicted, others.there = (), False
+    assert [await doubted(confirming, number) for number in (6, 7, 8)] == [{"toy:a"}, {"toy:a"}, frozenset()]
+
+
+async def test_what_blocks_did_that_nobody_was_told_of_is_asked_about_at_the_next_that_is() -> None:
+    """While a gap is gone through, owners hear nothing; at its end they would hear of all of it."""
+    others = Others("toy:a")
+    confirming = Confirming([others], hold_blocks=2)
+    confirming.owe([ruling(4, step("a", Band.CALL))])
+    assert await doubted(confirming, 5) == frozenset({"toy:a"})
+
+
+async def test_where_the_first_says_nothing_the_second_counts_and_else_the_first() -> None:
+    """Each rests for itself."""
+    silent, same = Others(otherwise=None), Others("toy:a")
+    confirming = Confirming([silent, same], hold_blocks=9)
+    for number in (5, 6):
+        silent.asked = []
+        assert await doubted(confirming, number, step("a", Band.CALL)) == {"toy:a"}
+        assert bool(silent.asked) == (number == 5)
+    assert await doubted(Confirming([Others(), same], 9), 5, step("a", Band.CALL)) == frozenset()
 
 
 async def test_the_deepest_are_asked_about_and_only_what_is_to_be_told() -> None:

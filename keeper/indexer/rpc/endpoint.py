@@ -103,6 +103,7 @@ class Endpoint:
         self._last_error: str | None = None
         self._transport: Transport | None = None
         self._opening: asyncio.Task[Transport] | None = None
+        self._aside: Transport | None = None
         self._closed = False
         self.behind = 0
         self.remembers_s = 0.0
@@ -137,10 +138,26 @@ class Endpoint:
             self._opening.add_done_callback(self._opened)
         return await asyncio.shield(self._opening)
 
+    async def ready_aside(self, timeout_s: float) -> Transport:
+        """A connection for answers of megabytes, so that no head waits behind them; for one user at a time. Over HTTP,
+        which has a connection for each, the same."""
+        transport = await self.ready(timeout_s)
+        if not isinstance(transport, DuplexTransport):
+            return transport
+        if self._aside is None or self._aside.closed:
+            if self._aside is not None:
+                await self._aside.close()
+            self._aside = await self._connected(timeout_s)
+        return self._aside
+
     async def _open(self, timeout_s: float) -> Transport:
         if self._transport is not None:
             await self._transport.close()
             self._transport = None
+        self._transport = await self._connected(timeout_s)
+        return self._transport
+
+    async def _connected(self, timeout_s: float) -> Transport:
         transport = self._connection()
         try:
             await transport.open(timeout_s)
@@ -148,7 +165,6 @@ class Endpoint:
         except BaseException:
             await transport.close()
             raise
-        self._transport = transport
         return transport
 
     def _opened(self, task: asyncio.Task[Transport]) -> None:
@@ -303,8 +319,9 @@ class Endpoint:
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.wait([self._opening])
-        if self._transport is not None:
-            await self._transport.close()
+        for transport in (self._transport, self._aside):
+            if transport is not None:
+                await transport.close()
 
     def _connection(self) -> Transport:
         match self.address.kind:

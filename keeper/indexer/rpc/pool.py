@@ -277,6 +277,12 @@ class EndpointPool(Standing):
         transport = await endpoint.ready(timeout_s)
         return await self.send(endpoint, transport, requests, timeout_s)
 
+    async def ask_aside(self, endpoint: Endpoint, requests: Sequence[Request]) -> Answer:
+        """The same for answers of megabytes, which no head should wait behind; one at a time."""
+        timeout_s = self.settings.call_timeout_s
+        transport = await endpoint.ready_aside(timeout_s)
+        return await self.send(endpoint, transport, requests, timeout_s)
+
     async def send(
         self, endpoint: Endpoint, transport: Transport, requests: Sequence[Request], timeout_s: float
     ) -> Answer:

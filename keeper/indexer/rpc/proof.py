@@ -42,7 +42,7 @@ def header_hash(header: WireHeader) -> bytes | None:
     ):
         return None
     try:
-        encoded = bytes.fromhex(
+        encoded = rlp.packed(
             rlp.listed(
                 (
                     *rlp.fixed("a0", 64, header.parent_hash, header.sha3_uncles),

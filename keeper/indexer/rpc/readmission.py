@@ -15,7 +15,9 @@ import structlog
 from keeper.core.errors import KeeperError, LogRangeTooLarge, RpcLied, RpcMalformed, RpcRefused
 from keeper.core.types import Block
 from keeper.indexer.bloom import Bloom
-from keeper.indexer.rpc.wire import Request, WireLog, WireReceipt, read_header, result_reader, strict, to_hex
+from keeper.indexer.logs import read_every_log
+from keeper.indexer.receipts import logs_of, read_receipts
+from keeper.indexer.rpc.wire import Request, WireLog, read_header, strict, to_hex
 
 if TYPE_CHECKING:
     from keeper.indexer.rpc.endpoint import Endpoint
@@ -25,9 +27,6 @@ log = structlog.get_logger(__name__)
 
 BEHIND = 2
 """Blocks below the lower of two heads: what endpoints that follow the same chain agree on."""
-
-_read_receipts = result_reader(list[WireReceipt] | None, "eth_getBlockReceipts result")
-_read_logs = result_reader(list[WireLog], "eth_getLogs result")
 
 
 async def prove(pool: EndpointPool, endpoint: Endpoint) -> bool:
@@ -85,7 +84,7 @@ async def _prove_logs(pool: EndpointPool, endpoint: Endpoint, block: Block) -> N
         return
     for method, parameter, read in (
         ("eth_getBlockReceipts", to_hex(block.hash), _logs_of_receipts),
-        ("eth_getLogs", {"blockHash": to_hex(block.hash)}, _read_logs),
+        ("eth_getLogs", {"blockHash": to_hex(block.hash)}, read_every_log),
     ):
         try:
             logs = read(strict((await pool.ask(endpoint, [(method, [parameter])])).results[0]))
@@ -100,7 +99,7 @@ async def _prove_logs(pool: EndpointPool, endpoint: Endpoint, block: Block) -> N
 
 
 def _logs_of_receipts(raw: msgspec.Raw) -> list[WireLog]:
-    receipts = _read_receipts(raw)
+    receipts = read_receipts(raw)
     if receipts is None:
         raise RpcRefused("eth_getBlockReceipts: null, as of a node that keeps none")
-    return [entry for receipt in receipts for entry in receipt.logs]
+    return logs_of(receipts)

@@ -27,7 +27,9 @@ def quantity(text: str) -> str:
 
 
 def string(digits: str) -> str:
-    """Bytes, given as digits of hex without 0x."""
+    """Bytes, given as digits of hex without 0x. Raises ValueError for half a byte."""
+    if len(digits) % 2:
+        raise ValueError("an odd number of hex digits")
     if len(digits) == 2 and digits[0] < "8":
         return digits
     return prefix(len(digits) // 2, 0x80) + digits
@@ -37,6 +39,15 @@ def listed(items: Iterable[str]) -> str:
     """A list of what is encoded already."""
     body = "".join(items)
     return prefix(len(body) // 2, 0xC0) + body
+
+
+def packed(text: str) -> bytes:
+    """The bytes of what was put together. Raises ValueError where something is no digit, or missing: blanks, which
+    `bytes.fromhex` passes over, would make the same bytes of other fields."""
+    encoded = bytes.fromhex(text)
+    if 2 * len(encoded) != len(text):
+        raise ValueError("blanks among hex digits")
+    return encoded
 
 
 def prefix(length: int, offset: int) -> str:

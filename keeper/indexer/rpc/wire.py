@@ -24,6 +24,7 @@ Request: TypeAlias = tuple[str, Sequence[Any]]
 
 ABSENT = msgspec.Raw(b"")
 HASH_CHARS = 66  # 0x and 32 bytes
+ADDRESS_CHARS = 42
 
 WordText: TypeAlias = Annotated[str, msgspec.Meta(min_length=HASH_CHARS, max_length=HASH_CHARS)]
 """Of the length of a word; whether it is hex is for others to say."""
@@ -212,9 +213,14 @@ Prove = Callable[[WireHeader, str], None]
 """Raises RpcLied where a header is not the one that its hash names."""
 
 
+def read_wire_header(raw: msgspec.Raw, what: str) -> WireHeader | None:
+    """A header as it was written, or None for `null`. Raises RpcMalformed."""
+    return decode_as(_header, raw, what)
+
+
 def read_header(raw: msgspec.Raw, what: str, prove: Prove | None = None) -> Block | None:
     """A header, or None for `null`. Raises RpcMalformed on anything that cannot be a header, and what `prove` does."""
-    wire = decode_as(_header, raw, what)
+    wire = read_wire_header(raw, what)
     if wire is None:
         return None
     fee = wire.base_fee_per_gas
@@ -226,9 +232,6 @@ def read_header(raw: msgspec.Raw, what: str, prove: Prove | None = None) -> Bloc
         gas_limit=hex_int(wire.gas_limit, f"{what}: gasLimit"),
         gas_used=hex_int(wire.gas_used, f"{what}: gasUsed"),
         bloom=b"" if wire.logs_bloom is None else hex_bytes(wire.logs_bloom, f"{what}: logsBloom", 256),
-        receipts_root=(
-            b"" if wire.receipts_root is None else hex_bytes(wire.receipts_root, f"{what}: receiptsRoot", 32)
-        ),
     )
     if prove is not None:
         prove(wire, what)

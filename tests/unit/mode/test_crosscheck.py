@@ -49,7 +49,7 @@ class Case:
         self.blocks = iter(chain(40))
         self.window = Window([next(self.blocks)])
         self.halt, self.witness = Halt(), Told()
-        pipeline = SimpleNamespace(window=self.window, tracks=())
+        pipeline = SimpleNamespace(window=self.window, tracks=(), missed=lambda logs: None)
         self.check = CrossCheck(
             cast(Any, self.witness), cast(Any, pipeline), asyncio.Lock(), self.halt, hold_blocks=HOLD
         )
