@@ -7,7 +7,7 @@ or for too long otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from keeper.core.types import Band, Block
@@ -28,12 +28,13 @@ Asked = tuple[Sequence[Opportunity], Mapping[int, Awaitable[Opinions]]]
 @dataclass(frozen=True, slots=True)
 class _Subject:
     """A position of which its owner is about to hear. number: of its protocol. since: the block from which on it was
-    seen otherwise; None where it was not."""
+    seen otherwise; None where it was not. is_fresh: whether it was read again since anybody said so."""
 
     number: int
     key: bytes
     band: Band
     since: int | None = None
+    is_fresh: bool = False
 
 
 @dataclass(slots=True)
@@ -51,9 +52,15 @@ class Confirming:
         for number, ruling in enumerate(rulings):
             for step in ruling.steps:
                 if step.told or not step.after.is_open:
-                    known = self._subjects.get(step.after.position)
-                    since = None if known is None else known.since
-                    self._subjects[step.after.position] = _Subject(number, step.after.key, step.after.band, since)
+                    now = _Subject(number, step.after.key, step.after.band)
+                    held = self._subjects.get(step.after.position, now)
+                    self._subjects[step.after.position] = replace(held, band=now.band)
+
+    def read_again(self, number: int, keys: Collection[bytes]) -> None:
+        """These positions of a protocol are as the chain says now, as far as anybody knows."""
+        for position, subject in self._subjects.items():
+            if subject.number == number and subject.key in keys:
+                self._subjects[position] = replace(subject, is_fresh=True)
 
     def ask(self, block: Block, venues: Sequence[Venue], rulings: Sequence[Ruling]) -> Asked:
         """About everybody whom this block calls, calls deeper, or no longer, and who was held before."""
@@ -82,15 +89,17 @@ class Confirming:
         return [replace(ruling, doubted=frozenset(doubted.get(n, ()))) for n, ruling in enumerate(rulings)]
 
     def _doubt(self, block: Block, said: dict[str, Opinion]) -> dict[int, list[str]]:
-        """By protocol, who is held. Whom nobody says anything of stays as it was."""
+        """By protocol, who is held. Of whom nobody says anything is held on, until it was read again."""
         kept: dict[str, _Subject] = {}
         doubted: dict[int, list[str]] = {}
         for position, subject in self._subjects.items():
             opinion, since = said.get(position), subject.since
             if opinion is not None:
                 since = None if opinion.contradicts is None else block.number if since is None else since
+            elif subject.is_fresh:
+                since = None
             if since is not None and block.number - since < self.hold_blocks:
-                kept[position] = replace(subject, since=since)
+                kept[position] = replace(subject, since=since, is_fresh=False)
                 doubted.setdefault(subject.number, []).append(position)
         self._subjects = kept
         return doubted

@@ -260,6 +260,8 @@ class Pipeline:
         except BaseException:
             self.load()
             raise
+        if self._confirming is not None:
+            self._confirming.read_again(self._memory.tracks.index(track), update.positions.keys())
 
     async def close(self) -> None:
         await self._executor.close()

@@ -8,7 +8,7 @@ import msgspec
 
 from keeper.devnet.chain import DevChain
 from keeper.indexer.receipts import prove
-from keeper.indexer.rpc.wire import WireReceipt
+from keeper.indexer.rpc.wire import WireHeader, WireReceipt
 
 
 def test_every_block_is_proven_by_its_receipts_and_by_no_fewer(dev_chain: DevChain):
@@ -23,10 +23,10 @@ def test_every_block_is_proven_by_its_receipts_and_by_no_fewer(dev_chain: DevCha
             dev_chain.aave.supply(sender, "WETH", Decimal(1))
     sizes = []
     for number in range(dev_chain.block_number + 1):
-        header = dev_chain.rpc("eth_getBlockByNumber", hex(number), False)
-        root = bytes.fromhex(header["receiptsRoot"][2:])
-        receipts = msgspec.convert(dev_chain.rpc("eth_getBlockReceipts", header["hash"]), list[WireReceipt])
+        header = msgspec.convert(dev_chain.rpc("eth_getBlockByNumber", hex(number), False), WireHeader)
+        block_hash = bytes.fromhex(header.hash[2:])
+        receipts = msgspec.convert(dev_chain.rpc("eth_getBlockReceipts", header.hash), list[WireReceipt])
         sizes.append(len(receipts))
-        assert prove(receipts, root), number
-        assert not receipts or not prove(receipts[:-1], root), number
+        assert prove(receipts, header, block_hash), number
+        assert not receipts or not prove(receipts[:-1], header, block_hash), number
     assert 0 in sizes and max(sizes) > 128

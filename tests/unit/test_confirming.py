@@ -92,6 +92,22 @@ async def test_a_doubt_of_which_nobody_says_anything_more_stands() -> None:
     assert [await doubted(confirming, number) for number in (6, 7, 8)] == [{"toy:a"}, {"toy:a"}, frozenset()]
 
 
+async def test_a_doubt_of_which_nobody_says_anything_more_ends_with_another_reading() -> None:
+    """Whoever lied is asked nothing any more, and may have been the only other one. Said again, it counts on."""
+    others = Others("toy:a", otherwise=None)
+    confirming = Confirming([others], hold_blocks=3)
+    for number in (5, 6, 7):
+        assert await doubted(confirming, number, step("a", Band.CALL)) == {"toy:a"}
+        confirming.read_again(0, [b"a"])
+    assert await doubted(confirming, 8) == frozenset()
+    assert await doubted(confirming, 9, step("a", Band.CALL)) == {"toy:a"}
+    others.there = False
+    confirming.read_again(0, [b"b"])
+    assert await doubted(confirming, 10) == {"toy:a"}
+    confirming.read_again(0, [b"a"])
+    assert await doubted(confirming, 11) == frozenset()
+
+
 async def test_what_blocks_did_that_nobody_was_told_of_is_asked_about_at_the_next_that_is() -> None:
     """While a gap is gone through, owners hear nothing; at its end they would hear of all of it."""
     others = Others("toy:a")

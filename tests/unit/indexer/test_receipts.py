@@ -12,9 +12,12 @@ from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keeper.indexer.receipts import NO_RECEIPTS, ordered_root, prove, receipts_root
-from keeper.indexer.rpc.wire import WireReceipt
+from keeper.core.errors import RpcMalformed
+from keeper.indexer.receipts import NO_RECEIPTS, ordered_root, prove, read_receipts, receipts_root
+from keeper.indexer.rpc.proof import header_hash
+from keeper.indexer.rpc.wire import WireHeader, WireReceipt
 from tests.support.recorded import recorded
+from tests.unit.indexer.test_proof import with_
 
 ZERO_BLOOM = "0x" + "00" * 256
 
@@ -129,14 +132,64 @@ def test_no_receipts_have_the_root_of_nothing() -> None:
     assert NO_RECEIPTS.hex() == "56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421"
 
 
+def header_of(root: bytes) -> tuple[WireHeader, bytes]:
+    """A header with this root, and its hash."""
+    header = with_(receipts_root="0x" + root.hex())
+    found = header_hash(header)
+    assert found is not None
+    return header, found
+
+
 @given(receipts.filter(lambda block: any(one["logs"] for one in block)), st.data())
 def test_nothing_can_be_left_out_or_changed(block: list[dict[str, Any]], data: st.DataObject) -> None:
-    root = trie_root([encoded(one) for one in block])
+    header, block_hash = header_of(trie_root([encoded(one) for one in block]))
     index = data.draw(st.sampled_from([i for i, one in enumerate(block) if one["logs"]]))
     changed = {**block[index], "logs": block[index]["logs"][1:]}
-    assert prove([told(one) for one in block], root)
-    assert not prove([told(one) for one in [*block[:index], changed, *block[index + 1 :]]], root)
-    assert not prove([told(one) for one in block[:-1]], root)
+    assert prove([told(one) for one in block], header, block_hash)
+    assert not prove([told(one) for one in [*block[:index], changed, *block[index + 1 :]]], header, block_hash)
+    assert not prove([told(one) for one in block[:-1]], header, block_hash)
+
+
+def test_a_root_counts_only_in_a_header_that_hashes_to_the_blocks_hash() -> None:
+    """Whoever tells headers that cannot be proven could name any root."""
+    header, block_hash = header_of(NO_RECEIPTS)
+    assert prove([], header, block_hash)
+    assert not prove([], header, bytes(32))
+    assert not prove([], msgspec.structs.replace(header, mix_hash=None), block_hash)
+
+
+@given(receipts.filter(lambda block: any(one["logs"] for one in block)))
+def test_a_kind_cannot_swallow_what_stands_behind_it(block: list[dict[str, Any]]) -> None:
+    """As a longer type, the beginning of a receipt would be the same bytes without its logs."""
+    index = next(i for i, one in enumerate(block) if one["logs"])
+    kind, rest = told(block[index]).type, encoded(block[index])
+    hidden = msgspec.structs.replace(told(block[index]), type="0x" + rest[:-1].hex(), logs=[])
+    assert receipts_root([hidden]) is None
+    for wrong in ("-0x1", "0x80", "0x17e", "0x"):
+        assert receipts_root([msgspec.structs.replace(hidden, type=wrong)]) is None
+    assert receipts_root([msgspec.structs.replace(hidden, type=kind)]) is not None
+
+
+@pytest.mark.parametrize("where", ["address", "data", "topics"])
+def test_hex_is_read_as_it_is_meant_and_what_is_none_is_refused(where: str) -> None:
+    """Some nodes write capitals, of which no root tells; blanks, halves and other letters are no hex anywhere."""
+    log = {
+        "address": "0x" + "ab" * 20,
+        "topics": ["0x" + "ab" * 32],
+        "data": "0x" + "ab" * 3,
+        **dict.fromkeys(("blockNumber", "logIndex"), "0x1"),
+        **dict.fromkeys(("blockHash", "transactionHash"), "0x" + "00" * 32),
+    }
+
+    def receipt_with(text: str) -> bytes:
+        told = [text] if where == "topics" else text
+        return msgspec.json.encode([{"blockHash": "0x", "logs": [{**log, where: told}]}])
+
+    usual = log["topics"][0] if where == "topics" else str(log[where])
+    assert read_receipts(receipt_with("0x" + usual[2:].upper())) == read_receipts(receipt_with(usual))
+    for wrong in (usual[:-1] + "z", usual[:-1], usual[:-2] + "  ", usual[:-1] + "\u0661", usual[2:] + "00"):
+        with pytest.raises(RpcMalformed):
+            read_receipts(receipt_with(wrong))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +207,6 @@ def test_what_is_no_receipt_proves_nothing(broken: dict[str, Any]) -> None:
     wire = {"blockHash": "0x" + "00" * 32, "logs": [], "status": "0x1", "logsBloom": ZERO_BLOOM, **broken}
     receipt = msgspec.convert(wire, WireReceipt)
     assert receipts_root([receipt]) is None
-    assert not prove([receipt], b"")
 
 
 @pytest.mark.parametrize(
@@ -164,4 +216,4 @@ def test_blocks_of_live_chains_with_one_transaction(name: str) -> None:
     """Of Scroll and of Optimism before Bedrock, blooms left out: they follow from the logs."""
     known = json.loads(recorded(f"receipts/{name}.json").read_text())
     root = bytes.fromhex(known["block"]["receiptsRoot"][2:])
-    assert prove([msgspec.convert(known["receipt"], WireReceipt)], root)
+    assert receipts_root([msgspec.convert(known["receipt"], WireReceipt)]) == root
