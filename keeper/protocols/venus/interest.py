@@ -63,11 +63,14 @@ def soonest_slot(market: Market, one: VMarket, prices: Prices, now: int) -> int:
     """The earliest slot that a transaction sent at the judged block can be in, for one expected at `now`.
 
     `slot_at` counts blocks by the market's own estimate, which pools keep for years while chains become faster, and
-    skips what an uneven chain does not. What has to hold whenever it lands is judged here as well.
+    skips what an uneven chain does not; and chains of several blocks a second give the next block the same second.
+    What has to hold whenever it lands is judged here as well.
     """
     clock = prices.get(market.comptroller)
     slot = slot_at(market, one, prices, now)
-    return slot if one.time_based or clock is None else min(slot, clock.value + 1)
+    if clock is None:
+        return slot
+    return min(slot, (clock.updated_at or now) if one.time_based else clock.value + 1)
 
 
 def slot_at(market: Market, one: VMarket, prices: Prices, now: int) -> int:

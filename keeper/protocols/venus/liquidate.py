@@ -234,18 +234,17 @@ def _in_part(
 ) -> Iterator[Way]:
     market = case.market
     first: tuple[Line, ...] = ()
-    if debt.market.forced:
-        most = debt.owed_assets
-    else:
-        found = _accrued_first((position, soonest), debt, collateral)
+    # Debts grow: what may be repaid in the earliest block may be in every later one.
+    most = owed = min(debt.owed_assets, soonest.line(debt.market.vtoken).owed_assets)
+    if not debt.market.forced:
+        found = _accrued_first(_moments(position, soonest, debt), debt, collateral)
         if isinstance(found, Skip):
             reasons.setdefault(found.code, found.detail)
             return
-        # Debts grow: what the close factor allows in the earliest block it allows in every later one.
-        most = market.close_factor_wad * min(debt.owed_assets, soonest.line(debt.market.vtoken).owed_assets) // WAD
+        most = market.close_factor_wad * owed // WAD
         first = found
     if most <= 0:
-        reasons.setdefault("dust", f"the close factor leaves nothing of {debt.owed_assets} raw units to repay")
+        reasons.setdefault("dust", f"the close factor leaves nothing of {owed} raw units to repay")
         return
     part = Part(market, debt, collateral, most)
 
@@ -255,6 +254,12 @@ def _in_part(
 
     prepare = tuple(TxCall(line.market.vtoken, abi.ACCRUE_INTEREST) for line in first)
     yield Way(part, 1, call, part.outcome, prepare)
+
+
+def _moments(position: Sheet, soonest: Sheet, debt: Line) -> tuple[Sheet, ...]:
+    """When the pool has to let it be liquidated: at both; but what a second opens is sent for the second it opens in,
+    which on most chains is the next block's, and on faster ones comes within the block after."""
+    return (position,) if debt.market.time_based and not soonest.short else (position, soonest)
 
 
 def _accrued_first(moments: Sequence[Sheet], debt: Line, collateral: Line) -> tuple[Line, ...] | Skip:

@@ -179,13 +179,13 @@ def read_head(market: Market, block: Block, results: Sequence[CallResult]) -> tu
             prices.pop(one.asset, None)  # it cannot accrue, so nobody in it can be judged
         elif (rate, cash) != (one.borrow_rate_wad, one.cash):
             changed.append(replace(one, borrow_rate_wad=rate, cash=cash))
-    if any(not one.time_based for one in market.markets):
-        prices[market.comptroller] = clock(block)
+    prices[market.comptroller] = clock(block)
     return prices, market.with_markets(changed) if changed else market
 
 
 def clock(block: Block) -> Price:
-    """The block as the "price" of the pool: interest is counted by block numbers, and judging is told only a time."""
+    """The block as the "price" of the pool: judging is told only when a transaction is expected to land. Interest is
+    counted by block numbers, or by seconds, of which the next block may have the same."""
     return Price(block.number, 0, block.timestamp)
 
 
