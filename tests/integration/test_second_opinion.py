@@ -255,3 +255,86 @@ def test_an_owner_hears_nothing_of_a_block_whose_logs_were_left_out(dev_chain: D
         for account, notice in told.items():
             assert int(notice["health_wad"]) == dev_chain.aave.health(account, notice["block_number"])
         assert [one["position"] for one in keeper.said("position_contradicted")] == [told[repaid]["position"]]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_on_a_quick_chain_nobody_hears_what_was_not_read_again(dev_chain: DevChain, tmp_path: Path, alone: bool):
+    """Blocks come faster than anything is read again, and say nothing of a position that was held: it is asked about in
+    each of them."""
+    owner, other = dev_chain.accounts[:2]
+    for account in (owner, other):
+        dev_chain.aave.supply(account, "WETH", Decimal(10))
+        dev_chain.aave.borrow(account, "USDC", Decimal(14_000))
+    with fault_proxy(dev_chain) as liar, ExitStack() as stack:
+        inbox = stack.enter_context(open_inbox())
+        rpc = [liar.ws] if alone else [liar.ws, dev_chain.ws_url]
+        keeper = stack.enter_context(deploy(tmp_path, dev_chain, inbox, rpc=rpc))
+        keeper.start()
+        keeper.until_synced()
+        leave_out(liar, dev_chain, owner)
+        with dev_chain.one_block():
+            dev_chain.set_price("WETH", Decimal(1_750))
+            dev_chain.aave.repay(owner, "USDC", Decimal(1_000))
+            dev_chain.aave.repay(other, "USDC", Decimal(1))
+        dev_chain.mine(2)
+
+        def heard() -> bool:
+            dev_chain.mine()
+            keeper.until_synced()
+            return inbox.events(owner) == ["opened"]
+
+        keeper.until("it to be told", heard)
+        [notice] = inbox.notices(owner)
+        assert int(notice["health_wad"]) == dev_chain.aave.health(owner, notice["block_number"])
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_whose_liquidation_was_left_out_hears_of_a_loss_and_of_no_repayment(
+    dev_chain: DevChain, tmp_path: Path, alone: bool
+):
+    """State read again shows no debt; the log that was left out, proven by the receipts, shows why."""
+    lost, kept, liquidator = dev_chain.accounts[:3]
+    for account in (lost, kept):
+        dev_chain.aave.supply(account, "WETH", Decimal(10))
+        dev_chain.aave.borrow(account, "USDC", Decimal(14_000))
+    dev_chain.fund(liquidator, "USDC", Decimal(100_000))
+    with fault_proxy(dev_chain) as liar, ExitStack() as stack:
+        inbox = stack.enter_context(open_inbox())
+        rpc = [liar.ws] if alone else [liar.ws, dev_chain.ws_url]
+        keeper = stack.enter_context(deploy(tmp_path, dev_chain, inbox, rpc=rpc))
+        keeper.start()
+        keeper.until_synced()
+        dev_chain.set_price("WETH", Decimal(1_600))
+        keeper.until("both to be called", lambda: inbox.events(lost) and inbox.events(kept))
+        keeper.until_synced()
+        leave_out(liar, dev_chain, lost)
+        with dev_chain.one_block():
+            for account in (lost, kept):
+                dev_chain.aave.liquidate(liquidator, account, "WETH", "USDC", Decimal(20_000))
+
+        def ended() -> bool:
+            dev_chain.mine()
+            keeper.until_synced()
+            return len(inbox.events(lost)) > 1
+
+        keeper.until("its end to be told", ended)
+        assert inbox.events(lost) == inbox.events(kept) == ["opened", "liquidated"]
+
+
+def test_receipts_that_are_no_hex_end_nothing(dev_chain: DevChain, tmp_path: Path):
+    """Neither where the bloom shows that logs were left out, nor where they are only compared."""
+    accounts = dev_chain.accounts[:2]
+    spoilt = lambda receipts: [  # noqa: E731
+        one | {"logs": [log | {"address": "0xzz"} for log in one["logs"]]} for one in receipts
+    ]
+    with fault_proxy(dev_chain) as node, deploy(tmp_path, dev_chain, rpc=[node.ws]) as keeper:
+        keeper.start()
+        keeper.until_synced()
+        node.tamper("eth_getBlockReceipts", spoilt, times=4)
+        node.tamper("eth_getLogs", lambda logs: [], when=lambda params: bool(dev_chain.rpc("eth_getLogs", params[0])))
+        for account in accounts:
+            dev_chain.aave.supply(account, "WETH", Decimal(10))
+        keeper.until("all of it to be met", lambda: blocks_pass(keeper) and not node.waiting)
+        keeper.until_synced()
+        assert_parity(dev_chain, keeper.health())
+        assert keeper.terminate() == 0
