@@ -108,9 +108,9 @@ async def _once(
             eyes.adapters[name], Book(sight.market, sight.prices, dict(sight.positions)), key, block.timestamp
         )
 
-    rows = list(show.rows_of(eyes, block, rules_of))
-    show.print_rows(rows, block, as_json=as_json)
-    if not rows:
+    positions = list(show.positions(eyes, block, rules_of))
+    show.print_positions(positions, block, as_json=as_json)
+    if not positions:
         print(f"keeper: {show.nothing_found(owners, eyes, rpc.chain_id)}", file=sys.stderr)
     for name, account in unfinished:
         what = f"{checksummed(account)}: not all of its logs were searched for positions in {name}"
@@ -139,12 +139,12 @@ async def _follow(
 
     def seen(block: Block) -> None:
         nonlocal first, shown
-        rows = list(show.rows_of(eyes, block, rules_of)) if args.json or not shown else []
-        show.print_rows(rows, block, as_json=args.json)
-        shown = shown or bool(rows)
+        positions = list(show.positions(eyes, block, rules_of)) if args.json or not shown else []
+        show.print_positions(positions, block, as_json=args.json)
+        shown = shown or bool(positions)
         if first:
             names = [show.named(owner) for owner in owners]
-            log.info("watching", accounts=names, chain_id=rpc.chain_id, block=block.number, positions=len(rows))
+            log.info("watching", accounts=names, chain_id=rpc.chain_id, block=block.number, positions=len(positions))
         first = False
         if not (shown or known or args.wait) and watcher.has_searched:
             raise ConfigError(f"{show.nothing_found(owners, eyes, rpc.chain_id)}; add --wait to watch for one")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from decimal import Decimal
+from dataclasses import dataclass
 from typing import Any
 
-from keeper.core.types import Block
-from keeper.core.units import format_units
+from keeper.core.types import Block, BreachPrice, Demand
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.episode_json import breach_json, demand_json
-from keeper.evaluator.wording import clean_symbol
+from keeper.evaluator.wording import breach_words, clean_symbol, demand_words, four_places
 from keeper.protocols.addresses import checksummed
 from keeper.queries import views
 from keeper.watch.accounts import Owner
@@ -25,58 +24,77 @@ RulesOf = Callable[[str, bytes], BandRules]
 """The lines of a position, by protocol and key."""
 
 
-def rows_of(eyes: Eyes, block: Block, rules_of: RulesOf) -> Iterator[Json]:
-    """Each position as `keeper health --json` shows it, with what its owner may do and what would breach it."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A position that a look found. row: as `keeper health --json` shows it, with what its owner may do and what would
+    breach it. advice: the same two in words, a line each."""
+
+    row: Json
+    advice: tuple[str, ...]
+
+
+def positions(eyes: Eyes, block: Block, rules_of: RulesOf) -> Iterator[Found]:
+    """Each position that was seen at this block."""
     for name, adapter in eyes.adapters.items():
         sight = eyes.sights[name]
+        currency = adapter.currency(sight.market)
         for key, position in sorted(sight.positions.items()):
             state = (sight.market, sight.prices, position, block.timestamp)
-            rules = rules_of(name, key)
-            row = views.health_row(adapter, sight.market, key, adapter.assess(*state), block, rules)
-            demands = adapter.demands(*state, rules.target_wad)
-            breaches = adapter.breach_prices(*state)
-            yield row | {
+            rules, assessment = rules_of(name, key), adapter.assess(*state)
+            demands, breaches = adapter.demands(*state, rules.target_wad), adapter.breach_prices(*state)
+            row = views.health_row(adapter, sight.market, key, assessment, block, rules) | {
                 "demands": [demand_json(demand, checksummed(demand.asset)) for demand in demands],
-                "breach_prices": [breach_json(breach, checksummed(breach.asset)) for breach in breaches],
+                "breach_prices": [_breach_row(breach, currency) for breach in breaches],
             }
+            who = f"{row['account'][:6]}…{row['account'][-4:]} {name}"
+            said = advice(demands, breaches, currency, open_now=assessment.health.liquidatable)
+            yield Found(row, tuple(f"{who}: {words}" for words in said))
 
 
-def print_rows(rows: Sequence[Json], block: Block, *, as_json: bool) -> None:
+def advice(
+    demands: Sequence[Demand], breaches: Sequence[BreachPrice], currency: str, *, open_now: bool
+) -> Iterator[str]:
+    """What would breach a position, or make it safe that is open to liquidation now, and what would cure it: amounts
+    and prices as notices tell them."""
+    where = "no longer open to liquidation" if open_now else "open to liquidation"
+    for breach in breaches:
+        yield f"{where} with {breach_words(breach, breach.quote or currency, None)}"
+    for demand in demands:
+        reached = demand.resulting_health_wad
+        aim = "to owe nothing" if reached is None else f"for health {four_places(reached)}"
+        yield f"{demand_words(demand, None)} {aim}"
+
+
+def _breach_row(breach: BreachPrice, currency: str) -> Json:
+    """quote: what the price is counted in; null where nobody knows."""
+    quote = clean_symbol(breach.quote or currency) if breach.quote or currency else None
+    return {**breach_json(breach, checksummed(breach.asset)), "quote": quote}
+
+
+def print_positions(seen: Sequence[Found], block: Block, *, as_json: bool) -> None:
     """JSON Lines for scripts, tables of at most 80 columns for people, on stdout."""
     if as_json:
-        for row in rows:
-            print(json.dumps(row, separators=(",", ":")))
+        for one in seen:
+            print(json.dumps(one.row, separators=(",", ":")))
         sys.stdout.flush()
-    elif rows:
-        _print_tables(rows, block)
+    elif seen:
+        _print_tables(seen, block)
 
 
-def _print_tables(rows: Sequence[Json], block: Block) -> None:
+def _print_tables(seen: Sequence[Found], block: Block) -> None:
     from keeper import terminal
     from keeper.queries import report
 
-    console = terminal.console()
+    console, rows = terminal.console(), [one.row for one in seen]
     for table, title in (
         (report.health_table(rows), f"{len(rows)} positions at block {block.number}"),
         (report.metrics_table(rows), "account metrics"),
     ):
         table.title = title
         console.print(table)
-    for row in rows:
-        for line in _advice(row):
+    for one in seen:
+        for line in one.advice:
             console.print(line, markup=False)
-
-
-def _advice(row: Json) -> Iterator[str]:
-    """What would breach a position and what would cure it, a line each."""
-    who = f"{row['account'][:6]}…{row['account'][-4:]} {row['protocol']}"
-    for breach in row["breach_prices"]:
-        price, move = Decimal(breach["price"]), Decimal(breach["move"])
-        yield f"{who}: open to liquidation at {clean_symbol(breach['symbol'])} {price:,.2f} ({100 * move:+.2f} %)"
-    for demand in row["demands"]:
-        amount = f"{format_units(int(demand['amount']), demand['decimals'], 6)} {clean_symbol(demand['symbol'])}"
-        verb = "add" if demand["action"] == "add_collateral" else "repay"
-        yield f"{who}: {verb} {amount} to restore health {Decimal(demand['resulting_health_wad']).scaleb(-18):.4f}"
 
 
 def nothing_found(owners: Sequence[Owner], eyes: Eyes, chain_id: int) -> str:

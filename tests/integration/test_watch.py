@@ -118,7 +118,7 @@ def test_an_assessment_is_the_health_object_with_demands_and_breach_prices(
         demands, breaches = row.pop("demands"), row.pop("breach_prices")
         assert row == indexed[account]
         assert int(row["native"]["healthFactor"]) == chain.aave.health(account)
-        assert breaches[0]["asset"] == chain.tokens["WETH"].address
+        assert (breaches[0]["asset"], breaches[0]["quote"]) == (chain.tokens["WETH"].address, "USD")
         assert bool(demands) is (account == ada)
         assert all(int(demand["resulting_health_wad"]) >= 125 * 10**16 for demand in demands)
 
@@ -127,7 +127,7 @@ def test_people_see_tables_of_eighty_columns(tmp_path: Path, chain: DevChain, co
     shown = Watching(tmp_path, chain.accounts[0], "--rpc", chain.rpc_url, "--config", str(config)).run("--once")
     assert shown.returncode == 0
     assert "account metrics" in shown.stdout
-    assert re.search(r"open to liquidation at WETH 1,575\.76 \(-21\.21 %\)", shown.stdout)
+    assert re.search(r"open to liquidation with WETH at 1,575\.75757575 USD \(-21\.21 %\)", shown.stdout)
     assert max(map(len, shown.stdout.splitlines())) <= 80
 
 
