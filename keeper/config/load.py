@@ -17,6 +17,7 @@ from keeper.config.margin_calls import MarginCalls
 from keeper.config.table import Table, explain
 from keeper.config.types import Origin
 from keeper.core.errors import ConfigError
+from keeper.core.ownership import permission_wanted
 
 
 def load_margin_calls(path: Path | str) -> MarginCalls:
@@ -72,6 +73,8 @@ def read_tables(file: Path) -> dict[str, Any]:
             f"{file}: there is no such file; name one with --config, start from one of configs/ (ethereum.toml, …), "
             "or let `keeper devnet` write one for a local chain"
         ) from None
+    except PermissionError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror}); {permission_wanted(file)}") from error
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}); give the right path with --config") from error
     except UnicodeDecodeError as error:
@@ -89,11 +92,18 @@ def as_tuples(value: Any) -> Any:
 
 
 def read_environment(file: Path) -> Mapping[str, str]:
-    """What "env:NAME" in this file refers to."""
+    """What "env:NAME" in this file refers to. Raises ConfigError for a .env file that this user may not read."""
     merged: dict[str, str] = {}
-    for source in (dotenv_values(".env"), dotenv_values(file.parent / ".env"), os.environ):
+    for source in (_dotenv(Path(".env")), _dotenv(file.parent / ".env"), os.environ):
         merged.update({name: value for name, value in source.items() if value is not None})
     return merged
+
+
+def _dotenv(file: Path) -> Mapping[str, str | None]:
+    try:
+        return dotenv_values(file)
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror}); {permission_wanted(file)}") from error
 
 
 def _complete(tables: dict[str, Any], origin: Origin) -> None:

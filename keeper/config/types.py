@@ -23,6 +23,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import PlainSerializer, PlainValidator, ValidationInfo
 
+from keeper.core.ownership import permission_wanted
 from keeper.core.records import NoticeEvent
 from keeper.core.secret import MASK, Secret
 from keeper.core.types import Band
@@ -148,7 +149,11 @@ def parse_store_url(value: object, info: ValidationInfo) -> Secret:
 
 def parse_path(value: object, info: ValidationInfo) -> Path:
     path = _origin(info).folder / Path(_text(value, "a path")).expanduser()
-    if not path.is_file():
+    try:
+        is_file = path.is_file()
+    except OSError as error:
+        raise Problem(f"{shown(str(value))} cannot be read ({error.strerror}); {permission_wanted(path)}") from None
+    if not is_file:
         raise Problem(f"{shown(str(value))} is no file; a relative path is relative to the configuration file")
     return path
 

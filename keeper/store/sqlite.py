@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, Dialect
 
 from keeper.core.errors import StoreCorrupt, StoreError, StoreInUse
+from keeper.core.ownership import permission_wanted
 from keeper.store.engine import Driver
 from keeper.store.swap import draft_of
 
@@ -48,10 +50,9 @@ class SqliteEngine:
     def connect(self, *, read_only: bool) -> Driver:
         if self._path is None:
             return sqlite3.connect(":memory:", isolation_level=None)
-        if self._path.is_dir():
-            raise StoreError(f"{self._path} is a directory: correct store.url, it names a file")
+        is_there = _is_there(self._path)
         if read_only:
-            if not self._path.exists():
+            if not is_there:
                 raise StoreError(
                     f"no database at {self._path}: start `keeper run` or `keeper backfill` first, or correct store.url"
                 )
@@ -67,6 +68,7 @@ class SqliteEngine:
             raise StoreError(
                 f"{self._path} is not writable ({error.strerror}): "
                 "give this user write permission to the file and its directory, or correct store.url"
+                f"{_denial(error, self._path)}"
             ) from None
         except StoreError:
             self.release()
@@ -103,6 +105,8 @@ class SqliteEngine:
             remedy = "free space on its disk and start again; nothing is half written"
         elif name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
             remedy = "give this user write permission to the file and its directory"
+            if self._path is not None and not os.access(self._path, os.R_OK | os.W_OK):
+                remedy += f"; {permission_wanted(self._path)}"
         elif name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             remedy = "another program holds it locked; stop that program and start again"
         elif name.startswith("SQLITE_IOERR"):
@@ -117,6 +121,25 @@ class SqliteEngine:
             self._lease = None
 
 
+def _is_there(path: Path) -> bool:
+    """Whether a file is. Raises StoreError for a directory, and where this user may not even look."""
+    try:
+        kind = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise StoreError(f"{path} cannot be looked at ({error.strerror}): {permission_wanted(path)}") from None
+    if stat.S_ISDIR(kind):
+        raise StoreError(f"{path} is a directory: correct store.url, it names a file")
+    return True
+
+
+def _denial(error: OSError, path: Path) -> str:
+    if not isinstance(error, PermissionError):
+        return ""
+    return f"; {permission_wanted(Path(error.filename or path))}"
+
+
 def _create(path: Path) -> None:
     """The file, readable by its owner alone; the log files inherit the mode."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -129,7 +152,7 @@ def _create(path: Path) -> None:
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
     """Be the writer of a file without opening it. Raises StoreInUse, and StoreError where there is none."""
-    if not path.exists() and draft_of(path) is None:
+    if not _is_there(path) and draft_of(path) is None:
         raise StoreError(f"no database at {path}: correct store.url")
     descriptor = _lease(path)
     try:
