@@ -301,7 +301,8 @@ class MorphoBlue:
         self, market: Market, prices: Prices, key: bytes, position: Position, now: int
     ) -> liquidate.Open | liquidate.Offered | Skip:
         sheet = self._sheet(market, prices, position, now)
-        return liquidate.open_position(market.morpho, key[_ID:], sheet, prices.get(sheet.lending.loan))
+        before = accrued(sheet.lending, prices, now - liquidate.SOONER_S)
+        return liquidate.open_position(market.morpho, key[_ID:], sheet, prices.get(sheet.lending.loan), before)
 
     def _sheet(self, market: Market, prices: Prices, position: Position, now: int) -> Sheet:
         lending = market.by_id.get(position.market)

@@ -1,4 +1,5 @@
-"""Reverts of Morpho in words: strings of its own, or whatever an oracle, a rate model or a token says."""
+"""Reverts of Morpho in words: strings of its own, or whatever an oracle, a rate model or a token says; and errors of
+pre-liquidation contracts (morpho-org/pre-liquidation, ErrorsLib)."""
 
 from __future__ import annotations
 
@@ -14,6 +15,13 @@ _MEANINGS = {
     "insufficient liquidity": "the market has lent out what it would need",
     "insufficient collateral": "the collateral does not cover it",
     "unauthorized": "the account has not authorized the caller",
+}
+_BY_SELECTOR = {
+    "44bb1e75": ("PreLiquidationTooLarge", "it repays more than the offer lets be repaid"),
+    "0bb9a651": ("NotPreLiquidatablePosition", "the offer holds it for healthy"),
+    "f78266a2": ("LiquidatablePosition", "the offer holds it for liquidatable on Morpho itself"),
+    "f0732dd7": ("InconsistentInput", "exactly one of seized assets and repaid shares must be given"),
+    "e51b5123": ("NotMorpho", "only Morpho calls back"),
 }
 _PANICS = {
     0x01: "an assertion failed",
@@ -37,4 +45,6 @@ def explain_revert(data: bytes) -> str:
     if selector == _PANIC:
         code = int.from_bytes(body[:32], "big")
         return f"Panic(0x{code:02x}): {_PANICS.get(code, 'see the Solidity manual')}"
+    if (known := _BY_SELECTOR.get(selector.hex())) is not None:
+        return ": ".join(known)
     return f"reverted with 0x{data[:68].hex()}, which is no error known to this adapter"

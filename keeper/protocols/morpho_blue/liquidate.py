@@ -2,6 +2,9 @@
 
 There is no close factor. A debt whose collateral does not cover it with the incentive is liquidated for all of its
 collateral, and what is left of it is bad debt that the market's suppliers bear.
+
+A block can come sooner than expected: some chains have several a second, others are uneven. Where interest makes more
+liquidatable, an amount is one that was already `SOONER_S` before; where it was not open then, what is at the time.
 Source: Morpho.liquidate of @morpho-org/morpho-blue 1.0.0.
 """
 
@@ -24,11 +27,12 @@ from keeper.protocols.morpho_blue.arithmetic import (
     w_div_up,
     w_mul_down,
 )
-from keeper.protocols.morpho_blue.health import Sheet, base_value, unpriced
+from keeper.protocols.morpho_blue.health import Line, Sheet, base_value, unpriced
 from keeper.protocols.morpho_blue.offers import Offer, Terms, terms_at
 from keeper.protocols.morpho_blue.state import Lending
 
 _MARGIN_BPS = 1  # interest accrues until the transaction lands; this is an hour of it at 87 % a year
+SOONER_S = 60
 ROUNDINGS = 2  # raw units by which a repayment for a fixed seizure can differ when interest moved the shares' price
 _GAS = 350_000
 _GAS_OF_OFFERS = 150_000
@@ -51,10 +55,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A liquidatable position; everything that sizes it is known."""
+    """A liquidatable position; everything that sizes it is known. before: what its market owed `SOONER_S` ago."""
 
     sheet: Sheet
     owed: Owed
+    before: Owed
     price_e36: int
     incentive_wad: int
     worth: Price
@@ -66,10 +71,12 @@ class Open:
         return self.sheet.borrow_shares
 
     def by_shares(self, shares: int) -> Outcome:
-        quoted = w_mul_down(to_assets_down(shares, self.owed.assets, self.owed.shares), self.incentive_wad)
-        seized = mul_div_down(quoted, ORACLE_PRICE_SCALE, self.price_e36)
         repaid = self.owed.by(shares)
-        return Outcome(False, shares, repaid, seized, with_margin(repaid))
+        return Outcome(False, shares, repaid, self._seized(shares, self.owed), with_margin(repaid))
+
+    def _seized(self, shares: int, owed: Owed) -> int:
+        quoted = w_mul_down(to_assets_down(shares, owed.assets, owed.shares), self.incentive_wad)
+        return mul_div_down(quoted, ORACLE_PRICE_SCALE, self.price_e36)
 
     def by_assets(self, seized: int) -> Outcome:
         quoted = mul_div_up(seized, self.price_e36, ORACLE_PRICE_SCALE)
@@ -81,13 +88,14 @@ class Open:
         """Everything: the whole debt, or all of a collateral that does not cover it.
 
         Between the two, where by the time it lands interest may have made the collateral too little for the debt's
-        shares, as much collateral as the debt pays for now.
+        shares, as much collateral as the debt paid for before: a second earlier it pays for less, and Morpho refuses to
+        take more shares than there are.
         """
         collateral = self.sheet.collateral_assets
         whole = self.by_shares(self.sheet.borrow_shares)
         if with_margin(whole.seized_assets) <= collateral:
             return whole
-        return self.by_assets(min(collateral, whole.seized_assets))
+        return self.by_assets(min(collateral, self._seized(self.sheet.borrow_shares, self.before)))
 
     def sized(self, offered_assets: int) -> Outcome | None:
         """As much as an offer of raw loan units pays for; None when that is nothing."""
@@ -127,10 +135,12 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """A position that its owner lets be liquidated in part, by one of the contracts authorized for it."""
+    """A position that its owner lets be liquidated in part, by one of the contracts authorized for it. safe_shares:
+    that may be repaid although the block comes sooner, since the part grows with the debt."""
 
     sheet: Sheet
     owed: Owed
+    safe_shares: int
     offer: Offer
     price_e36: int
     terms: Terms
@@ -148,12 +158,12 @@ class Offered:
         return Outcome(False, shares, repaid, seized, with_margin(repaid))
 
     def largest(self) -> Outcome:
-        return self.by_shares(self.terms.repayable_shares)
+        return self.by_shares(self.safe_shares)
 
     def plan(self, offered_assets: int, now: int) -> LiquidationPlan | Skip:
         payable = offered_assets * BPS // (BPS + _MARGIN_BPS) - ROUNDINGS
         shares = to_shares_down(max(payable, 0), self.owed.assets, self.owed.shares)
-        outcome = self.by_shares(min(shares, self.terms.repayable_shares))
+        outcome = self.by_shares(min(shares, self.safe_shares))
         lending = self.sheet.lending
         if outcome.seized_assets <= 0 or outcome.seized_assets > self.sheet.collateral_assets:
             return Skip("dust", f"{offered_assets} raw units of {lending.loan_symbol} would seize nothing")
@@ -178,15 +188,19 @@ class Offered:
         return _profit_value(self.sheet.lending, outcome, self.sheet.price_e36 or 0, self.worth)
 
 
-def open_position(morpho: bytes, account: bytes, sheet: Sheet, worth: Price | None) -> Open | Offered | Skip:
-    """What can be sized, or why nobody may, or should, liquidate this position now."""
+def open_position(
+    morpho: bytes, account: bytes, sheet: Sheet, worth: Price | None, before: Owed | None = None
+) -> Open | Offered | Skip:
+    """What can be sized, or why nobody may, or should, liquidate this position now. before: all that its market owed
+    `SOONER_S` ago; not needed to judge what is sized already."""
     said = _sizes(sheet, worth)
     if isinstance(said, Skip):
         return said
     owed, price_e36, known = said
     if (sheet.max_borrow or 0) >= (sheet.borrowed or 0):
-        return _best_offer(account, sheet, owed, known)
-    return Open(sheet, owed, price_e36, liquidation_incentive(sheet.lending.lltv_wad), known, morpho, account)
+        return _best_offer(account, sheet, owed, before or owed, known)
+    incentive_wad = liquidation_incentive(sheet.lending.lltv_wad)
+    return Open(sheet, owed, before or owed, price_e36, incentive_wad, known, morpho, account)
 
 
 def offered_by(contract: bytes, account: bytes, sheet: Sheet, worth: Price | None) -> Offered | Skip:
@@ -195,7 +209,7 @@ def offered_by(contract: bytes, account: bytes, sheet: Sheet, worth: Price | Non
     if isinstance(said, Skip):
         return said
     owed, _, known = said
-    found = [one for one in _offers(account, sheet, owed, known) if one.offer.contract == contract]
+    found = [one for one in _offers(account, sheet, owed, owed, known) if one.offer.contract == contract]
     return found[0] if found else Skip("no_offer", "the pre-liquidation contract does not let it be liquidated now")
 
 
@@ -229,20 +243,25 @@ def _closed(sheet: Sheet) -> Skip:
     return Skip("no_offer", "its owner's pre-liquidation contracts hold it for liquidatable on Morpho, which does not")
 
 
-def _best_offer(account: bytes, sheet: Sheet, owed: Owed, worth: Price) -> Offered | Skip:
+def _best_offer(account: bytes, sheet: Sheet, owed: Owed, before: Owed, worth: Price) -> Offered | Skip:
     """The one that seizes most, of those between whose thresholds the position is."""
-    found = list(_offers(account, sheet, owed, worth))
+    found = list(_offers(account, sheet, owed, before, worth))
     if not found:
         return _closed(sheet)
     return max(found, key=lambda one: one.largest().seized_assets)
 
 
-def _offers(account: bytes, sheet: Sheet, owed: Owed, worth: Price) -> Iterator[Offered]:
+def _offers(account: bytes, sheet: Sheet, owed: Owed, before: Owed, worth: Price) -> Iterator[Offered]:
+    shares = sheet.borrow_shares
+
+    def terms(line: Line, owes: Owed) -> Terms | None:
+        lltv_wad, collateral = sheet.lending.lltv_wad, sheet.collateral_assets
+        return terms_at(line.offer, lltv_wad, shares, collateral, owes.by(shares), line.price_e36)
+
     for line in sheet.lines:
-        shares, collateral = sheet.borrow_shares, sheet.collateral_assets
-        terms = terms_at(line.offer, sheet.lending.lltv_wad, shares, collateral, owed.by(shares), line.price_e36)
-        if terms is not None:
-            yield Offered(sheet, owed, line.offer, line.price_e36, terms, worth, account)
+        if (now := terms(line, owed)) is not None:
+            safe = (terms(line, before) or now).repayable_shares
+            yield Offered(sheet, owed, safe, line.offer, line.price_e36, now, worth, account)
 
 
 def plan(found: Open | Offered | Skip, now: int, wallet: Mapping[bytes, int]) -> LiquidationPlan | Skip:

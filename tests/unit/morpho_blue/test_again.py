@@ -146,6 +146,68 @@ def test_what_a_call_does_is_what_the_contract_would_do(
         assert did is None, now
 
 
+@given(st.one_of(build.worlds(), sizeable(), sizeable(), sizeable()), st.integers(1, 60))
+def test_a_block_that_comes_sooner_than_expected_carries_a_plan_out(
+    world: tuple[Market, Prices, Position], sooner_s: int
+) -> None:
+    """Made for a later second, it is accepted at this one, whatever interest adds meanwhile: to the part that an offer
+    lets be repaid, or to what the collateral has to cover."""
+    market, prices, position = world
+    adapter = build.adapter()
+    made = adapter.plan(market, prices, KEY, position, NOW + sooner_s, RICH, ME)
+    now = adapter.plan(market, prices, KEY, position, NOW, RICH, ME)
+    if isinstance(made, Skip) or isinstance(now, Skip) or now.call.to != made.call.to:
+        event("not open the same way at both")
+        return
+    if made.call.to == MORPHO:
+        seized, _ = abi.amounts_of(made.call.data)
+        event("by collateral" if seized else "by shares")
+        did = morpho_does(market, prices, position, made.call.data)
+    else:
+        event("by an offer")
+        did = offer_does(market, prices, position, market.by_contract[OFFER], made.call.data)
+    assert did is not None
+    assert did.repaid <= made.repay_assets
+
+
+def test_what_interest_adds_in_a_second_is_left_of_an_offer() -> None:
+    """Between its thresholds the part that may be repaid grows with the debt; what a minute opened is planned for when
+    it is open."""
+    market = build.market(build.lending(adaptive=True, rate_at_target_wad=63_419_583_967, supply_assets=10**12))
+    offer = Offer(OFFER, ID, 80 * WAD // 100, 0, WAD, 103 * WAD // 100, 105 * WAD // 100, b"\x0c" * 20, used=True)
+    market, prices, adapter = market.with_offers({OFFER: offer}), build.prices(2_000 * 10**24, None), build.adapter()
+
+    def planned(shares: int, at: int) -> LiquidationPlan | Skip:
+        return adapter.plan(market, prices, KEY, Position(ID, shares, 10 * 10**18, (OFFER,)), at, RICH, ME)
+
+    shares = 16_600 * 10**12
+    now, later = planned(shares, NOW), planned(shares, NOW + 1)
+    assert isinstance(now, LiquidationPlan) and isinstance(later, LiquidationPlan)
+    assert abi.amounts_of(later.call.data) == abi.amounts_of(now.call.data)
+    edge = 16_000 * 10**12
+    assert isinstance(planned(edge, NOW), Skip)
+    assert isinstance(planned(edge, NOW + 50), LiquidationPlan)
+
+
+def test_a_collateral_that_just_covers_a_debt_is_taken_as_far_as_it_did_before() -> None:
+    """Named is the collateral, since interest may outgrow it; a second earlier so much of it pays for more shares than
+    there are."""
+    market = build.market(build.lending(adaptive=True, rate_at_target_wad=63_419_583_967, supply_assets=10**12))
+    prices, adapter, shares = build.prices(2_000 * 10**24, None), build.adapter(), 16_900 * 10**12
+    whole = adapter.plan(market, prices, KEY, Position(ID, shares, 9 * 10**18), NOW + 1, RICH, ME)
+    assert isinstance(whole, LiquidationPlan) and abi.amounts_of(whole.call.data) == (0, shares)
+    for spare in -1, 0, 1:
+        position = Position(ID, shares, whole.expected_seized_assets + spare)
+        made = adapter.plan(market, prices, KEY, position, NOW + 1, RICH, ME)
+        assert isinstance(made, LiquidationPlan) and abi.amounts_of(made.call.data)[1] == 0
+        assert morpho_does(market, prices, position, made.call.data) is not None
+
+
+def test_the_reverts_of_an_offer_are_told_in_words() -> None:
+    said = build.adapter().explain_revert(bytes.fromhex("44bb1e75") + bytes(64))
+    assert said == "PreLiquidationTooLarge: it repays more than the offer lets be repaid"
+
+
 def test_all_of_a_debt_by_its_shares_is_right_at_any_price_that_the_collateral_covers() -> None:
     """Made deep below the line, it is sent at a hair below it, half an hour later; not above the line, and not where
     nothing would be left to seize."""
