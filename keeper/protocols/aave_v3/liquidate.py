@@ -20,7 +20,7 @@ from keeper.protocols.search import least
 
 _DEFAULT_CLOSE_FACTOR_BPS = 5_000
 _SENTINEL_HF_WAD = 95 * 10**16  # below this an L2 sequencer that is down does not stop liquidations
-_MARGIN_BPS = 1  # interest accrues until the transaction lands; this is an hour of it at 87 % a year
+_MARGIN_BPS = 1  # interest of the time by which it lands later, or sooner: this is an hour of it at 87 % a year
 _GAS = 500_000
 _GAS_PER_OTHER_DEBT = 120_000  # burning bad debt visits every debt of the account
 
@@ -92,10 +92,20 @@ class Pair:
         """
         debt_left = self.debt.assets - outcome.repaid_assets
         collateral_left = self.collateral.assets - outcome.seized_assets - outcome.fee_assets
-        if not self.market.rules.whole_position or debt_left <= 0 or collateral_left <= 0:
+        if debt_left <= 0 or collateral_left <= 0:
             return False
+        return not self._leaves_enough(outcome)
+
+    def _leaves_enough(self, outcome: Outcome, margin_bps: int = 0) -> bool:
+        """margin_bps: of all of either side, that has to be left besides. Both are less worth in a block that comes
+        sooner than expected, and what is repaid and seized is not."""
+        if not self.market.rules.whole_position:
+            return True
+        debt_left = self.debt.assets - outcome.repaid_assets - _part_up(self.debt.assets, margin_bps)
+        collateral_left = self.collateral.assets - outcome.seized_assets - outcome.fee_assets
+        collateral_left -= _part_up(self.collateral.assets, margin_bps)
         least_value = self.market.close_factor.least_leftover_value
-        return self._debt_value(debt_left) < least_value or self._collateral_value(collateral_left) < least_value
+        return self._debt_value(debt_left) >= least_value and self._collateral_value(collateral_left) >= least_value
 
     def payable(self, outcome: Outcome, now: int) -> bool:
         """Whether the seized underlying is there to be paid out, and neither token's burn rounds to nothing."""
@@ -118,6 +128,7 @@ class Pair:
 
         More is always better: the bonus is a part of what is repaid. Emptying either side is chosen when the offer
         exceeds what that takes by a margin: with the exact amount, one second's interest would leave dust, and revert.
+        Leaving the least of either side, likewise, when a margin is left besides, unless nothing else is accepted.
         """
         offer = min(wallet_assets, _with_margin(self.most_repayable()))
         if self.is_safe(offer, now):
@@ -128,11 +139,13 @@ class Pair:
         return offer if offer > 0 and self._accepted(offer, now) else None
 
     def is_safe(self, offer: int, now: int) -> bool:
-        """Whether the pool accepts this offer, now and with the interest of the time until it lands."""
+        """Whether the pool accepts this offer now, and with the interest of landing somewhat later or sooner."""
+        if not self._accepted(offer, now):
+            return False
         outcome = self.outcome(offer)
-        return self._accepted(offer, now) and (
-            not self._empties(outcome) or offer >= _with_margin(outcome.repaid_assets)
-        )
+        if self._empties(outcome):
+            return offer >= _with_margin(outcome.repaid_assets)
+        return self._leaves_enough(outcome, _MARGIN_BPS)
 
     def _empties(self, outcome: Outcome) -> bool:
         taken = outcome.seized_assets + outcome.fee_assets
@@ -143,16 +156,10 @@ class Pair:
         return not self.leaves_dust(outcome) and self.payable(outcome, now)
 
     def _largest_partial(self) -> int:
-        """The most that leaves enough of both sides: beyond it, only everything is accepted."""
-        limit = self.market.close_factor.least_leftover_value if self.market.rules.whole_position else 0
+        """The most that leaves enough of both sides: beyond it everything is accepted, or what leaves no margin."""
 
         def too_much(offer: int) -> bool:
-            outcome = self.outcome(offer)
-            collateral_left = self.collateral.assets - outcome.seized_assets - outcome.fee_assets
-            return (
-                self._debt_value(self.debt.assets - outcome.repaid_assets) < limit
-                or self._collateral_value(collateral_left) < limit
-            )
+            return not self._leaves_enough(self.outcome(offer), _MARGIN_BPS)
 
         most = self.most_repayable()
         return most if not too_much(most) else least(too_much, 0, most) - 1
@@ -173,8 +180,12 @@ class Pair:
         return assets * self.collateral.price // self.collateral.reserve.unit
 
 
+def _part_up(assets: int, bps: int) -> int:
+    return -(-assets * bps // BPS)
+
+
 def _with_margin(assets: int) -> int:
-    return assets + -(-assets * _MARGIN_BPS // BPS)
+    return assets + _part_up(assets, _MARGIN_BPS)
 
 
 def plan(

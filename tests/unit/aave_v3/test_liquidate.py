@@ -9,7 +9,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from keeper.core.types import LiquidationPlan, Price, Skip
-from keeper.core.units import BPS, WAD
+from keeper.core.units import BPS, RAY, WAD
 from keeper.protocols.aave_v3 import abi
 from keeper.protocols.aave_v3.liquidate import Pair, pairs, plan, rejudge
 from keeper.protocols.aave_v3.sheet import Sheet, sheet
@@ -128,20 +128,38 @@ def test_a_poor_wallet_repays_what_it_has() -> None:
 
 
 def test_no_dust_is_left_on_either_side() -> None:
-    """Debt 8700 may be closed; 8000 would leave 700, so a wallet of 8000 repays 7700 and leaves 1000."""
+    """Debt 8700 may be closed; 8000 would leave 700, so a wallet of 8000 leaves 1000, and a basis point of the debt."""
     found = planned(two(), DOLLARS, position_of(10_000, 8_700), {build.asset(1): 8_000 * ETHER})
     assert isinstance(found, LiquidationPlan)
-    assert found.expected_repaid_assets == 7_700 * ETHER + 10**10 - 1  # what is left is valued rounded up
+    left = 1_000 * ETHER + 8_700 * ETHER // BPS
+    assert found.expected_repaid_assets == 8_700 * ETHER - left + 10**10 - 1  # what is left is valued rounded up
 
 
 def test_a_wallet_too_poor_for_any_allowed_part_is_told_so() -> None:
-    """A debt of 1900 has to be closed wholly or left above 1000: 900 at most, and 1800 is neither."""
+    """A debt of 1900 has to be closed wholly or left above 1000 and a basis point: not 900, and 1800 is neither."""
     found = planned(two(), DOLLARS, position_of(2_100, 1_900), {build.asset(1): 1_800 * ETHER})
     assert isinstance(found, LiquidationPlan)
-    assert found.expected_repaid_assets == 900 * ETHER + 10**10 - 1
+    assert found.expected_repaid_assets == 900 * ETHER - 1_900 * ETHER // BPS + 10**10 - 1
     tiny = planned(two(), DOLLARS, position_of(1_020, 950), {build.asset(1): 900 * ETHER})
     assert isinstance(tiny, Skip)
     assert tiny.code == "dust"
+
+
+def test_the_least_that_is_left_is_left_a_second_earlier_too() -> None:
+    """The wallet holds a part of a debt that may be repaid wholly; interest of five percent a year runs."""
+    market = build.market(
+        build.reserve(0, liquidation_threshold_bps=8300, liquidity_rate_ray=RAY // 50),
+        build.reserve(1, decimals=6, debt_rate_ray=RAY // 20),
+    )
+    prices = build.prices(T0=1_650_00000000, T1=1_00000000)
+    account = build.account({0: 10 * ETHER}, {1: 15_500 * 10**6})
+    for held in 15_000 * 10**6, 14_500_002458:
+        landing = sheet(market, prices, account, NOW + 1)
+        found = plan(market, OWNER, landing, NOW + 1, {build.asset(1): held}, ME)
+        assert isinstance(found, LiquidationPlan)
+        for at in NOW, NOW + 1, NOW + 60:
+            pair = pair_of(market, sheet(market, prices, account, at), found)
+            assert not pair.leaves_dust(pair.outcome(found.repay_assets))
 
 
 def test_closing_a_debt_offers_the_interest_until_it_lands() -> None:
@@ -257,7 +275,8 @@ def test_a_plan_keeps_every_limit(world: tuple[Market, dict[bytes, Price], Accou
 def test_no_single_smaller_or_larger_offer_brings_more(
     world: tuple[Market, dict[bytes, Price], Account], offer: int
 ) -> None:
-    """For the pair chosen, any accepted offer within the wallet is at most as profitable, a unit's rounding aside."""
+    """For the pair chosen, any offer that is accepted whenever it lands is at most as profitable, a unit's rounding
+    aside."""
     market, prices, account = world
     position = sheet(market, prices, account, NOW)
     found = plan(market, OWNER, position, NOW, RICH, ME)
@@ -265,7 +284,7 @@ def test_no_single_smaller_or_larger_offer_brings_more(
         return
     pair = pair_of(market, position, found)
     outcome = pair.outcome(offer)
-    if not pair.leaves_dust(outcome) and pair.payable(outcome, NOW):
+    if pair.is_safe(offer, NOW):
         unit = pair.debt.price // pair.debt.reserve.unit + pair.collateral.price // pair.collateral.reserve.unit + 2
         assert pair.profit_value(outcome) <= found.profit_base + 2 * unit
 
