@@ -12,7 +12,11 @@ class Breakers(Table):
     """A limit that is absent does not apply."""
 
     gas_per_hour_wei: Wad | None = Field(
-        None, alias="gas_per_hour", description="Most native coin spent on gas within an hour."
+        None,
+        alias="gas_per_hour",
+        description="Most native coin spent on gas within an hour. What has no room, be it a new transaction or a "
+        "higher price for one that waits, is not sent. A cancellation is, at 21,000 gas (on rollups, and their data "
+        "fee).",
     )
     gas_per_day_wei: Wad | None = Field(None, alias="gas_per_day", description="The same within 24 hours.")
     loss_per_hour_wad: Wad | None = Field(

@@ -34,14 +34,25 @@ class Executor(Table):
     confirmations: int = Field(
         3, ge=1, le=10_000, description="Blocks until a transaction of ours counts as confirmed."
     )
-    max_fee_wei: Gwei = Field(500 * 10**9, alias="max_fee_gwei", description="Never pay more than this per gas.")
+    max_fee_wei: Gwei = Field(
+        500 * 10**9,
+        alias="max_fee_gwei",
+        description="Never pay more than this per gas. A first offer is 79 % of it at most where the next block takes "
+        "that: one replacement fits in between, and one cancellation.",
+    )
     min_tip_wei: Gwei = Field(10**7, alias="min_tip_gwei", description="Least priority fee offered per gas.")
-    max_tip_wei: Gwei = Field(20 * 10**9, alias="max_tip_gwei", description="Largest priority fee offered per gas.")
+    max_tip_wei: Gwei = Field(
+        20 * 10**9,
+        alias="max_tip_gwei",
+        description="Largest priority fee offered per gas, also by what replaces or cancels another; a first offer is "
+        "79 % of it at most, which leaves room for both. Where min_tip_gwei leaves none, they go up to 27 % above "
+        "that.",
+    )
     tip_share_bps: Bps = Field(
         1_000,
         alias="tip_share",
         description="Share of a liquidation's expected profit offered as priority fee on top of what recent blocks "
-        "paid, up to max_tip_gwei.",
+        "paid, up to 79 % of max_tip_gwei.",
     )
     approve_exactly: bool = Field(
         False, description="Approve what a liquidation needs each time, instead of everything once (which is faster)."

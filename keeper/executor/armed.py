@@ -206,7 +206,8 @@ def is_well_paid(draft: Draft, market: Market) -> bool:
     fees, usual = draft.fees, market.fresh
     if fees is None or usual is None or fees.max_fee_wei > market.cap_wei:
         return False
-    enough = forecast_base_fee(market.base_fee_wei, _FEES_LAST) + fees.tip_wei
+    lasting = forecast_base_fee(market.base_fee_wei, _FEES_LAST) + fees.tip_wei
+    enough = max(min(lasting, market.first_cap_wei), market.base_fee_wei + fees.tip_wei)
     return enough <= fees.max_fee_wei <= 2 * usual.max_fee_wei + fees.tip_wei and fees.tip_wei >= usual.tip_wei
 
 

@@ -21,7 +21,7 @@ from keeper.core.types import Block, BlockRef, Skip
 from keeper.executor.ahead import Ahead, distinct_gas, fees_behind, marked, update_of
 from keeper.executor.compose import Draft
 from keeper.executor.dispatch import Dispatch
-from keeper.executor.fees import Fees
+from keeper.executor.fees import REPLACEMENT, Fees, below
 from keeper.executor.financier import Financier
 from keeper.executor.journal import Journal
 from keeper.executor.ports import BehindRoute, Mode, Opportunity, PendingPrices, RawSender, Settings, Venue
@@ -207,9 +207,18 @@ class Behind:
             ahead.fees,
             base_fee,
             forecast_blocks=settings.forecast_blocks,
-            max_tip_wei=settings.max_tip_wei,
-            cap_wei=settings.max_fee_wei,
+            max_tip_wei=settings.first_tip_wei,
+            cap_wei=below(settings.max_fee_wei, REPLACEMENT),  # it can be given up
         )
         if isinstance(fees, Skip):
             return fees
-        return Market(base_fee + fees.tip_wei, fees, fees.max_fee_wei, base_fee, fees.tip_wei)
+        most_wei = fees.max_fee_wei
+        return Market(
+            needed_fee_wei=base_fee + fees.tip_wei,
+            fresh=fees,
+            cap_wei=most_wei,
+            first_cap_wei=most_wei,
+            tip_cap_wei=settings.tip_cap_wei,
+            base_fee_wei=base_fee,
+            typical_tip_wei=fees.tip_wei,
+        )

@@ -18,6 +18,12 @@ CHANGE_DENOMINATOR = 8
 # Nodes refuse a replacement below +10 %; some ask for 12.5 %.
 _BUMP_NUMERATOR, _BUMP_DENOMINATOR = 9, 8
 
+# What is left above a first offer: one step to outbid it, and above that one to give its nonce up.
+FIRST, REPLACEMENT, CANCELLATION = 2, 1, 0
+
+# 0.001 gwei, far below what anybody notices: from nothing, a tip has to rise by a wei at each replacement.
+_NEGLIGIBLE_TIP_WEI = 10**6
+
 
 @dataclass(frozen=True, slots=True)
 class Fees:
@@ -64,8 +70,21 @@ def tip_from_profit(
     return min(typical_wei + max(extra, 0), max(ceiling_wei, typical_wei))
 
 
+def below(cap_wei: int, steps: int) -> int:
+    """The most that can be replaced so many times (FIRST, REPLACEMENT, CANCELLATION) without exceeding the cap."""
+    for _ in range(steps):
+        cap_wei = cap_wei * _BUMP_DENOMINATOR // _BUMP_NUMERATOR
+    return cap_wei
+
+
+def tip_cap(min_tip_wei: int, max_tip_wei: int) -> int:
+    """The most that a replacement may tip: max_tip, or what two replacements of min_tip come to, where that is more.
+    What cannot be outbid holds its nonce, and all behind it."""
+    return max(max_tip_wei, _bump(_bump(min_tip_wei)), _NEGLIGIBLE_TIP_WEI)
+
+
 def choose_fees(next_base_fee_wei: int, tip_wei: int, *, forecast_blocks: int, cap_wei: int) -> Fees | Skip:
-    """Fees that stay includable for `forecast_blocks` more blocks if the cap allows it.
+    """Fees that stay includable for `forecast_blocks` more blocks, if that leaves room for replacements below the cap.
 
     The cap binds the maximum; a Skip says that not even the next block would take it.
     """
@@ -76,19 +95,20 @@ def choose_fees(next_base_fee_wei: int, tip_wei: int, *, forecast_blocks: int, c
             f"the next block costs {needed} wei per gas (base fee {next_base_fee_wei} + tip {tip_wei}), above "
             f"max_fee_gwei ({cap_wei} wei); raise it, or wait until gas is cheaper",
         )
-    return Fees(min(forecast_base_fee(next_base_fee_wei, forecast_blocks) + tip_wei, cap_wei), tip_wei)
+    lasting = forecast_base_fee(next_base_fee_wei, forecast_blocks) + tip_wei
+    return Fees(max(min(lasting, below(cap_wei, FIRST)), needed), tip_wei)
 
 
-def bump_fees(old: Fees, fresh: Fees | None, *, cap_wei: int) -> Fees | None:
+def bump_fees(old: Fees, fresh: Fees | None, *, cap_wei: int, tip_cap_wei: int) -> Fees | None:
     """Fees with which a transaction replaces one that pays `old`: at least an eighth more on both fields, rounded up,
-    and as much as `fresh` (what a new transaction would pay) as far as the cap allows. None when the cap forbids it.
+    and as much as `fresh` (what a new transaction would pay) as far as the caps allow. None when a cap forbids it.
     """
     max_fee = _bump(old.max_fee_wei)
     tip = _bump(old.tip_wei)
-    if max(max_fee, tip) > cap_wei:
+    if max(max_fee, tip) > cap_wei or tip > tip_cap_wei:
         return None
     if fresh is not None:
-        max_fee, tip = max(max_fee, fresh.max_fee_wei), max(tip, fresh.tip_wei)
+        max_fee, tip = max(max_fee, fresh.max_fee_wei), max(tip, min(fresh.tip_wei, tip_cap_wei))
     max_fee = min(max(max_fee, tip), cap_wei)
     return Fees(max_fee, min(tip, max_fee))
 

@@ -1,7 +1,8 @@
 """The breakers over time: what was mined in the last day, which of them tripped, and who may go on.
 
 What tripped is kept in the store with its reason, so that a restart changes nothing; every step is in the audit trail
-under `breakers`. Only new transactions are held back: those on their way are tended, replaced and cancelled as ever.
+under `breakers`. Only new transactions are held back: those on their way are tended and cancelled as ever, and
+replaced as far as the spend limits have room.
 """
 
 from __future__ import annotations
@@ -157,6 +158,11 @@ class Guard:
         elif reason is not None:
             self._trip([Trip(reason.code, reason.detail, now, block)])
         return count
+
+    def room(self, more_wei: int, committed_wei: int) -> Skip | None:
+        """Why what is on its way may not cost so much more at the most; None when the spend limits have room. Nothing
+        trips: it waits at its price."""
+        return admit(self._limits, self._counted(), [more_wei], committed_wei, self._clock())[1]
 
     def admit_losses(self, losses_wad: Sequence[int], committed_wad: int, block: int) -> int:
         """How many, from the first, may be sent now of transactions that are planned to lose so much each."""

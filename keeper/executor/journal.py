@@ -12,7 +12,7 @@ from keeper.core.records import Intent, IntentStatus
 from keeper.core.types import Block, BlockRef
 from keeper.executor.accounts import load_statement
 from keeper.executor.legs import legs_of
-from keeper.executor.lifecycle import is_cancelling, is_open, is_spent, nonce_of, orphan
+from keeper.executor.lifecycle import is_cancelling, is_open, is_spent, most_wei, nonce_of, orphan
 from keeper.executor.reverts import is_lasting
 
 
@@ -96,11 +96,11 @@ class Journal:
             if i.kind == "liquidation" and i.debt_asset == asset and is_open(i) and not is_cancelling(i)
         )
 
-    def committed_wei(self) -> int:
-        """The most that all on their way can cost in native coin: gas, and tips to builders."""
-        waiting = [i for i in self._intents.values() if is_open(i)]
-        gas = sum(i.attempts[-1].gas_limit * i.attempts[-1].max_fee_wei for i in waiting)
-        return gas + sum(_tip_wei(i) for i in waiting if not is_cancelling(i))
+    def committed_wei(self, changed: Iterable[Intent] = ()) -> int:
+        """The most that all on their way can cost in native coin: gas, and tips to builders. changed: some of them, as
+        they will be once recorded."""
+        waiting = [i for i in (self._intents | {i.id: i for i in changed}).values() if is_open(i)]
+        return sum(most_wei(i) for i in waiting) + sum(_tip_wei(i) for i in waiting if not is_cancelling(i))
 
     def committed_loss_wad(self) -> int:
         """What those on their way are expected to lose, in whole units of the base currency scaled by 1e18."""

@@ -72,6 +72,11 @@ def nonce_of(intent: Intent) -> int:
     return intent.attempts[0].nonce
 
 
+def most_wei(intent: Intent) -> int:
+    """The most gas that it can cost: each of its attempts may still be the one that is mined."""
+    return max(attempt.gas_limit * attempt.max_fee_wei for attempt in intent.attempts)
+
+
 def is_spent(intent: Intent) -> bool:
     """Whether a block showed the intent's nonce used."""
     return intent.included_number is not None

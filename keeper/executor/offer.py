@@ -39,10 +39,10 @@ def bid(profit_wei: int, spare_wei: int, gas: int, market: Market, settings: Set
         gas,
         typical_wei=market.typical_tip_wei,
         share_bps=settings.tip_share_bps,
-        ceiling_wei=min(settings.max_tip_wei, market.cap_wei - market.base_fee_wei),
+        ceiling_wei=min(settings.first_tip_wei, market.cap_wei - market.base_fee_wei),
     )
     most_wei = forecast_base_fee(market.base_fee_wei, settings.forecast_blocks) + tip
-    return Fees(min(most_wei, market.cap_wei), tip)
+    return Fees(max(min(most_wei, market.first_cap_wei), market.base_fee_wei + tip), tip)
 
 
 def padded_gas(gas_used: int) -> int:

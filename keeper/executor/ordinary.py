@@ -147,10 +147,11 @@ class Ordinary:
             market,
             composer,
             replace_after_blocks=self._kit.settings.replace_after_blocks,
+            room=self._selection.room,
             now=self._kit.clock(),
         )
         said = self._postings.payable(said, drafts, market.fresh, answers.wallet.native_wei)
-        drafts = [*orders, *self._selection.admit([*drafts, *said], market.fresh, block)]
+        drafts = [*orders, *self._selection.admit([*drafts, *said], market.fresh, block, changed)]
         new = self._signatory.compose(composer, drafts, answers.sight.nonce, market.fresh, block.ref)
         swallowed = [i for i in following if i.id not in busy and followed[i.id].wanted and _is_gone(i, answers)]
         leaving = [*outgoing, *(intent.attempts[-1] for intent in (*new, *swallowed))]

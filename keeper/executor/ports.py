@@ -12,6 +12,7 @@ from keeper.core.errors import KeeperError
 from keeper.core.ports import ProtocolAdapter
 from keeper.core.types import Block, BlockRef, Book, Call, CallResult, Prices, RawLog
 from keeper.core.units import WAD
+from keeper.executor.fees import FIRST, below, tip_cap
 
 if TYPE_CHECKING:
     import asyncio
@@ -149,7 +150,7 @@ class Settings:
     bad_debt_loss: what liquidating a position that is worth less than it owes may cost; None for no more than others.
     native_asset: the wrapped native coin, whose price values gas. Without a price for it nothing is profitable.
     approve_exactly: approve what the plans of a block can be charged, instead of everything at once and for all.
-    max_fee_wei caps every attempt, replacements and cancellations included.
+    max_fee_wei and tip_cap_wei cap every attempt, replacements and cancellations included.
     tip_share_bps: part of the expected profit that is offered on top of what recent blocks' transactions paid.
     max_batch: most small liquidations of our contract in one transaction; 1 never puts any together.
     cooldown_blocks: how long a cause is left alone after a transaction for it was mined and reverted;
@@ -193,6 +194,16 @@ class Settings:
     spenders: frozenset[bytes] = frozenset()
     approves: bool = True
     deadline_s: float = 4.0
+
+    @property
+    def tip_cap_wei(self) -> int:
+        """Of replacements and cancellations."""
+        return tip_cap(self.min_tip_wei, self.max_tip_wei)
+
+    @property
+    def first_tip_wei(self) -> int:
+        """The largest tip of a first attempt: two replacements of it stay within `tip_cap_wei`."""
+        return min(self.max_tip_wei, below(self.tip_cap_wei, FIRST))
 
     def min_profit_base(self, base_decimals: int) -> int:
         """In base-currency units, rounded up."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
 
+from keeper.core.records import Intent
 from keeper.core.types import Block, Skip
 from keeper.executor.accept import accept
 from keeper.executor.choose import (
@@ -68,13 +69,20 @@ class Selection:
         native, balance_wei = self._settings.native_asset, answers.wallet.native_wei
         return self._guard.review(venues, native, block.number, balance_wei, self._unexplained())
 
-    def admit(self, drafts: list[Draft], fees: Fees | None, block: Block) -> list[Draft]:
-        """The drafts, from the first, that the spend limits have room for at the most they can cost."""
+    def room(self, more_wei: int) -> Skip | None:
+        """Why what is on its way may not cost so much more at the most."""
+        return None if self._guard is None else self._guard.room(more_wei, self._journal.committed_wei())
+
+    def admit(
+        self, drafts: list[Draft], fees: Fees | None, block: Block, changed: Sequence[Intent] = ()
+    ) -> list[Draft]:
+        """The drafts, from the first, that the spend limits have room for at the most they can cost. changed: of what
+        is on its way, what will be journalled with them."""
         if self._guard is None or fees is None or not drafts:
             return drafts
         drafts = self._without_losses(self._guard, drafts, block)
         costs_wei = [draft.most_wei(fees) for draft in drafts]
-        return drafts[: self._guard.admit(costs_wei, self._journal.committed_wei(), block.number)]
+        return drafts[: self._guard.admit(costs_wei, self._journal.committed_wei(changed), block.number)]
 
     def _without_losses(self, guard: Guard, drafts: list[Draft], block: Block) -> list[Draft]:
         """The drafts but for those that lose more on purpose than the loss limits have room for."""

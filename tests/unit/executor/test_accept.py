@@ -20,7 +20,15 @@ from tests.support.model_pipeline import SETTINGS
 
 BASE = 10**8
 GAS = 200_000
-MARKET = Market(11 * GWEI, Fees(40 * GWEI, GWEI), 500 * GWEI, 10 * GWEI, GWEI)
+MARKET = Market(
+    needed_fee_wei=11 * GWEI,
+    fresh=Fees(40 * GWEI, GWEI),
+    cap_wei=500 * GWEI,
+    first_cap_wei=500 * GWEI,
+    tip_cap_wei=20 * GWEI,
+    base_fee_wei=10 * GWEI,
+    typical_tip_wei=GWEI,
+)
 WALLET = Wallet({TOKEN: 10**6}, {}, {TOKEN: 0, COLLATERAL: 0}, 10**20)
 VENUE = Venue(cast(Any, ModelProtocol()), book_at(Account(open={1})))
 OPPORTUNITY = Opportunity(VENUE, key_of(1))
@@ -49,7 +57,8 @@ def test_what_a_plan_takes_off_for_later_counts_against_it() -> None:
 
 
 def test_a_tenth_of_the_profit_is_offered_on_top_of_what_others_pay() -> None:
-    """$996.60 are left at the typical price, of which a tenth is 0.04983 ether over 200,000 gas; the cap is lower."""
+    """$996.60 are left at the typical price, of which a tenth is 0.04983 ether over 200,000 gas; the cap is lower,
+    and two replacements have to fit below it."""
     dear = replace(SETTINGS, max_tip_wei=10**12)
     draft = sent(plan(), settings=dear)
     assert isinstance(draft, Draft)
@@ -58,7 +67,7 @@ def test_a_tenth_of_the_profit_is_offered_on_top_of_what_others_pay() -> None:
     capped = sent(plan())
     assert isinstance(capped, Draft)
     assert capped.fees is not None
-    assert capped.fees.tip_wei == SETTINGS.max_tip_wei
+    assert capped.fees.tip_wei == SETTINGS.max_tip_wei * 64 // 81
 
 
 def test_what_must_remain_is_never_offered() -> None:

@@ -11,11 +11,16 @@ from hypothesis import strategies as st
 
 from keeper.core.types import Price, Skip
 from keeper.executor.fees import (
+    CANCELLATION,
+    FIRST,
+    REPLACEMENT,
     Fees,
+    below,
     bump_fees,
     choose_fees,
     forecast_base_fee,
     next_base_fee,
+    tip_cap,
     tip_from_history,
     tip_from_profit,
 )
@@ -70,7 +75,7 @@ def test_fees_are_enough_for_the_next_block_and_never_above_the_cap(
 @given(old=st.builds(Fees, fees, fees), fresh=st.none() | st.builds(Fees, fees, fees))
 def test_a_replacement_outbids_both_fields_by_more_than_a_tenth(old: Fees, fresh: Fees | None) -> None:
     """Nodes ask for 10 % on the maximum and on the tip, strictly more."""
-    bumped = bump_fees(old, fresh, cap_wei=10**15)
+    bumped = bump_fees(old, fresh, cap_wei=10**15, tip_cap_wei=10**15)
     assert bumped is not None
     assert bumped.max_fee_wei * 8 >= old.max_fee_wei * 9
     assert bumped.tip_wei * 8 >= old.tip_wei * 9
@@ -82,8 +87,50 @@ def test_a_replacement_outbids_both_fields_by_more_than_a_tenth(old: Fees, fresh
 
 
 def test_no_replacement_above_the_cap() -> None:
-    assert bump_fees(Fees(90 * GWEI, GWEI), None, cap_wei=100 * GWEI) is None
-    assert bump_fees(Fees(80 * GWEI, GWEI), None, cap_wei=90 * GWEI) == Fees(90 * GWEI, 1_125_000_000)
+    assert bump_fees(Fees(90 * GWEI, GWEI), None, cap_wei=100 * GWEI, tip_cap_wei=2 * GWEI) is None
+    assert bump_fees(Fees(80 * GWEI, GWEI), None, cap_wei=90 * GWEI, tip_cap_wei=2 * GWEI) == Fees(
+        90 * GWEI, 1_125_000_000
+    )
+
+
+def test_no_replacement_tips_above_the_cap_of_tips() -> None:
+    """Not even where a new transaction would tip more."""
+    old, fresh = Fees(30 * GWEI, 8 * GWEI), Fees(60 * GWEI, 50 * GWEI)
+    assert bump_fees(old, fresh, cap_wei=500 * GWEI, tip_cap_wei=9 * GWEI) == Fees(60 * GWEI, 9 * GWEI)
+    assert bump_fees(old, fresh, cap_wei=500 * GWEI, tip_cap_wei=9 * GWEI - 1) is None
+
+
+@given(base_fee=fees, tip=fees, cap=st.integers(2, 10**13), blocks=st.integers(0, 10))
+def test_a_first_offer_can_be_outbid_and_then_given_up_below_the_cap(
+    base_fee: int, tip: int, cap: int, blocks: int
+) -> None:
+    """Unless the next block needs so much that this leaves no room."""
+    chosen = choose_fees(base_fee, tip, forecast_blocks=blocks, cap_wei=cap)
+    if isinstance(chosen, Skip) or base_fee + tip > below(cap, FIRST):
+        return
+    for steps in (REPLACEMENT, CANCELLATION):
+        chosen = bump_fees(chosen, None, cap_wei=below(cap, steps), tip_cap_wei=cap)
+        assert chosen is not None
+
+
+@given(least=fees, most=fees)
+def test_a_first_tip_can_be_outbid_twice_below_the_cap_of_tips(least: int, most: int) -> None:
+    """Also where the least tip is the largest, or both are nothing: what cannot be outbid holds its nonce for ever."""
+    settings = Settings(chain_id=1, min_tip_wei=min(least, most), max_tip_wei=max(least, most))
+    assert settings.min_tip_wei <= settings.first_tip_wei <= settings.max_tip_wei
+    offered: Fees | None = Fees(0, settings.first_tip_wei)
+    for steps in (REPLACEMENT, CANCELLATION):
+        assert offered is not None
+        offered = bump_fees(offered, None, cap_wei=10**15, tip_cap_wei=below(settings.tip_cap_wei, steps))
+    assert offered is not None
+    assert offered.tip_wei <= settings.tip_cap_wei
+
+
+def test_the_cap_of_tips_is_the_largest_tip_where_that_leaves_room() -> None:
+    assert tip_cap(GWEI // 100, 20 * GWEI) == 20 * GWEI
+    assert tip_cap(64, 64 + 10**6) == 64 + 10**6
+    assert tip_cap(64 * GWEI, 64 * GWEI) == 81 * GWEI
+    assert tip_cap(0, 0) == 10**6
 
 
 @given(profit=fees, spare=fees, gas=st.integers(1, 10**7), typical=fees, share=st.integers(0, 10_000), ceiling=fees)

@@ -309,9 +309,18 @@ def tended(
         {w.id: judgement for w in waiting},
         sight,
         {last: sent},
-        Market(needed * GWEI, fresh, cap * GWEI, needed * GWEI, 0),
+        Market(
+            needed_fee_wei=needed * GWEI,
+            fresh=fresh,
+            cap_wei=cap * GWEI,
+            first_cap_wei=cap * GWEI,
+            tip_cap_wei=20 * GWEI,
+            base_fee_wei=needed * GWEI,
+            typical_tip_wei=0,
+        ),
         composer,
         replace_after_blocks=3,
+        room=lambda more_wei: None,
         now=1.0,
     )
 
