@@ -3,6 +3,7 @@
 Per position everything that waits is looked at, in order, so that nothing overtakes:
 
     heard nothing   opened … cured, held      dropped: it was over before anybody was to be told
+    heard opened    escalated, held … cured   only the end goes: by when the step was to be told, it was over
     waits for long  opened … cured, unsent    dropped, where a crowd waits: there is more that is true than can be told
     to be held      opened … cured            dropped as well, though nobody looked before the cure came
     heard nothing   cured                     dropped: nobody was told of the opening
@@ -100,15 +101,15 @@ def _reduce(
                 dropped.append((delivery, UNHEARD))
         else:
             believed = False
-            untold = [] if opening is None else kept[opening:]
-            waits = any(
-                one.status is DeliveryStatus.HELD or _until(one, line, route, now) is not None for one in untold
-            )
-            if untold and event is not NoticeEvent.LIQUIDATED and _is_dropped(untold, waits, late):
-                dropped += [(one, OVER) for one in (*untold, delivery)]
-                del kept[len(kept) - len(untold) :]
+            unsent = kept[opening or 0 :]  # of this call
+            lost = event is NoticeEvent.LIQUIDATED
+            over = [] if lost else _over(unsent, line, route, now, late, unheard=opening is not None)
+            kept = [*kept[: opening or 0], *(one for one in unsent if one not in over)]
+            if opening is not None and over == unsent:
+                over.append(delivery)
             else:
                 kept.append(delivery)
+            dropped += [(one, OVER) for one in over]
             opening = None
     return kept, dropped
 
@@ -118,12 +119,19 @@ def _was_dropped_before(delivery: Delivery, line: Line) -> bool:
     return before is not None and before.status is DeliveryStatus.DROPPED
 
 
-def _is_dropped(deliveries: Sequence[Delivery], waits: bool, late: float | None) -> bool:
-    """Whether none was sent because of a rule, by which it waits, and not because a channel does not answer; or for too
-    long."""
-    if not all(one.status in _UNSEEN and one.attempts == 0 for one in deliveries):
-        return False
-    return waits or (late is not None and deliveries[0].created_at < late)
+def _over(
+    unsent: Sequence[Delivery], line: Line, route: Route, now: float, late: float | None, *, unheard: bool
+) -> list[Delivery]:
+    """What is not told any more of a call that ended by no loss: all of it, where nobody has heard of it and a rule
+    holds some of it back, or it waits for too long; else the steps that a rule holds back.
+
+    What a channel refused or did not answer waits by no rule. unheard: the first that is unsent is its opening.
+    """
+    fresh = [one for one in unsent if one.status in _UNSEEN and one.attempts == 0]
+    held = [one for one in fresh if one.status is DeliveryStatus.HELD or _until(one, line, route, now) is not None]
+    if unheard and fresh == unsent and (held or (late is not None and unsent[0].created_at < late)):
+        return list(unsent)
+    return [one for one in held if not (unheard and one is unsent[0])]
 
 
 # --- together ---------------------------------------------------------------------------------------------------------

@@ -83,6 +83,23 @@ def test_in_a_crowd_a_call_that_is_over_and_was_not_sent_for_long_is_never_told(
     assert decide(lost, ALWAYS, DAY, late=NIGHT + 1).ready == lost.waiting
 
 
+def test_a_step_that_is_over_before_morning_is_never_told_but_the_end_of_what_was_heard_is():
+    """It was held, or nobody looked before the cure came; what was tried in vain is told all the same."""
+    for status, due_at in ((HELD, MORNING), (PENDING, NIGHT)):
+        step, cured = wait(ESCALATED, status=status, due_at=due_at), wait(CURED)
+        decision = decide(Line([step, cured], heard=OPENED), QUIET, NIGHT)
+        assert (decision.drop, decision.hold, decision.ready) == ([(step, OVER)], [(cured, MORNING)], [])
+    tried = [wait(ESCALATED, attempts=2), wait(CURED)]
+    decision = decide(Line(tried, heard=OPENED), QUIET, NIGHT)
+    assert (decision.drop, [one for one, _ in decision.hold]) == ([], tried)
+
+
+def test_a_loss_is_told_with_the_steps_before_it():
+    line = [wait(ESCALATED, status=HELD, due_at=MORNING), wait(LIQUIDATED)]
+    decision = decide(Line(line, heard=OPENED), QUIET, NIGHT)
+    assert (decision.ready, decision.drop) == (line, [])
+
+
 def test_a_cure_of_what_was_told_in_the_evening_waits_for_the_morning():
     """It is still true then, and whoever heard of the opening hears of it."""
     cured = wait(CURED)
@@ -171,6 +188,22 @@ def test_what_the_first_channel_was_never_told_is_not_escalated():
 def test_a_call_that_is_cured_in_time_is_not_escalated():
     line = [wait(status=HELD, due_at=NIGHT + 600), wait(CURED)]
     assert escalated(line, NIGHT + 60, status=SENT, sent_at=NIGHT).drop == [(line[0], OVER), (line[1], OVER)]
+
+
+def test_a_step_that_is_cured_in_its_time_is_not_escalated_but_the_cure_is_told():
+    """Whoever was escalated to the opening hears of the end, and not of a depth that somebody dealt with in time."""
+    cured = wait(CURED, "liquidatable")
+    for step in (wait(ESCALATED, "liquidatable"), wait(ESCALATED, "liquidatable", HELD, due_at=NIGHT + 600)):
+        decision = escalated([step, cured], NIGHT + 8, OPENED, status=SENT, sent_at=NIGHT)
+        assert (decision.drop, decision.ready) == ([(step, OVER)], [cured])
+    late = wait(ESCALATED, "liquidatable")
+    assert escalated([late, cured], NIGHT + 600, OPENED, status=SENT, sent_at=NIGHT).ready == [late, cured]
+
+
+def test_of_a_call_whose_opening_was_tried_in_vain_only_the_step_that_was_not_due_is_dropped():
+    opening, step, cured = wait(attempts=3), wait(ESCALATED, "urgent", created_at=NIGHT + 600), wait(CURED, "urgent")
+    decision = escalated([opening, step, cured], NIGHT + 660, status=SENDING, attempts=4)
+    assert (decision.drop, decision.ready) == ([(step, OVER)], [opening, cured])
 
 
 def test_patience_holds_for_what_was_not_looked_at_yet():
