@@ -7,10 +7,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from keeper.core.chain import Window
+from keeper.core.errors import KeeperError, StateUnavailable
 from keeper.core.types import Block
 from keeper.executor.halt import Halt
 from keeper.indexer.rpc.endpoint import Endpoint
-from keeper.indexer.witness import Contradiction, Seen
+from keeper.indexer.witness import Contradiction, Seen, Unproven
 from keeper.mode.crosscheck import CrossCheck
 from tests.unit.test_chain import chain
 
@@ -27,6 +28,8 @@ class Told:
         self.away = False
         self.said = AGREED
         self.lies_alone = False
+        self.fails = False
+        self.unable: list[str] = []
         self.waiting: list[Seen] = []
 
     def others(self) -> list[Endpoint]:
@@ -37,10 +40,17 @@ class Told:
         return taken
 
     async def compare(self, seen: Seen, other: Endpoint) -> Contradiction | None:
+        if self.fails:
+            raise StateUnavailable("a block behind")
         liar = other if self.said == LIED else None
         return None if self.said == AGREED else Contradiction(seen, other, (), (0,), liar)
 
+    def not_proven(self, seen: Seen, error: KeeperError) -> None:
+        self.unable.append(f"{seen.block.number}: {error}")
+
     async def prove(self, seen: Seen) -> Contradiction | None:
+        if self.fails:
+            raise Unproven("no receipts")
         return Contradiction(seen, None, (), (), seen.source) if self.lies_alone else None
 
 
@@ -86,6 +96,35 @@ async def test_what_receipts_say_of_logs_ends_no_doubt_about_states():
     case.witness.lies_alone = True
     assert [await case.block() for _ in range(2)] == [True, True]
     assert case.check.read()["contradictions"] == 3
+
+
+async def test_where_the_other_one_says_nothing_of_a_block_its_receipts_are_asked_for():
+    """One that is behind, or hangs, proves nothing of the one that told of the block."""
+    case = Case()
+    case.witness.fails = True
+    await case.block(AGREED)
+    assert case.witness.unable == [f"{case.window.tip.number}: no receipts"]
+    assert case.check.read()["compared"] == 0
+
+
+async def test_of_an_orphan_nobody_has_to_prove_anything():
+    case = Case()
+    case.witness.fails = True
+    orphan = chain(41)[40]
+    case.witness.waiting = [Seen(orphan, cast(Any, None), (), (), (), OURS)]
+    await case.check.look()
+    assert case.witness.unable == []
+
+
+async def test_whoever_told_of_a_block_is_not_held_against_itself():
+    """It may be another one's turn meanwhile."""
+    case = Case()
+    block: Block = next(case.blocks)
+    case.window.extend(block)
+    case.witness.said = LIED
+    case.witness.waiting = [Seen(block, cast(Any, None), (), (), (), OTHER)]
+    await case.check.look()
+    assert case.check.read()["contradictions"] == case.check.read()["compared"] == 0
 
 
 async def test_agreement_and_a_liar_that_was_found_end_it_at_once():
