@@ -36,6 +36,8 @@ _FEW: Sequence[Mapping[str, Any]] = (
         for probability in (0.03, 0.08, 0.15)
     ),
 )
+_LIKE_CALL = ("watch", "target")  # of these few: so that any call is in order
+_BY_HEALTH = {"watch", "urgent", "hysteresis", "target"}  # lines that volatility draws, where it has a say
 _shared: list[tuple[History, Sequence[Track]]] = []  # in a worker: what it was started with
 
 
@@ -43,7 +45,7 @@ def sweep(
     args: argparse.Namespace, margin: MarginCalls, history: History, tracks: Sequence[Track], report: Report
 ) -> int:
     """margin: what is compared with, and what the swept keys are changes of."""
-    labelled = [("as configured", margin), *_settings(args.sweep, margin)]
+    labelled = [("as configured", margin), *settings(args.sweep, margin)]
     workers = max(1, min(args.workers or os.cpu_count() or 1, len(labelled)))
     rows: list[Json] = []
     with ProcessPoolExecutor(workers, get_context("spawn"), _start, (history, tracks)) as pool:
@@ -78,23 +80,44 @@ def _judge(margin: MarginCalls) -> Json:
     return summary(replay(history, tracks, rule_of(margin), lambda *_: None), settings_of(margin))
 
 
-def _settings(swept: Sequence[str], margin: MarginCalls) -> Iterator[tuple[str, MarginCalls]]:
+def settings(swept: Sequence[str], margin: MarginCalls) -> Iterator[tuple[str, MarginCalls]]:
+    """Each combination of what is swept, with its label. Raises ConfigError for what is no setting."""
     if not swept:
         for tables in _FEW:
-            yield _label(tables), _checked(tables)
+            yield _label({key: one for key, one in tables.items() if key not in _LIKE_CALL}), _checked(tables)
         return
     axes = [_axis(text) for text in swept]
-    base = _written(margin)
+    keys, configured = [key for key, _ in axes], _configured_by(margin)
     for values in itertools.product(*(values for _, values in axes)):
-        tables = json.loads(json.dumps(base))
-        changes = {}
-        for (key, _), chosen in zip(axes, values, strict=True):
+        changes = dict(zip(keys, values, strict=True))
+        by = changes.get("by", _by(keys, configured))
+        if by != configured:
+            changes = {"by": by, **changes}
+        tables = _written(margin, by) | {"by": by}
+        for key, chosen in changes.items():
             *outer, name = key.split(".")
             table = tables
             for part in outer:
                 table = table.setdefault(part, {})
-            table[name] = changes[key] = chosen
+            table[name] = chosen
         yield _label(changes), _checked(tables)
+
+
+def _configured_by(margin: MarginCalls) -> str:
+    """What `auto` comes to."""
+    if margin.by == "auto":
+        return "health" if margin.by_health else "both"
+    return margin.by
+
+
+def _by(swept: Sequence[str], configured: str) -> str:
+    """What positions are called by where these keys are swept and `by` is not: as configured, unless one would be of no
+    effect by that."""
+    if any(key.startswith("volatility.") for key in swept):
+        by = "both" if configured == "health" else configured
+    else:
+        by = "health" if any(key in _BY_HEALTH for key in swept) else configured
+    return "both" if by == "probability" and "call" in swept else by
 
 
 def _axis(text: str) -> tuple[str, list[Any]]:
@@ -115,8 +138,9 @@ def _value(key: str, text: str) -> Any:
     return numbers if key.endswith(".memories_hours") else numbers[0]
 
 
-def _written(margin: MarginCalls) -> Json:
-    """The keys that were given, as the file has them."""
+def _written(margin: MarginCalls, by: str) -> Json:
+    """The keys that were given, as the file has them, but for those that have no say where positions are called by
+    something else than configured."""
     tables = margin.model_dump(by_alias=True, exclude_unset=True, exclude={"accounts"})
     for name, field in type(margin).model_fields.items():
         alias = field.alias or name
@@ -124,7 +148,8 @@ def _written(margin: MarginCalls) -> Json:
             tables[alias] = format_units(tables[alias], 18)
     if "widest" in tables.get("volatility", {}):
         tables["volatility"]["widest"] = format_units(tables["volatility"]["widest"], 18)
-    return tables
+    mute = {"health": {"volatility"}, "both": _BY_HEALTH, "probability": {"call", *_BY_HEALTH}}.get(by, set())
+    return {key: one for key, one in tables.items() if key not in mute}
 
 
 def _checked(tables: Mapping[str, Any]) -> MarginCalls:
@@ -147,10 +172,10 @@ def _label(changes: Mapping[str, Any]) -> str:
     for key, one in changes.items():
         if isinstance(one, Mapping):
             parts.append(_label(one))
-        elif key not in ("by", "watch", "target"):
+        elif key != "by":
             shown = "+".join(f"{part:g}" for part in one) if isinstance(one, tuple) else f"{one}"
             parts.append(f"{key.rpartition('.')[2]} {shown}")
-        elif key == "by":
+        else:
             parts.append(f"by {one}")
     return ", ".join(parts)
 
