@@ -121,12 +121,20 @@ class CallNotice(ABC):
     def _cures(self) -> Section:
         at = self.at
         target = format_units(at.rules.target_wad, 18)
+        if at.open_at_any_health:
+            if not at.dossier.demands:
+                return lines(
+                    "No single deposit or repayment that the protocol takes now keeps it from being liquidated."
+                )
+            return listing("Open at any health until it is repaid in full, interest included", self._cured_by())
         if not at.dossier.demands and at.factor_wad is not None:
             return lines(f"No single deposit or repayment that the protocol takes now restores {target}.")
-        return listing(f"To restore {target}, do one of", map(self._cure, at.dossier.demands))
+        return listing(f"To restore {target}, do one of", self._cured_by())
 
-    def _cure(self, demand: Demand) -> str:
-        return words.demand_words(demand, self.at.value(self.at.dossier.value(demand.asset, demand.amount)))
+    def _cured_by(self) -> Iterator[str]:
+        for demand in self.at.dossier.demands:
+            worth = self.at.dossier.value(demand.asset, demand.amount)
+            yield words.demand_words(demand, self.at.value(worth))
 
     def _breaches(self) -> Section:
         at = self.at

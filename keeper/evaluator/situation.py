@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from keeper.core.types import Band, Block, Health
+from keeper.core.units import WAD
 from keeper.evaluator import wording as words
 from keeper.evaluator.bands import BandRules
 from keeper.evaluator.directory import Directory
@@ -41,6 +42,12 @@ class Situation:
     @property
     def factor_wad(self) -> int | None:
         return None if self.health is None else self.health.factor_wad
+
+    @property
+    def open_at_any_health(self) -> bool:
+        """Whether it may be liquidated although its health does not say so: for what it owes, as Venus forces it."""
+        health = self.health
+        return health is not None and health.liquidatable and health.factor_wad is not None and health.factor_wad >= WAD
 
     @property
     def band(self) -> Band:

@@ -38,13 +38,13 @@ def repaid(line: Line, assets: int) -> Line:
 
 
 def demands(position: Sheet, target_wad: int) -> tuple[Demand, ...]:
-    """For each collateral the smallest supply, for each debt the smallest repayment, that alone reaches the target.
+    """For each collateral the smallest supply, for each debt the smallest repayment, that alone reaches the target and
+    leaves nothing to be liquidated at any health (`Sheet.forced`): of a single forced debt all of it.
 
-    Nothing when the target is met already, or while an asset is unpriced. Left out: what the pool would refuse (paused,
-    above its supply cap), debts whose full repayment is not enough, and supplies beyond 2^120.
+    Nothing when that is so already, or while an asset is unpriced. Left out: what the pool would refuse (paused, above
+    its supply cap), debts whose full repayment is not enough, and supplies beyond 2^120.
     """
-    health = position.health_wad
-    if position.unpriced or health is None or health >= target_wad:
+    if position.unpriced or _restored(position, target_wad):
         return ()
     found: list[Demand] = []
     for line in position.lines:
@@ -55,6 +55,12 @@ def demands(position: Sheet, target_wad: int) -> tuple[Demand, ...]:
         if line.owed_assets and not line.market.is_paused(Action.REPAY):
             found += _least(position, line, "repay", repaid, line.owed_assets, target_wad)
     return tuple(found)
+
+
+def _restored(position: Sheet, target_wad: int) -> bool:
+    """A forced debt has to be gone to the last unit, even where that is worth nothing: it grows."""
+    health = position.health_wad
+    return not position.forced and (health is None or health >= target_wad)
 
 
 def _room(line: Line) -> int:
@@ -68,16 +74,19 @@ def _room(line: Line) -> int:
 def _least(
     position: Sheet, line: Line, action: str, act: Callable[[Line, int], Line], most: int, target_wad: int
 ) -> list[Demand]:
+    def after(assets: int) -> Sheet:
+        return position.with_line(act(line, assets))
+
     def health(assets: int) -> int | None:
-        return position.with_line(act(line, assets)).health_wad
+        return after(assets).health_wad
 
     def cured(assets: int) -> bool:
-        reached = health(assets)
-        return reached is None or reached >= target_wad
+        return _restored(after(assets), target_wad)
 
     if most <= 0 or not cured(most):
         return []
-    assets = least(cured, 1, most, _near(health, action, most, target_wad))
+    near = most if position.forced else _near(health, action, most, target_wad)
+    assets = least(cured, 1, most, near)
     one = line.market
     return [Demand(action, one.asset, one.symbol, one.decimals, assets, health(assets))]
 
@@ -95,8 +104,9 @@ def _near(health: Callable[[int], int | None], action: str, most: int, target_wa
 
 def breach_prices(position: Sheet) -> tuple[BreachPrice, ...]:
     """For each collateral asset the highest price at which the account can be liquidated, all else equal: it can
-    there and not one unit above. Left out: assets whose price alone cannot bring it about."""
-    if position.unpriced or position.totals().health_wad is None:
+    there and not one unit above. Left out: assets whose price alone cannot bring it about; so all of them while it is
+    open at any health."""
+    if position.unpriced or position.forced or position.totals().health_wad is None:
         return ()
     found = []
     for line in position.lines:
