@@ -22,6 +22,7 @@ from keeper.core.latency import Latency
 from keeper.core.ports import Store
 from keeper.core.records import CommittedBlock, Notice
 from keeper.core.types import Block, Call, CallResult, RawLog, Update
+from keeper.evaluator.judge import Ruling
 from keeper.executor.executor import Executor
 from keeper.executor.ports import Venue
 from keeper.indexer.reads import drive
@@ -135,7 +136,7 @@ class Pipeline:
             await self._commit(step)
 
     async def _commit(self, step: Committed) -> None:
-        block, stored, acting, confirming = step.block, asyncio.Event(), None, None
+        block, stored, acting = step.block, asyncio.Event(), None
         self.begin(block, self._received(block))
         asked = self._executor.firing.ask_others(block) if step.tip else None
         tried = self._executor.firing.try_ready(block, self.landing_at(block)) if step.tip else None
@@ -153,8 +154,6 @@ class Pipeline:
                 acting = asyncio.create_task(
                     self._executor.act(block, opportunities, self._memory.venues, landing_at, stored), name="act"
                 )
-                if self._confirming is not None:
-                    confirming = self._confirming.ask(block, self._memory.venues, rulings)
                 await asyncio.sleep(0)  # its question to the node leaves now; the node and our disk then work together
             self._memory.keep(block, facts, rulings, intents, read.finalized)
         except BaseException:
@@ -164,18 +163,28 @@ class Pipeline:
             raise
         stored.set()
         try:
-            if acting is not None:
-                await acting
-            if self._confirming is not None and confirming is not None:
-                rulings = await self._confirming.weigh(block, rulings, confirming)
-            elif self._confirming is not None:
-                self._confirming.owe(rulings)
+            rulings = await self._confirmed(block, rulings, acting)
         finally:  # whatever becomes of our transactions, owners hear
             turned = [track for track in self._memory.tracks if track.turn()]
             self._telling.tell(rulings, present=step.tip)
             for track in turned:
                 if track.judge.wants_sorting:
                     track.judge.sort(track.book, block.timestamp)
+
+    async def _confirmed(self, block: Block, rulings: list[Ruling], acting: asyncio.Task[None] | None) -> list[Ruling]:
+        """The rulings with whom others see otherwise, once what the block has us do has left. They are asked behind
+        that, and answer while it is on its way. acting: None while a gap is gone through, of which nobody is told."""
+        confirming = self._confirming
+        if acting is None:
+            if confirming is not None:
+                confirming.owe(rulings)
+            return rulings
+        if confirming is None:
+            await acting
+            return rulings
+        asked = confirming.ask(block, self._memory.venues, rulings)
+        await acting
+        return await confirming.weigh(block, rulings, asked)
 
     def skip_to(self, block: Block, updates: Sequence[Update[Any, Any]], *, present: bool) -> None:
         """Arrive at a block over a gap that a backfill scanned. What was liquidated before anything was followed is
