@@ -73,7 +73,10 @@ def as_tried(
         return None
     if said is None or not seen:
         return None
-    repaid, seized = sum(one.repaid_assets for one in seen), sum(one.seized_assets for one in seen)
+    taken = _taken(seen, plan.debt_asset, plan.collateral_asset)
+    if taken.other_assets:
+        return None
+    repaid, seized = taken.repaid, taken.seized
     tip = gas_value(financing.tip_wei, native, venue.adapter.base_decimals(venue.book.market))
     gained = _value(said.gain, financing.gain_decimals, financing.haircut_bps, price, venue)
     return replace(
@@ -173,21 +176,20 @@ def realize(
     intent: Intent, receipt: Receipt, venue: Venue, decimals: Mapping[bytes, int], native_asset: bytes | None
 ) -> Intent:
     """The intent with what its transaction's logs say, and the profit. The profit stays unknown when a price or a
-    token's decimals are, or when our contract does not say what it gained.
+    token's decimals are, or when our contract does not say what it gained, or when other assets changed hands, too.
     """
     try:
         seen = [
-            one
-            for one in _liquidations(venue, receipt.logs)
-            if venue.adapter.position_id(one.key) == intent.position and one.debt_asset == intent.debt_asset
+            one for one in _liquidations(venue, receipt.logs) if venue.adapter.position_id(one.key) == intent.position
         ]
     except DecodeError as error:
         log.warning("liquidation_receipt_not_decoded", intent=intent.id, error=str(error))
         return intent
-    repaid, seized = sum(one.repaid_assets for one in seen), sum(one.seized_assets for one in seen)
-    intent = replace(intent, repaid_assets=repaid, seized_assets=seized)
     debt, collateral = intent.debt_asset, intent.collateral_asset
-    if debt is None or collateral is None:
+    taken = _taken(seen, debt, collateral)
+    repaid, seized = taken.repaid, taken.seized
+    intent = replace(intent, repaid_assets=repaid, seized_assets=seized)
+    if debt is None or collateral is None or taken.other_assets:
         return intent
     base, haircut_bps = venue.adapter.base_decimals(venue.book.market), int(intent.plan.get("haircut_bps", 0))
     rates = rates_at(debt, collateral, native_asset, venue.prices, decimals, base, haircut_bps)
@@ -200,6 +202,28 @@ def realize(
         causes = difference(load_statement(expected), statement)
         said["difference"] = {cause: str(amount) for cause, amount in causes.items()}
     return replace(intent, profit_realized=statement.profit, realized=said)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """Raw units of the planned debt and of the planned collateral. other_assets: whether there were any besides."""
+
+    repaid: int
+    seized: int
+    other_assets: bool
+
+
+def _taken(seen: Sequence[Liquidated], debt: bytes | None, collateral: bytes | None) -> _Taken:
+    """What liquidations of one position took. One call may take several assets (Venus heals accounts whole), whose
+    owner may have pledged or borrowed another one since it was planned; which is told with which is of no account."""
+    return _Taken(
+        sum(one.repaid_assets for one in seen if one.debt_asset == debt),
+        sum(one.seized_assets for one in seen if one.collateral_asset == collateral),
+        any(
+            (one.repaid_assets and one.debt_asset != debt) or (one.seized_assets and one.collateral_asset != collateral)
+            for one in seen
+        ),
+    )
 
 
 def _liquidations(venue: Venue, logs: Iterable[RawLog]) -> Sequence[Liquidated]:

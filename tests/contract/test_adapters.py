@@ -25,7 +25,7 @@ import keeper.protocols
 from keeper.config.table import kinds, plugin
 from keeper.core.encoding import dump_prices, load_prices
 from keeper.core.errors import DecodeError
-from keeper.core.ports import Rejudges, Weighable
+from keeper.core.ports import Rejudges, Watchable, Weighable
 from keeper.core.types import Block, BlockRef, Book, Call, Health, LiquidationPlan, Log, Skip, Token
 from keeper.core.units import WAD
 from keeper.evaluator.columns import Columns, vector_of
@@ -185,6 +185,20 @@ def fold(case: Case, logs: Sequence[Log]) -> None:
     reads = adapter.sync(Book(market), block, logs, [bytes(32)] * len(calls))
     with suppress(StopIteration):
         next(reads)
+
+
+def test_liquidations_are_told_by_the_logs_that_are_asked_for_them(case: Case) -> None:
+    """Whoever follows a few accounts by state alone asks for no others."""
+    adapter, market = case.adapter, case.log_market
+    if isinstance(adapter, Watchable):
+        asked = adapter.liquidation_filter(market)
+        needed = [
+            log
+            for log in case.logs
+            if bytes.fromhex(log.address[2:]) in asked.addresses and bytes.fromhex(log.topics[0][2:]) in asked.topics
+        ]
+        assert 0 < len(needed) < len(case.logs)
+        assert adapter.liquidations(market, needed) == adapter.liquidations(market, case.logs)
 
 
 def test_every_event_passes_the_filter_and_says_something(case: Case) -> None:

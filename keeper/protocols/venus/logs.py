@@ -14,6 +14,7 @@ from keeper.core.errors import DecodeError
 from keeper.core.types import Liquidated, LogFilter, RawLog
 from keeper.core.units import WAD
 from keeper.protocols.venus import abi
+from keeper.protocols.venus.heals import Heal, Heals, Leg, Place
 from keeper.protocols.venus.interest import stored
 from keeper.protocols.venus.state import Market, VMarket
 
@@ -53,19 +54,37 @@ def log_filter(market: Market) -> LogFilter:
 
 
 def liquidation_filter(market: Market) -> LogFilter:
-    return LogFilter(frozenset(market.by_vtoken), frozenset({bytes.fromhex(abi.LIQUIDATED[2:])}))
+    topics = {abi.LIQUIDATED, abi.HEALED, abi.TRANSFER} if market.isolated else {abi.LIQUIDATED}
+    return LogFilter(frozenset(market.by_vtoken), frozenset(bytes.fromhex(topic[2:]) for topic in topics))
 
 
 def fold(market: Market, logs: Iterable[RawLog]) -> Seen:
-    """Raises DecodeError for a log that does not have the shape of its event."""
-    seen, indices = Seen(), dict[bytes, int]()
+    """Whole transactions: what a heal seized is in other logs of its transaction.
+
+    Raises DecodeError for a log that does not have the shape of its event.
+    """
+    folding = _Folding(market)
     wanted = [log for log in logs if log.topics and log.topics[0] in abi.TOPICS]
     for log in sorted(wanted, key=_place):
-        _take(market, log, seen, indices)
-    return seen
+        _take(folding, log)
+    placed = sorted([*folding.liquidated, *folding.heals.told(market)], key=lambda one: one[0])
+    folding.seen.liquidations = [liquidation for _, liquidation in placed]
+    return folding.seen
 
 
-def _take(market: Market, log: RawLog, seen: Seen, indices: dict[bytes, int]) -> None:
+@dataclass(slots=True)
+class _Folding:
+    """indices: borrow indices as last logged, by vToken."""
+
+    market: Market
+    seen: Seen = field(default_factory=Seen)
+    indices: dict[bytes, int] = field(default_factory=dict)
+    heals: Heals = field(default_factory=Heals)
+    liquidated: list[tuple[Place, Liquidated]] = field(default_factory=list)
+
+
+def _take(folding: _Folding, log: RawLog) -> None:
+    market, seen, indices = folding.market, folding.seen, folding.indices
     event, source = log.topics[0], _address_of(log)
     if source == market.comptroller:
         if event in (abi.ENTERED, abi.EXITED):
@@ -82,8 +101,12 @@ def _take(market: Market, log: RawLog, seen: Seen, indices: dict[bytes, int]) ->
     if event == abi.ACCRUED:
         indices[source] = _words(log, 4)[2]
     elif event == abi.TRANSFER:
-        parties = _addresses(log, 3, (0, 1))
-        seen.balances.update((party, source) for party in parties if party not in (_NOBODY, source))
+        giver, taker, tokens = _words(log, 3)
+        parties = _as_address(log, giver), _as_address(log, taker)
+        accounts = [(party, source) for party in parties if party not in (_NOBODY, source)]
+        seen.balances.update(accounts)
+        if market.isolated and len(accounts) == 2:
+            folding.heals.received(_heal(log, healer=parties[1], account=parties[0]), Leg(_place(log), source, tokens))
     elif event == abi.BORROWED:
         borrower, _, principal, _ = _words(log, 4)
         _owes(seen, log, source, _as_address(log, borrower), principal, indices)
@@ -91,10 +114,22 @@ def _take(market: Market, log: RawLog, seen: Seen, indices: dict[bytes, int]) ->
         _, borrower, _, principal, _ = _words(log, 5)
         _owes(seen, log, source, _as_address(log, borrower), principal, indices)
     elif event == abi.HEALED:
-        _, borrower, _ = _words(log, 3)
-        _owes(seen, log, source, _as_address(log, borrower), 0, indices)
+        payer, borrower, repaid = _words(log, 3)
+        account = _as_address(log, borrower)
+        _owes(seen, log, source, account, 0, indices)
+        folding.heals.repaid(
+            _heal(log, healer=_as_address(log, payer), account=account), Leg(_place(log), source, repaid)
+        )
     elif event == abi.LIQUIDATED:
-        seen.liquidations.append(_liquidated(market, log, source))
+        liquidated, seized_from = _liquidated(market, log, source)
+        folding.liquidated.append((_place(log), liquidated))
+        folding.heals.liquidated(
+            _heal(log, healer=liquidated.liquidator, account=liquidated.account), seized_from.vtoken
+        )
+
+
+def _heal(log: RawLog, *, healer: bytes, account: bytes) -> Heal:
+    return Heal(_hash(log), healer, account)
 
 
 def _owes(seen: Seen, log: RawLog, vtoken: bytes, borrower: bytes, principal: int, indices: dict[bytes, int]) -> None:
@@ -102,15 +137,15 @@ def _owes(seen: Seen, log: RawLog, vtoken: bytes, borrower: bytes, principal: in
     seen.debts[borrower, vtoken] = DebtTouch(block, place, principal, indices.get(vtoken))
 
 
-def _liquidated(market: Market, log: RawLog, vtoken: bytes) -> Liquidated:
-    """seized_assets: what the liquidator's part of the seized vTokens is worth in the underlying, at the rate that the
-    market is known by; the rest is the protocol's share."""
+def _liquidated(market: Market, log: RawLog, vtoken: bytes) -> tuple[Liquidated, VMarket]:
+    """The liquidation, and the market that it seizes from. seized_assets: what the liquidator's part of the seized
+    vTokens is worth in the underlying, at the rate that the market is known by; the rest is the protocol's share."""
     liquidator, borrower, repaid, collateral, tokens = _words(log, 5)
     account, seized_from = _as_address(log, borrower), _as_address(log, collateral)
     if (taken := market.by_vtoken.get(seized_from)) is None:
         raise _malformed(log, f"it seizes from 0x{seized_from.hex()}, which is no market of this pool")
     received = tokens - protocol_part(market, taken, tokens)
-    return Liquidated(
+    liquidated = Liquidated(
         key=account,
         account=account,
         liquidator=_as_address(log, liquidator),
@@ -121,6 +156,7 @@ def _liquidated(market: Market, log: RawLog, vtoken: bytes) -> Liquidated:
         transaction_hash=_hash(log),
         log_index=_place(log)[1],
     )
+    return liquidated, taken
 
 
 def protocol_part(market: Market, taken: VMarket, tokens: int) -> int:
@@ -227,7 +263,7 @@ def _as_address(log: RawLog, value: int) -> bytes:
     return value.to_bytes(20, "big")
 
 
-def _place(log: RawLog) -> tuple[int, int]:
+def _place(log: RawLog) -> Place:
     return _number(log, log.block_number), _number(log, log.log_index)
 
 

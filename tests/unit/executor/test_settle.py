@@ -72,6 +72,19 @@ def test_what_others_liquidated_in_the_same_transaction_does_not_count() -> None
     assert realized(replace(SEEN, key=b"b"), SEEN).profit_realized == 48 * 10**8
 
 
+def test_of_several_assets_the_planned_ones_count_and_the_profit_is_unknown() -> None:
+    """An account that is taken whole pledged another token since it was planned, or borrowed one: each asset counts by
+    itself, whatever it is told with, and what the others are worth nobody can say."""
+    dai, wbtc = b"\x04" * 20, b"\x05" * 20
+    seen = replace(SEEN, collateral_asset=wbtc, seized_assets=7), replace(SEEN, debt_asset=dai, repaid_assets=0)
+    owing = SEEN, replace(SEEN, debt_asset=dai, repaid_assets=7, seized_assets=0)
+    for intent in (realized(*seen), realized(*owing)):
+        assert (intent.repaid_assets, intent.seized_assets) == (SEEN.repaid_assets, SEEN.seized_assets)
+        assert intent.profit_realized is None
+    nothing = replace(SEEN, debt_asset=dai, repaid_assets=0, seized_assets=0)
+    assert realized(SEEN, nothing).profit_realized == 48 * 10**8
+
+
 def test_without_a_price_or_decimals_the_profit_is_unknown_but_not_the_amounts() -> None:
     for unknown in ({"prices": {USDC: PRICES[USDC]}}, {"decimals": {USDC: 6}}, {"native_asset": None}):
         intent = realized(SEEN, **unknown)
