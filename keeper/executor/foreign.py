@@ -27,6 +27,7 @@ from keeper.core.ports import Store
 from keeper.core.records import Intent, IntentStatus
 from keeper.executor.halt import Halt
 from keeper.executor.lifecycle import Sight, nonce_of
+from keeper.executor.switch import answers
 
 log = structlog.get_logger(__name__)
 
@@ -167,7 +168,7 @@ class Foreign:
             self._unconfirmed = _Unconfirmed(block, nonce, self._clock())
             return None
         resumed_at = self._resumed_at()
-        is_sure = said.since <= finalized or (resumed_at is not None and resumed_at > said.at)
+        is_sure = said.since <= finalized or (resumed_at is not None and answers(resumed_at, said.at, self._clock()))
         if block > said.since and (is_sure or self._only_takes_back(nonce, below, owned)):
             return min(below, nonce)
         self._unconfirmed = replace(said, count=nonce)
@@ -228,9 +229,12 @@ class Foreign:
     def _yield(self, strangers: Collection[int]) -> None:
         """Stand by while others send, and for some time after."""
         at, resumed_at, now = self._seen.at, self._resumed_at(), self._clock()
-        if at is not None and resumed_at is not None and resumed_at > at:
+        if at is not None and resumed_at is not None and answers(resumed_at, at, now):
             self._seen = _Seen(self._seen.below)  # what comes after the request counts
             self._put("resumed", {})
+        elif at is not None and at > now:  # by a clock that was set back since
+            at = now
+            self._seen = replace(self._seen, at=at)
         if self._seen.at is None or at is None or now - at >= self._yield_s:
             self._halt.set(SUBJECT, None)
             return

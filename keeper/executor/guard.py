@@ -31,7 +31,7 @@ from keeper.executor.breakers import (
 )
 from keeper.executor.halt import Halt
 from keeper.executor.ports import Venue
-from keeper.executor.switch import Switch
+from keeper.executor.switch import Switch, answers
 from keeper.executor.value import value_down
 
 log = structlog.get_logger(__name__)
@@ -233,9 +233,9 @@ class Guard:
         asked_at = self._switch.resume_asked_at()
         if asked_at is None:
             return
-        cleared = [trip for trip in self._state.trips if trip.at <= asked_at]
+        now = self._clock()
+        cleared = [trip for trip in self._state.trips if answers(asked_at, trip.at, now)]
         if cleared:
-            now = self._clock()
             state = Tripped(tuple(trip for trip in self._state.trips if trip not in cleared), block)
             with self._store.transaction() as transaction:
                 _put(transaction, state)

@@ -16,6 +16,12 @@ from pathlib import Path
 from keeper.core.errors import ConfigError
 
 
+def answers(asked_at: float, at: float, now: float) -> bool:
+    """Whether a person who asked then knew of what happened `at`. What is later than now was told by a clock that was
+    set back since, and is past."""
+    return at <= asked_at or asked_at <= now < at
+
+
 @dataclass(frozen=True, slots=True)
 class Switch:
     pause_file: Path

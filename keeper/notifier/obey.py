@@ -33,7 +33,8 @@ def obey(store: Store, requests: Requests, router: Router, clock: Callable[[], f
 
 
 def _acknowledge(store: Store, tx: Transaction, router: Router, request: Request, now: float) -> None:
-    """Whoever escalates need not hear of what was in the outbox when it was acknowledged; a deeper band asks anew."""
+    """Whoever escalates need not hear of what was in the outbox when it was acknowledged; a deeper band asks anew. What
+    is later than now was put there by a clock that was set back since, and so before."""
     episode, by = request.fields.get("episode", ""), request.fields.get("by", "somebody")
     if any(entry.evidence.get("request") == request.id for entry in store.audit(episode)):
         return  # a crash came between this and the removal of the file; what was told since is another matter
@@ -41,7 +42,7 @@ def _acknowledge(store: Store, tx: Transaction, router: Router, request: Request
         delivery
         for delivery in store.deliveries(episode)
         if delivery.channel in router.escalating
-        and delivery.created_at <= request.at
+        and (delivery.created_at <= request.at or delivery.created_at > now)
         and delivery.status in (DeliveryStatus.PENDING, DeliveryStatus.HELD)
         and not delivery.notice.event.ends
     ]

@@ -72,6 +72,7 @@ class Deliverer:
         self._store = store
         self._channels = tuple(channels)
         self._clock = clock
+        self._latest = math.inf
         self._wait = wait
         self._router = Router(()) if router is None else router
         self._requests = requests
@@ -94,6 +95,7 @@ class Deliverer:
     async def run(self) -> None:
         """Deliver until cancelled or drained, which may be nothing at all. Raises StoreError when the store fails."""
         self._bury_unreachable()
+        self._watch_clock()
         try:
             async with asyncio.TaskGroup() as group:
                 self._workers = [group.create_task(self._work(channel)) for channel in self._channels]
@@ -130,7 +132,7 @@ class Deliverer:
                 if route.escalates is not None:
                     self._obey()  # what was acknowledged by now is not escalated
                 async with self._yielding():
-                    now = self._clock()
+                    now = self._watch_clock()
                     began = time.perf_counter()
                     due = take(self._store, route, now, frozenset(flying.values()), self._in_one[channel.name])
                     held = time.perf_counter() - began
@@ -158,9 +160,23 @@ class Deliverer:
     async def _listen(self, requests: Requests) -> None:
         """Notice within a second what people ask, although no channel has anything to do."""
         while not self._draining.is_set():
+            self._watch_clock()
             if self._obey():
                 self.wake()
             await self._pause(LISTEN_S)
+
+    def _watch_clock(self) -> float:
+        """Now. Where the clock was set back, meanwhile or before the start, what waits was created, and is held, by
+        times that are still to come: it is judged again."""
+        now = self._clock()
+        if now < self._latest:
+            with self._store.transaction() as tx:
+                count = tx.backdate(now)
+            if count:
+                log.warning("clock_set_back", notices=count)
+                self.wake()
+        self._latest = now
+        return now
 
     async def _pause(self, seconds: float) -> None:
         """So long, but not longer than until it is to be drained."""

@@ -78,16 +78,18 @@ class Route:
             return None
         return None if Band[notice.band.upper()] >= self.quiet_below else self.quiet.ends_at(now)
 
-    def patient_until(self, delivery: Delivery, before: Delivery | None) -> float | None:
+    def patient_until(self, delivery: Delivery, before: Delivery | None, now: float) -> float | None:
         """Until when somebody may acknowledge what the channel before this one told; None when nobody can.
 
-        Counted from when it was told there: while it waits or is held there, nobody could have known.
+        Counted from when it was told there: while it waits or is held there, nobody could have known. What was told
+        later than now, by a clock that was set back since, counts from when it was put in the outbox.
         """
         if self.escalates is None or delivery.notice.event.ends or before is None:
             return None
         match before.status.value:
             case "sent":
-                return (before.sent_at or 0.0) + self.patience_s
+                told_at = before.sent_at or 0.0
+                return (told_at if told_at <= now else delivery.created_at) + self.patience_s
             case "held":
                 return before.due_at + self.patience_s
             case "dead":

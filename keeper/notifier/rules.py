@@ -69,7 +69,7 @@ def decide(line: Line, route: Route, now: float, *, late: float | None = None) -
 def _until(delivery: Delivery, line: Line, route: Route, now: float) -> float | None:
     """Until when a delivery is to wait; None when it may go."""
     waits = [route.held_until(delivery.notice, now)]
-    patience = route.patient_until(delivery, line.before.get(delivery.notice.id))
+    patience = route.patient_until(delivery, line.before.get(delivery.notice.id), now)
     waits.append(patience if patience is not None and patience > now else None)
     return max((until for until in waits if until is not None), default=None)
 

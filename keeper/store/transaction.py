@@ -173,6 +173,9 @@ class SqlTransaction:
     def release(self, notice_id: str, channel: str) -> None:
         self._db.write(outbox.RELEASE, notice_id, channel)
 
+    def backdate(self, at: float) -> int:
+        return self._db.write(outbox.BACKDATE, at, at, at)
+
     def drop(self, notice_id: str, channel: str, reason: str, *, at: float) -> None:
         found = self._db.row(outbox.DELIVERY_STATUS, notice_id, channel)
         if found is None or not self._db.write(outbox.DROP, reason, notice_id, channel):

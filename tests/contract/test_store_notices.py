@@ -467,6 +467,27 @@ def test_what_waits_no_longer_cannot_be_carried(store):
         carry(store, "n")
 
 
+def test_what_was_created_later_than_now_is_judged_again(store):
+    """By a clock that was set back since: it counts as created now and is due, held or not; nothing else changes."""
+    tell(store, notice("early", 1, of="a"), due_at=50.0)
+    tell(store, notice("held", 2, of="b"), notice("late", 2, of="c"), notice("seen", 2, of="d"), due_at=3_650.0)
+    tell(store, notice("over", 2, of="e"), due_at=3_650.0)
+    settle(store, "over", DeliveryStatus.DEAD)
+    with store.transaction() as transaction:
+        transaction.hold("early", "hook", 900.0)
+        transaction.hold("held", "hook", 4_500.0)
+        assert transaction.claim("seen", "hook")
+    before = {one.notice.id: one for one in store.deliveries()}
+    with store.transaction() as transaction:
+        assert transaction.backdate(60.0) == 2
+        assert transaction.backdate(60.0) == 0
+    after = {one.notice.id: one for one in store.deliveries()}
+    assert {name for name in after if after[name] != before[name]} == {"held", "late"}
+    for name in ("held", "late"):
+        found = after[name]
+        assert (found.status, found.created_at, found.due_at) == (DeliveryStatus.PENDING, 60.0, 60.0)
+
+
 def test_the_dead_can_be_revived_with_all_they_carry(store):
     """`keeper calls retry`: another first attempt, under the same id."""
     tell(store, notice("a1", 1, of="a"))

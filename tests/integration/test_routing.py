@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,9 +71,13 @@ async def until(condition: Any, limit_s: float = 15.0) -> None:
 
 @asynccontextmanager
 async def delivering(
-    store: Store, *channels: Notifier, router: Router, requests: Requests | None = None
+    store: Store,
+    *channels: Notifier,
+    router: Router,
+    requests: Requests | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Deliverer]:
-    deliverer = Deliverer(store, channels, time.time, QUICK, router=router, requests=requests)
+    deliverer = Deliverer(store, channels, clock, QUICK, router=router, requests=requests)
     running = asyncio.create_task(deliverer.run())
     await asyncio.sleep(0)
     try:
@@ -444,6 +448,49 @@ async def test_an_acknowledgement_stops_the_escalation_and_a_deeper_band_asks_an
     (entry, *_) = store.audit("episode-of-aave:0xA")
     assert (entry.event, entry.evidence["by"], entry.evidence["stopped"]) == ("acknowledged", "alice", ["notice-1"])
     assert list(requests.pending()) == []
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["meanwhile", "before a start"])
+@pytest.mark.parametrize("acknowledged", [False, True], ids=["silence", "acknowledged"])
+async def test_a_clock_that_is_set_back_neither_delays_an_escalation_nor_outlives_an_acknowledgement(
+    store: Store, tmp_path: Path, acknowledged: bool, restarted: bool
+) -> None:
+    """It was an hour fast when the call was made, told, and held for the next channel."""
+    requests, fast_s = Requests(tmp_path / "requests"), 3_600.0
+    router = Router.of([Route(channel="chat"), Route(channel="phone", escalates="chat", patience_s=2.0)])
+
+    def clock() -> float:
+        return time.time() + fast_s
+
+    async with receiver() as chat, receiver() as phone:
+        channels = (hook(chat, "chat"), hook(phone, "phone"))
+        async with delivering(store, *channels, router=router, requests=requests, clock=clock):
+            put(store, [notice(1)], ["chat", "phone"], clock())
+            await until(lambda: statuses(store, "phone") == ["held"])
+            if not restarted:
+                fast_s = 0.0
+                await until(lambda: store.deliveries()[-1].created_at <= time.time(), 5.0)
+        if restarted:
+            fast_s = 0.0
+        channels = (hook(chat, "chat"), hook(phone, "phone"))
+        async with delivering(store, *channels, router=router, requests=requests, clock=clock):
+            if acknowledged:
+                requests.leave(ACKNOWLEDGE, time.time(), episode="episode-of-aave:0xA", by="alice")
+                await until(lambda: statuses(store, "phone") == ["dropped"], 3.0)
+                await asyncio.sleep(0.5)
+                assert phone.requests == []
+            else:
+                await phone.until(1)
+
+
+def test_an_acknowledgement_covers_what_was_made_by_a_clock_that_was_set_back_since(
+    store: Store, tmp_path: Path
+) -> None:
+    requests = Requests(tmp_path / "requests")
+    put(store, [notice(1)], ["chat", "phone"], 4_600.0)
+    requests.leave(ACKNOWLEDGE, 1_000.0, episode="episode-of-aave:0xA", by="alice")
+    assert obey(store, requests, CHAIN, lambda: 1_001.0) == 1
+    assert statuses(store, "phone") == ["dropped"]
 
 
 @pytest.mark.parametrize("seed", range(2))

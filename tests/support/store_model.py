@@ -179,6 +179,13 @@ class ModelStore:
     def release(self, notice_id: str, channel: str) -> None:
         self._change(notice_id, channel, (DeliveryStatus.HELD,), status=DeliveryStatus.PENDING, due_at=0.0)
 
+    def backdate(self, at: float) -> int:
+        later = [i for i, told in enumerate(self.told_in_order) if told.status in UNSEEN and told.created_at > at]
+        for each in later:
+            old = self.told_in_order[each]
+            self.told_in_order[each] = replace(old, status=DeliveryStatus.PENDING, due_at=at, created_at=at)
+        return len(later)
+
     def drop(self, notice_id: str, channel: str, reason: str, *, at: float) -> None:
         before = self._change(notice_id, channel, UNSEEN, status=DeliveryStatus.DROPPED, error=reason)
         if before is not None:

@@ -80,6 +80,11 @@ class Transaction(Protocol):
         """HELD -> PENDING, due at once."""
         ...
 
+    def backdate(self, at: float) -> int:
+        """What nobody can have seen and was created after `at`, by a clock that was set back since, counts as created
+        then: PENDING and due, so that whatever made it wait is judged again. Returns how many."""
+        ...
+
     def drop(self, notice_id: str, channel: str, reason: str, *, at: float) -> None:
         """What nobody can have seen need not be told. Does nothing once an attempt was claimed."""
         ...

@@ -98,6 +98,12 @@ RELEASE = Statement(
     .where(_this, _itself, _held),
     ("of_notice", "of_channel"),
 )
+BACKDATE = Statement(
+    update(deliveries)
+    .values(status=constant(DeliveryStatus.PENDING), due_at=bindparam("at"), created_at=bindparam("at_too"))
+    .where(_unseen, deliveries.c.created_at > bindparam("after")),
+    ("at", "at_too", "after"),
+)
 DROP = Statement(
     update(deliveries)
     .values(status=constant(DeliveryStatus.DROPPED), error=bindparam("reason"))

@@ -10,6 +10,24 @@ _T_ACK = "tests/unit/notifier/test_acktoken.py"
 DEFENCES: tuple[Removal, ...] = (
     Removal(
         _GROUP,
+        "a clock that is set back delays no escalation",
+        "keeper/notifier/outbox.py",
+        "        if now < self._latest:",
+        "        if False:",
+        "tests/integration/test_routing.py"
+        "::test_a_clock_that_is_set_back_neither_delays_an_escalation_nor_outlives_an_acknowledgement",
+    ),
+    Removal(
+        _GROUP,
+        "what was made later than now can be acknowledged",
+        "keeper/notifier/obey.py",
+        " or delivery.created_at > now)",
+        ")",
+        "tests/integration/test_routing.py"
+        "::test_an_acknowledgement_covers_what_was_made_by_a_clock_that_was_set_back_since",
+    ),
+    Removal(
+        _GROUP,
         "an acknowledgement is made with our secret, for its episode",
         "keeper/notifier/acktoken.py",
         "    if not hmac.compare_digest(mac, _mac(secret, chain_id, episode, expires)):",

@@ -115,6 +115,14 @@ DEFENCES: tuple[Removal, ...] = (
     ),
     Removal(
         _GROUP,
+        "what tripped later than now can be resumed",
+        f"{_EXECUTOR}/switch.py",
+        "    return at <= asked_at or asked_at <= now < at",
+        "    return at <= asked_at",
+        "tests/unit/executor/test_guard.py::test_what_tripped_before_the_clock_was_set_back_can_be_resumed",
+    ),
+    Removal(
+        _GROUP,
         "a pause holds what is ready",
         f"{_EXECUTOR}/guard.py",
         "        if self._state.trips or self._halt or self._switch.paused:",

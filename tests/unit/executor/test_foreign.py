@@ -268,6 +268,34 @@ def test_a_nonce_of_ours_that_a_reorg_gave_to_somebody_else_is_noticed(scene: Sc
     assert scene.look(8)
 
 
+def test_a_clock_that_is_set_back_neither_prolongs_the_standing_by_nor_hides_a_request(scene: Scene):
+    """A stranger was noticed while the clock was an hour fast."""
+    scene.look(7)
+    scene.now += 3_600
+    assert scene.look(8)
+    scene.now -= 3_600
+    assert scene.look(8)
+    scene.now += 599
+    assert scene.look(8)
+    scene.now += 1
+    assert not scene.look(8)
+    scene.now += 3_600
+    assert scene.look(9)
+    scene.now -= 3_600
+    scene.resumed_at = scene.now - 1
+    assert not scene.look(9)
+
+
+def test_a_person_may_ask_to_believe_a_count_of_before_the_clock_was_set_back(scene: Scene):
+    scene.look(5_000)
+    scene.now += 3_600
+    scene.look(0)
+    scene.now -= 3_600
+    scene.resumed_at = scene.now - 1
+    scene.look(0)
+    assert scene.believed
+
+
 def test_somebody_may_ask_to_go_on(scene: Scene):
     scene.look(7)
     assert scene.look(8)

@@ -122,6 +122,22 @@ def test_a_request_that_a_crash_left_behind_clears_nothing_younger(made: list[Pi
     assert trips(pipeline) == ["min_balance"]
 
 
+def test_what_tripped_before_the_clock_was_set_back_can_be_resumed(made: list[Pipeline]) -> None:
+    """It tripped while the clock was an hour fast: the request is younger, whatever the times say."""
+    pipeline = limited(made)
+    pipeline.limits = Limits(min_balance_wei=10**20 + 1)
+    pipeline.clock += 3_600
+    pipeline.restart()
+    blocks(pipeline)
+    assert trips(pipeline) == ["min_balance"]
+    pipeline.limits = Limits()
+    pipeline.restart()
+    pipeline.clock -= 3_600
+    resume(pipeline)
+    blocks(pipeline)
+    assert trips(pipeline) == []
+
+
 def test_after_resuming_limits_count_from_zero_also_after_a_restart(made: list[Pipeline]) -> None:
     """What was mined before counts no more, whenever it is confirmed."""
     limit = 3 * 10**16

@@ -164,6 +164,12 @@ def test_patience_counts_from_when_the_first_channel_was_told():
     assert escalated([held], NIGHT + 630, status=SENT, sent_at=NIGHT + 30).ready == [held]
 
 
+def test_after_the_clock_was_set_back_patience_counts_from_when_the_call_was_made():
+    """The first channel was told later than now: what it says of the time is worth nothing."""
+    call = wait()
+    assert escalated([call], NIGHT + 60, status=SENT, sent_at=NIGHT + 3_600).hold == [(call, NIGHT + 600)]
+
+
 def test_while_the_first_channel_holds_it_back_nobody_is_escalated_to():
     call = wait()
     assert escalated([call], NIGHT, status=HELD, due_at=MORNING).hold == [(call, MORNING + 600)]
