@@ -241,7 +241,7 @@ class Intent:
     realized: once mined, JSON-ready: `at` (unix seconds when that was learned), `gas` (in base units, None without a
         price), `base_decimals`; of a liquidation that succeeded its `statement` and its `difference` to what was
         expected; of one that failed, `raced` where that was a lost race, and `succeeded_before` where its call succeeds
-        on the state before its block.
+        on the state before its block. Of a batch, `legs`: the same for each.
     """
 
     id: str

@@ -133,7 +133,11 @@ def settle(
 def _realize_legs(
     intent: Intent, receipt: Receipt, venue: Venue, decimals: Mapping[bytes, int], native_asset: bytes | None
 ) -> Intent:
-    """A mined batch with what became of each leg; its profit is theirs, less the gas of those that failed."""
+    """A mined batch with what became of each leg; its profit is theirs, less the gas of those that failed.
+
+    A leg that failed alone is not asked about again, as a whole transaction is (`Explainer`): each of a batch succeeded
+    when it was simulated, and so before the block.
+    """
     legs = legs_of(intent)
     parts = split_logs(receipt.logs, bytes.fromhex(legs[0].plan["financing"]["contract"][2:]))
     if len(parts) != len(legs):
@@ -154,7 +158,8 @@ def _realize_legs(
             outcomes.append({**outcome, **after.realized})
         else:
             profits.append(None if gas is None else -gas)
-            outcomes.append({**outcome, "failed": f"reverted: {venue.adapter.explain_revert(failure)}"})
+            reason = f"reverted: {venue.adapter.explain_revert(failure)}"
+            outcomes.append({**outcome, "failed": reason, "succeeded_before": True})
     known = [profit for profit in profits if profit is not None]
     realized = {**intent.realized, "legs": outcomes}
     return replace(intent, realized=realized, profit_realized=sum(known) if len(known) == len(profits) else None)

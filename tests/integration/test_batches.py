@@ -135,6 +135,31 @@ async def test_a_leg_that_dies_in_the_very_block_takes_no_other_down_and_rests(
         assert sorted(who for who, _ in liquidations_on_chain(chain)) == sorted(set(accounts) - {accounts[2]})
 
 
+async def test_a_leg_that_dies_of_what_is_undone_at_once_is_tried_again_after_the_cooldown(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paused is a reason that lasts, for hours; but the pause came within the batch's own block, and is over in the
+    next: as of a single liquidation."""
+    chain = contract.chain
+    accounts, owes_dai = small(chain, 2), chain.make_account(9, Decimal(5))
+    chain.aave.supply(owes_dai, "WETH", Decimal(1))
+    chain.aave.borrow(owes_dai, "DAI", Decimal(SMALL + 9))
+    chain.balancer.fill("DAI", Decimal(1_000_000))
+    async with running(contract, tmp_path, monkeypatch, cooldown_blocks=3) as keeper:
+        await dear_fall(keeper)
+        pause, dai = "setReservePause(address,bool,uint40)", chain.tokens["DAI"].address
+        first_in_block(chain, chain.aave.market.admin, chain.aave.configurator, pause, dai, True, 0)
+        await keeper.follow()
+        chain.client.send(chain.aave.market.admin, chain.aave.configurator, pause, dai, False, 0)
+        await keeper.follow()
+        [batch] = batches(keeper)
+        [dead] = [leg for leg in legs_of(batch) if leg.status is IntentStatus.FAILED]
+        assert "paused" in (dead.reason or "")
+        assert {who for who, _ in liquidations_on_chain(chain)} == set(accounts)
+        await keeper.mine(5)
+        assert {who for who, _ in liquidations_on_chain(chain)} == {*accounts, owes_dai}
+
+
 async def test_a_batch_lost_to_a_reorg_is_settled_again_without_help(
     contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
