@@ -33,11 +33,8 @@ class Journal:
         reorged: a crash between the revert of their block and of them changes nothing."""
         self.version += 1
         self._hashes = {block.number: block.hash for block in blocks}
-        kept = [
-            intent
-            for intent in self._store.each_intent()
-            if not _is_final(intent, finalized) or any(self._rests(leg, now) for leg in legs_of(intent))
-        ]
+        tip = max(self._hashes, default=finalized)
+        kept = [intent for intent in self._store.each_intent() if self._is_kept(intent, finalized, tip, now)]
         self._intents = {intent.id: intent for intent in sorted(kept, key=lambda one: (one.created_at, one.id))}
         self._reusable = {}
         self._keep_hashes(intent for intent in self._store.each_intent() if _is_final(intent, finalized))
@@ -113,6 +110,10 @@ class Journal:
         legs = (leg for intent in self._intents.values() for leg in legs_of(intent))
         return frozenset(leg.cause for leg in legs if is_open(leg) or self._cools(leg, block, now))
 
+    def _is_kept(self, intent: Intent, finalized: int, block: int, now: float) -> bool:
+        """Whether a block can still change it, or its cause has to be left alone at this one."""
+        return not _is_final(intent, finalized) or any(self._cools(leg, block, now) for leg in legs_of(intent))
+
     def _cools(self, intent: Intent, block: int, now: float) -> bool:
         number = intent.included_number
         if intent.status is not IntentStatus.FAILED or number is None:
@@ -147,11 +148,7 @@ class Journal:
 
     def forget(self, finalized: int, block: int, now: float) -> None:
         """Let go of what is final, and of headers below; what has to be left alone at this block stays in any case."""
-        kept = (
-            i
-            for i in self._intents.values()
-            if not _is_final(i, finalized) or any(self._cools(leg, block, now) for leg in legs_of(i))
-        )
+        kept = [one for one in self._intents.values() if self._is_kept(one, finalized, block, now)]
         self.version += 1
         before, self._intents = self._intents, {i.id: i for i in kept}
         if len(self._intents) < len(before):

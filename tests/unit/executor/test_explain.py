@@ -256,6 +256,26 @@ def test_a_cause_rests_for_blocks_or_for_hours_as_its_reason_is(reason: str, in_
     pipeline.close()
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_restart_shortens_no_cooldown_that_is_longer_than_finality_is_far(restarted: bool) -> None:
+    """Two blocks behind the tip are final; the failure is known for all of its twenty."""
+    pipeline = Pipeline(replace(SETTINGS, cooldown_blocks=20), finality=2)
+    pipeline.chain.mine(opened=[2], at_most=0)
+    follow(pipeline, 5)
+    pipeline.chain.mine(opened=[1], at_most=0)
+    pipeline.follow()
+    pipeline.chain.mine(closed=[1])
+    pipeline.follow()
+    pipeline.chain.tip.after.open.add(1)
+    [failed] = liquidations(pipeline)
+    while len(liquidations(pipeline)) == 1:
+        if restarted:
+            pipeline.restart()
+        follow(pipeline, 1)
+    assert pipeline.chain.tip.block.number - (failed.included_number or 0) == 20
+    pipeline.close()
+
+
 @pytest.mark.parametrize("succeeded_before", [True, False])
 def test_the_legs_of_a_batch_rest_as_it_does(succeeded_before: bool) -> None:
     leg: dict[str, Any] = {
