@@ -84,9 +84,12 @@ class Venus:
         self.vtokens = deployment.vtokens
 
     @classmethod
-    def deployed(cls, client: Client, tokens: Tokens, admin: str) -> Venus:
-        """A pool with a market for every token in TERMS, each seeded with one whole token by the admin."""
-        return cls(client, tokens, _deploy(client, tokens, admin))
+    def deployed(cls, client: Client, tokens: Tokens, admin: str, *, by_seconds: bool = False) -> Venus:
+        """A pool with a market for every token in TERMS, each seeded with one whole token by the admin.
+
+        by_seconds: its markets count interest by seconds, as on rollups; else by blocks.
+        """
+        return cls(client, tokens, _deploy(client, tokens, admin, by_seconds=by_seconds))
 
     # --- users
 
@@ -155,8 +158,9 @@ def build() -> dict[str, Artifact]:
     return {Path(path).stem: hardhat_artifact(artifacts / path) for path in paths}
 
 
-def _deploy(client: Client, tokens: Tokens, admin: str) -> Deployment:
+def _deploy(client: Client, tokens: Tokens, admin: str, *, by_seconds: bool) -> Deployment:
     real, ours = build(), venus_artifacts()
+    counts = (by_seconds, 0 if by_seconds else BLOCKS_PER_YEAR)
     proxy_admin = client.deploy(admin, ours["SeizedShare"])  # anything that never calls: proxies stay as they are
 
     def proxied(name: str, args: Sequence[object], signature: str, *init: object) -> str:
@@ -175,14 +179,14 @@ def _deploy(client: Client, tokens: Tokens, admin: str) -> Deployment:
     client.send(admin, comptroller, "setPriceOracle(address)", oracle)
     pool = ("Dev pool", comptroller, CLOSE_FACTOR_WAD, INCENTIVE_WAD, MIN_LIQUIDATABLE_USD_WAD)
     client.send(admin, registry, "addPool(string,address,uint256,uint256,uint256)", *pool)
-    implementation = client.deploy(admin, real["VToken"], (False, BLOCKS_PER_YEAR, 5 * 10**12))
+    implementation = client.deploy(admin, real["VToken"], (*counts, 5 * 10**12))
     beacon = client.deploy(admin, real["UpgradeableBeacon"], (implementation,))
     vtokens = {}
     for symbol, terms in TERMS.items():
         token = tokens[symbol]
         client.send(admin, oracle, "set(address,address,uint8)", token.address, token.feed, token.decimals)
         curve = (2 * 10**16, 10**17, 3 * 10**18, 8 * 10**17)  # base, slope, slope past the kink, kink
-        rate = client.deploy(admin, real["JumpRateModelV2"], (*curve, access, False, BLOCKS_PER_YEAR))
+        rate = client.deploy(admin, real["JumpRateModelV2"], (*curve, access, *counts))
         initialize = (
             "initialize(address,address,address,uint256,string,string,uint8,address,address,(address,address),uint256)"
         )
