@@ -216,6 +216,9 @@ def _ways(case: Case, receiver: bytes, reasons: dict[str, str]) -> Iterator[Way]
     if not (position.short or position.forced):
         reasons["healthy"] = f"it has {position.totals().liquidity} base units of liquidity"
         return
+    if not any(line.tokens for line in position.lines):
+        reasons["nothing_pledged"] = "no collateral is left, so nothing can be seized"
+        return
     if _small(case.market, position.seen()):
         yield from _whole(case, position, reasons)
     soonest = case.soonest()

@@ -70,6 +70,17 @@ def test_what_a_pool_has_paused_is_not_planned(number: int, action: Action, why:
     assert pairs.code == why
 
 
+@pytest.mark.parametrize("isolated", [True, False])
+@pytest.mark.parametrize("debts", [1, 2])
+def test_bad_debt_is_left_since_nothing_is_pledged(isolated: bool, debts: int) -> None:
+    """However many assets it owes, and whether or not the pool would let it be written off: nothing can be seized."""
+    pool = market(vmarket(0), vmarket(1), isolated=isolated)
+    owing = Account((vtoken(0), vtoken(1)), (), tuple(Debt(vtoken(number), WAD, WAD) for number in range(debts)))
+    found = adapter().pairs(pool, prices(pool, {0: 2_000.0, 1: 1.0}), ACCOUNT, owing, NOW, b"\x01" * 20)
+    assert isinstance(found, Skip)
+    assert (found.code, found.detail) == ("nothing_pledged", "no collateral is left, so nothing can be seized")
+
+
 def test_interest_is_counted_by_blocks_and_the_next_block_is_one_more() -> None:
     """At the judged block what the contract has accrued to it; a second later, the interest of one block more."""
     pool = market(vmarket(0), vmarket(1, borrow_rate_wad=10**12))
