@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from keeper.core.types import LiquidationPair, LiquidationPlan, Prices, Skip, TxCall, Unwrap
-from keeper.core.units import WAD
+from keeper.core.units import BPS, WAD
 from keeper.protocols import words
 from keeper.protocols.search import least
 from keeper.protocols.venus import abi
@@ -32,6 +32,7 @@ _GAS = 900_000
 _GAS_PER_OTHER_MARKET = 150_000
 _GAS_TO_REDEEM = 350_000
 _GAS_TO_ACCRUE = 120_000
+_MARGIN_BPS = 1  # interest of the time by which it lands later; this is an hour of it at 87 % a year
 _MOST_ACCRUED = 8  # markets that a plan has accrue first; our contract runs sixteen steps
 
 
@@ -100,7 +101,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to liquidate an account. smallest_assets: less is refused; the most, where it is all or nothing.
+    """One way to liquidate an account. smallest_assets: less is refused; where it is all or nothing, all, and what more
+    it may be charged by the time it lands.
 
     prepare: calls before it, without which it is refused.
     """
@@ -171,7 +173,7 @@ def rejudge(case: Case, earlier: LiquidationPlan, receiver: bytes) -> Liquidatio
             return Skip("charges_more", f"{_name(way)}: it is charged {offer} of {earlier.repay_assets} offered")
         if way.smallest_assets == 1 and (most := way.part.largest_offer(offer)) < offer:
             return Skip("too_much", f"{_name(way)}: it would repay {offer} raw units, {most} may be repaid")
-        now = _sized(case, way, offer)
+        now = _sized(case, way, max(offer, way.smallest_assets))
         if isinstance(now, Skip):
             return now
         if now.profit_base <= 0:
@@ -192,7 +194,7 @@ def pairs(case: Case, receiver: bytes) -> Sequence[LiquidationPair] | Skip:
     reasons: dict[str, str] = {}
     found = []
     for way in _ways(case, receiver, reasons):
-        full = _sized(case, way, way.part.most_assets)
+        full = _sized(case, way, max(way.part.most_assets, way.smallest_assets))
         if isinstance(full, Skip):
             reasons.setdefault(full.code, full.detail)
             continue
@@ -319,7 +321,14 @@ def _healed(case: Case, totals: Totals, debt: Line, collateral: Line, reasons: d
         reasons.setdefault("dust", "healing it would repay nothing")
         return
     heal = TxCall(market.comptroller, words.encode(abi.HEAL_ACCOUNT, case.key))
-    yield Way(part, part.most_assets, lambda _: heal, lambda _: part.whole())
+    yield Way(part, _with_margin(part), lambda _: heal, lambda _: part.whole())
+
+
+def _with_margin(part: Part) -> int:
+    """What healing may be charged in a block that comes sooner or later than expected: the part of the debt follows
+    from what both are worth then, to 18 digits of the debt."""
+    roundings = 2 + 3 * (part.debt.owed_assets // WAD)
+    return part.most_assets - (-part.most_assets * _MARGIN_BPS // BPS) + roundings
 
 
 def _allowed(debt: Line, collateral: Line, reasons: dict[str, str]) -> bool:
@@ -333,7 +342,8 @@ def _allowed(debt: Line, collateral: Line, reasons: dict[str, str]) -> bool:
 def _sized(case: Case, way: Way, offered_assets: int) -> LiquidationPlan | Skip:
     part = way.part
     debt, collateral = part.debt.market, part.collateral.market
-    offer = part.largest_offer(offered_assets) if way.smallest_assets == 1 else min(offered_assets, part.most_assets)
+    whole = way.smallest_assets > 1
+    offer = min(offered_assets, way.smallest_assets) if whole else part.largest_offer(offered_assets)
     if offer < way.smallest_assets:
         return Skip("dust", f"{_name(way)}: {offer} raw units are too few, {way.smallest_assets} are needed")
     outcome = way.outcome(offer)

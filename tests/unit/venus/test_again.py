@@ -39,13 +39,14 @@ def test_it_is_what_the_exact_planning_of_this_moment_comes_to(
     now = adapter().rejudge(market, prices, ACCOUNT, account, NOW, made, ME)
     event(f"skip {now.code}" if isinstance(now, Skip) else "sent")
     pairs = adapter().pairs(market, prices, ACCOUNT, account, NOW, ME)
-    sized = [] if isinstance(pairs, Skip) else [pair.plan(made.repay_assets) for pair in pairs]
+    known = () if isinstance(pairs, Skip) else pairs
+    sized = [pair.plan(most) for pair in known for most in (made.repay_assets, pair.most_assets)]
     same = [one for one in sized if isinstance(one, LiquidationPlan) and one.call == made.call]
     if isinstance(now, LiquidationPlan) and not _is_offered(pairs, now):
         event("cannot be redeemed at its largest")  # and what was made earlier is smaller
         assert isinstance(made.unwrap, Unwrap) and now.expected_seized_assets > 0
     elif isinstance(now, LiquidationPlan):
-        [exact] = same
+        exact = same[0]  # healing names no amount
         assert (now.call, now.repay_assets, now.approval) == (made.call, made.repay_assets, made.approval)
         assert now.expected_repaid_assets == exact.expected_repaid_assets <= made.repay_assets
         assert now.expected_seized_assets == exact.expected_seized_assets

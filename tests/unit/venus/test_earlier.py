@@ -75,3 +75,24 @@ def test_what_a_second_opens_is_planned_for_that_second() -> None:
     plan = judge.plan(pool, priced, ACCOUNT, account, NOW + 1, RICH, ME)
     assert isinstance(plan, LiquidationPlan)
     assert plan.repay_assets == owed // 2
+
+
+@given(
+    st.integers(20 * WAD, 60 * WAD),
+    st.integers(61 * WAD, 99 * WAD),
+    st.integers(0, 10**10),
+    st.sampled_from((0, 1, 300)),
+)
+def test_healing_is_charged_no_more_than_is_offered_whenever_it_lands(
+    pledged: int, owed: int, supply_rate: int, lands_in_s: int
+) -> None:
+    """What it repays follows from what debt and collateral are worth then, and is rounded to 18 digits of the debt."""
+    pool = market(vmarket(0, **{**SECONDS, "borrow_rate_wad": supply_rate}), vmarket(1, **SECONDS))
+    priced, judge = prices(pool, {0: 1.0, 1: 1.0}), adapter()
+    account = Account((vtoken(0), vtoken(1)), ((vtoken(0), pledged * WAD // TOKEN),), (Debt(vtoken(1), owed, WAD),))
+    made = judge.plan(pool, priced, ACCOUNT, account, NOW + 1, RICH, ME)
+    landed = judge.plan(pool, priced, ACCOUNT, account, NOW + lands_in_s, RICH, ME)
+    assert isinstance(made, LiquidationPlan) and isinstance(landed, LiquidationPlan)
+    assert made.call.data[:4] == landed.call.data[:4] == abi.HEAL_ACCOUNT
+    assert landed.expected_repaid_assets <= made.repay_assets == (made.approval or (b"", b"", 0))[2]
+    assert made.repay_assets <= made.expected_repaid_assets * 10_001 // 10_000 + 1_000
