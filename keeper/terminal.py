@@ -5,14 +5,16 @@ rich is imported only when something is shown: scripts, which ask for JSON, need
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 _ACCOUNT = len("0x1234…5678")
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions
+    from rich.measure import Measurement
     from rich.table import Table
+    from rich.text import Text
 
 
 def console(*, soft_wrap: bool = False) -> Console:
@@ -46,3 +48,32 @@ def table(*columns: str, right: Collection[str] = (), whole: Collection[str] = (
             min_width=least,
         )
     return made
+
+
+class Amounts:
+    """Numbers and what they count, as a cell: a line each where there is room, else what is counted below its number.
+
+    A number that has no room by itself ends in an ellipsis, never in a digit. Nothing in it is markup.
+    """
+
+    def __init__(self, amounts: Sequence[tuple[str, str]]) -> None:
+        self._amounts = amounts
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        from rich.cells import cell_len
+        from rich.measure import Measurement
+
+        least = max(cell_len(number) for number, _ in self._amounts)
+        most = max(cell_len(f"{number} {counted}") for number, counted in self._amounts)
+        return Measurement(min(least, options.max_width), min(most, options.max_width))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        from rich.cells import cell_len
+        from rich.text import Text
+
+        for number, counted in self._amounts:
+            if cell_len(line := f"{number} {counted}") <= options.max_width:
+                yield Text(line)
+            else:
+                yield Text(number, no_wrap=True, overflow="ellipsis")
+                yield Text(counted, overflow="fold")

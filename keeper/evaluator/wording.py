@@ -38,6 +38,11 @@ def four_places(factor_wad: int) -> str:
     return f"{'-' if tenthousandths < 0 else ''}{whole}.{fraction:04d}"
 
 
+def health(factor_wad: int | str | None) -> str:
+    """A health factor as tables show it, never higher than it is; None is a position that owes nothing."""
+    return "∞" if factor_wad is None else four_places(int(factor_wad))
+
+
 def percent(ratio_wad: int) -> str:
     """A ratio as a percentage of one place, truncated: 0.0625 is 6.2 %."""
     return f"{format_units(ratio_wad, 16, 1)} %"

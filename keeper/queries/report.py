@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from keeper import terminal
 from keeper.core.errors import ConfigError
 from keeper.core.ports import Store
+from keeper.evaluator import wording
 from keeper.protocols.addresses import checksummed
 from keeper.queries import views
 from keeper.queries.daily import daily_rows
@@ -21,14 +22,22 @@ from keeper.wire import House, open_house
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from keeper.terminal import Amounts
+
 Json = dict[str, Any]
+
+METRICS_UNIT = "values in the protocol's base currency"
+_PROFIT_UNIT = "profit after gas in the protocol's base currency"
+_DAILY_UNIT = "expected, realized and net in the protocols' base currency"
 
 
 class Title(NamedTuple):
-    """What rows are, when there is one, and when there are more or none."""
+    """What rows are, when there is one, and when there are more or none. unit: what their values are counted in, where
+    the columns do not say it."""
 
     one: str
     many: str
+    unit: str = ""
 
 
 def health(args: argparse.Namespace) -> int:
@@ -45,7 +54,7 @@ def health(args: argparse.Namespace) -> int:
     at = f"at block {tip.number}"
     show(args, rows, health_table, Title(f"open position {at}", f"open positions {at}"))
     if rows and not args.json and (accounts or args.metrics):
-        show(args, rows, metrics_table, Title("account metrics", "account metrics"))
+        show(args, rows, metrics_table, Title("account metrics", "account metrics", METRICS_UNIT))
     return differing
 
 
@@ -68,8 +77,10 @@ def calls(args: argparse.Namespace) -> int:
 
 def liquidations(args: argparse.Namespace) -> int:
     if args.daily:
-        return _records(args, daily_rows, _daily_table, Title("day", "days"))
-    return _records(args, views.liquidation_rows, _liquidations_table, Title("liquidation", "liquidations"))
+        return _records(args, daily_rows, _daily_table, Title("day", "days", _DAILY_UNIT))
+    return _records(
+        args, views.liquidation_rows, _liquidations_table, Title("liquidation", "liquidations", _PROFIT_UNIT)
+    )
 
 
 def transactions(args: argparse.Namespace) -> int:
@@ -98,7 +109,8 @@ def show(args: argparse.Namespace, rows: Sequence[Json], table: Callable[[Sequen
         out.print(f"no {title.many}")
         return 0
     shown = table(rows)
-    shown.title = f"{len(rows)} {title.one if len(rows) == 1 else title.many}"
+    counted = f"{len(rows)} {title.one if len(rows) == 1 else title.many}"
+    shown.title = f"{counted}; {title.unit}" if title.unit else counted
     out.print(shown)
     return 0
 
@@ -108,13 +120,13 @@ def show(args: argparse.Namespace, rows: Sequence[Json], table: Callable[[Sequen
 
 def health_table(rows: Sequence[Json]) -> Table:
     columns = "account", "protocol", "health", "band", "collateral", "debt"
-    table = terminal.table(*columns, right=("health",), whole=("health", "band"))
+    table = terminal.table(*columns, right=("health",), whole=("account", "health", "band"))
     for row in rows:
         stale = "\n[dim]stale price[/]" if row["stale_assets"] else ""
         table.add_row(
             _short(row["account"]),
             _protocol(row),
-            "?" if row["unpriced_assets"] else _health(row["health_wad"]),
+            "?" if row["unpriced_assets"] else wording.health(row["health_wad"]),
             _band(row["band"]) + stale,
             _assets(row["collaterals"]),
             _assets(row["debts"]),
@@ -139,18 +151,18 @@ def metrics_table(rows: Sequence[Json]) -> Table:
             table.add_row(who, *"????")
             continue
         leverage, largest, decimals = found["effective_leverage_wad"], found["largest_asset"], found["base_decimals"]
-        exposure = ["no equity" if leverage is None else f"{Decimal(leverage).scaleb(-18):,.2f}x equity"]
-        exposure.append(f"{_percent(found['equity_utilization_wad'])} used")
+        times = "no" if leverage is None else f"{Decimal(leverage).scaleb(-18):,.2f}x"
+        exposure = [(times, "equity"), (_percent(found["equity_utilization_wad"]), "used")]
         if largest is not None:
-            exposure.append(f"{_percent(found['largest_share_wad'])} {_plain(symbols.get(largest, _short(largest)))}")
+            exposure.append((_percent(found["largest_share_wad"]), symbols.get(largest, _short(largest))))
+        at_stake = [(found["collateral_buffer_value"], "buffer"), (found["liquidation_penalty_value"], "penalty")]
         table.add_row(
             who,
             _value(found["equity_value"], decimals),
-            "\n".join(exposure),
+            terminal.Amounts(exposure),
             f"{_percent(found['margin_ratio_wad'])}\n{_percent(found['initial_margin_ratio_wad'])} initial\n"
             f"{_percent(found['maintenance_margin_ratio_wad'])} maintenance",
-            f"{_value(found['collateral_buffer_value'], decimals)} buffer\n"
-            f"{_value(found['liquidation_penalty_value'], decimals)} penalty",
+            terminal.Amounts([(_value(units, decimals), what) for units, what in at_stake]),
         )
     return table
 
@@ -167,7 +179,7 @@ def _calls_table(rows: Sequence[Json]) -> Table:
             _position(row),
             row["status"],
             _band(row["deepest_band"]),
-            _health(row["health_wad"]),
+            wording.health(row["health_wad"]),
             str(row["opened_block"]),
             f"{sent} of {len(row['notices'])} sent",
         )
@@ -247,10 +259,6 @@ def _band(label: str) -> str:
     return f"[{views.band_style(label)}]{label}[/]"
 
 
-def _health(wad: str | None) -> str:
-    return "∞" if wad is None else f"{Decimal(wad).scaleb(-18):.4f}"
-
-
 def _percent(wad: str | None) -> str:
     return "-" if wad is None else f"{Decimal(wad).scaleb(-16):.1f}%"
 
@@ -259,9 +267,9 @@ def _value(amount: str | None, decimals: int) -> str:
     return "-" if amount is None else f"{Decimal(amount).scaleb(-decimals):,.2f}"
 
 
-def _assets(holdings: Sequence[Json]) -> str:
-    amounts = ((Decimal(one["amount"]).scaleb(-one["decimals"]), _plain(one["symbol"])) for one in holdings)
-    return "\n".join(f"{amount:,.4f} {symbol}" for amount, symbol in amounts) or "-"
+def _assets(holdings: Sequence[Json]) -> Amounts | str:
+    amounts = [(Decimal(one["amount"]).scaleb(-one["decimals"]), one["symbol"]) for one in holdings]
+    return terminal.Amounts([(f"{amount:,.4f}", symbol) for amount, symbol in amounts]) if amounts else "-"
 
 
 def _plain(text: str) -> str:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from keeper import terminal
-from keeper.evaluator.wording import duration
+from keeper.evaluator.wording import duration, health
 from keeper.queries import views
 
 Json = dict[str, Any]
@@ -132,7 +132,8 @@ def _executor(row: Json) -> str:
 def _today(day: Json) -> str:
     net, gas = Decimal(day["net_wad"]).scaleb(-18), Decimal(day["gas_wei"]).scaleb(-18)
     count = day["liquidations"]
-    return f"{count} liquidation{'' if count == 1 else 's'}, net {net:,.2f}, gas {gas:.6f} of the native coin"
+    counted = f"{count} liquidation{'' if count == 1 else 's'}"
+    return f"{counted}, net {net:,.2f} of the base currency, gas {gas:.6f} of the native coin"
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -153,9 +154,9 @@ def _nearest(nearest: Sequence[Json]) -> Table:
         table.add_row(
             _short(row["account"]),
             escape(row["protocol"]),
-            _health(row["health_wad"]),
+            health(row["health_wad"]),
             f"[{views.band_style(row['band'])}]{row['band']}[/]",
-            _health(row["call_wad"]),
+            health(row["call_wad"]),
             *(_symbols(row[side]) for side in ("collaterals", "debts")),
         )
     return table
@@ -175,10 +176,6 @@ def _symbols(holdings: Sequence[Json]) -> str:
 
 def _short(text: str) -> Text:
     return Text(f"{text[:6]}…{text[-4:]}")
-
-
-def _health(wad: str | None) -> str:
-    return "∞" if wad is None else f"{Decimal(wad).scaleb(-18):.4f}"
 
 
 def _when(at: float) -> str:

@@ -7,14 +7,19 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from rich.console import Group
 from rich.markup import escape
+from rich.styled import Styled
+from rich.text import Text
 
 from keeper import terminal
 from keeper.core.types import Health
+from keeper.evaluator import wording
 from keeper.protocols.addresses import checksummed
 from keeper.rehearsal.findings import Finding, Tally, named_reasons, tallies
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
@@ -26,6 +31,7 @@ def table(findings: Sequence[Finding]) -> Table:
     shown = terminal.table(
         "position", "health", "outcome", "profit", "gas", "how, or why not", right=numbers, whole=("position", *numbers)
     )
+    shown.title = f"{len(findings)} rehearsed; profit, gas and bad debt in the protocol's base currency"
     for one in findings:
         shown.add_row(
             _name(one), _health(one.before), _outcome(one), _money(one.profit_base, one), _gas(one), _how(one)
@@ -58,14 +64,15 @@ def _name(one: Finding) -> str:
 def _health(health: Health | None) -> str:
     if health is None or health.unpriced_assets:
         return "?"
-    return "∞" if health.factor_wad is None else f"{Decimal(health.factor_wad).scaleb(-18):.4f}"
+    return wording.health(health.factor_wad)
 
 
-def _outcome(one: Finding) -> str:
+def _outcome(one: Finding) -> RenderableType:
     style = {"liquidated": "green", "failed": "bold red", "refused": "yellow"}[one.status]
     moved = "" if one.lever is None else f"\n[dim]by {one.lever.value}[/]"
-    unpaid = f"\n[red]bad debt {_money(one.bad_debt, one)}[/]" if one.bad_debt else ""
-    return f"[{style}]{one.status}[/]{moved}{unpaid}"
+    said = Text.from_markup(f"[{style}]{one.status}[/]{moved}")
+    unpaid = terminal.Amounts([(_money(one.bad_debt, one), "bad debt")])
+    return Group(said, Styled(unpaid, "red")) if one.bad_debt else said
 
 
 def _gas(one: Finding) -> str:

@@ -88,7 +88,7 @@ def _print_tables(seen: Sequence[Found], block: Block) -> None:
     console, rows = terminal.console(), [one.row for one in seen]
     for table, title in (
         (report.health_table(rows), f"{len(rows)} positions at block {block.number}"),
-        (report.metrics_table(rows), "account metrics"),
+        (report.metrics_table(rows), f"account metrics; {report.METRICS_UNIT}"),
     ):
         table.title = title
         console.print(table)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import io
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 from keeper import solvency
+from keeper.core.types import BlockRef, Health, Skip
 from keeper.queries import deliveries, report
 from keeper.queries.screen import screen
+from keeper.rehearsal.findings import Finding
+from keeper.rehearsal.show import table as rehearsal_table
 
 Json = dict[str, Any]
 
@@ -51,6 +55,11 @@ _POSITION: Json = {
         "collateral_buffer_value": _HUGE,
         "liquidation_penalty_value": _HUGE,
     },
+}
+_NAMELESS: Json = {  # no digits but those of numbers
+    "account": "0xabcdefabcdefabcdef",
+    "market_name": None,
+    "collaterals": [_holding("WETH"), _holding("token")],
 }
 _CALL = _POSITION | {
     "status": "liquidated",
@@ -160,6 +169,12 @@ _STATUS: Json = {
 }
 
 
+def _printed(shown: RenderableType, width: int) -> str:
+    out = io.StringIO()
+    Console(file=out, width=width, highlight=False).print(shown)
+    return out.getvalue()
+
+
 def test_a_status_is_one_screen_of_eighty_columns_with_the_worst_that_it_may_hold():
     out = io.StringIO()
     Console(file=out, width=80, highlight=False).print(screen(_STATUS))
@@ -181,6 +196,72 @@ def test_a_table_fits_eighty_columns_with_the_worst_that_it_may_hold(name: str):
     shown = out.getvalue()
     assert max(map(len, shown.splitlines())) <= 80
     assert [word for word in whole if word not in shown] == [], shown
+
+
+@pytest.mark.parametrize(
+    ("table", "width"), [(report.health_table, 80), (report.health_table, 60), (report.metrics_table, 80)]
+)
+def test_a_number_that_finds_no_room_ends_in_an_ellipsis_and_never_in_a_digit(
+    table: Callable[[Sequence[Json]], Table], width: int
+):
+    """A part of it would be another number. Where there is room for it alone, it is whole, with its unit below."""
+    whole = {"987,654,321,012.0000", "987,654,321,012.00", "123,456.00x", "1200.0%", "100.0%", "1234567.0000"}
+    shown = _printed(table([_POSITION | _NAMELESS]), width)
+    found = re.findall(r"\d[\d,.]*[x%…]*", re.sub("0x[a-f0-9]*…[a-f]*", "", shown))
+    assert [number for number in found if not number.endswith("…") and number not in whole] == []
+
+
+def test_a_number_stands_above_its_unit_where_both_have_no_room():
+    row = _POSITION | {
+        "health_wad": str(10**18),
+        "band": "call",
+        "collaterals": [_holding("USDC") | {"amount": str(500_000 * 10**18)}],
+    }
+    lines = [line.split() for line in _printed(report.health_table([row]), 80).splitlines()]
+    at = next(number for number, words in enumerate(lines) if "500,000.0000" in words)
+    assert ("USDC" in lines[at], "USDC" in lines[at + 1]) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("title", "unit"),
+    [
+        (report.METRICS_UNIT, "in the protocol's base currency"),
+        (report._PROFIT_UNIT, "profit after gas in the protocol's base currency"),
+        (report._DAILY_UNIT, "net in the protocols' base currency"),
+    ],
+)
+def test_a_title_says_what_values_are_counted_in(title: str, unit: str, capsys: pytest.CaptureFixture[str]):
+    report.show(argparse.Namespace(json=False), [_DAY], report._daily_table, report.Title("day", "days", title))
+    assert unit in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("wad", [10**18 - 1, 99_996 * 10**13])
+def test_a_health_is_never_shown_higher_than_it_is(wad: int):
+    """Just below 1 it can be liquidated."""
+    row = _POSITION | {"health_wad": str(wad), "call_wad": str(wad)}
+    finding = Finding("aave", "aave:0x", bytes(20), 8, "USD", BlockRef(1, bytes(32)), before=Health(wad, True, 1, 1))
+    status = _STATUS | {"nearest": [row]}
+    for shown in (
+        report.health_table([row]),
+        report._calls_table([row | _CALL | {"health_wad": str(wad)}]),
+        screen(status),
+    ):
+        assert "0.9999" in _printed(shown, 80)
+        assert "1.0000" not in _printed(shown, 80)
+    assert "0.9999" in _printed(rehearsal_table([finding]), 80)
+
+
+def test_what_a_rehearsal_finds_is_counted_in_the_base_currency_and_told_whole():
+    reason = Skip("would_revert", "of a health of 1.0000000000000001, as somebody else was faster and " * 3)
+    health = Health(1_234_567 * 10**18, True, 1, 1)
+    finding = Finding(
+        *("morpho", f"morpho:{_ACCOUNT}:{_HASH}", bytes(20), 8, "USD", BlockRef(1, bytes(32))),
+        before=health, reason=reason, bad_debt=98_765_432_101_234, gas_base=123_456,
+    )  # fmt: skip
+    shown = _printed(rehearsal_table([finding]), 80)
+    assert "profit, gas and bad debt in the protocol's base currency" in " ".join(shown.split())
+    assert "987,654.32" in shown
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(
