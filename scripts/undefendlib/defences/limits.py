@@ -19,6 +19,24 @@ DEFENCES: tuple[Removal, ...] = (
     ),
     Removal(
         _GROUP,
+        "nor, in a batch, a leg of it",
+        f"{_EXECUTOR}/settle.py",
+        ', "succeeded_before": True})',
+        "})",
+        "tests/integration/test_batches.py"
+        "::test_a_leg_that_dies_of_what_is_undone_at_once_is_tried_again_after_the_cooldown",
+    ),
+    Removal(
+        _GROUP,
+        "a restart forgets no cooldown",
+        f"{_EXECUTOR}/journal.py",
+        " or any(self._cools(leg, block, now) for leg in legs_of(intent))",
+        "",
+        "tests/unit/executor/test_explain.py"
+        "::test_a_restart_shortens_no_cooldown_that_is_longer_than_finality_is_far[True]",
+    ),
+    Removal(
+        _GROUP,
         "what was tried out in vain does not take the places of what succeeds",
         f"{_EXECUTOR}/choose.py",
         "        return vain.get(cause, -1), -one",
