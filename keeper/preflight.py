@@ -19,6 +19,7 @@ from keeper.core.units import format_units
 from keeper.executor.guard import REMEDY, read_tripped
 from keeper.executor.planning.ports import Needs, Permission, SpenderPermission
 from keeper.executor.planning.readiness import protocol_needs
+from keeper.indexer.backfill import beyond_head
 from keeper.indexer.reads import drive
 from keeper.indexer.rpc.client import RpcClient
 from keeper.indexer.rpc.pending import PendingTransactions
@@ -214,6 +215,7 @@ async def _protocol(
 
     known: the market as indexed, which tells what contracts cannot list.
     """
+    yield await _try(f"{adapter.name} start_block", partial(_begun, adapter, head))
     for name, address in adapter.addresses().items():
         finding = await _try(f"{adapter.name} {name}", partial(_code, rpc, address))
         yield finding
@@ -234,6 +236,12 @@ async def _protocol(
     yield await _try(f"{adapter.name} market", look)
     if market is not None:
         yield await _try(f"{adapter.name} prices", partial(_prices, rpc, adapter, market, head))
+
+
+async def _begun(adapter: Adapter, head: Block) -> str:
+    if adapter.start_block > head.number:
+        raise ConfigError(beyond_head(adapter, head))
+    return f"block {adapter.start_block}"
 
 
 def _known_market(house: House, adapter: Adapter) -> Any:

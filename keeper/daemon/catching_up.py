@@ -17,7 +17,7 @@ from keeper.core.errors import ConfigError, StateUnavailable, UnrecoverableReorg
 from keeper.core.ports import Store
 from keeper.core.types import Block, BlockRef
 from keeper.daemon.heads import Heads
-from keeper.indexer.backfill import Missed, Progress, Report, backfill
+from keeper.indexer.backfill import Missed, Progress, Report, backfill, beyond_head
 from keeper.indexer.decoding import read_state
 from keeper.indexer.follow import MOST_MISSED, canonical_ancestor
 from keeper.indexer.rpc.client import RpcClient
@@ -59,6 +59,7 @@ class CatchUp:
     async def __call__(self, head: Block, to: int | None = None) -> None:
         """Scan what was missed, up to a final block, or `to`, and arrive there."""
         await self.rpc.hold_against_others(head, MOST_MISSED)
+        self._await_start(head)
         await self._leave_orphaned_branch(head)
         final = await self._final(head)
         target = await self._target(head, final, to)
@@ -76,6 +77,14 @@ class CatchUp:
         if self.modes is not None:
             self.modes.saw_block(target)
         log.info("caught_up", block=target.number, positions=sum(len(u.positions) for u in updates))
+
+    def _await_start(self, head: Block) -> None:
+        """Raises StateUnavailable where a protocol that is to be indexed begins beyond the head: of its history nothing
+        would be seen, and it would be followed as if it had no positions."""
+        pipeline = self.pipeline
+        for track in pipeline.newcomers if len(pipeline.window) else pipeline.tracks:
+            if track.adapter.start_block > head.number:
+                raise StateUnavailable(beyond_head(track.adapter, head))
 
     async def _admit_newcomers(self) -> None:
         """Index protocols that were configured after the others, or again, at the last final block, and follow all from
@@ -140,7 +149,7 @@ class CatchUp:
             return await self._block(max(0, min(to, head.number)))
         if final.number >= began and await self._complete(final.ref):
             return final
-        low, found = max(final.number, min(began, head.number)), head
+        low, found = max(final.number, began), head
         while low < found.number:
             middle = await self._block((low + found.number) // 2)
             if await self._complete(middle.ref):

@@ -48,6 +48,15 @@ class Progress:
 Report = Callable[[Progress], None]
 
 
+def beyond_head(adapter: Adapter, head: Block) -> str:
+    """What is wrong with a protocol that begins where the chain is not yet."""
+    return (
+        f"start_block {adapter.start_block} of {adapter.name} is beyond the newest block, {head.number}: nobody of it "
+        "is watched until the chain is there. Wait if the node is still syncing; else correct start_block: the block "
+        "at which the protocol was deployed, or any before it"
+    )
+
+
 async def backfill(
     chain: ChainReader,
     store: Store,
