@@ -79,6 +79,12 @@ def _forms(text: str) -> Iterator[str]:
             yield from (part, unquote(part))
 
 
+def tells(secret: Secret) -> bool:
+    """Whether it is more than an address: of a URL, whether there is a password or a token in it."""
+    text = secret.reveal()
+    return "://" not in text or any(form != text for form in _forms(text))
+
+
 def _quoted(text: str) -> str:
     return json.dumps(text)[1:-1]
 

@@ -67,7 +67,7 @@ def refuse_exposed(secret: Iterable[Path], deciding: Iterable[Path]) -> None:
     Raises ConfigError when everybody can change one of either.
     """
     found = list(exposures(secret))
-    writable = [one for one in (*found, *exposures(deciding)) if one.is_writable]
+    writable = [one for one in dict.fromkeys((*found, *exposures(deciding))) if one.is_writable]
     if writable:
         raise ConfigError("; ".join(map(str, writable)))
     for one in found:

@@ -97,7 +97,7 @@ def resolve(value: object, info: ValidationInfo) -> Secret:
         raise Problem('is no text; write it in quotes, best as "env:NAME"')
     text = _text(value, "a secret")
     if not text.startswith("env:"):
-        return Secret(text)
+        return Secret(text, is_written=True)
     name = text.removeprefix("env:")
     found = _origin(info).environment.get(name)
     if not found:

@@ -13,10 +13,12 @@ class Secret:
     Only `reveal()` gives the text; call it at the very place where it leaves the process, and keep no copy.
     """
 
-    __slots__ = ("_text",)
+    __slots__ = ("_text", "is_written")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, is_written: bool = False) -> None:
+        """is_written: whether it stands in the configuration file itself, rather than being referred to there."""
         self._text = text
+        self.is_written = is_written
 
     def reveal(self) -> str:
         return self._text

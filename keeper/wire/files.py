@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keeper.config.deployment import Config
+from keeper.observe import tells
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +17,16 @@ class Files:
 
     @property
     def secrets(self) -> list[Path]:
-        """Those that may hold secrets, whether they exist or not."""
+        """Those that may hold secrets, whether they exist or not. The configuration does where one is written out in
+        it; an address without a token is none."""
         keystore = self.config.executor.keystore
-        return [Path(".env"), self.file.parent / ".env", *([] if keystore is None else [keystore])]
+        is_written = any(secret.is_written and tells(secret) for secret in self.config.secrets())
+        return [
+            Path(".env"),
+            self.file.parent / ".env",
+            *([] if keystore is None else [keystore]),
+            *([self.file] if is_written else []),
+        ]
 
     @property
     def database(self) -> Path:

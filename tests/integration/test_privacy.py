@@ -16,10 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from keeper.config.load import load_config
 from keeper.core.errors import ConfigError
 from keeper.devnet.chain import DevChain
 from keeper.privacy import exposures, refuse_exposed
 from keeper.store import open_store
+from keeper.wire.files import Files
 from tests.support.daemon import Keeper, deploy
 
 AS_SOMEBODY = """
@@ -177,6 +179,27 @@ def test_secrets_that_others_can_read_are_told_of(keeper: Keeper):
     checked = keeper.run("check")
     assert checked.returncode == 1
     assert f"FAIL  files                        {env_file} has mode 0640" in checked.stdout
+
+
+def test_a_configuration_that_others_can_read_holds_no_secret(keeper: Keeper):
+    """Told where a key, a password or a URL with a token is written out in it; a node's bare address is none, nor is a
+    reference to a variable."""
+    bare = keeper.config.read_text()
+    keeper.config.chmod(0o644)
+    secrets = {
+        "key": ('"env:KEEPER_PRIVATE_KEY"', f'"{keeper.chain.liquidator.private_key}"'),
+        "token": (f'"{keeper.chain.ws_url}"', f'"{keeper.chain.ws_url}", "wss://node.example/v2/a-token-of-ours-1234"'),
+    }
+    said = f"{keeper.config} has mode 0644, so others can read it; chmod 600 {keeper.config}"
+    for reference, written in secrets.values():
+        assert bare.count(reference) == 1
+        keeper.config.write_text(bare.replace(reference, written))
+        keeper.settings = load_config(keeper.config, environment=keeper.environment)
+        assert [str(one) for one in exposures(Files(keeper.config, keeper.settings).secrets)] == [said]
+    checked = keeper.run("check")
+    assert checked.returncode == 1 and f"FAIL  files                        {said}" in checked.stdout
+    keeper.config.write_text(bare)
+    assert "ok    files" in keeper.run("check").stdout
 
 
 @pytest.mark.parametrize("name", [".env", "keeper.toml"])
