@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -68,19 +69,33 @@ def _form(service: Any) -> str:
 
 
 def _service(name: str, url: Secret) -> Apprise:
-    import apprise  # takes a third of a second, which only those who use it should wait for
-
-    service = apprise.Apprise()
-    if not service.add(url.reveal()) or len(service) != 1:
+    service = understood(url.reveal())
+    if service is None or len(service) != 1:
         scheme = url.reveal().partition("://")[0] if "://" in url.reveal() else "none"
         raise ConfigError(
             f"notifier {name}: no Apprise service understands this URL (scheme {scheme}); "
             "see the list of services in Apprise's documentation"
         )
     if "overflow=" not in url.reveal():
+        from apprise import OverflowMode
+
         # What a service cannot take in one message comes in several; left alone it would refuse the notice, or cut it.
-        service[0].overflow_mode = apprise.OverflowMode.SPLIT
+        service[0].overflow_mode = OverflowMode.SPLIT
     return service
+
+
+def understood(url: str) -> Apprise | None:
+    """The service that a URL names; None where there is none, without a word: Apprise would log parts of the URL, which
+    may be a token, and as an error where it is only asked."""
+    import apprise  # takes a third of a second, which only those who use it should wait for
+
+    says = logging.getLogger("apprise")
+    was, says.disabled = says.disabled, True
+    try:
+        service = apprise.Apprise()
+        return service if service.add(url) else None
+    finally:
+        says.disabled = was
 
 
 def build(config: Mapping[str, Any], name: str) -> AppriseChannel:

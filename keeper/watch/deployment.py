@@ -133,9 +133,9 @@ class Deployment:
 
 def notifier_kind(url: str, flag: str) -> str:
     """Apprise where one of its services understands the URL, else a webhook of our own."""
-    import apprise  # takes a third of a second, which only those who notify should wait for
+    from keeper.notifier.apprise import understood
 
-    if apprise.Apprise().add(url):
+    if understood(url) is not None:
         return "apprise"
     scheme = url.partition("://")[0].lower() if "://" in url else "none"
     if scheme in ("http", "https"):

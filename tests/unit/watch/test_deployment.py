@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,12 +11,14 @@ import pytest
 
 from keeper.config.shipped import shipped
 from keeper.core.errors import ConfigError
-from keeper.core.types import Call, CallResult
+from keeper.core.secret import Secret
+from keeper.core.types import Band, Call, CallResult
 from keeper.indexer.rpc.client import RpcClient
+from keeper.notifier.apprise import AppriseChannel
 from keeper.upkeep import ens
 from keeper.watch.accounts import Owner, check_accounts, resolve_accounts
 from keeper.watch.command import watched_adapters
-from keeper.watch.deployment import Deployment, Wishes, default_state, parse_markets
+from keeper.watch.deployment import Deployment, Wishes, default_state, notifier_kind, parse_markets
 from keeper.watch.eyes import Eyes
 
 ADA = bytes.fromhex("f39fd6e51aad88f6f4ce6ab8827279cfffb92266")
@@ -79,6 +83,17 @@ def test_market_ids_are_checked_before_anybody_is_asked(tmp_path: Path) -> None:
 def test_notifiers_are_apprise_services_or_webhooks_beside_the_terminal(tmp_path: Path) -> None:
     house = deployment(notify=("ntfy://topic-of-mine", "https://hooks.example/keeper"), state=tmp_path).house(1, ADA)
     assert [one.kind for one in house.config.notifiers] == ["console", "apprise", "webhook"]
+
+
+@pytest.mark.parametrize("scheme", ["https", "nonsense"])
+def test_asking_whose_a_url_is_logs_nothing_of_it(scheme: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A webhook is none of Apprise's services, which is no error; and no part of a URL stands in a log."""
+    url = f"{scheme}://n8n.example/webhook/TOKEN-OF-MINE-0123456789/notify"
+    with caplog.at_level(logging.DEBUG), contextlib.suppress(ConfigError):
+        assert notifier_kind(url, "--notify") == "webhook"
+    with caplog.at_level(logging.DEBUG), pytest.raises(ConfigError):
+        AppriseChannel("mine", Secret(url), Band.CALL)
+    assert caplog.records == []
 
 
 def test_a_call_line_given_alone_moves_what_must_move_with_it(tmp_path: Path) -> None:
