@@ -119,8 +119,9 @@ class Anvil:
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 said = self.log_tail()
-                kind = _PortTaken if "in use" in said.lower() else DevnetError
-                raise kind(f"Anvil exited with code {self._process.returncode} on port {self.port}: {said}")
+                if "in use" in said.lower():
+                    raise _PortTaken(f"port {self.port} is taken; --port names another, --port 0 takes a free one")
+                raise DevnetError(f"Anvil exited with code {self._process.returncode} on port {self.port}: {said}")
             # Ours has the port once its log says so; before that, another process's Anvil might be answering there.
             if f"Listening on 127.0.0.1:{self.port}" in self.log_tail():
                 self.rpc("anvil_setLoggingEnabled", False)

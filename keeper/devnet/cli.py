@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser, file: Callable[[str], object]
     parser.add_argument(
         "--config-out", type=file, default="devnet.toml", metavar="FILE", help="configuration (devnet.toml)"
     )
+    parser.add_argument("--force", action="store_true", help="replace the configuration file")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout once everything stands")
 
 

@@ -35,6 +35,7 @@ def write_config(
     breakers: Mapping[str, Value] | None = None,
     jobs: Mapping[str, Value] | None = None,
     more: Mapping[str, Mapping[str, Value]] | None = None,
+    heading: str = "",
 ) -> Path:
     """Write the file and return its path.
 
@@ -42,10 +43,11 @@ def write_config(
     rpc: by default the chain's websocket. accounts: watch only these. protocols: what is tracked, a table each.
     node, protocol, margin_calls, executor, breakers, jobs: further keys of [chain], the first [[protocols]] and so on
     as in the configuration reference, replacing the ones here. venues, funding, submitters: whole tables.
-    more: any other tables, by name.
+    more: any other tables, by name. heading: a comment that the file begins with.
     A relative store path is relative to the file.
     """
     tables = [
+        *([heading] if heading else []),
         _table(
             "[chain]",
             **{

@@ -17,11 +17,14 @@ from keeper.devnet.configuration import aave_loans, uniswap, write_config
 from keeper.devnet.errors import DevnetError
 from keeper.devnet.protocols import Example, protocol
 
+OURS = "# By `keeper devnet`, which replaces this file at its next start for as long as it begins with this line."
+"""A configuration of a chain that is gone is worth nothing: starting again need not be forced."""
+
 
 def serve(args: argparse.Namespace) -> int:
     """Exit code 0 after SIGINT or SIGTERM. Raises DevnetError when the configuration cannot be written, when the chain
     cannot start, or when Anvil dies."""
-    _check_writable(args.config_out)
+    _check_writable(args.config_out, force=args.force)
     _say("starting Anvil and deploying (the first time also downloads and compiles, about half a minute)")
     with DevChain.start(port=args.port or None, accounts=args.accounts) as chain:
         stop = threading.Event()
@@ -35,6 +38,7 @@ def serve(args: argparse.Namespace) -> int:
             args.config_out,
             chain,
             mode=args.mode,
+            heading=OURS,
             protocols=args.protocols,
             # For `keeper rehearse` and `keeper deploy`; without a contract the executor itself has no use for them.
             venues=[uniswap(chain)] if args.mode == "off" else (),
@@ -49,14 +53,16 @@ def serve(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_writable(file: Path) -> None:
-    """Before there is a chain. A folder that is misspelt is not made."""
+def _check_writable(file: Path, *, force: bool) -> None:
+    """Before there is a chain. A folder that is misspelt is not made, and what is not ours not replaced unasked."""
     if file.is_dir():
         raise DevnetError(f"--config-out {file} is a directory; name a file in it")
     if not file.parent.is_dir():
         raise DevnetError(f"--config-out {file}: there is no directory {file.parent}; make it, or correct the path")
     if not os.access(file if file.exists() else file.parent, os.W_OK):
         raise DevnetError(f"--config-out {file} cannot be written; choose another place")
+    if file.exists() and not force and not file.read_bytes().startswith(OURS.encode()):
+        raise DevnetError(f"{file} is there already; --force replaces it, --config-out names another")
 
 
 def _facts(chain: DevChain, protocols: Sequence[str], examples: list[Example], config: Path) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from keeper.devnet.errors import DevnetError, Reverted
 from keeper.devnet.market import BTC_ETH_EMODE
 from keeper.devnet.protocols import kinds
 from keeper.devnet.rpc import Rpc
+from keeper.devnet.serve import OURS, _check_writable
 from keeper.devnet.tokens import FeedMode
 
 WAD = 10**18
@@ -346,7 +347,10 @@ def test_anvil_does_not_outlive_a_killed_owner():
 
 
 def test_taken_port_is_told():
-    with Anvil.start() as anvil, pytest.raises(DevnetError, match=f"port {anvil.port}.*in use"):
+    with (
+        Anvil.start() as anvil,
+        pytest.raises(DevnetError, match=f"port {anvil.port} is taken; .*--port 0 takes a free one"),
+    ):
         Anvil.start(port=anvil.port)
 
 
@@ -412,6 +416,22 @@ def test_a_configuration_that_cannot_be_written_is_told_before_there_is_a_chain(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_configuration_that_no_dev_chain_wrote_is_not_replaced_unasked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may be that of a real deployment. One of an earlier dev chain is, and any with --force."""
+    config = tmp_path / "keeper.toml"
+    config.write_text("# of a real deployment\n")
+    assert main(["devnet", "--port", "0", "--config-out", str(config)]) == 1
+    said = capsys.readouterr().err
+    assert f"{config} is there already; --force replaces it, --config-out names another" in said
+    assert "starting Anvil" not in said
+    assert config.read_text() == "# of a real deployment\n"
+    _check_writable(config, force=True)
+    config.write_text(OURS + "\n\n[chain]\n")
+    _check_writable(config, force=False)
+
+
 def test_devnet_command_stands_until_told_to_stop(tmp_path: Path):
     """It prints where everything is, writes a configuration, and SIGTERM stops it and Anvil with exit code 0."""
     command = [sys.executable, "-c", "from keeper.cli import main; raise SystemExit(main())"]
@@ -420,7 +440,9 @@ def test_devnet_command_stands_until_told_to_stop(tmp_path: Path):
         try:
             assert process.stdout is not None
             facts = json.loads(process.stdout.readline())
-            config = tomllib.loads((tmp_path / "devnet.toml").read_text())
+            text = (tmp_path / "devnet.toml").read_text()
+            assert text.startswith(OURS)
+            config = tomllib.loads(text)
             provider = facts["contracts"]["pool_addresses_provider"]
             assert config["chain"]["rpc"] == [facts["ws_url"]]
             assert config["protocols"][0]["pool_addresses_provider"] == provider

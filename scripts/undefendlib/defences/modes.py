@@ -42,6 +42,14 @@ DEFENCES: tuple[Removal, ...] = (
     ),
     Removal(
         _GROUP,
+        "a protocol that begins beyond the head is waited for, not followed",
+        "keeper/daemon/catching_up.py",
+        "            if track.adapter.start_block > head.number:",
+        "            if False:",
+        "tests/integration/test_young_chain.py::test_a_protocol_that_begins_beyond_the_head_is_waited_for_loudly",
+    ),
+    Removal(
+        _GROUP,
         "nothing of what passed meanwhile is told before the present is reached",
         "keeper/daemon/catching_up.py",
         "present=target.number >= head.number)",

@@ -90,4 +90,28 @@ DEFENCES: tuple[Removal, ...] = (
         "}",
         "tests/integration/test_secrets.py::test_a_deployment_in_trouble_tells_no_secret",
     ),
+    Removal(
+        _GROUP,
+        "a configuration in which a secret is written out is one of the files that hold secrets",
+        "keeper/wire/files.py",
+        "            *([self.file] if is_written else []),\n",
+        "",
+        "tests/integration/test_privacy.py::test_a_configuration_that_others_can_read_holds_no_secret",
+    ),
+    Removal(
+        _GROUP,
+        "asking whose a URL is logs nothing of it",
+        "keeper/notifier/apprise.py",
+        "    was, says.disabled = says.disabled, True",
+        "    was = says.disabled",
+        "tests/unit/watch/test_deployment.py::test_asking_whose_a_url_is_logs_nothing_of_it",
+    ),
+    Removal(
+        _GROUP,
+        "`keeper devnet` replaces no configuration but its own unasked",
+        "keeper/devnet/serve.py",
+        "    if file.exists() and not force and not",
+        "    if False and not",
+        "tests/integration/test_devnet.py::test_a_configuration_that_no_dev_chain_wrote_is_not_replaced_unasked",
+    ),
 )
