@@ -93,7 +93,7 @@ def test_asking_whose_a_url_is_logs_nothing_of_it(scheme: str, caplog: pytest.Lo
         assert notifier_kind(url, "--notify") == "webhook"
     with caplog.at_level(logging.DEBUG), pytest.raises(ConfigError):
         AppriseChannel("mine", Secret(url), Band.CALL)
-    assert caplog.records == []
+    assert "n8n.example" not in caplog.text
 
 
 def test_a_call_line_given_alone_moves_what_must_move_with_it(tmp_path: Path) -> None:
