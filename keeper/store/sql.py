@@ -159,6 +159,12 @@ class SqlStore:
             to_delivery(row) for row in self._db.rows(outbox.OUTBOX_OF, channel, now, now + LONGEST_WAIT_S, now, limit)
         ]
 
+    def waited_for(self) -> Iterator[str]:
+        channel = outbox.NO_CHANNEL
+        while (row := self._db.row(outbox.NEXT_CHANNEL, *(channel,) * 3)) is not None and row[0] is not None:
+            channel = row[0]
+            yield channel
+
     def repetitions(self, channel: str, now: float, limit: int) -> Sequence[Delivery]:
         values = (channel, summaries_of(channel), now, now + LONGEST_WAIT_S, limit)
         return [to_delivery(row) for row in self._db.rows(outbox.OUTBOX_AGAIN, *values)]

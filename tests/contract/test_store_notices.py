@@ -115,6 +115,30 @@ def test_what_is_sent_again_is_found_without_looking_at_all_that_waits_or_was_to
     assert not [line for line in plan if line.startswith("SCAN") or line.endswith("(carrier=?)")]
 
 
+def test_what_is_waited_for_is_known_by_channel(store):
+    """Whatever the time and the reason; not what was settled, and nobody who wants nothing."""
+    names = ("a", "b", "c", "d", "e")
+    tell(store, *(notice(name, 1, of=name) for name in names), channels=("hook",), due_at=60.0)
+    tell(store, *(notice(f"{name}2", 1, of=name) for name in names), channels=("a chat", "Zulip", "über"))
+    tell(store, notice("sent", 2, of="f"), notice("dead", 2, of="g"), channels=("done",))
+    tell(store, notice("unwanted", 2, of="h"), channels=())
+    settle(store, "sent", DeliveryStatus.SENT, "done")
+    settle(store, "dead", DeliveryStatus.DEAD, "done")
+    with store.transaction() as transaction:
+        for name in names:
+            transaction.hold(f"{name}2", "über", 900.0)
+            assert transaction.claim(f"{name}2", "Zulip")
+    assert sorted(store.waited_for()) == sorted(["hook", "a chat", "Zulip", "über"])
+
+
+def test_asking_who_is_waited_for_looks_at_one_row_of_each(tmp_path: Path):
+    with closing(open_store(f"sqlite:///{tmp_path}/keeper.db", chain_id=1)) as store:
+        sql, constants = store._db._sql(outbox.NEXT_CHANNEL)
+        plan = [row[3] for row in store._db.driver.execute(f"EXPLAIN QUERY PLAN {sql}", (*constants, "", "", ""))]
+    searched = [line for line in plan if "deliveries" in line]
+    assert searched == ["SEARCH deliveries USING COVERING INDEX deliveries_by_sending (status=? AND channel>?)"] * 3
+
+
 def test_the_outbox_holds_only_what_is_due(store):
     """A retry in the future is not due, and what waits behind it is not either."""
     tell(store, notice("a1", 1), notice("a2", 2))

@@ -22,7 +22,7 @@ from keeper.core.records import Delivery, DeliveryStatus, Notice, NoticeEvent
 from keeper.core.secret import Secret
 from keeper.core.types import Band
 from keeper.notifier import webhook
-from keeper.notifier.outbox import Deliverer
+from keeper.notifier.outbox import BURIED_AT_ONCE, Deliverer
 from keeper.notifier.webhook import WebhookChannel
 from keeper.store import open_store
 from tests.support.notices import notice
@@ -388,3 +388,56 @@ async def test_a_channel_with_nothing_to_send_looks_seldom_where_looking_is_dear
     await deliverer.drain(5.0)
     await running
     assert time.perf_counter() - drained < 0.15
+
+
+# --- channels that are gone -------------------------------------------------------------------------------------------
+
+
+def reads_of(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str | None, int]]:
+    """Channel and size of every look into the outbox."""
+    reads: list[tuple[str | None, int]] = []
+    look = store.outbox
+
+    def outbox(now: float, limit: int = 1000, *, channel: str | None = None) -> Sequence[Delivery]:
+        reads.append((channel, limit))
+        return look(now, limit, channel=channel)
+
+    monkeypatch.setattr(store, "outbox", outbox)
+    return reads
+
+
+async def test_what_waits_for_a_channel_that_is_gone_is_given_up_a_few_at_a_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some of it held, some of it behind something else of its position; the loop is left to others in between."""
+    gone, chat = Scripted("gone"), Scripted("chat")
+    put(store, [notice(number, position=f"aave:{number % 70}") for number in range(140)], [gone, chat])
+    with store.transaction() as tx:
+        tx.hold("notice-3", "gone", 1e9)
+    reads = reads_of(store, monkeypatch)
+    deliverer = Deliverer(store, [chat], time.time)
+    running = asyncio.create_task(deliverer.run())
+    async with asyncio.timeout(10):
+        while list(store.waited_for()):
+            await asyncio.sleep(0.01)
+    await deliverer.drain(1.0)
+    await running
+    assert sorted(chat.sent) == sorted(f"notice-{number}" for number in range(140))
+    lost = [one for one in store.deliveries() if one.channel == "gone"]
+    assert {(one.status, one.error) for one in lost} == {(DeliveryStatus.DEAD, "this channel is no longer configured")}
+    assert len(lost) == 140
+    assert len([read for read in reads if read == ("gone", BURIED_AT_ONCE)]) == 4, "three full ones, and one in vain"
+
+
+async def test_nothing_is_read_of_channels_that_are_served_elsewhere(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, [notice(number, position=f"aave:{number}") for number in range(10)], [Scripted("hook")])
+    reads = reads_of(store, monkeypatch)
+    deliverer = Deliverer(store, [], time.time, configured=["hook"])
+    running = asyncio.create_task(deliverer.run())
+    await asyncio.sleep(0.1)
+    await deliverer.drain(1.0)
+    await running
+    assert reads == []
+    assert {one.status for one in store.deliveries()} == {DeliveryStatus.PENDING}

@@ -187,6 +187,10 @@ class Store(Protocol):
         and what a summary carries is not here. channel: only this one's."""
         ...
 
+    def waited_for(self) -> Iterator[str]:
+        """Channels that anything unsettled waits for, by name. Costs the same however much does."""
+        ...
+
     def repetitions(self, channel: str, now: float, limit: int) -> Sequence[Delivery]:
         """Deliveries that were sent, are not settled, and due again, and summaries that are due, whether they were seen
         or not; oldest first, without what a summary carries."""

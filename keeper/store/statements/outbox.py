@@ -13,6 +13,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    union_all,
     update,
 )
 from sqlalchemy.sql.functions import Function
@@ -241,6 +242,17 @@ OUTBOX_OF = Statement(
 )
 """As OUTBOX, of one channel: asked for after each message, so it looks at no more rows than it returns, whatever waits
 behind them. What is due is not held any longer, so only what is ahead of it needs to be asked about that."""
+
+_next_channels = union_all(
+    *(
+        select(func.min(deliveries.c.channel).label("channel")).where(
+            equals(deliveries.c.status, status), deliveries.c.channel > bindparam("after")
+        )
+        for status in (DeliveryStatus.PENDING, DeliveryStatus.SENDING, DeliveryStatus.HELD)
+    )
+).subquery("next_channels")
+NEXT_CHANNEL = Statement(select(func.min(_next_channels.c.channel)), ("after",) * 3)
+"""Three searches each, at one row: to ask for all channels at once would look at all that waits."""
 
 _unfinished = deliveries.alias("unfinished")
 _again = deliveries.c.seq.in_(
