@@ -81,8 +81,8 @@ class CallNotice(ABC):
             said = f"Health {words.four_places(factor)}{self._beyond(factor)}"
             if at.dossier.health_sigmas is not None and health is not None and not health.liquidatable:
                 said += f", {at.dossier.health_sigmas:.1f} of its daily sigmas from liquidation"
-            if at.earlier is not None:
-                said += f"; {words.trend(factor, at.earlier.health_wad, at.block.timestamp - at.earlier.timestamp)}"
+            if (before := at.compared) is not None:
+                said += f"; {words.trend(factor, before.health_wad, at.block.timestamp - before.timestamp)}"
             yield said + "."
         if health is not None and health.stale_assets:
             yield f"Prices that are stale, so that health may be off: {self._names(health.stale_assets)}."

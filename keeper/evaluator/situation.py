@@ -57,6 +57,17 @@ class Situation:
         return Band.SAFE if self.health is None else self.rules.band(self.health) or Band.SAFE
 
     @property
+    def compared(self) -> Earlier | None:
+        """What its health is compared with: what it was earlier, or, where it is the same again, at the last step since
+        then at which it was not."""
+        earlier, truth = self.earlier, self.due.truth
+        if earlier is None or truth is None or not words.is_same(self.factor_wad, earlier.health_wad):
+            return earlier
+        between = (mark for mark in reversed(truth.marks) if earlier.timestamp < mark.timestamp < self.block.timestamp)
+        turn = next((mark for mark in between if not words.is_same(self.factor_wad, mark.health_wad)), None)
+        return earlier if turn is None else Earlier(turn.health_wad, turn.timestamp)
+
+    @property
     def metrics(self) -> Metrics | None:
         return None if self.dossier.assessment is None else metrics_of(self.dossier.assessment)
 

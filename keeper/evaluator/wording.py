@@ -11,7 +11,7 @@ from keeper.core.units import format_units
 
 _LONGEST_SYMBOL = 16
 _SUFFIXED = re.compile(r"[^.]+(\.[A-Za-z])?")  # USDC.e, but nothing that ends like a host name
-_STEADY_WAD = 5 * 10**14  # a health that moved by less than 0.0005 did not move
+_SAME_WAD = 5 * 10**14  # a health that moved by less than 0.0005 did not move
 
 
 def clean_symbol(symbol: str) -> str:
@@ -89,13 +89,20 @@ def duration(seconds: float) -> str:
     return "1 second" if whole == 1 else f"{whole} seconds"
 
 
+def is_same(factor_wad: int | None, other_wad: int | None) -> bool:
+    """Whether nobody could see that a health moved. None: nothing is owed."""
+    if factor_wad is None or other_wad is None:
+        return factor_wad is other_wad
+    return abs(factor_wad - other_wad) < _SAME_WAD
+
+
 def trend(factor_wad: int, before_wad: int | None, seconds: float) -> str:
     """Where a health came from."""
     if before_wad is None:
         return f"nothing was owed {duration(seconds)} ago"
+    if is_same(factor_wad, before_wad):
+        return f"the same as {duration(seconds)} ago"
     moved = factor_wad - before_wad
-    if abs(moved) < _STEADY_WAD:
-        return f"steady for {duration(seconds)}"
     return f"{'rising' if moved > 0 else 'falling'}, from {four_places(before_wad)} {duration(seconds)} ago"
 
 

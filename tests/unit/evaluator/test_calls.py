@@ -29,7 +29,7 @@ from keeper.core.types import (
 )
 from keeper.evaluator.calls import NOTICES, compose
 from keeper.evaluator.directory import Directory
-from keeper.evaluator.episodes import Episode, EpisodeStatus, Loss, step
+from keeper.evaluator.episodes import Episode, EpisodeStatus, Loss, Mark, step
 from keeper.evaluator.judgement import Dossier
 from keeper.evaluator.notices import Due
 from keeper.evaluator.situation import Earlier, Situation
@@ -124,6 +124,24 @@ def test_every_event_reads_as_it_was_approved(event: NoticeEvent) -> None:
         assert matches(folder / f"{event.value}.{form}", text)
     body = json.dumps(one.body, indent=1, ensure_ascii=False)
     assert matches(folder / f"{event.value}.json", body)
+
+
+def test_a_cure_of_a_fall_of_seconds_is_told_from_the_fall() -> None:
+    """Where a health is what it was minutes ago, a step of the call in between says what happened."""
+    before, fell = 1_700_000_000 + 12 * 123 - 120, 1_700_000_000 + 12 * 123 - 8
+    cured = situation(NoticeEvent.CURED, earlier=Earlier(wad("1.26"), before))
+    truth = cured.due.truth
+    assert truth is not None
+    (mark,) = truth.marks
+
+    def told(*marks: Mark) -> str:
+        due = replace(cured.due, truth=replace(truth, marks=marks))
+        return compose(replace(cured, due=due)).text
+
+    opened = replace(mark, timestamp=fell, health_wad=wad("0.9899"))
+    closed = replace(mark, timestamp=fell + 8, health_wad=wad("1.26"), event="cured")
+    assert "Health 1.2600; rising, from 0.9899 8 seconds ago." in told(opened, closed)
+    assert "Health 1.2600; the same as 2 minutes ago." in told(replace(opened, timestamp=before - 1), closed)
 
 
 def test_there_is_a_class_for_every_event_of_a_position() -> None:

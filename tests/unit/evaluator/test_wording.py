@@ -95,10 +95,10 @@ def test_a_duration_is_told_in_a_unit_that_is_felt(seconds: float, shown: str) -
 
 
 def test_a_trend_says_where_a_health_came_from() -> None:
-    """What moved by less than can be seen is steady."""
+    """What differs by less than can be seen is the same; what it was in between is not said."""
     assert words.trend(105 * WAD // 100, 110 * WAD // 100, 780) == "falling, from 1.1000 13 minutes ago"
     assert words.trend(110 * WAD // 100, 105 * WAD // 100, 780) == "rising, from 1.0500 13 minutes ago"
-    assert words.trend(WAD, WAD + 10**14, 780) == "steady for 13 minutes"
+    assert words.trend(WAD, WAD + 10**14, 780) == "the same as 13 minutes ago"
     assert words.trend(WAD, None, 780) == "nothing was owed 13 minutes ago"
 
 
