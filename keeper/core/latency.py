@@ -100,14 +100,15 @@ def quantile_us(counts: Sequence[int], bounds_us: Sequence[int], part: float) ->
 
 
 def summary(stage: Mapping[str, Any]) -> dict[str, int | None]:
-    """Of what a histogram's `read` says: microseconds, quantiles as the bounds of their buckets."""
-    counts, bounds = stage["counts"], stage["bounds_us"]
-    count = sum(counts)
+    """Of what a histogram's `read` says: microseconds, quantiles as the bounds of their buckets, or the largest sample
+    where that is less."""
+    counts, most_us = stage["counts"], stage["most_us"]
+    count, bounds = sum(counts), [min(bound, most_us) for bound in stage["bounds_us"]]
     return {
         "count": count,
         "mean_us": stage["sum_us"] // count if count else None,
         "p50_us": quantile_us(counts, bounds, 0.5),
         "p90_us": quantile_us(counts, bounds, 0.9),
         "p99_us": quantile_us(counts, bounds, 0.99),
-        "max_us": stage["most_us"] if count else None,
+        "max_us": most_us if count else None,
     }

@@ -40,7 +40,8 @@ def stats(args: argparse.Namespace) -> int:
 
 def rows_of(pulse: Pulse) -> list[Json]:
     """One object for each stage: `{stage, count, mean_us, p50_us, p90_us, p99_us, max_us}`. Quantiles are the upper
-    bounds of their buckets; null without a sample, and beyond the last bucket."""
+    bounds of their buckets, or the largest sample where that is less; null without a sample, and beyond the last
+    bucket."""
     stages = pulse.section("latency").get("stages", {})
     return [{"stage": stage, **summary(stages[stage])} for stage in STAGES if stage in stages]
 

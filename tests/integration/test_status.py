@@ -133,6 +133,7 @@ def test_a_daemon_that_is_no_more_is_seen(running: Keeper):
         asked = running.run("status", "--check", check)
         assert asked.returncode == 1
         assert words in asked.stderr
+        assert len(asked.stderr.splitlines()) == 1  # neither how far behind it is nor who answers is known any more
 
 
 def test_before_the_first_start_it_says_so(tmp_path: Path, running: Keeper):

@@ -24,7 +24,10 @@ LEAST_FREE_BYTES = 64 * 1024 * 1024
 
 
 def readiness(house: House, pulse: Pulse | None, tip: Block | None, now: float) -> dict[str, Any]:
-    checks = [*_following(house, pulse, tip, now), *_writable(house, pulse, tip), *_answered(pulse, now)]
+    """What is checked while the daemon runs; where it does not, only what is known all the same."""
+    checks = [*_following(house, pulse, tip, now), *_writable(house, pulse, tip)]
+    if pulse is not None and not pulse.is_stale(now):
+        checks += _answered(pulse)
     return {
         "ready": all(ok for _, ok, _ in checks),
         "checks": [{"check": name, "ok": ok, "detail": detail} for name, ok, detail in checks],
@@ -35,16 +38,18 @@ def _following(house: House, pulse: Pulse | None, tip: Block | None, now: float)
     if pulse is None:
         yield "daemon", False, "there is no pulse: start `keeper run`"
         return
-    age = pulse.age_s(now)
-    live = not pulse.is_stale(now)
-    yield "daemon", live, f"its last pulse is {age:.0f} s old" + ("" if live else ": it hangs, or has ended")
+    pulsed = f"its last pulse is {pulse.age_s(now):.0f} s old"
+    if pulse.is_stale(now):
+        yield "daemon", False, f"{pulsed}: it hangs, or has ended"
+        return
+    yield "daemon", True, pulsed
     behind, limit_s = pulse.section("heads").get("behind_blocks"), house.config.chain.stale_after_s
     if tip is None or behind is None:
         yield "head", False, "no block was taken yet"
         return
     mode = pulse.section("mode").get("mode")
     old_s = now - tip.timestamp
-    ok = live and behind <= BEHIND and old_s <= limit_s and mode not in ("blind", "catching_up")
+    ok = behind <= BEHIND and old_s <= limit_s and mode not in ("blind", "catching_up")
     said = f"at block {tip.number}, {behind} behind, {max(0, old_s):.0f} s old (limits {BEHIND} and {limit_s:.0f} s)"
     yield "head", ok, said if mode is None else f"{said}, {mode}"
 
@@ -66,9 +71,9 @@ def _writable(house: House, pulse: Pulse | None, tip: Block | None) -> Iterator[
     yield "store", kept, "what was taken is stored" if kept else f"the daemon is at {taken}, the store is not"
 
 
-def _answered(pulse: Pulse | None, now: float) -> Iterator[Check]:
+def _answered(pulse: Pulse) -> Iterator[Check]:
     """More than half of the endpoints."""
-    asked = [] if pulse is None or pulse.is_stale(now) else pulse.section("round_trips").get("by_endpoint", [])
+    asked = pulse.section("round_trips").get("by_endpoint", [])
     well = [one for one in asked if one["well"]]
     ok = 2 * len(well) > len(asked)
     lost = ", ".join(one["endpoint"] for one in asked if not one["well"])
