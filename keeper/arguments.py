@@ -124,12 +124,12 @@ def status(sub: argparse.ArgumentParser) -> None:
         help="for health checks: say only what is wrong, exit 1 if anything is; alive: that the daemon runs, no more",
     )
     _json_flag(sub)
-    _without_key(sub)
+    _for_asking(sub)
 
 
 def stats(sub: argparse.ArgumentParser) -> None:
     _json_flag(sub)
-    _without_key(sub)
+    _for_asking(sub)
 
 
 def health(sub: argparse.ArgumentParser) -> None:
@@ -139,13 +139,13 @@ def health(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--metrics", action="store_true", help="margins, leverage, what is at stake; also with accounts")
     _json_flag(sub)
-    _without_key(sub)
+    _for_asking(sub)
 
 
 def calls(sub: argparse.ArgumentParser) -> None:
     _json_flag(sub)
     sub.add_argument("--undelivered", action="store_true", help="notices that wait, fail, or were given up, instead")
-    _without_key(sub)  # nor do its actions
+    _for_asking(sub)  # nor do its actions
 
 
 def calls_retry(sub: argparse.ArgumentParser) -> None:
@@ -170,18 +170,18 @@ def calls_export(sub: argparse.ArgumentParser) -> None:
 def ack(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("id", metavar="ID|TOKEN", help="of a call or a notice, or the token of a link")
     sub.add_argument("--by", metavar="NAME", help="who acknowledges (default: you)")
-    _without_key(sub)
+    _for_asking(sub)
 
 
 def liquidations(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--daily", action="store_true", help="sums by day (UTC): counts, profit, and all gas spent")
     _json_flag(sub)
-    _without_key(sub)
+    _for_asking(sub)
 
 
 def transactions(sub: argparse.ArgumentParser) -> None:
     _json_flag(sub)
-    _without_key(sub)
+    _for_asking(sub)
 
 
 def solvency(sub: argparse.ArgumentParser) -> None:
@@ -198,7 +198,7 @@ def solvency(sub: argparse.ArgumentParser) -> None:
 
 def pause(sub: argparse.ArgumentParser) -> None:
     """Stopping must not fail for want of a key."""
-    _without_key(sub)
+    _for_asking(sub)
 
 
 def repair(sub: argparse.ArgumentParser) -> None:
@@ -283,6 +283,13 @@ def _without_key(sub: argparse.ArgumentParser) -> None:
     """Of commands that send nothing by the configuration's mode: they take it as off, and its key may be missing, as it
     is wherever a query is asked but in the daemon's own environment."""
     sub.set_defaults(alert_only=True)
+
+
+def _for_asking(sub: argparse.ArgumentParser) -> None:
+    """Of commands that ask the database or leave a file: neither node nor channels, whose URLs and tokens may be
+    missing as well."""
+    _without_key(sub)
+    sub.set_defaults(for_asking=True)
 
 
 def _json_flag(sub: argparse.ArgumentParser) -> None:

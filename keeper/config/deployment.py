@@ -19,7 +19,7 @@ from keeper.config.solvency import Solvency
 from keeper.config.table import Table
 from keeper.config.types import Problem, at_least_one
 from keeper.config.web import Web
-from keeper.core.secret import Secret
+from keeper.core.secret import AbsentSecret, Secret
 from keeper.core.units import BPS
 
 RESERVED = ("breakers", "solvency", "keeper", "prices", "digest", "summary")
@@ -163,6 +163,8 @@ class Config(Table):
 
 def _secrets_in(value: object) -> Iterator[Secret]:
     match value:
+        case AbsentSecret():
+            return
         case Secret():
             yield value
         case BaseModel():

@@ -35,18 +35,26 @@ class _MarginCallsOnly(Table):
     margin_calls: MarginCalls
 
 
-def load_config(path: Path | str, *, mode: str | None = None, environment: Mapping[str, str] | None = None) -> Config:
+def load_config(
+    path: Path | str,
+    *,
+    mode: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    for_asking: bool = False,
+) -> Config:
     """The checked configuration of a file.
 
     mode: overrides `executor.mode`, for `--alert-only` and `--dry-run`. environment: by default the process's, then
-    `.env` beside the file, then `.env` in the working directory.
+    `.env` beside the file, then `.env` in the working directory. for_asking: a secret whose variable is not set is an
+    error only where it is used.
     Raises ConfigError with one line per problem: `file: path.to.key: problem; remedy`.
     """
     file = Path(path)
     tables = read_tables(file)
     if mode is not None:
         tables["executor"] = {**tables.get("executor", {}), "mode": mode}
-    origin = Origin(file.resolve().parent, read_environment(file) if environment is None else environment)
+    given = read_environment(file) if environment is None else environment
+    origin = Origin(file.resolve().parent, given, for_asking)
     return check_tables(tables, origin, str(file))
 
 

@@ -25,7 +25,7 @@ from pydantic import PlainSerializer, PlainValidator, ValidationInfo
 
 from keeper.core.ownership import permission_wanted
 from keeper.core.records import NoticeEvent
-from keeper.core.secret import MASK, Secret
+from keeper.core.secret import MASK, AbsentSecret, Secret
 from keeper.core.types import Band
 from keeper.core.units import format_units, scale_decimal
 from keeper.notifier import quiet
@@ -47,6 +47,8 @@ class Origin:
 
     folder: Path
     environment: Mapping[str, str]
+    for_asking: bool = False
+    """Whether a variable that is not set is an error only where it is used (`AbsentSecret`)."""
 
 
 def _origin(info: ValidationInfo) -> Origin:
@@ -92,7 +94,20 @@ def at_least_one(values: tuple[T, ...]) -> tuple[T, ...]:
 
 
 def resolve(value: object, info: ValidationInfo) -> Secret:
-    """The text itself, or for "env:NAME" the variable's."""
+    """The text itself, or for "env:NAME" the variable's, which may be absent where the configuration is only asked."""
+    try:
+        return _resolved(value, info)
+    except _Unset as problem:
+        if _origin(info).for_asking:
+            return AbsentSecret(str(problem))
+        raise
+
+
+class _Unset(Problem):
+    """A variable that is referred to."""
+
+
+def _resolved(value: object, info: ValidationInfo) -> Secret:
     if not isinstance(value, str):  # a key typed as a bare number is a key all the same: not repeated
         raise Problem('is no text; write it in quotes, best as "env:NAME"')
     text = _text(value, "a secret")
@@ -102,7 +117,7 @@ def resolve(value: object, info: ValidationInfo) -> Secret:
     found = _origin(info).environment.get(name)
     if not found:
         state = "not set" if found is None else "empty"
-        raise Problem(f"environment variable {name} is {state}; export it or put it in a .env file beside this file")
+        raise _Unset(f"environment variable {name} is {state}; export it or put it in a .env file beside this file")
     return Secret(found)
 
 
@@ -111,6 +126,8 @@ def url_of(schemes: tuple[str, ...], *, or_ipc_path: bool = False) -> Callable[[
 
     def parse(value: object, info: ValidationInfo) -> Secret:
         secret = resolve(value, info)
+        if isinstance(secret, AbsentSecret):
+            return secret
         scheme, separator, rest = secret.reveal().partition("://")
         if not separator:
             if or_ipc_path and (scheme.startswith("/") or scheme.endswith(".ipc")):
@@ -135,7 +152,7 @@ def url_of(schemes: tuple[str, ...], *, or_ipc_path: bool = False) -> Callable[[
 
 def parse_store_url(value: object, info: ValidationInfo) -> Secret:
     """A database URL; a relative SQLite path is relative to the configuration file."""
-    secret = resolve(value, info)
+    secret = _resolved(value, info)
     scheme, separator, rest = secret.reveal().partition("://")
     if not separator or scheme.split("+")[0] not in ("sqlite", "postgresql"):
         raise Problem("is no database URL; expected sqlite:///path/to/file.db or postgresql://user@host/name")

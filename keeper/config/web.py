@@ -10,7 +10,7 @@ from pydantic import Field, PlainSerializer, PlainValidator, field_validator
 
 from keeper.config.table import Table
 from keeper.config.types import Problem, SecretText, Written, describe, shown
-from keeper.core.secret import Secret
+from keeper.core.secret import AbsentSecret, Secret
 
 LEAST_TOKEN = 16
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
@@ -84,7 +84,7 @@ class Web(Table):
     @field_validator("token")
     @classmethod
     def _strong(cls, token: Secret | None) -> Secret | None:
-        if token is not None and len(token.reveal()) < LEAST_TOKEN:
+        if token is not None and not isinstance(token, AbsentSecret) and len(token.reveal()) < LEAST_TOKEN:
             raise Problem(f"is shorter than {LEAST_TOKEN} characters; make one with `openssl rand -hex 32`")
         return token
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from keeper.core.errors import ConfigError
+
 MASK = "***"
 
 
@@ -46,3 +48,24 @@ class Secret:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Secret:
         return self
+
+
+class AbsentSecret(Secret):
+    """One that the configuration refers to and nobody gave. Whoever does without it never notices."""
+
+    __slots__ = ("_missing",)
+
+    def __init__(self, missing: str) -> None:
+        """missing: what is wrong, and the remedy."""
+        super().__init__("")
+        self._missing = missing
+
+    def reveal(self) -> str:
+        """Raises ConfigError."""
+        raise ConfigError(self._missing)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)

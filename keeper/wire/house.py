@@ -147,7 +147,7 @@ def open_house(args: argparse.Namespace) -> House:
     mode = "off" if getattr(args, "alert_only", False) else "dry_run" if getattr(args, "dry_run", False) else None
     observe.configure(args.log_format, verbose=bool(args.verbose))
     privacy.withdraw()
-    config = load_config(args.config, mode=mode)
+    config = load_config(args.config, mode=mode, for_asking=getattr(args, "for_asking", False))
     observe.hide(config.secrets())
     house = House(args.config, config, never_transacts=mode is not None)
     privacy.refuse_exposed(house.files.secrets, [args.config])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,8 @@ READERS = {
 @pytest.fixture
 def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A live deployment, as somebody sees it in whose environment there is no key: anybody but its daemon."""
-    monkeypatch.delenv("KEEPER_PRIVATE_KEY", raising=False)
+    for name in ("KEEPER_PRIVATE_KEY", "KEEPER_RPC_URL"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(privacy, "withdraw", lambda: None)  # of the process that runs the tests
     monkeypatch.chdir(tmp_path)
     Path("keeper.toml").write_text(LIVE)
@@ -63,6 +65,31 @@ def test_whoever_sends_nothing_needs_no_private_key(name: str, live: None) -> No
     """A key belongs into the environment of the daemon alone, not into that of everybody who asks how it fares."""
     args = build_parser().parse_args(READERS[name])
     assert open_house(args).config.executor.private_key is None
+
+
+ASKING = [
+    *("status", "stats", "health", "calls", "calls retry", "calls show", "calls export"),
+    *("ack", "liquidations", "transactions", "pause", "resume"),
+]
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_whoever_asks_the_database_needs_no_secret_of_the_daemon(name: str, live: None) -> None:
+    """As under systemd, where the daemon alone has them; what is used all the same says what is missing."""
+    text = LIVE.replace('"ws://127.0.0.1:9"', '"env:KEEPER_RPC_URL"')
+    hook = '[[notifiers]]\nkind = "webhook"\nurl = "env:KEEPER_HOOK"\nsecret = "env:KEEPER_HOOK_SECRET"\n'
+    Path("keeper.toml").write_text(text + hook + '[web]\ntoken = "env:KEEPER_WEB_TOKEN"\n')
+    house = open_house(build_parser().parse_args(READERS[name]))
+    with pytest.raises(ConfigError, match="environment variable KEEPER_RPC_URL is not set; export it"):
+        asyncio.run(house.connect())
+
+
+@pytest.mark.parametrize("name", sorted({*READERS} - {*ASKING}))
+def test_whoever_asks_the_node_says_at_once_that_it_is_missing(name: str, live: None) -> None:
+    """Before anything is done that would have to be undone."""
+    Path("keeper.toml").write_text(LIVE.replace('"ws://127.0.0.1:9"', '"env:KEEPER_RPC_URL"'))
+    with pytest.raises(ConfigError, match=r"chain\.rpc.*environment variable KEEPER_RPC_URL is not set"):
+        open_house(build_parser().parse_args(READERS[name]))
 
 
 @pytest.mark.parametrize("name", WITH_KEY)
