@@ -174,7 +174,7 @@ def _renew(
     if is_worthless:
         action, reason = Action.CANCEL, f"gas costs {market.needed_fee_wei} wei, it pays up to {worth}"
     acts = action is Action.REPLACE and not is_cancelling(intent)
-    fees = _outbidding(intent, market, worth, acts=acts, gone=gone)
+    fees = _outbidding(intent, market, worth, acts=acts, gives_up=action is Action.CANCEL, gone=gone)
     if fees is None:
         return None
     if is_worthless and fees.max_fee_wei < market.needed_fee_wei:
@@ -189,9 +189,14 @@ def _renew(
     return replace(composer.replacement(intent, fees, now), reason=intent.reason)
 
 
-def _outbidding(intent: Intent, market: Market, worth: int | None, *, acts: bool, gone: bool) -> Fees | None:
-    """What outbids its last attempt; None where a cap forbids it. acts: it does what it was made for, at most at what
-    that is `worth`, and leaves room below the caps to be given up: whatever cannot be holds its nonce."""
+def _outbidding(
+    intent: Intent, market: Market, worth: int | None, *, acts: bool, gives_up: bool, gone: bool
+) -> Fees | None:
+    """What outbids its last attempt; None where a cap forbids it, or where it is better kept for later.
+
+    acts: it does what it was made for, at most at what that is `worth`, and leaves room below the caps to be given up:
+    whatever cannot be holds its nonce. gives_up: it is a cancellation of what is none.
+    """
     last, steps = intent.attempts[-1], REPLACEMENT if acts else CANCELLATION
     cap_wei = min(max(below(market.cap_wei, steps), market.needed_fee_wei), market.cap_wei)
     tip_cap_wei = below(market.tip_cap_wei, steps)
@@ -204,4 +209,8 @@ def _outbidding(intent: Intent, market: Market, worth: int | None, *, acts: bool
     if fees is None:
         said = {"max_fee_wei": old.max_fee_wei, "cap_wei": cap_wei, "tip_wei": old.tip_wei, "tip_cap_wei": tip_cap_wei}
         log.warning("replacement_above_cap", intent=intent.id, **said)
+        return None
+    is_last = bump_fees(fees, None, cap_wei=2 * fees.max_fee_wei, tip_cap_wei=tip_cap_wei) is None
+    if is_last and not gives_up and last.status != "refused" and old.max_fee_wei >= market.needed_fee_wei:
+        return None  # the next block takes it as it is; once the base fee is above that, this is how to follow
     return fees

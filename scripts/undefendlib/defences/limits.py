@@ -93,6 +93,14 @@ DEFENCES: tuple[Removal, ...] = (
     ),
     Removal(
         _GROUP,
+        "what waits can follow the base fee at the largest tip",
+        f"{_EXECUTOR}/upkeep.py",
+        "    if is_last and not gives_up",
+        "    if False and not gives_up",
+        "tests/unit/executor/test_upkeep.py::test_the_last_replacement_is_kept_until_the_base_fee_is_above_what_waits",
+    ),
+    Removal(
+        _GROUP,
         "planned losses stay within theirs",
         f"{_EXECUTOR}/breakers.py",
         "            if lost + committed_wad >= limit:",

@@ -53,7 +53,9 @@ def test_however_long_it_waits_no_attempt_tips_more_than_the_largest(made: list[
     pipeline = approved(made)
     follow(pipeline, opened=[1], at_most=0)
     follow(pipeline, at_most=0, closed=[1] if cured else [])
-    follow(pipeline, 40, at_most=0)
+    follow(pipeline, 20, at_most=0)
+    pipeline.chain.base_fee_wei = 20 * GWEI
+    follow(pipeline, 20, at_most=0)
     intent = of_first_position(pipeline)
     tips = [attempt.max_priority_fee_wei for attempt in intent.attempts]
     assert tips[0] == SETTINGS.max_tip_wei * 64 // 81
@@ -66,11 +68,28 @@ def test_what_was_outbid_as_far_as_the_largest_tip_goes_can_still_be_given_up(ma
     """The last eighth below each cap is kept for that: else all nonces behind it would wait."""
     pipeline = approved(made)
     follow(pipeline, opened=[1], at_most=0)
+    pipeline.chain.base_fee_wei = 20 * GWEI
     follow(pipeline, 40, at_most=0)
-    assert of_first_position(pipeline).attempts[-1].purpose == "act"
+    assert [attempt.purpose for attempt in of_first_position(pipeline).attempts] == ["act", "act"]
     follow(pipeline, 2, at_most=0, closed=[1])
     assert of_first_position(pipeline).attempts[-1].purpose == "cancel"
     assert of_first_position(pipeline).attempts[-1].max_priority_fee_wei <= SETTINGS.max_tip_wei
+
+
+@pytest.mark.parametrize("cured", [False, True])
+def test_the_last_replacement_is_kept_until_the_base_fee_is_above_what_waits(made: list[Pipeline], cured: bool) -> None:
+    """Each costs an eighth more of tip, of which there is little left: spent while the next block would take it as it
+    is, it could not follow the base fee any more."""
+    pipeline = approved(made)
+    follow(pipeline, opened=[1], at_most=0)
+    follow(pipeline, at_most=0, closed=[1] if cured else [])
+    follow(pipeline, 20, at_most=0)
+    assert len(of_first_position(pipeline).attempts) == (2 if cured else 1)
+    pipeline.chain.base_fee_wei = 40 * GWEI
+    follow(pipeline, 4, at_most=0)
+    last = of_first_position(pipeline).attempts[-1]
+    assert last.max_fee_wei >= 40 * GWEI + last.max_priority_fee_wei
+    assert (last.purpose == "cancel") is cured
 
 
 @pytest.mark.parametrize("cured", [False, True])
