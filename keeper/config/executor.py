@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from keeper.config.table import Table
 from keeper.config.types import Address, Amount, Bps, FilePath, Gwei, Problem, SecretText, shown
-from keeper.core.units import BPS
+from keeper.core.units import BPS, format_units
 
 
 class Executor(Table):
@@ -121,5 +121,6 @@ class Executor(Table):
         if self.mode == "dry_run" and self.private_key is None and self.keystore is None and self.account is None:
             raise Problem('mode "dry_run" needs to know the wallet; add account = "0x…", or a key')
         if self.min_tip_wei > self.max_tip_wei:
-            raise Problem("min_tip_gwei is above max_tip_gwei; lower the one or raise the other")
+            tips = f"{format_units(self.min_tip_wei, 9)}, is above max_tip_gwei, {format_units(self.max_tip_wei, 9)}"
+            raise Problem(f"min_tip_gwei, {tips}; lower the one or raise the other")
         return self

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from keeper.config.table import Table
 from keeper.config.types import Address, Problem, Wad, at_least_one
+from keeper.core.units import format_units
 
 WAD_ONE = 10**18
 _LINES = ("watch_wad", "call_wad", "urgent_wad", "hysteresis_wad", "target_wad")
@@ -84,11 +85,17 @@ class MarginCalls(Table):
     @model_validator(mode="after")
     def _ordered(self) -> MarginCalls:
         if not WAD_ONE < self.urgent_wad < self.call_wad <= self.watch_wad:
-            raise Problem("the lines must be ordered 1 < urgent < call <= watch; change the one that is out of order")
+            raise Problem(
+                "the lines must be ordered 1 < urgent < call <= watch; "
+                f"change the one that is out of order: {self._said('urgent', 'call', 'watch')}"
+            )
         if self.hysteresis_wad == 0:
             raise Problem("hysteresis is 0: every tremble of a price on a line would be told; set at least 0.01")
         if self.target_wad < self.call_wad + self.hysteresis_wad:
-            raise Problem("target is below call + hysteresis: a cure would not end the episode; raise target")
+            raise Problem(
+                "target is below call + hysteresis: a cure would not end the episode; "
+                f"raise target: {self._said('target', 'call', 'hysteresis')}"
+            )
         follows = sorted(self._written - {"call_wad"} if self.by == "both" else self._written)
         if self.by in ("probability", "both") and follows:
             names = ", ".join(name.removesuffix("_wad") for name in follows)
@@ -96,6 +103,14 @@ class MarginCalls(Table):
         if "volatility" in self.model_fields_set and self.by_health:
             raise Problem('lines by health do not follow the volatility; set by = "both", or remove its table')
         return self
+
+    def _said(self, *names: str) -> str:
+        """Lines with their values, and whether they were written."""
+        texts = {name: format_units(getattr(self, f"{name}_wad"), 18) for name in names}
+        return ", ".join(
+            f"{name} is {text}" + ("" if f"{name}_wad" in self._written else " by default")
+            for name, text in texts.items()
+        )
 
     @property
     def _written(self) -> set[str]:
