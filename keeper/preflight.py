@@ -158,7 +158,13 @@ async def _on_chain(house: House, rpc: RpcClient) -> AsyncIterator[Finding]:
         sends = "nothing is ever sent" if board is None else f"nothing is sent but what {board['name']} posts"
         yield Finding("executor", True, f"off: alerts only, {sends}")
         return
-    yield await _try("executor wallet", partial(_wallet, house, rpc))
+    account: bytes | None = None
+    try:
+        account = _account(house)
+    except KeeperError as error:  # told once: what else stands on the key has nothing to say then
+        yield Finding("executor wallet", False, str(error))
+    else:
+        yield await _try("executor wallet", partial(_wallet, house, rpc, account))
     for route in house.acting.routes(rpc):
         yield await _try(f"submitter {route.name}", route.check)
         await route.close()
@@ -166,13 +172,15 @@ async def _on_chain(house: House, rpc: RpcClient) -> AsyncIterator[Finding]:
         yield await _try("pending prices", partial(_pending_prices, rpc))
     planner = house.acting.planner()
     if planner is not None:
-        async for finding in _contract(rpc, planner, _account(house), needs, head):
-            yield finding
+        if account is not None:
+            async for finding in _contract(rpc, planner, account, needs, head):
+                yield finding
     elif house.config.venues or house.config.funding:
         unused = "none: the wallet pays; [[venues]] and [[funding]] wait for executor.liquidator (`keeper deploy`)"
         yield Finding("liquidator", True, unused)
     if planner is None or planner.inventory is not None:
-        yield await _try("executor tokens", partial(_funds, house, rpc, sorted(tokens), head))
+        if account is not None:
+            yield await _try("executor tokens", partial(_funds, house, rpc, account, sorted(tokens), head))
         yield await _try("executor spenders", partial(_spenders, house, spenders))
 
 
@@ -285,8 +293,7 @@ def _account(house: House) -> bytes:
     return account
 
 
-async def _wallet(house: House, rpc: RpcClient) -> str:
-    account = _account(house)
+async def _wallet(house: House, rpc: RpcClient, account: bytes) -> str:
     balance = int(str(await rpc.request("eth_getBalance", "0x" + account.hex(), "latest")), 16)
     if balance == 0 and house.config.executor.mode == "live":
         raise ConfigError(f"{checksummed(account)} has no native coin and cannot pay gas; send it some")
@@ -325,8 +332,7 @@ async def _spenders(house: House, named: set[bytes]) -> str:
     return f"{len(configured)}, as configured"
 
 
-async def _funds(house: House, rpc: RpcClient, tokens: list[bytes], head: Block) -> str:
-    account = _account(house)
+async def _funds(house: House, rpc: RpcClient, account: bytes, tokens: list[bytes], head: Block) -> str:
     if not tokens:
         return "no market is known before the first index: run `keeper backfill`, then check again"
     calls = [Call(token, _BALANCE_OF + account.rjust(32, b"\0")) for token in tokens]

@@ -230,6 +230,16 @@ def test_a_key_that_is_none(deployment: Deployment, key: str, words: str):
     assert key not in said
 
 
+def test_a_key_that_cannot_be_used_is_told_once(deployment: Deployment, chain: DevChain):
+    """Under the wallet's head, and not as a fault of the node, with our contract as well."""
+    executor = {"liquidator": chain.accounts[5]}
+    places = {"venues": [uniswap(chain)], "funding": [aave_loans(chain)]}
+    write_config(deployment.config, chain, mode="live", executor=executor, **places)
+    said = deployment.refuses("check", "FAIL  executor wallet", environment={"KEEPER_PRIVATE_KEY": "0x12"})
+    assert said.count("the private key") == 1
+    assert "FAIL  rpc" not in said
+
+
 def test_a_wallet_with_nothing_in_it(deployment: Deployment):
     """Live without gas or without anything to pay debts with is found before a run."""
     deployment.change(r'^mode = "off"', 'mode = "live"')
@@ -411,7 +421,7 @@ def test_a_wrong_command_line(mistake: str):
 )
 def test_an_account_that_is_no_address(indexed: Deployment, account: str):
     ended = indexed.run("health", account)
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert f"{account!r} is no account address" in ended.stderr
     assert "checksum" in ended.stderr
 
