@@ -133,7 +133,7 @@ def stats(sub: argparse.ArgumentParser) -> None:
 
 
 def health(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("account", nargs="*", metavar="ACCOUNT", help="only these accounts (0x…)")
+    sub.add_argument("account", type=values.account, nargs="*", metavar="ACCOUNT", help="only these accounts (0x…)")
     sub.add_argument(
         "--verify", action="store_true", help="hold each against the contract's own view; exit 1 if any differs"
     )
@@ -160,9 +160,19 @@ def calls_show(sub: argparse.ArgumentParser) -> None:
 
 def calls_export(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--format", choices=("csv", "jsonl", "html"), default="jsonl", help="default: jsonl")
-    sub.add_argument("--since", metavar="WHEN", help="only what happened since: 2026-11-01, 2026-11-01T12:00, 30d, 12h")
     sub.add_argument(
-        "--account", action="append", default=[], metavar="ACCOUNT", help="only this one (0x…); repeatable"
+        "--since",
+        type=values.moment,
+        metavar="WHEN",
+        help="only what happened since: 2026-11-01, 2026-11-01T12:00, 30d, 12h",
+    )
+    sub.add_argument(
+        "--account",
+        type=values.account,
+        action="append",
+        default=[],
+        metavar="ACCOUNT",
+        help="only this one (0x…); repeatable",
     )
     sub.add_argument("--output", type=values.file, metavar="FILE", help="write here instead of to stdout")
 
@@ -208,7 +218,7 @@ def repair(sub: argparse.ArgumentParser) -> None:
 
 def rehearse(sub: argparse.ArgumentParser) -> None:
     _without_key(sub)  # it acts with a key of its own, on a chain that exists nowhere else
-    sub.add_argument("account", nargs="*", metavar="ACCOUNT", help="only these accounts (0x…)")
+    sub.add_argument("account", type=values.account, nargs="*", metavar="ACCOUNT", help="only these accounts (0x…)")
     sub.add_argument(
         "--by",
         choices=("threshold", "price"),
@@ -227,7 +237,12 @@ def rehearse(sub: argparse.ArgumentParser) -> None:
 
 
 def deploy(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--heir", metavar="ADDRESS", help="offer it the ownership in the end (0x…); the key may run plans")
+    sub.add_argument(
+        "--heir",
+        type=values.account,
+        metavar="ADDRESS",
+        help="offer it the ownership in the end (0x…); the key may run plans",
+    )
     sub.add_argument(
         "--pools", action="store_true", help="also allow every Uniswap pool of a [[funding]] table to lend: many calls"
     )
@@ -237,7 +252,11 @@ def deploy(sub: argparse.ArgumentParser) -> None:
 
 def skim(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
-        "token", nargs="*", metavar="TOKEN", help='only these (0x…, or "native"); default: all it may hold'
+        "token",
+        type=values.token,
+        nargs="*",
+        metavar="TOKEN",
+        help='only these (0x…, or "native"); default: all it may hold',
     )
     _order_flags(sub)
 

@@ -33,6 +33,42 @@ def seconds(text: str) -> float:
     return number
 
 
+def _checked(check: Callable[[str], object]) -> Callable[[str], str]:
+    """The text as it is, for what a command reads itself."""
+
+    def parse(text: str) -> str:
+        from keeper.core.errors import ConfigError
+
+        try:
+            check(text)
+        except ConfigError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return text
+
+    return parse
+
+
+def _account_of(text: str) -> object:
+    from keeper.queries.report import account_of
+
+    return account_of(text)
+
+
+def _token_of(text: str) -> object:
+    return text if text == "native" else _account_of(text)
+
+
+def _moment_of(text: str) -> object:
+    from keeper.queries.record import moment
+
+    return moment(text, 0.0)
+
+
+account = _checked(_account_of)
+token = _checked(_token_of)
+moment = _checked(_moment_of)
+
+
 def whole_number(what: str, least: int, most: int) -> Callable[[str], int]:
     """Of values from least to most. what: "a port", for the error."""
 

@@ -21,4 +21,4 @@ def commands(parser: argparse.ArgumentParser, name: tuple[str, ...] = ()) -> Ite
 
 def needed(sub: argparse.ArgumentParser) -> list[str]:
     """A word for each argument that a command cannot do without."""
-    return ["0x01" for one in sub._actions if one.required and not one.option_strings]
+    return ["0x" + "01" * 20 for one in sub._actions if one.required and not one.option_strings]

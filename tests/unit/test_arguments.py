@@ -113,6 +113,15 @@ WRONG = {
     ),
     "a port with a sign": (("devnet", "--port", "-1"), "is not a port"),
     "a page at no address": (("run", "--web", "x"), "'x' is no address to listen at; write host:port"),
+    "no account to ask about": (("health", "0x1234"), "'0x1234' is no account address; give 0x and 40 hex digits"),
+    "no account to rehearse": (("rehearse", "alice"), "'alice' is no account address"),
+    "no account to export": (("calls", "export", "--account", "0x12"), "'0x12' is no account address"),
+    "no moment": (
+        ("calls", "export", "--since", "yesterday"),
+        "'yesterday' is no moment; give a date such as 2026-11-01",
+    ),
+    "no heir": (("deploy", "--heir", "0x12"), "'0x12' is no account address"),
+    "no token": (("skim", "native", "ETH"), "'ETH' is no account address"),
     "a page at no port": (("web", "--listen", "foo"), "'foo' is no address to listen at"),
 }
 
