@@ -109,7 +109,14 @@ def _notifiers(draft: Draft) -> str:
 def _executor(draft: Draft, text: str) -> str:
     text = _line(text, "mode", f'mode = "{draft.mode}"'.ljust(40) + "# off: alerts only; dry_run simulates; live sends")
     if draft.wallet is not None:
+        text = _without_key(text)
         text = text.replace("mode =", f'account = "{draft.wallet}"\nmode =', 1)
     if draft.mode != "off" and draft.wallet is None:
         text = text.replace('# private_key = "env', 'private_key = "env', 1)
     return text
+
+
+def _without_key(section: str) -> str:
+    """Of a source that has a key: a wallet that was named instead needs none. What is written out is not copied."""
+    section = re.sub(r'^(?=(?:private_key|password) = "env:)', "# ", section, flags=re.MULTILINE)
+    return re.sub(r"^(?:private_key|keystore|password|account) = .*\n?", "", section, flags=re.MULTILINE)

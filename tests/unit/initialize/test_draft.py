@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,23 @@ def test_a_dry_run_needs_no_key_but_a_wallet() -> None:
     tables = tomllib.loads(draft(of, mode="dry_run", wallet=ADA))
     assert (tables["executor"]["mode"], tables["executor"]["account"]) == ("dry_run", ADA)
     assert "private_key" not in tables["executor"]
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        'private_key = "env:KEEPER_PRIVATE_KEY"',
+        f'private_key = "0x{"5e" * 32}"',
+        'keystore = "key.json"\npassword = "env:KEEPER_KEYSTORE_PASSWORD"',
+        f'account = "0x{"ab" * 20}"',
+    ],
+)
+def test_a_wallet_takes_the_place_of_the_key_of_the_source(held: str) -> None:
+    """As --wallet is there for: no key is asked for, none is copied, and there is one account."""
+    (of,) = (one for one in shipped().values() if one.chain_id == 1)
+    source = replace(of, text=of.text.replace("[executor]\n", f"[executor]\n{held}\n", 1))
+    text = draft(source, mode="dry_run", wallet=ADA)
+    environment = {"KEEPER_RPC_URL": "wss://node.example"}
+    executor = check_tables(as_tuples(tomllib.loads(text)), Origin(Path.cwd(), environment), "draft").executor
+    assert (executor.account, executor.private_key, executor.keystore) == (bytes.fromhex(ADA[2:]), None, None)
+    assert "5e5e" not in text
