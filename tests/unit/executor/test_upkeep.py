@@ -64,13 +64,18 @@ def test_however_long_it_waits_no_attempt_tips_more_than_the_largest(made: list[
     assert (intent.attempts[-1].purpose == "cancel") is cured
 
 
-def test_what_was_outbid_as_far_as_the_largest_tip_goes_can_still_be_given_up(made: list[Pipeline]) -> None:
+@pytest.mark.parametrize("later_gwei", [20, 60], ids=["the next block would take it", "it is too cheap"])
+def test_what_was_outbid_as_far_as_the_largest_tip_goes_can_still_be_given_up(
+    made: list[Pipeline], later_gwei: int
+) -> None:
     """The last eighth below each cap is kept for that: else all nonces behind it would wait."""
     pipeline = approved(made)
     follow(pipeline, opened=[1], at_most=0)
     pipeline.chain.base_fee_wei = 20 * GWEI
-    follow(pipeline, 40, at_most=0)
+    follow(pipeline, 20, at_most=0)
     assert [attempt.purpose for attempt in of_first_position(pipeline).attempts] == ["act", "act"]
+    pipeline.chain.base_fee_wei = later_gwei * GWEI
+    follow(pipeline, 10, at_most=0)
     follow(pipeline, 2, at_most=0, closed=[1])
     assert of_first_position(pipeline).attempts[-1].purpose == "cancel"
     assert of_first_position(pipeline).attempts[-1].max_priority_fee_wei <= SETTINGS.max_tip_wei
