@@ -165,6 +165,7 @@ async def _on_chain(house: House, rpc: RpcClient) -> AsyncIterator[Finding]:
         yield Finding("executor wallet", False, str(error))
     else:
         yield await _try("executor wallet", partial(_wallet, house, rpc, account))
+        yield await _try("executor journal", partial(_journal, house, account))
     for route in house.acting.routes(rpc):
         yield await _try(f"submitter {route.name}", route.check)
         await route.close()
@@ -298,6 +299,33 @@ async def _wallet(house: House, rpc: RpcClient, account: bytes) -> str:
     if balance == 0 and house.config.executor.mode == "live":
         raise ConfigError(f"{checksummed(account)} has no native coin and cannot pay gas; send it some")
     return f"{house.config.executor.mode}, {checksummed(account)} with {format_units(balance, 18, 4)} native coin"
+
+
+async def _journal(house: House, account: bytes) -> str:
+    """Whether what this database says was sent was sent by this wallet."""
+    from keeper.executor.signer import read_signed
+
+    try:
+        store = house.open_store(read_only=True)
+    except KeeperError:
+        return "not read"  # another line says why
+    with closing(store):
+        attempts = sorted((one.created_at, one.raw) for intent in store.intents() for one in intent.attempts)
+        open_by = [read_signed(one.raw) for intent in store.intents(unsettled=True) for one in intent.attempts]
+    others = sorted({signed[1] for signed in open_by if signed is not None} - {account})
+    if others:
+        raise ConfigError(
+            f"transactions of {', '.join(map(checksummed, others))} are not settled, and the configured key is that of "
+            f"{checksummed(account)}: run with the old key until `keeper transactions` shows none that is pending, "
+            "then change it"
+        )
+    last = read_signed(attempts[-1][1]) if attempts else None
+    if last is None or last[1] == account:
+        return f"{len(attempts)} signed transactions"
+    return (
+        f"the last transaction was signed by {checksummed(last[1])}, the configured key is that of "
+        f"{checksummed(account)}: its count of transactions is believed once final, or after `keeper resume`"
+    )
 
 
 async def _board(house: House, rpc: RpcClient, address: bytes, head: Block) -> str:

@@ -85,17 +85,23 @@ class LocalSigner:
         return self._key.sign_recoverable(hashed, hasher=None)
 
     def has_signed(self, raw: bytes) -> bool:
-        try:
-            transaction, (y_parity, r, s) = decode_signed(raw), decode_signature(raw)
-            signature = r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([y_parity])
-            signer = PublicKey.from_signature_and_message(signature, signing_hash(transaction), hasher=None)
-        except (DecodeError, OverflowError, ValueError):
-            return False
-        is_canonical = encode_signed(transaction, y_parity, r, s) == raw
-        return is_canonical and transaction.chain_id == self._chain_id and _address(signer) == self._address
+        signed = read_signed(raw)
+        return signed is not None and signed[0].chain_id == self._chain_id and signed[1] == self._address
 
     def __repr__(self) -> str:
         return f"LocalSigner(0x{self._address.hex()})"
+
+
+def read_signed(raw: bytes) -> tuple[UnsignedTransaction, bytes] | None:
+    """A raw transaction and the address that signed it; None for what is none, or not written as ours are."""
+    try:
+        transaction, (y_parity, r, s) = decode_signed(raw), decode_signature(raw)
+        signature = r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([y_parity])
+        signer = PublicKey.from_signature_and_message(signature, signing_hash(transaction), hasher=None)
+    except (DecodeError, OverflowError, ValueError):
+        return None
+    is_canonical = encode_signed(transaction, y_parity, r, s) == raw
+    return (transaction, _address(signer)) if is_canonical else None
 
 
 def _address(key: PublicKey) -> bytes:

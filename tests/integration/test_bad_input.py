@@ -12,18 +12,25 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from keeper.core.records import IntentStatus
+from keeper.core.secret import Secret
+from keeper.core.types import TxCall, UnsignedTransaction
 from keeper.devnet.chain import DevChain
 from keeper.devnet.configuration import aave_loans, uniswap, write_config
 from keeper.devnet.tokens import FeedMode
+from keeper.executor.signer import LocalSigner
+from keeper.protocols.addresses import checksummed
 from keeper.store import open_store
 from tests.support.daemon import deploy
 from tests.support.fault_proxy import fault_proxy
+from tests.support.signing import allowing
+from tests.support.store_work import intent
 
 KEY = "0x" + "4be1ca52" * 8  # of nobody
 OTHER_ADDRESS = "0x00000000000000000000000000000000DeaDBeef"
@@ -238,6 +245,25 @@ def test_a_key_that_cannot_be_used_is_told_once(deployment: Deployment, chain: D
     said = deployment.refuses("check", "FAIL  executor wallet", environment={"KEEPER_PRIVATE_KEY": "0x12"})
     assert said.count("the private key") == 1
     assert "FAIL  rpc" not in said
+
+
+@pytest.mark.parametrize("status", [IntentStatus.CONFIRMED, IntentStatus.BROADCAST])
+def test_a_key_that_is_not_the_one_of_the_journal(deployment: Deployment, status: IntentStatus):
+    """Both addresses are named; what the old one sent and is not settled is a reason not to start."""
+    ours, old = deployment.chain.liquidator, LocalSigner.from_hex(Secret(KEY), chain_id=deployment.chain.chain_id)
+    sent = UnsignedTransaction(deployment.chain.chain_id, 28, 1, 2, 21_000, TxCall(old.address, b"", 0))
+    held = intent("i", status, attempts=1)
+    attempt = replace(held.attempts[0], raw=old.sign(sent, allowing(sent)))
+    store = open_store(f"sqlite:///{deployment.database}", chain_id=deployment.chain.chain_id)
+    with store.transaction() as transaction:
+        transaction.put_intent(replace(held, attempts=(attempt,)))
+    store.close()
+    deployment.change(r'^mode = "off"', 'mode = "live"')
+    checked = deployment.run("check", environment={"KEEPER_PRIVATE_KEY": ours.private_key}).stdout
+    (line,) = (one for one in checked.splitlines() if one[6:].startswith("executor journal"))
+    assert line.startswith("ok  " if status is IntentStatus.CONFIRMED else "FAIL")
+    assert checksummed(old.address) in line and ours.address in line
+    assert ("keeper resume" if status is IntentStatus.CONFIRMED else "run with the old key until") in line
 
 
 def test_a_wallet_with_nothing_in_it(deployment: Deployment):

@@ -127,7 +127,7 @@ DEFENCES: tuple[Removal, ...] = (
         _GROUP,
         "a signature is ours only if this key made it",
         f"{_EXECUTOR}/signer.py",
-        " and _address(signer) == self._address",
+        " and signed[1] == self._address",
         "",
         f"{_T_POLICY}::test_a_signature_is_known_and_no_other",
     ),
