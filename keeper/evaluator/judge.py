@@ -219,8 +219,10 @@ class Judge(Generic[M, A]):
             self._standing.forget()
 
     def amend(self, episode: Episode) -> None:
-        """Hold a version of an open episode that says more of it, once it is stored; it stands where it stood."""
-        if episode.key in self._open:
+        """Hold a version of an open episode that says more of it, once it is stored; it stands where it stood. One that
+        ended, of a position that was called again since, is not that."""
+        held = self._open.get(episode.key)
+        if held is not None and held.id == episode.id:
             self._open[episode.key] = episode
 
     # --- judging

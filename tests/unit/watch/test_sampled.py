@@ -223,6 +223,26 @@ async def test_a_call_whose_block_was_orphaned_between_two_looks_is_withdrawn_on
         assert list(one.heard.values()) == [["opened", "withdrawn"]]
 
 
+async def test_a_call_that_was_withdrawn_and_came_again_is_closed_once_it_is_cured() -> None:
+    """What is still to be written of the withdrawn one does not take the place of the other."""
+    node = ToyNode()
+    node.mine(positions={OWNERS[0]: (WAD, 10 * WAD)})
+    with watch(node) as one:
+        await one.watcher.look()
+        node.mine(price=10 * WAD)
+        await one.watcher.look()
+        one.deliver_all()
+        one.rpc.reorg(1)
+        await one.watcher.look()
+        one.restart()
+        for price in (10 * WAD, 20 * WAD):
+            node.mine(price=price)
+            await one.watcher.look()
+        one.deliver_all()
+        assert list(one.heard.values()) == [["opened", "withdrawn", "opened", "cured"]]
+        assert one.open_calls() == set()
+
+
 async def test_a_node_that_lags_is_no_reorg_until_it_stays_behind() -> None:
     """Free nodes are many behind one address, and not all at the same height."""
     node = ToyNode()
