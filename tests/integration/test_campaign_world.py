@@ -83,13 +83,24 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         pytest.skip(str(error))
 
 
+def gone(server: Server, user: str) -> None:
+    """Wait until this user has no session."""
+    deadline = time.monotonic() + 10
+    while server.rows(f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{user}'") != [(0,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def noted(server: Server, key: str, value: str | None = None) -> str | None:
-    """What a store through the gate says of a key; written first, if there is a value."""
+    """What a store through the gate says of a key; written first, if there is a value. Ends when the session has: the
+    server ends one, and frees its lease, in its own time."""
     with closing(open_store(server.url, chain_id=CHAIN_ID)) as store:
         if value is not None:
             with store.transaction() as transaction:
                 transaction.set_meta(key, value)
-        return store.meta(key)
+        said = store.meta(key)
+    gone(server, "keeper")
+    return said
 
 
 def test_what_was_committed_outlives_the_servers_death(server: Server) -> None:
@@ -101,17 +112,8 @@ def test_what_was_committed_outlives_the_servers_death(server: Server) -> None:
     assert noted(server, "kill") == "kept"
 
 
-def gone(server: Server, user: str) -> None:
-    """Wait until this user has no session."""
-    deadline = time.monotonic() + 10
-    while server.rows(f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{user}'") != [(0,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_a_commit_can_be_durable_and_unanswered(server: Server) -> None:
     noted(server, "first", "so that nothing is left to migrate")
-    gone(server, "keeper")  # the server ends a session, and frees its lease, in its own time
     with closing(open_store(server.url, chain_id=CHAIN_ID)) as store:
         before = server.gate.lost
         server.gate.lose = 1.0
@@ -135,7 +137,6 @@ def test_a_crowd_leaves_no_connection(server: Server) -> None:
 
 
 def test_nothing_passes_while_it_is_silent_and_everything_does_afterwards(server: Server) -> None:
-    gone(server, "keeper")  # what ends an earlier session would be held, too
     held = server.gate.held
     server.gate.silent = True
     with socket.create_connection(("127.0.0.1", server.gate.port), timeout=10) as opened:
