@@ -37,11 +37,12 @@ def _checked(check: Callable[[str], object]) -> Callable[[str], str]:
     """The text as it is, for what a command reads itself."""
 
     def parse(text: str) -> str:
+        from keeper.config.types import Problem
         from keeper.core.errors import ConfigError
 
         try:
             check(text)
-        except ConfigError as error:
+        except (ConfigError, Problem) as error:
             raise argparse.ArgumentTypeError(str(error)) from None
         return text
 
@@ -64,9 +65,16 @@ def _moment_of(text: str) -> object:
     return moment(text, 0.0)
 
 
+def _listen_of(text: str) -> object:
+    from keeper.config.web import parse_listen
+
+    return parse_listen(text)
+
+
 account = _checked(_account_of)
 token = _checked(_token_of)
 moment = _checked(_moment_of)
+listen = _checked(_listen_of)
 
 
 def whole_number(what: str, least: int, most: int) -> Callable[[str], int]:
@@ -79,17 +87,6 @@ def whole_number(what: str, least: int, most: int) -> Callable[[str], int]:
         return number
 
     return parse
-
-
-def listen(text: str) -> str:
-    from keeper.config.types import Problem
-    from keeper.config.web import parse_listen
-
-    try:
-        parse_listen(text)
-    except Problem as problem:
-        raise argparse.ArgumentTypeError(str(problem)) from None
-    return text
 
 
 def health_factor(text: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from keeper.indexer.witness import UNPROVEN_IN_A_ROW
 from keeper.mode.crosscheck import PERIOD_S
 from tests.support.daemon import Keeper, deploy
 from tests.support.fault_proxy import FaultProxy, fault_proxy
-from tests.support.inbox import open_inbox
+from tests.support.inbox import Inbox, open_inbox
 from tests.support.onchain import assert_parity, liquidations_on_chain
 
 USER_ACCOUNT_DATA = "0xbf92857c"
@@ -52,6 +52,20 @@ def liquidating(
             keeper.start()
             keeper.until_synced()
             yield keeper, used
+
+
+@contextmanager
+def telling(
+    chain: DevChain, folder: Path, *, alone: bool, **defences: bool
+) -> Iterator[tuple[Keeper, FaultProxy, Inbox]]:
+    """A daemon that sends nothing, an endpoint that may lie, alone or with an honest one, and who hears of calls."""
+    with fault_proxy(chain) as liar, open_inbox() as inbox:
+        rpc = [liar.ws] if alone else [liar.ws, chain.ws_url]
+        more = {"defences": {"max_block_ahead_minutes": 0, **defences}}
+        with deploy(folder, chain, inbox, rpc=rpc, more=more) as keeper:
+            keeper.start()
+            keeper.until_synced()
+            yield keeper, liar, inbox
 
 
 def blocks_pass(keeper: Keeper) -> bool:
@@ -232,13 +246,7 @@ def test_an_owner_hears_nothing_of_a_block_whose_logs_were_left_out(dev_chain: D
     for account in (repaid, called):
         dev_chain.aave.supply(account, "WETH", Decimal(10))
         dev_chain.aave.borrow(account, "USDC", Decimal(14_000))
-    with fault_proxy(dev_chain) as liar, ExitStack() as stack:
-        rpc = [liar.ws] if alone else [liar.ws, dev_chain.ws_url]
-        more = {"defences": {"prove_logs": alone, "max_block_ahead_minutes": 0}}
-        inbox = stack.enter_context(open_inbox())
-        keeper = stack.enter_context(deploy(tmp_path, dev_chain, inbox, rpc=rpc, more=more))
-        keeper.start()
-        keeper.until_synced()
+    with telling(dev_chain, tmp_path, alone=alone, prove_logs=alone) as (keeper, liar, inbox):
         leave_out(liar, dev_chain, repaid)
         with dev_chain.one_block():
             dev_chain.set_price("WETH", Decimal(1_750))
@@ -266,12 +274,7 @@ def test_on_a_quick_chain_nobody_hears_what_was_not_read_again(dev_chain: DevCha
     for account in (owner, other):
         dev_chain.aave.supply(account, "WETH", Decimal(10))
         dev_chain.aave.borrow(account, "USDC", Decimal(14_000))
-    with fault_proxy(dev_chain) as liar, ExitStack() as stack:
-        inbox = stack.enter_context(open_inbox())
-        rpc = [liar.ws] if alone else [liar.ws, dev_chain.ws_url]
-        keeper = stack.enter_context(deploy(tmp_path, dev_chain, inbox, rpc=rpc))
-        keeper.start()
-        keeper.until_synced()
+    with telling(dev_chain, tmp_path, alone=alone) as (keeper, liar, inbox):
         leave_out(liar, dev_chain, owner)
         with dev_chain.one_block():
             dev_chain.set_price("WETH", Decimal(1_750))
@@ -299,12 +302,7 @@ def test_whose_liquidation_was_left_out_hears_of_a_loss_and_of_no_repayment(
         dev_chain.aave.supply(account, "WETH", Decimal(10))
         dev_chain.aave.borrow(account, "USDC", Decimal(14_000))
     dev_chain.fund(liquidator, "USDC", Decimal(100_000))
-    with fault_proxy(dev_chain) as liar, ExitStack() as stack:
-        inbox = stack.enter_context(open_inbox())
-        rpc = [liar.ws] if alone else [liar.ws, dev_chain.ws_url]
-        keeper = stack.enter_context(deploy(tmp_path, dev_chain, inbox, rpc=rpc))
-        keeper.start()
-        keeper.until_synced()
+    with telling(dev_chain, tmp_path, alone=alone) as (keeper, liar, inbox):
         dev_chain.set_price("WETH", Decimal(1_600))
         keeper.until("both to be called", lambda: inbox.events(lost) and inbox.events(kept))
         keeper.until_synced()
