@@ -285,6 +285,8 @@ def tell(chain: DevChain, keeper: Keeper, inbox: Inbox, owners: dict[str, Owner]
     verify_on_chain(chain, confirmed)
     step(f"Keeper noticed, sent it again, and all {len(confirmed)} liquidations are confirmed on the new branch")
 
+    # While Anvil mines it tells the next block's state at the newest one's hash: compared is what was read at rest.
+    wait_for("the newest block", keeper, lambda: keeper.ask("status")[0]["block"]["number"] == chain.block_number)
     check_parity(chain, keeper, keeper.ask("health"))
     code = keeper.stop()
     if code != 0:
